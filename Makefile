@@ -1,0 +1,44 @@
+# Every target makes its own .venv first, so a fresh clone needs nothing but python3 (3.11 or newer) and git.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup compare test test-quick check format bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
+
+setup: $(READY) ## make .venv with everything in it (uv when it is there, pip otherwise)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "duetime needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[test,dev]'; \
+	else \
+	  echo "setting up .venv (about a minute)"; \
+	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'; \
+	fi
+	@touch $(READY)
+
+compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7")
+	@$(BIN)/duetime compare $(ARGS)
+
+test: check $(READY) ## everything that must hold: make check, then all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-quick: $(READY) ## the tests that start no whole run
+	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+check: $(READY) ## format, lint, types, import contracts
+	@$(BIN)/ruff format --quiet --check . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo >/tmp/duetime-lint-$$$$ 2>&1 || { cat /tmp/duetime-lint-$$$$ 2>/dev/null; rm -f /tmp/duetime-lint-$$$$; exit 1; }; rm -f /tmp/duetime-lint-$$$$
+
+format: $(READY) ## let ruff rewrite what it can
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+bench: $(READY) ## pytest benchmarks/
+	@$(BIN)/python -m pytest benchmarks/ $(ARGS)
+
+clean: ## remove .venv, caches and stored runs
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

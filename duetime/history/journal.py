@@ -1,0 +1,32 @@
+"""Appending to a run's files so that a killed process leaves whole lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class Journal:
+    """A JSON Lines file that many processes may append to at once.
+
+    Each record is one ``write(2)`` on an ``O_APPEND`` descriptor: lines of different processes never mix, and
+    whoever is killed has written all of a line or nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def append(self, record: Mapping[str, object]) -> None:
+        """Write `record` as one line.
+
+        Raises:
+            OSError: the line was not written whole; the history can no longer be trusted.
+        """
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        if os.write(self._descriptor, line) != len(line):
+            raise OSError(f"short write of a {len(line)} byte record")
+
+    def close(self) -> None:
+        os.close(self._descriptor)
