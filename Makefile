@@ -32,7 +32,10 @@ test-quick: $(READY) ## the tests that start no whole run
 	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
 
 check: $(READY) ## format, lint, types, import contracts
-	@$(BIN)/ruff format --quiet --check . && $(BIN)/ruff check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo >/tmp/duetime-lint-$$$$ 2>&1 || { cat /tmp/duetime-lint-$$$$ 2>/dev/null; rm -f /tmp/duetime-lint-$$$$; exit 1; }; rm -f /tmp/duetime-lint-$$$$
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >.venv/imports.log || { cat .venv/imports.log; exit 1; }
 
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -1,0 +1,1 @@
+"""The generic queue: each notification is a Celery task with an ETA."""

@@ -1,0 +1,1 @@
+"""The naive poller: beat in each server looks through the application's events table."""

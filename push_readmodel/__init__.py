@@ -1,0 +1,1 @@
+"""The read model: schedule() writes pending_notifications, workers drain it."""

@@ -1,0 +1,1 @@
+"""The application whose users get notified."""

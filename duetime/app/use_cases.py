@@ -1,0 +1,107 @@
+"""What users do. Each use case is one transaction: it writes the main tables and tells the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from duetime.app.reminders import reminder, reminder_key
+from duetime.app.tables import Event, Participation, User
+from duetime.interface import Scheduler
+
+
+class Application:
+    """The use cases, over one notifications module.
+
+    reminder_lead: how long before the start the participants are reminded.
+    """
+
+    def __init__(self, notifications: Scheduler, *, reminder_lead: timedelta) -> None:
+        self._notifications = notifications
+        self._lead = reminder_lead
+
+    def create_event(
+        self, session: Session, *, event_id: int, title: str, starts_at: datetime, user_ids: Iterable[int]
+    ) -> None:
+        """Announce an event and remind every one of its first participants."""
+        event = Event(id=event_id, title=title, starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))
+        event.participations = [Participation(user=session.get_one(User, user_id)) for user_id in user_ids]
+        session.add(event)
+        session.flush()
+        for participation in event.participations:
+            self._schedule(session, participation)
+        session.commit()
+
+    def move_event(self, session: Session, *, event_id: int, starts_at: datetime) -> None:
+        """Start at another time; everyone who is going is reminded accordingly."""
+        event = _locked_event(session, event_id)
+        event.ends_at = starts_at + (event.ends_at - event.starts_at)
+        event.starts_at = starts_at
+        for participation in _going(event):
+            self._schedule(session, participation)
+        session.commit()
+
+    def cancel_event(self, session: Session, *, event_id: int) -> None:
+        """Call the event off; nobody is reminded any more."""
+        event = _locked_event(session, event_id)
+        event.status = "cancelled"
+        for participation in _going(event):
+            self._cancel(session, participation)
+        session.commit()
+
+    def join_event(self, session: Session, *, event_id: int, user_id: int) -> None:
+        """Take part, again or for the first time."""
+        event = _locked_event(session, event_id)
+        participation = session.get(Participation, (event_id, user_id))
+        if participation is None:
+            participation = Participation(event=event, user=session.get_one(User, user_id))
+            session.add(participation)
+        participation.status = "going"
+        session.flush()
+        self._schedule(session, participation)
+        session.commit()
+
+    def leave_event(self, session: Session, *, event_id: int, user_id: int) -> None:
+        """Give the place up, and the reminder with it."""
+        _locked_event(session, event_id)
+        participation = session.get_one(Participation, (event_id, user_id))
+        participation.status = "left"
+        self._cancel(session, participation)
+        session.commit()
+
+    def change_address(self, session: Session, *, user_id: int, address: str, now: datetime) -> None:
+        """Be reached elsewhere from now on; reminders that are still to come go to the new address."""
+        session.get_one(User, user_id, with_for_update=True).address = address
+        upcoming = (
+            select(Participation)
+            .join(Participation.event)
+            .where(Participation.user_id == user_id, Participation.status == "going")
+            .where(Event.status == "scheduled", Event.starts_at > now + self._lead)
+            .order_by(Participation.event_id)
+            .with_for_update(of=Event)
+        )
+        for participation in session.scalars(upcoming):
+            self._schedule(session, participation)
+        session.commit()
+
+    def _schedule(self, session: Session, participation: Participation) -> None:
+        participation.reminder_revision += 1
+        self._notifications.schedule(reminder(participation, lead=self._lead), session=session)
+
+    def _cancel(self, session: Session, participation: Participation) -> None:
+        participation.reminder_revision += 1
+        self._notifications.cancel(
+            reminder_key(participation), revision=participation.reminder_revision, session=session
+        )
+
+
+def _locked_event(session: Session, event_id: int) -> Event:
+    # The row lock puts changes to one event in an order, and revisions with them.
+    return session.get_one(Event, event_id, with_for_update=True)
+
+
+def _going(event: Event) -> list[Participation]:
+    return [participation for participation in event.participations if participation.status == "going"]

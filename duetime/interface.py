@@ -1,0 +1,159 @@
+"""What an application and a design say to each other. Read this file first.
+
+An application calls ``schedule()`` and ``cancel()`` and never knows which design stands behind them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from duetime.errors import BadNotification, NaiveDueTime
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from duetime.settings import Settings
+
+MAX_KEY_LENGTH = 200
+MAX_PAYLOAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """Something that must reach `recipient`, and not before `due_at`.
+
+    key: the caller's idempotency key, 1 to 200 characters; scheduling a key again replaces its older revision.
+    revision: counts up from 1 with every change of the key, cancels included.
+    due_at: aware; kept to the microsecond, because PostgreSQL keeps no more.
+    payload: a JSON object of up to 64 KiB.
+
+    Raises:
+        ScheduleRejected: a field is outside these limits; the message says what to write instead.
+    """
+
+    key: str
+    revision: int
+    kind: str
+    recipient: str
+    due_at: datetime
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.key) <= MAX_KEY_LENGTH:
+            raise BadNotification(
+                f"a key has 1 to {MAX_KEY_LENGTH} characters, {self.key[:20]!r}… has {len(self.key)}; "
+                "name the thing and its id, as in 'event-reminder:42:7'"
+            )
+        if self.revision < 1:
+            raise BadNotification(f"revision {self.revision} of {self.key!r}: revisions count up from 1")
+        if self.due_at.utcoffset() is None:
+            raise NaiveDueTime(self.key, self.due_at)
+        try:
+            size = len(json.dumps(dict(self.payload), allow_nan=False).encode())
+        except (TypeError, ValueError) as error:
+            raise BadNotification(
+                f"the payload of {self.key!r} is not JSON ({error}); use str, int, float, bool, None, list, dict"
+            ) from error
+        if size > MAX_PAYLOAD_BYTES:
+            raise BadNotification(
+                f"the payload of {self.key!r} is {size} bytes, the limit is {MAX_PAYLOAD_BYTES}; "
+                "store it elsewhere and pass its id"
+            )
+
+    @property
+    def op(self) -> str:
+        """How a history names this edition of the key."""
+        return f"{self.key}/{self.revision}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "revision": self.revision,
+            "kind": self.kind,
+            "recipient": self.recipient,
+            "due_at": self.due_at.isoformat(),
+            "payload": dict(self.payload),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Notification:
+        return cls(**{**data, "due_at": datetime.fromisoformat(data["due_at"])})
+
+
+class Scheduler(Protocol):
+    """Accepts notifications now, for delivery when they fall due. A due time in the past is delivered at once."""
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        """Take `notification`, together with what `session` commits; the commit's return is the acknowledgement.
+
+        A newer revision of the key replaces the older; an older or equal one changes nothing as long as the newer
+        is still pending.
+
+        Raises:
+            ScheduleRejected: not stored, and never will be. Every other exception leaves the outcome unknown.
+        """
+
+    def cancel(self, key: str, *, revision: int, session: Session) -> None:
+        """Withdraw every revision of `key` below `revision`. A delivery already under way may still happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """A kind of process that a design runs.
+
+    argv: the command of one replica; ``{server}`` stands for the replica's name, ``{state}`` for a directory of its
+    own that outlives restarts.
+    ready: what its log says once it serves.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    ready: str
+
+
+Delivery = Literal["at_least_once", "at_most_once", "nothing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What a design's own advocates would sign.
+
+    transactional: a schedule() exists exactly when the caller's transaction does.
+    cancels: an acknowledged cancel or newer revision holds, whatever happens to the servers.
+    """
+
+    delivery: Delivery
+    transactional: bool
+    cancels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A notification that a design's own store still holds, and where."""
+
+    op: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """A way to keep the promise of ``schedule()``, and all that duetime needs to run it.
+
+    weakness: the known one, in a sentence.
+    install: creates what the design keeps in the application's database; safe to repeat.
+    pending: reads the design's own stores from outside; must not disturb them.
+    """
+
+    name: str
+    summary: str
+    weakness: str
+    promise: Promise
+    roles: Sequence[Role]
+    install: Callable[[Engine], None]
+    scheduler: Callable[[Settings], Scheduler]
+    pending: Callable[[Settings, Engine], Sequence[Pending]]

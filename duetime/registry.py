@@ -1,0 +1,69 @@
+"""Finds designs: those that installed packages register as entry points, and one that is given as a file."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from duetime.errors import DesignNotLoadable, UnknownName
+from duetime.interface import Design
+
+GROUP = "duetime.designs"
+
+
+def names() -> list[str]:
+    """The registered designs, in alphabetical order."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def load(name: str) -> Design:
+    """The design called `name`, or the one at ``path/to/file.py:attribute``.
+
+    Raises:
+        UnknownName: nobody registers it.
+        DesignNotLoadable: it cannot be imported, or is not a Design.
+    """
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        return _checked(name, _from_file(name, Path(path), attribute))
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in known:
+        if name.endswith(".py"):
+            raise DesignNotLoadable(f"{name!r} names a file but no design in it; write {name}:NAME_OF_THE_DESIGN")
+        raise UnknownName("design", name, known)
+    try:
+        found = known[name].load()
+    except Exception as error:
+        raise DesignNotLoadable(_did_not_import(name, error)) from error
+    return _checked(name, found)
+
+
+def _from_file(name: str, path: Path, attribute: str) -> object:
+    if not path.is_file():
+        raise DesignNotLoadable(f"{name!r}: there is no file {str(path)!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise DesignNotLoadable(f"{name!r}: Python cannot import {str(path)!r}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise DesignNotLoadable(_did_not_import(name, error)) from error
+    if not hasattr(module, attribute):
+        raise DesignNotLoadable(f"{name!r}: {str(path)!r} has no attribute {attribute!r}")
+    return getattr(module, attribute)
+
+
+def _did_not_import(name: str, error: Exception) -> str:
+    return f"the design {name!r} does not import: {type(error).__name__}: {error}"
+
+
+def _checked(name: str, found: object) -> Design:
+    if not isinstance(found, Design):
+        raise DesignNotLoadable(
+            f"{name!r} is a {type(found).__name__}, not a duetime.interface.Design; see docs/contract.md"
+        )
+    return found

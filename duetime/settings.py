@@ -1,0 +1,83 @@
+"""What a process of the application or of a design is told from outside, through its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from duetime.errors import BadUsage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One process's view of the world around it.
+
+    server: the name of this instance, as deliveries record it.
+    deliveries: the file that stands for the outside world.
+    delivery_time: how long the outside world takes to answer one delivery.
+    reminder_lead: how long before an event its participants are reminded.
+    poll_interval: how often a poller looks.
+    """
+
+    design: str
+    database_url: str
+    broker_url: str
+    server: str
+    deliveries: Path
+    delivery_time: timedelta
+    reminder_lead: timedelta
+    poll_interval: timedelta
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which ``from_environment`` reads these settings back."""
+        return {
+            "DUETIME_DESIGN": self.design,
+            "DUETIME_DATABASE_URL": self.database_url,
+            "DUETIME_BROKER_URL": self.broker_url,
+            "DUETIME_SERVER": self.server,
+            "DUETIME_DELIVERIES": str(self.deliveries),
+            "DUETIME_DELIVERY_TIME_S": str(self.delivery_time.total_seconds()),
+            "DUETIME_REMINDER_LEAD_S": str(self.reminder_lead.total_seconds()),
+            "DUETIME_POLL_INTERVAL_S": str(self.poll_interval.total_seconds()),
+        }
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the ``DUETIME_…`` variables.
+
+        Raises:
+            BadUsage: one that has no default is missing, or one is not a number.
+        """
+
+        def text(name: str, default: str | None = None) -> str:
+            value = environment.get(name, default)
+            if value is None:
+                raise BadUsage(f"{name} is not set; duetime sets it for the processes it starts")
+            return value
+
+        def seconds(name: str, default: str) -> timedelta:
+            value = text(name, default)
+            try:
+                return timedelta(seconds=float(value))
+            except ValueError:
+                raise BadUsage(f"{name} is {value!r}; write a number of seconds") from None
+
+        return cls(
+            design=text("DUETIME_DESIGN"),
+            database_url=sqlalchemy_url(text("DUETIME_DATABASE_URL")),
+            broker_url=text("DUETIME_BROKER_URL"),
+            server=text("DUETIME_SERVER", "server-1"),
+            deliveries=Path(text("DUETIME_DELIVERIES", "deliveries.jsonl")),
+            delivery_time=seconds("DUETIME_DELIVERY_TIME_S", "0"),
+            reminder_lead=seconds("DUETIME_REMINDER_LEAD_S", "600"),
+            poll_interval=seconds("DUETIME_POLL_INTERVAL_S", "60"),
+        )
+
+
+def sqlalchemy_url(url: str) -> str:
+    """`url` with psycopg named as the driver, so that the spelling every other tool uses works here too."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url

@@ -1,0 +1,51 @@
+"""The drain's Celery side: a step of the worker that runs the loop in a thread, with or without a broker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.worker import state
+from sqlalchemy import create_engine
+
+from duetime.gateway import gateway_from
+from duetime.settings import Settings
+from push_readmodel.loop import DrainLoop
+
+log = logging.getLogger(__name__)
+
+settings = Settings.from_environment()
+app = Celery("push_readmodel", broker=settings.broker_url)
+
+
+class DrainStep(bootsteps.StartStopStep):
+    """Starts with the worker and stops with it. A consumer step would stop whenever the broker goes away."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._loop = DrainLoop(create_engine(settings.database_url), gateway_from(settings))
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+
+    def start(self, _parent: Any) -> None:
+        self._thread.start()
+
+    def stop(self, _parent: Any) -> None:
+        self._loop.stop()
+        self._thread.join(timeout=10)
+
+    def info(self, _parent: Any) -> dict[str, Any]:  # type: ignore[override]  # the stub says None, Celery wants a dict
+        return {"drain": {"alive": self._thread.is_alive()}}
+
+    def _run(self) -> None:
+        try:
+            self._loop.run()
+        except Exception:
+            log.exception("the drain died; ending the worker with it")
+            state.should_stop = 70  # type: ignore[assignment]  # the stub knows only the initial None
+
+
+app.steps["worker"].add(DrainStep)

@@ -1,0 +1,51 @@
+"""What the read model is, what it promises, and the processes it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, select
+
+from duetime.interface import Design, Pending, Promise, Role
+from duetime.settings import Settings
+from push_readmodel.schedule import ReadModel
+from push_readmodel.schema import metadata, pending
+
+
+def install(engine: Engine) -> None:
+    """Create the read model's table."""
+    metadata.create_all(engine)
+
+
+def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
+    """The rows that no drain has deleted."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(pending.c.key, pending.c.revision, pending.c.attempts)).all()
+    return [
+        Pending(f"{row.key}/{row.revision}", f"row in pending_notifications after {row.attempts} failed attempts")
+        for row in rows
+    ]
+
+
+design = Design(
+    name="push_readmodel",
+    summary="schedule() writes a read model in the caller's transaction; workers drain it FOR UPDATE SKIP LOCKED",
+    weakness="a server killed in the middle of a batch repeats what it had delivered of that batch",
+    promise=Promise(delivery="at_least_once", transactional=True, cancels=True),
+    roles=[
+        Role(
+            name="server",
+            argv=(
+                *(sys.executable, "-m", "celery", "-A", "push_readmodel.celeryapp", "worker"),
+                # -P threads: prefork would fork a process in which the drain's thread already runs.
+                *("-P", "threads", "-c", "1"),
+                *("-n", "{server}@push_readmodel", "-l", "INFO", "--without-mingle", "--without-gossip"),
+            ),
+            ready="{server}@push_readmodel ready.",
+        )
+    ],
+    install=install,
+    scheduler=lambda _settings: ReadModel(),
+    pending=still_pending,
+)

@@ -1,0 +1,72 @@
+"""When to drain: at the next due row, or when a transaction says that it brought an earlier one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from duetime.gateway import Gateway
+from push_readmodel.deliver import drain, seconds_until_next
+from push_readmodel.schedule import CHANNEL
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 60.0
+"""The longest sleep with nothing to wait for."""
+HELD_ELSEWHERE_S = 0.25
+"""How soon to look again at a due row that another server holds: the longest that its crash can delay the row."""
+RECONNECT_S = 0.5
+
+
+class DrainLoop:
+    """Drains until told to stop, through any outage of the database; needs nothing else."""
+
+    def __init__(self, engine: Engine, gateway: Gateway) -> None:
+        self._engine = engine
+        self._gateway = gateway
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End after the batch under way."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Drain and sleep in turn.
+
+        Raises:
+            Exception: anything but a database that is away; the process must not look healthy after that.
+        """
+        while not self._stopping.is_set():
+            try:
+                self._run_connected()
+            except (DBAPIError, psycopg.OperationalError) as error:
+                log.warning("database away, trying again in %.1f s: %s", RECONNECT_S, error)
+                self._engine.dispose()
+                self._stopping.wait(RECONNECT_S)
+
+    def _run_connected(self) -> None:
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as listening:
+            listening.exec_driver_sql(f"LISTEN {CHANNEL}")
+            driver = listening.connection.driver_connection
+            if not isinstance(driver, psycopg.Connection):
+                raise TypeError(f"the drain listens through psycopg, not {type(driver).__name__}")
+            while not self._stopping.is_set():
+                drain(self._engine, self._gateway)
+                self._sleep(driver, seconds_until_next(listening))
+
+    def _sleep(self, driver: psycopg.Connection, due_in_s: float | None) -> None:
+        """Sleep until the next row is due, or until a NOTIFY, or until told to stop."""
+        if due_in_s is None:
+            due_in_s = IDLE_S
+        elif due_in_s <= 0:
+            due_in_s = HELD_ELSEWHERE_S
+        until = time.monotonic() + min(due_in_s, IDLE_S)
+        while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
+            # Slices only so that stop() is heard; waiting asks the database nothing.
+            if any(True for _ in driver.notifies(timeout=min(left, 0.5), stop_after=1)):
+                return
