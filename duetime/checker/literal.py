@@ -1,0 +1,47 @@
+"""Judging records that are in no file: the shortest way to ask what a rule says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from duetime.checker.judge import judge_history
+from duetime.checker.results import Results
+from duetime.history import Closed, Plan, assemble
+from duetime.history.records import nanoseconds
+
+Records = Sequence[Mapping[str, Any]]
+
+PROFILE = {"early_tolerance_s": 0.05, "lateness_limit_s": 2.0, "in_flight_allowance_s": 0.5, "recovery_budget_s": {}}
+IN_ORDER = {"op": "canary/0", "key": "canary", "revision": 0, "worker": "canary", "due_ns": 0, "at_ns": 0}
+
+
+def check(
+    history: Records,
+    *,
+    deliveries: Records = (),
+    faults: Records = (),
+    clock: Records = ({"wall_ns": 0, "mono_ns": 0},),
+    closed_at_s: float | None = None,
+    pending: Mapping[str, str] | None = None,
+    plan: Mapping[str, Any] | None = None,
+) -> Results:
+    """Judge records as they would stand in the files, one each line.
+
+    What is not given is taken to have been in order: one canary in time, clocks that agree, a plan of nothing. A
+    `plan` replaces what it names; without `closed_at_s` the history is open.
+    """
+    if not any(delivery["worker"] == "canary" for delivery in deliveries):
+        deliveries = [*deliveries, IN_ORDER]
+    lines = {
+        "history.jsonl": _numbered(history),
+        "deliveries.jsonl": _numbered(deliveries),
+        "faults.jsonl": _numbered(faults),
+        "clock.jsonl": _numbered(clock),
+    }
+    closed = None if closed_at_s is None else Closed(nanoseconds(closed_at_s), pending or {}, workers_alive=True)
+    return judge_history(assemble(Plan.from_json({"profile": PROFILE, **(plan or {})}), lines=lines, closed=closed))
+
+
+def _numbered(records: Records) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    return enumerate(records, start=1)

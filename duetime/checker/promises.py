@@ -1,0 +1,98 @@
+"""What each scheduled revision was promised, worked out from the operations on its key."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from duetime.checker.spans import Spans
+from duetime.history import NEVER, Fault, Operation, Profile
+
+
+@dataclass(slots=True)
+class Promise:
+    """One scheduled revision, with the instants that decide about it.
+
+    ready_ns: due and acknowledged. deadline_ns: ready, and the lateness limit of healthy time later.
+    superseded_ns: when a later operation on the key was first acknowledged: `superseded_by`.
+    required: acknowledged, and nothing on the key could lawfully have taken it away by the deadline.
+    """
+
+    operation: Operation
+    ready_ns: int
+    deadline_ns: int
+    superseded_ns: int
+    superseded_by: Operation | None
+    required: bool
+
+
+def excused_time(faults: Iterable[Fault], profile: Profile) -> Spans:
+    """From each injection until the fault was seen healed and its recovery budget was spent."""
+    return Spans(
+        (fault.injected_ns, min(NEVER, fault.healed_ns + profile.recovery_budget_ns.get(fault.kind, 0)))
+        for fault in faults
+        if fault.injected_ns < NEVER
+    )
+
+
+def promises_of(operations: Iterable[Operation], *, excused: Spans, lateness_limit_ns: int) -> dict[str, Promise]:
+    """A promise for each schedule operation, by op, in the order given."""
+    found = list(operations)
+    by_key: defaultdict[str, list[Operation]] = defaultdict(list)
+    for o in found:
+        by_key[o.key].append(o)
+    promises: dict[str, Promise] = {}
+    for on_key in by_key.values():
+        key = _Key(on_key)
+        promises.update({o.op: key.promise(o, excused, lateness_limit_ns) for o in on_key if o.verb == "schedule"})
+    return {o.op: promises[o.op] for o in found if o.verb == "schedule"}
+
+
+class _Key:
+    """All operations on one key, sorted so that each question about a revision is a binary search."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        possible = [o for o in operations if o.answer != "fail"]
+        self._invoked = sorted(o.invoked_ns for o in possible)
+        self._ended = sorted(o.end_ns for o in possible)
+        acknowledged = sorted((o for o in possible if o.answer == "ok"), key=lambda o: o.invoked_ns)
+        self._acknowledged = [o.invoked_ns for o in acknowledged]
+        self._first_to_return = _suffix_minimum(acknowledged)
+
+    def promise(self, o: Operation, excused: Spans, limit_ns: int) -> Promise:
+        if o.answer != "ok":
+            return Promise(o, NEVER, NEVER, NEVER, None, required=False)
+        ready_ns = max(o.due_ns, o.answered_ns)
+        deadline_ns = excused.after(ready_ns, limit_ns)
+        by = self._superseding(o)
+        return Promise(
+            o, ready_ns, deadline_ns, by.answered_ns if by else NEVER, by, required=self._alone(o, deadline_ns)
+        )
+
+    def _superseding(self, o: Operation) -> Operation | None:
+        """Of the acknowledged operations invoked surely after `o`, the one that returned first."""
+        later = bisect_right(self._acknowledged, o.answered_ns)
+        return self._first_to_return[later] if later < len(self._first_to_return) else None
+
+    def _alone(self, o: Operation, deadline_ns: int) -> bool:
+        """Whether every other operation that may have taken effect was surely over before `o`, or began too late.
+
+        Those that ended before `o` began also began before the deadline, so one count less the other leaves the
+        operations in between: `o` itself, and no more.
+        """
+        begun = bisect_right(self._invoked, deadline_ns)
+        over = bisect_left(self._ended, o.invoked_ns)
+        return begun - over == 1
+
+
+def _suffix_minimum(acknowledged: Sequence[Operation]) -> list[Operation]:
+    """For each position, whichever of the operations from there on returned first; a cancel before its equals."""
+    best: list[Operation] = []
+    for o in reversed(acknowledged):
+        if best and (best[-1].answered_ns, best[-1].verb) <= (o.answered_ns, o.verb):
+            best.append(best[-1])
+        else:
+            best.append(o)
+    return best[::-1]

@@ -1,0 +1,88 @@
+"""A verdict, as a value and as results.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from duetime.checker.labels import Label, Labelled
+from duetime.checker.obligations import State
+
+Outcome = Literal["pass", "fail", "unknown"]
+Percentiles = dict[str, float | None]
+
+TELLING = ("missed", "duplicate", "phantom", "stale", "early", "late")
+"""Labels in the order in which a one-sentence summary prefers them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """One accusation. evidence: files and line numbers, as ``deliveries.jsonl:12``."""
+
+    op: str
+    label: str
+    at_ns: int
+    evidence: list[str]
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What one history proves.
+
+    run: design, scenario, seed and plan hash. states: of each scheduled revision. labelled: by line of the file.
+    """
+
+    run: Mapping[str, Any]
+    outcome: Outcome
+    unknown_because: list[str]
+    counts: dict[str, int]
+    lateness_s: dict[str, Percentiles]
+    cancel_latency_s: Percentiles
+    revision_latency_s: Percentiles
+    vacuity: list[dict[str, Any]]
+    profile: Mapping[str, Any]
+    anomalies: list[Anomaly]
+    states: dict[str, State]
+    labelled: list[Labelled]
+
+    @property
+    def explanation(self) -> str:
+        """One line for a table: empty for a pass."""
+        if self.outcome == "pass":
+            return ""
+        if self.outcome == "unknown":
+            return f"Unknown: {self.unknown_because[0]}."
+        present = [label for label in TELLING if self.counts[label]]
+        worst = next(anomaly for anomaly in self.anomalies if anomaly.label == present[0])
+        return f"{', '.join(f'{self.counts[label]} {label}' for label in present)}. {worst.explanation}"
+
+    def accused(self, label: Label | State) -> set[str]:
+        """The ops that are accused of this."""
+        return {anomaly.op for anomaly in self.anomalies if anomaly.label == label}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": 1,
+            **self.run,
+            "outcome": self.outcome,
+            "unknown_because": self.unknown_because,
+            "explanation": self.explanation,
+            "counts": self.counts,
+            "lateness_s": self.lateness_s,
+            "cancel_latency_s": self.cancel_latency_s,
+            "revision_latency_s": self.revision_latency_s,
+            "vacuity": self.vacuity,
+            "profile": self.profile,
+            "anomalies": [asdict(anomaly) for anomaly in self.anomalies],
+        }
+
+
+def write_results(results: Results, run_dir: Path) -> Path:
+    """Write results.json whole or not at all; the same results give the same bytes."""
+    path, draft = run_dir / "results.json", run_dir / "results.json.draft"
+    draft.write_text(json.dumps(results.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return draft.replace(path)

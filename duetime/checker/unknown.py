@@ -1,0 +1,44 @@
+"""The reasons for which a run proves less than it set out to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from duetime.checker.doubts import Doubts
+from duetime.checker.explain import Narrator, seconds
+from duetime.checker.vacuity import Need
+from duetime.history import NEVER, History
+
+
+def reasons(history: History, doubts: Doubts, table: Iterable[Need], *, awaited: int) -> list[str]:
+    """Sentences without their full stop, the gravest first; none when the run can pass.
+
+    awaited: how many required notifications had not come when nothing could be called missed yet.
+    """
+    narrator = Narrator(history)
+    found = [
+        *history.problems,
+        *_close(history, awaited),
+        *(need.otherwise for need in table if not need.ok),
+        *(f"fault {f} was never seen to heal" for f in history.faults if f.injected_ns < NEVER == f.healed_ns),
+        *(
+            f"the wall clock stepped by {step / 1e6:.1f} ms before {narrator.at(at)}, so early and late cannot be told"
+            for at, step in doubts.steps
+        ),
+        *(
+            f"the harness itself was starved from {narrator.at(start)} to {narrator.at(end)}, so what looked late or "
+            f"long in flight then ({seconds(end - start)}) cannot be held against the design"
+            for start, end in sorted(doubts.used)
+        ),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _close(history: History, awaited: int) -> Iterator[str]:
+    if history.closed is None:
+        yield "the history was never closed, so what has not arrived may still arrive"
+        return
+    if not history.closed.workers_alive:
+        yield "no worker was proven alive before the history was closed"
+    if awaited:
+        yield f"{awaited} required notifications had not arrived, and the history was closed too early to call them missed"

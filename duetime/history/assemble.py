@@ -1,0 +1,109 @@
+"""From records, in the order of their lines, to one `History`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from duetime.history.damage import Damage
+from duetime.history.pairing import HISTORY, pair
+from duetime.history.records import MALFORMED, NEVER, Canary, Closed, Delivery, Fault, Operation, Plan, whole
+
+T = TypeVar("T")
+Numbered = Iterable[tuple[int, Any]]
+"""Line numbers, from 1, with the parsed record of each line."""
+
+DELIVERIES, FAULTS, CLOCK = "deliveries.jsonl", "faults.jsonl", "clock.jsonl"
+FILES = (HISTORY, DELIVERIES, FAULTS, CLOCK)
+
+
+@dataclass(slots=True)
+class History:
+    """Everything that a verdict may rest on.
+
+    operations: by op, in the order of their invocations. deliveries: by time, then by line.
+    clock: pairs of wall and monotonic time. closed: None when the run ended before the harness could vouch for it.
+    """
+
+    plan: Plan
+    operations: dict[str, Operation]
+    deliveries: list[Delivery]
+    canaries: list[Canary]
+    faults: list[Fault]
+    clock: list[tuple[int, int]]
+    closed: Closed | None
+    damage: Damage
+
+    @property
+    def problems(self) -> list[str]:
+        return self.damage.problems
+
+    @property
+    def started_ns(self) -> int:
+        """The instant that explanations count seconds from."""
+        return min((o.invoked_ns for o in self.operations.values()), default=0)
+
+
+def assemble(
+    plan: Plan, *, lines: Mapping[str, Numbered], closed: Closed | None = None, damage: Damage | None = None
+) -> History:
+    """Read the `lines` of each file; a record that makes no sense is noted as damage and left out."""
+    damage = damage or Damage()
+    operations = pair(lines.get(HISTORY, ()), damage)
+    deliveries: list[Delivery] = []
+    canaries: list[Canary] = []
+    for delivery in _each(DELIVERIES, _delivery, lines, damage):
+        if isinstance(delivery, Canary):
+            canaries.append(delivery)
+        else:
+            deliveries.append(delivery)
+    deliveries.sort()
+    canaries.sort()
+    faults = _faults(_each(FAULTS, _phase, lines, damage))
+    clock = list(_each(CLOCK, _sample, lines, damage))
+    return History(plan, operations, deliveries, canaries, faults, clock, closed, damage)
+
+
+def _each(file: str, parse: Callable[[int, Any], T], lines: Mapping[str, Numbered], damage: Damage) -> Iterator[T]:
+    for line, record in lines.get(file, ()):
+        try:
+            parsed = parse(line, record)
+        except MALFORMED as error:
+            damage.lacks(file, f" line {line} cannot be used: {type(error).__name__} {error}")
+        else:
+            yield parsed
+
+
+def _delivery(line: int, record: Mapping[str, Any]) -> Delivery | Canary:
+    at_ns, op, worker = whole(record["at_ns"]), record["op"], record["worker"]
+    if worker == "canary":
+        return Canary(whole(record["revision"]), whole(record["due_ns"]), at_ns)
+    if op != f"{record['key']}/{record['revision']}":
+        raise ValueError(f"op {op!r} is not key {record['key']!r} and revision {record['revision']}")
+    return Delivery(at_ns, line, op, worker, record.get("attempt", 1))
+
+
+def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str, Any]]:
+    if record["phase"] not in ("inject", "observed", "heal", "healed"):
+        raise ValueError(f"phase {record['phase']!r} is none of inject, observed, heal, healed")
+    return whole(record["at_ns"]), line, {name: str(record[name]) for name in ("fault", "kind", "target", "phase")}
+
+
+def _sample(_: int, record: Mapping[str, Any]) -> tuple[int, int]:
+    return whole(record["wall_ns"]), whole(record["mono_ns"])
+
+
+def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[Fault]:
+    """One `Fault` for each name: in force from its first injection until no injection is left unhealed."""
+    faults: dict[str, Fault] = {}
+    for at_ns, line, record in sorted(phases, key=lambda phase: phase[:2]):
+        name, phase = record["fault"], record["phase"]
+        fault = faults.setdefault(name, Fault(name, record["kind"], record["target"]))
+        fault.phases.setdefault(phase, line)
+        if phase == "inject":
+            fault.injected_ns = min(fault.injected_ns, at_ns)
+            fault.healed_ns = NEVER
+        elif phase == "healed":
+            fault.healed_ns = at_ns
+    return list(faults.values())

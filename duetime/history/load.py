@@ -1,0 +1,110 @@
+"""A run directory, read without believing it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from duetime.errors import NotARun
+from duetime.history.assemble import DELIVERIES, FAULTS, FILES, History, assemble
+from duetime.history.damage import Damage
+from duetime.history.pairing import HISTORY
+from duetime.history.records import MALFORMED, Closed, Plan
+
+FORMAT = 1
+
+
+def load(run_dir: Path) -> History:
+    """Everything that `run_dir` says, and what is wrong with how it says it.
+
+    Raises:
+        NotARun: no directory, or no plan that could be understood. Any other damage is kept in the history.
+    """
+    plan = _plan(run_dir)
+    damage = Damage()
+    closed = _closed(run_dir, damage)
+    lines = {file: _records(run_dir / file, damage) for file in FILES if _exists(run_dir / file, plan, damage)}
+    return assemble(plan, lines=lines, closed=closed, damage=damage)
+
+
+def _plan(run_dir: Path) -> Plan:
+    if not run_dir.is_dir():
+        raise NotARun(f"{run_dir} is not a directory; give the directory of one run, the one that holds plan.json.")
+    path = run_dir / "plan.json"
+    try:
+        plan = json.loads(path.read_bytes())
+        if plan["format"] != FORMAT:
+            raise NotARun(f"{path} is in format {plan['format']!r}; this duetime reads format {FORMAT}.")
+        return Plan.from_json(plan)
+    except OSError as error:
+        raise NotARun(f"{run_dir} holds no readable plan.json ({error.strerror}); is it a run directory?") from error
+    except (*MALFORMED, RecursionError) as error:
+        raise NotARun(f"{path} is not a plan: {type(error).__name__} {error}.") from error
+
+
+def _closed(run_dir: Path, damage: Damage) -> Closed | None:
+    path = run_dir / "closed.json"
+    try:
+        written = json.loads(path.read_bytes())
+        closed = Closed.from_json(written)
+        _compare(run_dir, written, damage)
+    except FileNotFoundError:
+        return None
+    except (*MALFORMED, OSError, RecursionError) as error:
+        damage.lacks("closed.json", f" cannot be used: {type(error).__name__} {error}")
+        return None
+    return closed
+
+
+def _compare(run_dir: Path, closed: dict[str, Any], damage: Damage) -> None:
+    """Hold the files against what they were when the run was closed.
+
+    A file with fewer lines was cut short, and what is left of it still counts; any other difference could be
+    anywhere in it.
+    """
+    lines, digests = closed.get("lines", {}), closed.get("sha256", {})
+    for file in sorted({*lines, *digests}):
+        path = run_dir / file
+        if Path(file).name != file or not path.is_file():
+            damage.lacks(file, " was there when the run was closed and is missing now")
+            continue
+        count, digest = _measure(path)
+        if digest == digests.get(file, digest) and count == lines.get(file, count):
+            continue
+        if count < lines.get(file, 0):
+            damage.lacks(file, f" has {count} lines, and had {lines[file]} when the run was closed")
+        else:
+            damage.differs(file, f" was altered after the run was closed (SHA-256 {digest[:12]}…)")
+
+
+def _measure(path: Path) -> tuple[int, str]:
+    digest, count = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            count += block.count(b"\n")
+    return count, digest.hexdigest()
+
+
+def _exists(path: Path, plan: Plan, damage: Damage) -> bool:
+    if path.is_file():
+        return True
+    if path.name in (HISTORY, DELIVERIES) or (path.name == FAULTS and plan.faults):
+        damage.lacks(path.name, " is missing")
+    return False
+
+
+def _records(path: Path, damage: Damage) -> Iterator[tuple[int, Any]]:
+    decode = json.JSONDecoder().decode
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                if not line.endswith(b"\n"):
+                    damage.lacks(path.name, f" line {number} is torn: the file ends in the middle of it")
+                else:
+                    yield number, decode(line.decode())
+            except (ValueError, RecursionError):
+                damage.lacks(path.name, f" line {number} is not JSON")

@@ -1,0 +1,164 @@
+"""What a run's files say, as values.
+
+Instants are nanoseconds of the monotonic clock, as the files hold them: whole numbers compare exactly, and a
+million of them stay cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
+
+NEVER: Final = 1 << 63
+"""Later than every instant of any run."""
+
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+"""What reading a record raises when the record is not what its file should hold."""
+
+Verb = Literal["schedule", "cancel"]
+Answer = Literal["ok", "fail", "info"]
+Phase = Literal["inject", "observed", "heal", "healed"]
+
+
+@dataclass(slots=True)
+class Operation:
+    """One call of `schedule` or `cancel`, seen from the client: an interval in which it took effect, or may have.
+
+    answer: ``ok`` acknowledged; ``fail`` refused, and never will take effect; ``info`` nobody knows.
+    answered_ns: when the answer came, `NEVER` for a call that never returned.
+    line, answered_line: where history.jsonl says so; 0 when there is no answer.
+    """
+
+    op: str
+    key: str
+    revision: int
+    verb: Verb
+    due_ns: int
+    invoked_ns: int
+    line: int
+    answer: Answer = "info"
+    answered_ns: int = NEVER
+    answered_line: int = 0
+
+    @property
+    def end_ns(self) -> int:
+        """The instant by which it surely took effect; `NEVER` unless it was acknowledged."""
+        return self.answered_ns if self.answer == "ok" else NEVER
+
+
+class Delivery(NamedTuple):
+    """One call of the gateway."""
+
+    at_ns: int
+    line: int
+    op: str
+    worker: str
+    attempt: int
+
+
+class Canary(NamedTuple):
+    """The harness's own delivery, made at a known time through the same gateway."""
+
+    revision: int
+    due_ns: int
+    at_ns: int
+
+
+@dataclass(slots=True)
+class Fault:
+    """One thing gone wrong, from the moment it was injected until a probe saw it healed (`NEVER`, if none did)."""
+
+    fault: str
+    kind: str
+    target: str
+    injected_ns: int = NEVER
+    healed_ns: int = NEVER
+    phases: dict[str, int] = field(default_factory=dict)
+    """Phase to the line of faults.jsonl where it was first recorded."""
+
+    def __str__(self) -> str:
+        return f"{self.fault} ({self.kind} {self.target})"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The numbers a run is judged by, fixed in its plan before it began."""
+
+    early_tolerance_ns: int
+    lateness_limit_ns: int
+    in_flight_allowance_ns: int
+    recovery_budget_ns: Mapping[str, int]
+    as_written: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, profile: Mapping[str, Any]) -> Profile:
+        return cls(
+            early_tolerance_ns=nanoseconds(profile["early_tolerance_s"]),
+            lateness_limit_ns=nanoseconds(profile["lateness_limit_s"]),
+            in_flight_allowance_ns=nanoseconds(profile["in_flight_allowance_s"]),
+            recovery_budget_ns={k: nanoseconds(s) for k, s in profile.get("recovery_budget_s", {}).items()},
+            as_written=profile,
+        )
+
+
+def nanoseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was going to be done, as far as a verdict depends on it.
+
+    exists_for: the kinds of fault without which the scenario shows nothing.
+    planned: how many operations of each verb.
+    canary_period_ns: 0 when the plan does not say.
+    """
+
+    identity: Mapping[str, Any]
+    profile: Profile
+    exists_for: tuple[str, ...]
+    planned: Mapping[str, int]
+    faults: tuple[Mapping[str, str], ...]
+    canary_period_ns: int
+
+    @classmethod
+    def from_json(cls, plan: Mapping[str, Any]) -> Plan:
+        return cls(
+            identity={name: plan.get(name) for name in ("design", "scenario", "seed", "plan_hash")},
+            profile=Profile.from_json(plan["profile"]),
+            exists_for=tuple(plan.get("exists_for", ())),
+            planned=dict(plan.get("planned", {})),
+            faults=tuple(
+                {"fault": f["fault"], "kind": f["kind"], "target": f["target"]} for f in plan.get("faults", ())
+            ),
+            canary_period_ns=nanoseconds(plan.get("canary_period_s", 0)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The harness's last word.
+
+    pending: op to the place where the design still held it; None when the design was not asked.
+    """
+
+    at_ns: int
+    pending: Mapping[str, str] | None
+    workers_alive: bool
+
+    @classmethod
+    def from_json(cls, closed: Mapping[str, Any]) -> Closed:
+        pending = closed.get("pending")
+        return cls(
+            at_ns=whole(closed["at_ns"]),
+            pending=None if pending is None else {row["op"]: str(row["where"]) for row in pending},
+            workers_alive=closed.get("workers_alive", True) is not False,
+        )
+
+
+def whole(value: object) -> int:
+    """`value`, which must be an integer: neither ``true`` nor ``1.0`` counts as an instant."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
