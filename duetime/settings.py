@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,6 +30,10 @@ class Settings:
     delivery_time: timedelta
     reminder_lead: timedelta
     poll_interval: timedelta
+
+    def for_server(self, name: str) -> Settings:
+        """These settings as the server called `name` gets them."""
+        return replace(self, server=name)
 
     def environment(self) -> dict[str, str]:
         """The variables from which ``from_environment`` reads these settings back."""

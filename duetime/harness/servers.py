@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from duetime.errors import HarnessError, Interrupted
+from duetime.errors import HarnessError
+from duetime.faults.kill import Waiting
 from duetime.harness.keeper import MARK
-from duetime.harness.stopping import StopSignal
 from duetime.interface import Role
 from duetime.settings import Settings
 
@@ -58,7 +58,7 @@ class Server:
                 start_new_session=True,
             )
 
-    def wait_ready(self, stop: StopSignal) -> str:
+    def wait_ready(self, stop: Waiting) -> str:
         """Wait until this start's log says so; return the evidence.
 
         Raises:

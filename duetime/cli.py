@@ -1,0 +1,283 @@
+"""The command line: parse, call, choose an exit status."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from duetime import registry
+from duetime.checker import judge, label_lines, write_results
+from duetime.errors import BadUsage, DuetimeError, Interrupted
+from duetime.harness import scenarios
+from duetime.harness.board import Board
+from duetime.harness.compare import Cell, compare
+from duetime.harness.doctor import examine
+from duetime.harness.keeper import workplace
+from duetime.harness.services import Services
+from duetime.harness.stopping import StopSignal
+from duetime.interface import Design
+from duetime.report.table import console, print_matrix
+
+EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 0}  # 2 is bad usage
+INTERRUPTED = 130
+ORACLE = "reference"
+
+OUT = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Where run directories are made.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+SEED = click.option("--seed", default=1, show_default=True, help="The same seed makes the same plan for every design.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="duetime")
+def cli() -> None:
+    """How do I reliably do X at time T?
+
+    duetime runs three designs of a notifications module as real processes on real servers, hurts them on purpose, and
+    says which notifications were missed, came twice, late, early, stale or after they were cancelled.
+
+    \b
+      duetime compare                           the main job: designs × scenarios
+      duetime run push_readmodel crash          one run
+      duetime check runs/…/push_readmodel-seed1   judge the stored files again
+      duetime run my_design.py:design downtime  a design of your own
+
+    Exit status: 0 pass, 1 fail, 3 unknown, 2 bad usage.
+    """
+
+
+@cli.command(name="compare")
+@click.option("--designs", default="", metavar="A,B", help="Names, or path/to/file.py:attribute. Default: all.")
+@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Names. Default: all.")
+@click.option(
+    "--runs", default=1, show_default=True, metavar="N", type=click.IntRange(min=1), help="Seeds for each cell."
+)
+@click.option(
+    "--strict", is_flag=True, help="Count every violation as a failure, also those that a design never denied."
+)
+@SEED
+@JSON
+@OUT
+def compare_command(
+    designs: str, scenario_names: str, runs: int, strict: bool, seed: int, as_json: bool, out: Path
+) -> None:
+    """Run designs through scenarios, side by side, and print the matrix.
+
+    Exit status 0 when every cell came out as its design promises: the naive poller promises nothing, so what it
+    misses is a finding and not a failure of the command.
+    """
+    names = _listed(designs) or [name for name in registry.names() if name != ORACLE]
+    chosen = [scenarios.named(name) for name in _listed(scenario_names) or scenarios.names()]
+    cells = _measure(names, chosen, list(range(seed, seed + runs)), out=out, as_json=as_json)
+    sys.exit(compare_status(cells, strict=strict))
+
+
+@cli.command(name="run")
+@click.argument("design")
+@click.argument("scenario")
+@SEED
+@JSON
+@OUT
+def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
+    """Run one DESIGN through one SCENARIO. The exit status is the verdict."""
+    cells = _measure([design], [scenarios.named(scenario)], [seed], out=out, as_json=as_json)
+    sys.exit(EXIT_STATUS[cells[0].outcome])
+
+
+@cli.command(name="check")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--labels", is_flag=True, help="Print one JSON line for each obligation and each delivery instead.")
+@JSON
+def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:
+    """Judge the stored run in RUN_DIR again: offline, and always with the same result."""
+    results = judge(run_dir)
+    write_results(results, run_dir)
+    if labels:
+        for line in label_lines(run_dir):
+            click.echo(json.dumps(line))
+    elif as_json:
+        click.echo(json.dumps(results.to_json()))
+    else:
+        counts = {name: number for name, number in results.counts.items() if number}
+        click.echo(f"{results.outcome}   {'  '.join(f'{name} {number}' for name, number in counts.items())}")
+        for reason in results.unknown_because:
+            click.echo(f"unknown because {reason}")
+        for anomaly in results.anomalies:
+            click.echo(f"\n{anomaly.label} {anomaly.op}\n  {anomaly.explanation}")
+    sys.exit(EXIT_STATUS[results.outcome])
+
+
+@cli.command(name="designs")
+@JSON
+def designs_command(as_json: bool) -> None:
+    """List the registered designs: what each is, what it promises, and its known weakness."""
+    loaded = [registry.load(name) for name in registry.names()]
+    if as_json:
+        click.echo(json.dumps([_described(design) for design in loaded]))
+        return
+    for design in loaded:
+        promise = design.promise
+        click.echo(f"{design.name}\n  {design.summary}")
+        click.echo(
+            f"  promises: {promise.delivery.replace('_', ' ')}"
+            f"{', with the transaction' if promise.transactional else ', after the transaction'}"
+            f"{', cancels hold' if promise.cancels else ', cancels are a best effort'}"
+        )
+        click.echo(f"  weakness: {design.weakness}\n")
+
+
+@cli.command(name="scenarios")
+@JSON
+def scenarios_command(as_json: bool) -> None:
+    """List the scenarios: what happens in each, and what it teaches."""
+    if as_json:
+        click.echo(json.dumps([{"name": s.name, "idea": s.idea, "teaches": s.teaches} for s in scenarios.SCENARIOS]))
+        return
+    for scenario in scenarios.SCENARIOS:
+        servers = "1 server" if scenario.servers == 1 else f"{scenario.servers} servers"
+        click.echo(f"{scenario.name} ({servers})\n  {scenario.idea}\n  teaches: {scenario.teaches}")
+        click.echo(f"  late after: {scenario.profile.lateness_limit_s:g} s in health\n")
+
+
+@cli.command(name="doctor")
+@JSON
+def doctor_command(as_json: bool) -> None:
+    """Try what runs need on this machine: the servers, and each fault."""
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([{"what": f.what, "ok": f.ok, "detail": f.detail} for f in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'no  '} {finding.what}: {finding.detail}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
+    """1 if a cell broke its design's promise (strictly: if one failed), else 3 if one proves nothing, else 0."""
+    if any(cell.outcome == "fail" and (strict or cell.promised is False) for cell in cells):
+        return EXIT_STATUS["fail"]
+    return EXIT_STATUS["unknown"] if any(cell.outcome == "unknown" for cell in cells) else EXIT_STATUS["pass"]
+
+
+def _measure(
+    names: Sequence[str], chosen: Sequence[scenarios.Scenario], seeds: Sequence[int], *, out: Path, as_json: bool
+) -> list[Cell]:
+    # Everything that can be refused is refused before anything is started or written.
+    designs = _loaded(names)
+    started = time.monotonic()
+    stop = StopSignal()
+    cells: list[Cell] = []
+    with workplace() as place:
+        services = Services(place)
+        versions = services.prepare()
+        directory = _new_directory(out)
+        with Board([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
+            for cell in compare(
+                designs,
+                chosen,
+                seeds,
+                out=directory,
+                place=place,
+                services=services,
+                versions=versions,
+                stop=stop,
+                progress=board.update,
+            ):
+                cells.append(cell)
+                board.cell(cell.scenario, cell.design, cell.outcome)
+    seconds = time.monotonic() - started
+    rows = [cell.to_json() for cell in cells]
+    if as_json:
+        click.echo(json.dumps({"cells": rows, "seconds": round(seconds, 1), "runs": str(directory)}))
+    else:
+        print_matrix(console(), rows)
+        click.echo(f"\n{len(cells)} runs in {seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, kept in {directory}/")
+        click.echo(f"Judge one again: duetime check {cells[-1].run_dir}")
+    return cells
+
+
+def _loaded(names: Sequence[str]) -> Mapping[str, Design]:
+    designs = {name: registry.load(name) for name in names}
+    if len({design.name for design in designs.values()}) < len(names):
+        raise BadUsage(f"two of {', '.join(names)} are the same design, or have the same name; name each once")
+    return designs
+
+
+def _new_directory(out: Path) -> Path:
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        directory = out / f"{stamp}{suffix}"
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise BadUsage(f"--out {str(out)!r}: cannot make {str(directory)!r} ({error.strerror})") from error
+        return directory
+    raise BadUsage(f"--out {str(out)!r} is in use by too many runs of this second; try again")
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _described(design: Design) -> dict[str, Any]:
+    promise = design.promise
+    return {
+        "name": design.name,
+        "summary": design.summary,
+        "weakness": design.weakness,
+        "promise": {
+            "delivery": promise.delivery,
+            "transactional": promise.transactional,
+            "cancels": promise.cancels,
+        },
+        "roles": [role.name for role in design.roles],
+    }
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """The entry point: every error that duetime raises on purpose becomes one sentence and an exit status."""
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _end)
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt, Interrupted):
+        click.echo("duetime: stopped before the end; nothing is left running", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BadUsage as error:
+        click.echo(f"duetime: {error}", err=True)
+        sys.exit(2)
+    except DuetimeError as error:
+        click.echo(f"duetime: {error}", err=True)
+        sys.exit(3)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""A client: a process of the application that carries out its part of the plan and writes down what it was told.
+
+Started by the harness with its instructions as one JSON line on standard input; answers ``ready``; begins at the
+instant that the second line names.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import assert_never
+
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from duetime import registry
+from duetime.app.use_cases import Application
+from duetime.clock import Instant, system_clock
+from duetime.errors import ScheduleRejected
+from duetime.harness.plan import Operation
+from duetime.history.journal import Journal
+from duetime.interface import Notification, Scheduler
+from duetime.settings import Settings
+
+
+class Recorder:
+    """A scheduler that writes an ``invoke`` before each call, and how the transaction ended after it."""
+
+    def __init__(self, scheduler: Scheduler, journal: Journal, *, client: int) -> None:
+        self._scheduler = scheduler
+        self._journal = journal
+        self._client = client
+        self._lines = 0
+        self._open: list[str] = []
+        self.started = Instant(0, 0)
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        due_ns = self.started.mono_ns + _wall_ns(notification.due_at) - self.started.wall_ns
+        self._invoke("schedule", notification.key, notification.revision, due_ns=due_ns)
+        self._scheduler.schedule(notification, session=session)
+
+    def cancel(self, key: str, *, revision: int, session: Session) -> None:
+        self._invoke("cancel", key, revision)
+        self._scheduler.cancel(key, revision=revision, session=session)
+
+    def close(self, kind: str, error: Exception | None = None) -> None:
+        """Write `kind` as the end of every call since the last close."""
+        for op in self._open:
+            more = {"error": f"{type(error).__name__}: {error}"[:300]} if error else {}
+            self._write({"op": op, "type": kind, **more})
+        self._open.clear()
+
+    def _invoke(self, function: str, key: str, revision: int, **more: int) -> None:
+        op = f"{key}/{revision}"
+        self._write({"op": op, "f": function, "key": key, "revision": revision, **more, "type": "invoke"})
+        self._open.append(op)
+
+    def _write(self, record: dict[str, object]) -> None:
+        line = {"i": self._lines, **record, "client": self._client, "at_ns": time.monotonic_ns()}
+        self._journal.append(line)
+        self._lines += 1
+
+
+class Client:
+    """Carries out operations one after another, each at its time or as soon afterwards as it can."""
+
+    def __init__(self, settings: Settings, recorder: Recorder) -> None:
+        self._engine = create_engine(
+            settings.database_url,
+            connect_args={"connect_timeout": 3, "options": "-c statement_timeout=5000"},
+        )
+        self._lead = settings.reminder_lead
+        self._recorder = recorder
+        self._application = Application(recorder, reminder_lead=settings.reminder_lead)
+        self._retired_events: set[int] = set()
+
+    def connect(self) -> None:
+        """Open the connection now, so that the first operation does not wait for it."""
+        self._engine.connect().close()
+
+    def run(self, operations: Sequence[Operation], started: Instant) -> None:
+        self._recorder.started = started
+        for operation in operations:
+            wait_ns = started.mono_ns + int(operation.at_s * 1e9) - time.monotonic_ns()
+            time.sleep(max(0, wait_ns) / 1e9)
+            if operation.event not in self._retired_events:
+                self._attempt(operation, started)
+
+    def _attempt(self, operation: Operation, started: Instant) -> None:
+        try:
+            with Session(self._engine) as session:
+                self._do(session, operation, started)
+        except ScheduleRejected as error:
+            # The one exception that says what happened: nothing, because the application let its transaction go.
+            self._recorder.close("fail", error)
+        except Exception as error:  # noqa: BLE001 - whatever else it was, it may have taken effect
+            self._recorder.close("info", error)
+            print(f"{operation.do}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        else:
+            self._recorder.close("ok")
+            return
+        # Nobody knows what stands under this event's keys now, so nobody touches them again.
+        self._retired_events.add(operation.event)
+
+    def _do(self, session: Session, operation: Operation, started: Instant) -> None:
+        application = self._application
+        match operation.do:
+            case "create_event":
+                application.create_event(
+                    session,
+                    event_id=operation.event,
+                    title=f"event {operation.event}",
+                    starts_at=self._start(operation, started),
+                    user_ids=operation.users,
+                )
+            case "move_event":
+                application.move_event(session, event_id=operation.event, starts_at=self._start(operation, started))
+            case "cancel_event":
+                application.cancel_event(session, event_id=operation.event)
+            case "join_event":
+                application.join_event(session, event_id=operation.event, user_id=operation.users[0])
+            case "leave_event":
+                application.leave_event(session, event_id=operation.event, user_id=operation.users[0])
+            case "change_address":
+                address = operation.address or ""
+                application.change_address(session, user_id=operation.users[0], address=address, now=system_clock())
+            case _:
+                assert_never(operation.do)
+
+    def _start(self, operation: Operation, started: Instant) -> datetime:
+        """The event starts one lead time after its reminder falls due."""
+        if operation.due_s is None:
+            raise ValueError(f"{operation.do} of event {operation.event} has no due time")
+        due_us = started.wall_ns // 1000 + round(operation.due_s * 1e6)
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=due_us) + self._lead
+
+
+def _wall_ns(at: datetime) -> int:
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000
+
+
+def main() -> None:
+    instructions = json.loads(sys.stdin.readline())
+    settings = Settings.from_environment()
+    scheduler = registry.load(settings.design).scheduler(settings)
+    recorder = Recorder(scheduler, Journal(Path(instructions["history"])), client=instructions["client"])
+    client = Client(settings, recorder)
+    client.connect()
+    print("ready", flush=True)  # noqa: T201 - the harness reads it
+    begin = sys.stdin.readline()
+    if not begin:
+        return  # the run was called off
+    operations = [Operation(**{**op, "users": tuple(op["users"])}) for op in instructions["operations"]]
+    client.run(operations, Instant(**json.loads(begin)))
+
+
+if __name__ == "__main__":
+    main()

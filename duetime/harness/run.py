@@ -1,0 +1,248 @@
+"""One design goes through one plan; what happened is in the run directory afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine, insert
+from sqlalchemy.pool import NullPool
+
+from duetime.app.tables import Base, User
+from duetime.clock import Instant
+from duetime.gateway import JournalGateway
+from duetime.harness.clients import ClientProcess
+from duetime.harness.conductor import Conductor
+from duetime.harness.metronome import Metronome
+from duetime.harness.plan import Plan
+from duetime.harness.scenarios import POLL_INTERVAL_S, REMINDER_LEAD_S
+from duetime.harness.servers import Server, stop_all
+from duetime.harness.services import Services
+from duetime.harness.stopping import StopSignal
+from duetime.harness.workload import CLIENTS
+from duetime.interface import Design, Pending
+from duetime.settings import Settings
+
+RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
+STOP_WITHIN_S = 6.0
+
+Progress = Callable[[str], None]
+
+
+class Run:
+    """One design, one plan, one directory.
+
+    design_name: how a client process finds the design again: a registered name, or ``file.py:attribute``.
+    slot: the number of this run among those that go on beside it.
+    """
+
+    def __init__(
+        self,
+        design: Design,
+        plan: Plan,
+        directory: Path,
+        *,
+        design_name: str,
+        services: Services,
+        versions: Mapping[str, str],
+        place: Path,
+        slot: int,
+        stop: StopSignal,
+        progress: Progress = lambda _phase: None,
+    ) -> None:
+        self.directory = directory
+        self._design = design
+        self._design_name = design_name
+        self._plan = plan
+        self._services = services
+        self._versions = versions
+        self._place = place
+        self._slot = slot
+        self._stop = stop
+        self._progress = progress
+
+    def carry_out(self, agree_on_start: Callable[[], Instant]) -> None:
+        """Prepare, wait for `agree_on_start` to say when, go through the plan, close.
+
+        Raises:
+            DuetimeError: the run could not be carried out; its directory holds what there was, unclosed.
+        """
+        self.directory.mkdir(parents=True)
+        (self.directory / "logs").mkdir()
+        self._write_plan()
+        for name in RECORDED:
+            (self.directory / name).touch()
+        name = f"{self._plan.scenario}-{self._slot}-{self._plan.seed}"
+        with ExitStack() as stack:
+            self._progress("starting servers")
+            endpoints = stack.enter_context(self._services.for_run(name, self._slot))
+            engine = create_engine(endpoints.database_url, poolclass=NullPool)
+            self._install(engine)
+            settings = self._settings(endpoints.database_url, endpoints.broker_url)
+            servers = self._servers(settings, self._place / name)
+            stack.callback(self._kill_all, servers)
+            for server in servers:
+                server.start()
+            clients = self._clients(settings)
+            for client in clients:
+                stack.callback(client.stop)
+            for server in servers:
+                server.wait_ready(self._stop)
+            for client in clients:
+                client.wait_ready()
+            gateway = JournalGateway(settings.deliveries, worker="canary", delivery_time=timedelta())
+            stack.callback(gateway.close)
+            self._go(agree_on_start, clients, servers, gateway, settings, engine)
+
+    def _go(
+        self,
+        agree_on_start: Callable[[], Instant],
+        clients: Sequence[ClientProcess],
+        servers: Sequence[Server],
+        gateway: JournalGateway,
+        settings: Settings,
+        engine: Engine,
+    ) -> None:
+        started = agree_on_start()
+        period_s = self._plan.profile.canary_period_s
+        metronome = Metronome(gateway, self.directory / "clock.jsonl", period_s=period_s)
+        metronome.start()
+        try:
+            for client in clients:
+                client.begin(started)
+            self._progress("running")
+            conductor = Conductor(servers, self.directory / "faults.jsonl", settings.deliveries, self._stop)
+            conductor.carry_out(self._plan.faults, started)
+            conductor.close()
+            for client in clients:
+                client.wait_done(started, self._stop)
+            self._wait_for_deadlines(started, conductor.last_healed_ns)
+            self._progress("closing")
+            pending = self._wait_for_pending(settings, engine)
+            quiet_s = self._wait_for_quiet(settings.deliveries)
+            alive = all(server.alive() for server in servers)
+            stop_all(list(servers), within_s=STOP_WITHIN_S)
+            self._stop.sleep(self._plan.profile.in_flight_allowance_s)
+        finally:
+            metronome.stop()
+        self._close(pending, quiet_s=quiet_s, workers_alive=alive)
+
+    def _install(self, engine: Engine) -> None:
+        Base.metadata.create_all(engine)
+        self._design.install(engine)
+        users = sorted({user for operation in self._plan.operations for user in operation.users})
+        rows = [
+            {"id": user, "name": f"user {user}", "address": f"{user}@example.org", "locale": "en"} for user in users
+        ]
+        with engine.begin() as connection:
+            connection.execute(insert(User), rows)
+
+    def _settings(self, database_url: str, broker_url: str) -> Settings:
+        return Settings(
+            design=self._design_name,
+            database_url=database_url,
+            broker_url=broker_url,
+            server="client",
+            deliveries=(self.directory / "deliveries.jsonl").absolute(),
+            delivery_time=timedelta(seconds=self._plan.profile.delivery_time_s),
+            reminder_lead=timedelta(seconds=REMINDER_LEAD_S),
+            poll_interval=timedelta(seconds=POLL_INTERVAL_S),
+        )
+
+    def _servers(self, settings: Settings, own: Path) -> list[Server]:
+        servers = []
+        for role in self._design.roles:
+            for number in range(1, self._plan.servers + 1):
+                name = f"{role.name}-{number}"
+                log = self.directory / "logs" / f"{name}.log"
+                state = own / name
+                mine = settings.for_server(name)
+                servers.append(Server(name=name, role=role, settings=mine, state=state, log=log, place=self._place))
+        return servers
+
+    def _clients(self, settings: Settings) -> list[ClientProcess]:
+        return [
+            ClientProcess(
+                number,
+                [operation for operation in self._plan.operations if operation.client == number],
+                settings=settings,
+                history=self.directory / "history.jsonl",
+                log=self.directory / "logs" / f"client-{number}.log",
+                place=self._place,
+            )
+            for number in range(CLIENTS)
+        ]
+
+    def _wait_for_deadlines(self, started: Instant, last_healed_ns: int) -> None:
+        """Wait until no notification can still be in time, and then the grace."""
+        profile = self._plan.profile
+        last_due_s = max((op.due_s for op in self._plan.operations if op.due_s is not None), default=0.0)
+        excused_until_ns = last_healed_ns + int(max(profile.recovery_budget_s.values()) * 1e9) if last_healed_ns else 0
+        last_ready_ns = max(started.mono_ns + int(last_due_s * 1e9), excused_until_ns)
+        self._stop.sleep_until(last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9))
+
+    def _wait_for_pending(self, settings: Settings, engine: Engine) -> Sequence[Pending]:
+        """Wait until the design's own store is empty or its budget is spent; return what is left."""
+        give_up_at = time.monotonic() + self._plan.profile.pending_budget_s
+        while (pending := self._design.pending(settings, engine)) and time.monotonic() < give_up_at:
+            self._stop.sleep(0.1)
+        return pending
+
+    def _wait_for_quiet(self, deliveries: Path) -> float:
+        """Wait until nothing was delivered for a while; return for how many seconds."""
+        while (quiet_s := seconds_since_last_delivery(deliveries)) < self._plan.profile.quiet_s:
+            self._stop.sleep(0.1)
+        return quiet_s
+
+    def _kill_all(self, servers: Sequence[Server]) -> None:
+        for server in servers:
+            with suppress(Exception):
+                server.kill()
+
+    def _write_plan(self) -> None:
+        plan = {
+            "format": 1,
+            "design": self._design.name,
+            **self._plan.to_json(),
+            "plan_hash": self._plan.hash(),
+            "promise": {
+                "delivery": self._design.promise.delivery,
+                "transactional": self._design.promise.transactional,
+                "cancels": self._design.promise.cancels,
+            },
+            "versions": {**versions(), **self._versions},
+        }
+        (self.directory / "plan.json").write_text(json.dumps(plan, indent=1) + "\n")
+
+    def _close(self, pending: Sequence[Pending], *, quiet_s: float, workers_alive: bool) -> None:
+        contents = {name: (self.directory / name).read_bytes() for name in RECORDED}
+        closed = {
+            "at_ns": time.monotonic_ns(),
+            "lines": {name: content.count(b"\n") for name, content in contents.items()},
+            "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+            "pending": [{"op": left.op, "where": left.where} for left in pending],
+            "quiet_s": round(quiet_s, 3),
+            "workers_alive": workers_alive,
+        }
+        (self.directory / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
+
+
+def seconds_since_last_delivery(deliveries: Path) -> float:
+    """Seconds since the last line that is not a canary; since the beginning of time if there is none."""
+    for line in reversed(deliveries.read_bytes().splitlines()):
+        record = json.loads(line)
+        if record["worker"] != "canary":
+            return (time.monotonic_ns() - int(record["at_ns"])) / 1e9
+    return time.monotonic()
+
+
+def versions() -> dict[str, str]:
+    packages = ("duetime", "celery", "kombu", "redis", "sqlalchemy", "psycopg")
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
