@@ -6,11 +6,11 @@ or on a moment in which the harness itself was starved is withdrawn, and the run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from duetime.checker.labels import ACCUSATIONS, Doubtful, Label, Labelled
-from duetime.checker.promises import Promise
+from duetime.checker.promises import Promise, promises_of
 from duetime.checker.spans import Span, Spans
 from duetime.history import Canary, History
 
@@ -24,7 +24,7 @@ class Doubts:
     used: the starved intervals that made a difference.
     """
 
-    def __init__(self, history: History, excused: Spans) -> None:
+    def __init__(self, history: History, promises: Mapping[str, Promise], excused: Spans) -> None:
         damage = history.damage
         self._altered = bool(damage.altered & {"plan.json", "history.jsonl", "deliveries.jsonl"})
         self._faults_doubtful = "faults.jsonl" in damage.altered | damage.incomplete
@@ -35,9 +35,10 @@ class Doubts:
         self._profile = history.plan.profile
         self.steps = list(_steps(history.clock))
         self._timing_doubtful = bool(self.steps) or not history.clock or "clock.jsonl" in damage.altered
-        seen = _starved(history.canaries, self._profile.early_tolerance_ns)
-        self._starved = Spans([*seen, *_silence(history)])
-        self._softened = Spans(seen) | excused
+        self._seen = list(_starved(history.canaries, self._profile.early_tolerance_ns))
+        self._starved = Spans([*self._seen, *_silence(history)])
+        self._softened = Spans(self._seen) | excused
+        self._patient = self._more_patient(history, promises)
         self.used: set[Span] = set()
 
     def weigh(self, labelled: Labelled) -> None:
@@ -50,15 +51,23 @@ class Doubts:
         first: Label = upheld or weighed[0][1]
         labelled.label, labelled.also = first, tuple(found for found in matched if found != first)
 
-    def missed(self, promise: Promise) -> bool:
-        """Whether a required revision that was never delivered is proven missed, and not merely still awaited.
-
-        Seconds in which the harness was starved, or by which the wall clock stepped, are not held against a design.
-        """
+    def missed(self, op: str) -> bool:
+        """Whether a required revision that was never delivered is proven missed, and not merely still awaited."""
         if self._closed is None or self._altered or self._faults_doubtful or self._undelivered_doubtful:
             return False
-        waited = self._softened.after(promise.ready_ns, self._profile.lateness_limit_ns)
-        return self._closed.at_ns >= waited + sum(abs(step) for _, step in self.steps)
+        promise = self._patient[op]
+        return promise.required and self._closed.at_ns >= promise.deadline_ns
+
+    def _more_patient(self, history: History, promises: Mapping[str, Promise]) -> Mapping[str, Promise]:
+        """`promises`, not counting seconds in which the harness was starved, or by which the wall clock stepped.
+
+        A later deadline also leaves more time for a lawful cancel, so they are worked out afresh.
+        """
+        stepped_ns = sum(abs(step) for _, step in self.steps)
+        if not stepped_ns and not self._seen:
+            return promises
+        limit_ns = self._profile.lateness_limit_ns + stepped_ns
+        return promises_of(history.operations.values(), excused=self._softened, lateness_limit_ns=limit_ns)
 
     def _doubt(self, accusation: Label, labelled: Labelled) -> Doubtful | None:
         if self._altered:

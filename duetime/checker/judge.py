@@ -32,7 +32,7 @@ def judge_history(history: History) -> Results:
     profile = history.plan.profile
     excused = excused_time(history.faults, profile)
     promises = promises_of(history.operations.values(), excused=excused, lateness_limit_ns=profile.lateness_limit_ns)
-    doubts = Doubts(history, excused)
+    doubts = Doubts(history, promises, excused)
     labelled = label(history.deliveries, promises, excused=excused, profile=profile)
     for found in labelled:
         doubts.weigh(found)

@@ -14,14 +14,14 @@ STATES: Final = get_args(State)
 
 
 def states(promises: Mapping[str, Promise], *, delivered: Collection[str], doubts: Doubts) -> dict[str, State]:
-    return {op: _state(promise, op in delivered, doubts) for op, promise in promises.items()}
+    return {op: _state(promise, delivered=op in delivered, doubts=doubts) for op, promise in promises.items()}
 
 
-def _state(promise: Promise, delivered: bool, doubts: Doubts) -> State:
+def _state(promise: Promise, *, delivered: bool, doubts: Doubts) -> State:
     if delivered:
         return "delivered"
     if promise.required:
-        return "missed" if doubts.missed(promise) else "open"
+        return "missed" if doubts.missed(promise.operation.op) else "open"
     if promise.operation.answer == "fail" or promise.superseded_ns < NEVER:
         return "none_due"
     return "indeterminate"

@@ -41,4 +41,4 @@ def _close(history: History, awaited: int) -> Iterator[str]:
     if not history.closed.workers_alive:
         yield "no worker was proven alive before the history was closed"
     if awaited:
-        yield f"{awaited} required notifications had not arrived, and the history was closed too early to call them missed"
+        yield f"{awaited} required notifications had not arrived, and cannot be called missed on this evidence"

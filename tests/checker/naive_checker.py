@@ -1,0 +1,138 @@
+"""A second checker, written straight from the rules with no thought for speed: the first is held against it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from duetime.history import NEVER, Delivery, History, Operation
+
+Span = tuple[int, int]
+
+
+def healthy(start: int, end: int, excused: Sequence[Span]) -> int:
+    """The length of [start, end] outside every interval: cut at each of their ends and look at the pieces."""
+    cuts = sorted({start, end, *(min(max(t, start), end) for span in excused for t in span)})
+    return sum(b - a for a, b in itertools.pairwise(cuts) if not any(s <= a and b <= e for s, e in excused))
+
+
+def after(start: int, amount: int, excused: Sequence[Span]) -> int:
+    """The earliest instant t with healthy(start, t) = amount: walk from one cut to the next."""
+    here, left = start, amount
+    for cut in sorted({t for span in excused for t in span if t > start}):
+        if left == 0:
+            return here
+        step = healthy(here, cut, excused)
+        if step >= left:
+            return here + left
+        here, left = cut, left - step
+    return here + left if here < NEVER or left == 0 else NEVER
+
+
+class Naive:
+    def __init__(self, history: History) -> None:
+        profile = history.plan.profile
+        self.operations = list(history.operations.values())
+        self.deliveries = history.deliveries
+        self.closed = history.closed
+        self.epsilon = profile.early_tolerance_ns
+        self.limit = profile.lateness_limit_ns
+        self.phi = profile.in_flight_allowance_ns
+        self.excused = [
+            (f.injected_ns, min(NEVER, f.healed_ns + profile.recovery_budget_ns.get(f.kind, 0))) for f in history.faults
+        ]
+        canaries = history.canaries
+        self.starved = [(c.due_ns, c.at_ns) for c in canaries if c.at_ns - c.due_ns > self.epsilon]
+
+    def end(self, o: Operation) -> int:
+        return o.answered_ns if o.answer == "ok" else NEVER
+
+    def surely_before(self, a: Operation, b: Operation) -> bool:
+        return self.end(a) < b.invoked_ns
+
+    def ready(self, o: Operation) -> int:
+        return max(o.due_ns, self.end(o))
+
+    def deadline(self, o: Operation, *, patient: bool = False) -> int:
+        excused = self.excused + self.starved if patient else self.excused
+        return after(self.ready(o), self.limit, excused) if o.answer == "ok" else NEVER
+
+    def superseded(self, o: Operation) -> tuple[int, str]:
+        """When, and by which verb; a cancel wins a tie."""
+        by = [
+            (p.answered_ns, p.verb)
+            for p in self.operations
+            if p.key == o.key and p.answer == "ok" and self.surely_before(o, p)
+        ]
+        return min(by, default=(NEVER, ""))
+
+    def required(self, o: Operation, *, patient: bool = False) -> bool:
+        return o.answer == "ok" and not any(
+            p is not o
+            and p.key == o.key
+            and p.answer != "fail"
+            and not self.surely_before(p, o)
+            and p.invoked_ns <= self.deadline(o, patient=patient)
+            for p in self.operations
+        )
+
+    def states(self) -> dict[str, str]:
+        return {o.op: self.state(o) for o in self.operations if o.verb == "schedule"}
+
+    def state(self, o: Operation) -> str:
+        if any(d.op == o.op for d in self.deliveries):
+            return "delivered"
+        if self.required(o):
+            over = self.closed and self.closed.at_ns >= self.deadline(o, patient=True)
+            return "missed" if over and self.required(o, patient=True) else "open"
+        if o.answer == "fail" or self.superseded(o)[0] < NEVER:
+            return "none_due"
+        return "indeterminate"
+
+    def labels(self) -> dict[int, list[str]]:
+        """By line: the label first, then all that fit besides."""
+        return {d.line: self.weighed(d) for d in self.deliveries}
+
+    def weighed(self, d: Delivery) -> list[str]:
+        found = self.matching(d)
+        doubts = {label: self.doubt(label, d) for label in found}
+        accused = [label for label in found if label in ("phantom", "stale", "duplicate", "early", "late")]
+        sure = [label for label in accused if not doubts[label]]
+        first = sure[0] if sure else doubts[accused[0]] if accused else found[0]
+        return [first, *(label for label in found if label != first)]
+
+    def doubt(self, label: str, d: Delivery) -> str:
+        o = self.scheduled(d)
+        if o is None or label not in ("late", "phantom", "stale"):
+            return ""
+        if label == "late":
+            overlapping = [s for s in self.starved if s[0] <= d.at_ns and self.ready(o) <= s[1]]
+            return "unknown_late" if overlapping else ""
+        if o.answer == "fail" or d.at_ns < o.invoked_ns:
+            return ""
+        in_flight = healthy(self.superseded(o)[0], d.at_ns, self.excused + self.starved)
+        return "" if in_flight > self.phi else "unproven"
+
+    def scheduled(self, d: Delivery) -> Operation | None:
+        return next((o for o in self.operations if o.op == d.op and o.verb == "schedule"), None)
+
+    def matching(self, d: Delivery) -> list[str]:
+        o, t = self.scheduled(d), d.at_ns
+        again = any(e.op == d.op and (e.at_ns, e.line) < (t, d.line) for e in self.deliveries)
+        if o is None:
+            return ["phantom", "duplicate"] if again else ["phantom"]
+        since, verb = self.superseded(o)
+        in_flight = healthy(since, t, self.excused) <= self.phi if t > since else None
+        ready = self.ready(o)
+        waited = healthy(ready, t, self.excused) if t > ready else 0
+        rules = {
+            "phantom": o.answer == "fail" or t < o.invoked_ns or (verb == "cancel" and in_flight is False),
+            "stale": verb == "schedule" and in_flight is False,
+            "duplicate": again,
+            "early": t < o.due_ns - self.epsilon,
+            "recovered": o.answer == "info",
+            "late": waited > self.limit,
+            "zombie": in_flight is True,
+            "excused": t - ready > self.limit and waited <= self.limit,
+        }
+        return [label for label, fits in rules.items() if fits] or ["on_time"]

@@ -1,0 +1,67 @@
+"""Histories without any sense, on so coarse a clock that every boundary is hit again and again."""
+
+from __future__ import annotations
+
+from random import Random
+
+from duetime.history import NEVER, Canary, Closed, Delivery, Fault, History, Operation, Plan
+from duetime.history.damage import Damage
+
+
+def plan(*, epsilon: int = 1, limit: int = 3, phi: int = 2, recovery: int = 1) -> Plan:
+    return Plan.from_json(
+        {
+            "profile": {
+                "early_tolerance_s": epsilon * 1e-9,
+                "lateness_limit_s": limit * 1e-9,
+                "in_flight_allowance_s": phi * 1e-9,
+                "recovery_budget_s": {"kill": recovery * 1e-9},
+            }
+        }
+    )
+
+
+def nonsense(random: Random) -> History:
+    operations = _operations(random)
+    ops = [o.op for o in operations.values() if o.verb == "schedule"] * 3 + [*operations, "k/99"]
+    deliveries = sorted(
+        Delivery(random.randrange(30), line, random.choice(ops), "server-1", 1)
+        for line in range(1, random.randrange(1, 8))
+    )
+    late = [Canary(n, due, due + random.choice([1, 2, 4])) for n, due in enumerate(random.choices(range(30), k=2))]
+    return History(
+        plan=plan(
+            epsilon=random.randrange(3),
+            limit=random.randrange(5),
+            phi=random.randrange(4),
+            recovery=random.randrange(3),
+        ),
+        operations=operations,
+        deliveries=deliveries,
+        canaries=sorted(late) if random.random() < 0.3 else [Canary(0, 0, 0)],
+        faults=[_fault(random, n) for n in range(random.choice([0, 1, 1, 2, 3]))],
+        clock=[(0, 0)],
+        closed=Closed(random.randrange(10, 40), {}, workers_alive=True) if random.random() < 0.8 else None,
+        damage=Damage(),
+    )
+
+
+def _operations(random: Random) -> dict[str, Operation]:
+    found = {}
+    for n in range(random.randrange(1, 7)):
+        key, begun = random.choice("kkm"), random.randrange(20)
+        answer = random.choice(["ok", "ok", "ok", "ok", "info", "fail"])
+        answered = begun + random.randrange(6) if answer != "info" or random.random() < 0.5 else NEVER
+        verb = random.choice(["schedule", "schedule", "cancel"])
+        due = random.randrange(20) if verb == "schedule" else 0
+        operation = Operation(
+            f"{key}/{n}", key, n, verb, due, begun, 2 * n + 1, answer, answered, 2 * n + 2 if answered < NEVER else 0
+        )
+        found[operation.op] = operation
+    return found
+
+
+def _fault(random: Random, n: int) -> Fault:
+    begun = random.randrange(25)
+    healed = begun + random.randrange(6) if random.random() < 0.9 else NEVER
+    return Fault(f"f{n}", "kill", "server-1", begun, healed, {"inject": n + 1})

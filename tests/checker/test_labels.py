@@ -1,0 +1,205 @@
+"""What is said of one delivery: each rule, on its boundary and one nanosecond past it.
+
+Profile: ε = 0.05 s, lateness limit 2 s, in-flight allowance 0.5 s. Acknowledged means 0.1 s after the call.
+"""
+
+from __future__ import annotations
+
+import pytest
+from small_histories import (
+    NS,
+    Record,
+    cancelled,
+    delivery,
+    fail,
+    fault,
+    info,
+    invoke,
+    numbered,
+    ok,
+    scheduled,
+)
+
+from duetime.checker import Results, check
+
+RECOVERY = {"early_tolerance_s": 0.05, "lateness_limit_s": 2.0, "in_flight_allowance_s": 0.5}
+
+
+def judged(
+    history: list[Record], *deliveries: Record, faults: list[Record] | None = None, recovery_s: float = 0
+) -> Results:
+    plan = {"profile": RECOVERY | {"recovery_budget_s": {"kill": recovery_s}}}
+    return check(numbered(history), deliveries=deliveries, faults=faults or [], closed_at_s=60.0, plan=plan)
+
+
+def labels(results: Results) -> list[tuple[str, ...]]:
+    return [(found.label, *found.also) for found in results.labelled]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "label"),
+    [(4.95 - NS, "early"), (4.95, "on_time"), (5.0, "on_time"), (7.0, "on_time"), (7.0 + NS, "late")],
+)
+def test_a_delivery_is_on_time_from_the_early_tolerance_to_the_lateness_limit(at_s: float, label: str) -> None:
+    assert labels(judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=at_s))) == [(label,)]
+
+
+@pytest.mark.parametrize(("at_s", "label"), [(1.0, "on_time"), (3.1, "on_time"), (3.1 + NS, "late")])
+def test_what_was_due_in_the_past_counts_from_its_acknowledgement(at_s: float, label: str) -> None:
+    assert labels(judged(scheduled("a/1", due_s=0.2, at_s=1.0), delivery("a/1", at_s=at_s))) == [(label,)]
+
+
+def test_what_was_never_scheduled_is_a_phantom() -> None:
+    results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=5.0), delivery("a/2", at_s=5.0))
+
+    assert labels(results) == [("on_time",), ("phantom",)]
+
+
+def test_a_cancel_delivered_as_if_it_were_a_notification_is_a_phantom() -> None:
+    results = judged([*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=1.0)], delivery("a/2", at_s=5.0))
+
+    assert labels(results) == [("phantom",)]
+
+
+def test_what_was_refused_is_a_phantom_when_it_comes_all_the_same() -> None:
+    refused = [invoke("schedule", "a/1", at_s=0.0, due_s=5.0), fail("a/1", at_s=0.1)]
+
+    assert labels(judged(refused, delivery("a/1", at_s=5.0))) == [("phantom",)]
+
+
+@pytest.mark.parametrize(("at_s", "label"), [(1.0 - NS, "phantom"), (1.0, "on_time")])
+def test_nothing_is_delivered_before_it_is_asked_for(at_s: float, label: str) -> None:
+    assert labels(judged(scheduled("a/1", due_s=0.0, at_s=1.0), delivery("a/1", at_s=at_s))) == [(label,)]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "label"),
+    [(5.1, "on_time"), (5.1 + NS, "zombie"), (5.6, "zombie"), (5.6 + NS, "phantom")],
+)
+def test_a_cancelled_notification_may_still_be_in_flight_for_the_allowance(at_s: float, label: str) -> None:
+    history = [*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=5.0)]
+
+    assert labels(judged(history, delivery("a/1", at_s=at_s))) == [(label,)]
+
+
+@pytest.mark.parametrize(("at_s", "label"), [(5.6, "zombie"), (5.6 + NS, "stale")])
+def test_an_older_revision_may_still_be_in_flight_for_the_allowance(at_s: float, label: str) -> None:
+    history = [*scheduled("a/1", due_s=5.0), *scheduled("a/2", due_s=9.0, at_s=5.0)]
+
+    results = judged(history, delivery("a/1", at_s=at_s), delivery("a/2", at_s=9.0))
+
+    assert labels(results) == [(label,), ("on_time",)]
+
+
+@pytest.mark.parametrize(("at_s", "label"), [(9.6, "zombie"), (9.6 + NS, "phantom")])
+def test_the_allowance_stands_still_while_a_fault_is_in_force(at_s: float, label: str) -> None:
+    history = [*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=5.0)]
+
+    results = judged(history, delivery("a/1", at_s=at_s), faults=fault(inject_s=5.2, healed_s=9.2))
+
+    assert results.labelled[0].label == label
+
+
+def test_a_cancel_and_its_schedule_that_overlap_may_come_in_either_order() -> None:
+    history = [
+        invoke("schedule", "a/1", at_s=0.0, due_s=5.0), invoke("cancel", "a/2", at_s=0.1),
+        ok("a/1", at_s=0.1), ok("a/2", at_s=0.2),
+    ]  # fmt: skip
+
+    assert labels(judged(history, delivery("a/1", at_s=5.0))) == [("on_time",)]
+
+
+def test_a_cancel_called_one_nanosecond_after_the_acknowledgement_came_later() -> None:
+    history = [*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=0.1 + NS)]
+
+    assert labels(judged(history, delivery("a/1", at_s=5.0))) == [("phantom",)]
+
+
+def test_a_cancel_that_was_never_answered_takes_nothing_back() -> None:
+    history = [*scheduled("a/1", due_s=5.0), invoke("cancel", "a/2", at_s=1.0), info("a/2", at_s=2.0)]
+
+    assert labels(judged(history, delivery("a/1", at_s=5.0))) == [("on_time",)]
+
+
+def test_what_was_rescheduled_and_later_cancelled_is_stale_because_the_newer_revision_came_first() -> None:
+    history = [*scheduled("a/1", due_s=5.0), *scheduled("a/2", due_s=9.0, at_s=1.0), *cancelled("a/3", at_s=2.0)]
+
+    assert labels(judged(history, delivery("a/1", at_s=5.0))) == [("stale",)]
+
+
+def test_the_second_delivery_is_the_duplicate_whatever_the_order_of_the_lines() -> None:
+    results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=6.0), delivery("a/1", at_s=5.0))
+
+    assert labels(results) == [("duplicate",), ("on_time",)]
+
+
+def test_of_two_deliveries_in_the_same_nanosecond_the_later_line_is_the_duplicate() -> None:
+    results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=5.0), delivery("a/1", at_s=5.0))
+
+    assert labels(results) == [("on_time",), ("duplicate",)]
+
+
+def test_a_delivery_that_breaks_several_rules_keeps_them_all_the_first_rule_first() -> None:
+    history = [*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=5.0)]
+
+    results = judged(history, delivery("a/1", at_s=4.0), delivery("a/1", at_s=9.0))
+
+    assert labels(results) == [("early",), ("phantom", "duplicate", "late")]
+
+
+def test_a_duplicate_inside_the_allowance_is_still_a_duplicate() -> None:
+    history = [*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=5.1)]
+
+    results = judged(history, delivery("a/1", at_s=5.0), delivery("a/1", at_s=5.3))
+
+    assert labels(results) == [("on_time",), ("duplicate", "zombie")]
+
+
+def test_what_nobody_was_promised_is_recovered_when_it_comes_however_late() -> None:
+    unanswered = [invoke("schedule", "a/1", at_s=0.0, due_s=5.0)]
+
+    assert labels(judged(unanswered, delivery("a/1", at_s=50.0))) == [("recovered",)]
+
+
+def test_what_nobody_was_promised_may_not_come_twice_nor_early() -> None:
+    unanswered = [invoke("schedule", "a/1", at_s=0.0, due_s=5.0), info("a/1", at_s=1.0)]
+
+    results = judged(unanswered, delivery("a/1", at_s=4.0), delivery("a/1", at_s=5.0))
+
+    assert labels(results) == [("early", "recovered"), ("duplicate", "recovered")]
+
+
+@pytest.mark.parametrize(
+    ("at_s", "label"), [(7.0, "on_time"), (7.0 + NS, "excused"), (12.0, "excused"), (12.0 + NS, "late")]
+)
+def test_a_fault_and_its_recovery_excuse_lateness_for_as_long_as_they_last(at_s: float, label: str) -> None:
+    faults = fault(inject_s=5.5, healed_s=9.5)
+
+    results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=at_s), faults=faults, recovery_s=1.0)
+
+    assert labels(results) == [(label,)]
+
+
+def test_faults_that_overlap_excuse_their_common_time_once() -> None:
+    faults = [*fault("f1", inject_s=5.0, healed_s=8.0), *fault("f2", inject_s=6.0, healed_s=9.0)]
+    history = [*scheduled("a/1", due_s=5.0), *scheduled("b/1", due_s=5.0)]
+
+    results = judged(history, delivery("a/1", at_s=11.0), delivery("b/1", at_s=11.0 + NS), faults=faults)
+
+    assert labels(results) == [("excused",), ("late",)]
+
+
+def test_a_fault_never_seen_to_heal_excuses_to_the_end_and_leaves_the_run_unknown() -> None:
+    results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=50.0), faults=fault(inject_s=5.5, healed_s=None))
+
+    assert labels(results) == [("excused",)]
+    assert results.unknown_because == ["fault f1 (kill server-1) was never seen to heal"]
+
+
+@pytest.mark.parametrize("kind_of_rule", ["duplicate", "early"])
+def test_no_fault_excuses_a_duplicate_or_an_early_delivery(kind_of_rule: str) -> None:
+    faults = fault(inject_s=0.0, healed_s=50.0)
+    twice = [delivery("a/1", at_s=5.0), delivery("a/1", at_s=6.0)]
+    deliveries = twice if kind_of_rule == "duplicate" else [delivery("a/1", at_s=4.0)]
+
+    assert judged(scheduled("a/1", due_s=5.0), *deliveries, faults=faults).accused(kind_of_rule) == {"a/1"}

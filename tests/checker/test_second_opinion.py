@@ -1,0 +1,26 @@
+"""The checker held against a slow and simple second one, on histories right and wrong."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from naive_checker import Naive
+from random_histories import nonsense
+
+from duetime.checker import judge_history
+
+HISTORIES = 40_000
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_checkers_say_the_same_of_every_history(seed: int) -> None:
+    random = Random(seed)
+    for _ in range(HISTORIES // 4):
+        history = nonsense(random)
+        naive = Naive(history)
+
+        results = judge_history(history)
+
+        assert {found.delivery.line: [found.label, *found.also] for found in results.labelled} == naive.labels()
+        assert results.states == naive.states()
