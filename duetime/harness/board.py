@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ class Board:
         self._console = Console(stderr=True, highlight=False)
         self._designs = list(designs)
         self._lock = threading.Lock()
+        self._started = time.monotonic()
         self._phases: dict[tuple[str, str], str] = {}
         self._steps = len(PHASES) * len(designs) * seeds
         self._progress = Progress(
@@ -53,7 +55,8 @@ class Board:
             state = "  ".join(f"{name}: {self._phases.get((scenario, name), '…')}" for name in self._designs)
             self._progress.update(task, advance=1, state=state)
             if not self._console.is_terminal:
-                self._console.print(f"{scenario} / {design}: {phase}", soft_wrap=True)
+                elapsed_s = time.monotonic() - self._started
+                self._console.print(f"{elapsed_s:6.1f} s  {scenario} / {design}: {phase}", soft_wrap=True)
 
     def cell(self, scenario: str, design: str, outcome: str) -> None:
         """Say how a run was judged."""

@@ -50,7 +50,7 @@ class Profile:
     lateness_limit_s: float
     early_tolerance_s: float = 0.05
     in_flight_allowance_s: float = 0.5
-    recovery_budget_s: dict[str, float] = field(default_factory=lambda: {"kill": 2.0})
+    recovery_budget_s: dict[str, float] = field(default_factory=lambda: {"kill": 1.0})
     grace_s: float = 1.0
     quiet_s: float = 1.0
     pending_budget_s: float = 1.5

@@ -31,7 +31,7 @@ from duetime.interface import Design, Pending
 from duetime.settings import Settings
 
 RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
-STOP_WITHIN_S = 6.0
+STOP_WITHIN_S = 3.0
 
 Progress = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from random import Random
 
 from duetime.errors import UnknownName
 from duetime.harness.plan import Operation, Plan, PlannedFault, Profile
-from duetime.harness.workload import gathering, stories
+from duetime.harness.workload import called_off, gathering, stories
 
 POLL_INTERVAL_S = 1.0
 REMINDER_LEAD_S = 10.0
@@ -42,7 +42,7 @@ class Scenario:
             servers=self.servers,
             profile=self.profile,
             exists_for=tuple(sorted({fault.kind for fault in self.faults})),
-            operations=self.operations(Random(f"{self.name}:{seed}")),
+            operations=sorted(self.operations(Random(f"{self.name}:{seed}")), key=lambda op: op.at_s),
             faults=self.faults,
         )
 
@@ -73,8 +73,10 @@ SCENARIOS = (
         unkind_to="pull_worker",
         servers=1,
         profile=Profile(lateness_limit_s=LATENESS_LIMIT_S),
-        operations=lambda random: stories(random, seconds=9, horizon_s=5),
-        faults=(PlannedFault(fault="f1", kind="kill", target="all", inject_s=5.5, heal_s=9.0),),
+        operations=lambda random: (
+            stories(random, seconds=9, horizon_s=4) + called_off(created_s=6.1, called_off_s=7.6, due_s=14.6)
+        ),
+        faults=(PlannedFault(fault="f1", kind="kill", target="all", inject_s=5.5, heal_s=8.8),),
     ),
     Scenario(
         name="crash",

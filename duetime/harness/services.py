@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -86,7 +87,9 @@ class Services:
             directory = self._place / name / "pg"
             directory.parent.mkdir(exist_ok=True)
             subprocess.run(["cp", "-a", str(self._template), str(directory)], check=True)
-            with running(postgres_command(directory), directory, ready=lambda: connects(directory)):
+            # SIGQUIT, PostgreSQL's immediate shutdown: what it holds is thrown away next, so no last checkpoint.
+            ended = signal.SIGQUIT
+            with running(postgres_command(directory), directory, ready=lambda: connects(directory), end_with=ended):
                 yield f"postgresql+psycopg://postgres@/postgres?host={directory}"
 
     @contextmanager
@@ -101,7 +104,8 @@ class Services:
             url = f"redis://127.0.0.1:{port}/0"
             command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
             # Valkey's own default persistence, named: snapshots, the first after an hour or 10,000 changes.
-            with running([*command, "--save", "3600 1 300 100 60 10000"], directory, ready=lambda: answers(url)):
+            command += ["--save", "3600 1 300 100 60 10000"]
+            with running(command, directory, ready=lambda: answers(url), end_with=signal.SIGTERM):
                 yield url
 
 
@@ -143,7 +147,9 @@ def unprivileged() -> list[str]:
 
 
 @contextmanager
-def running(command: list[str], directory: Path, *, ready: Callable[[], bool]) -> Iterator[None]:
+def running(
+    command: list[str], directory: Path, *, ready: Callable[[], bool], end_with: signal.Signals
+) -> Iterator[None]:
     """`command` as a process in `directory`, from its being ready to its end."""
     log = directory.parent / f"{directory.name}.log"
     environment = {**os.environ, MARK: str(directory.parent.parent)}
@@ -159,8 +165,7 @@ def running(command: list[str], directory: Path, *, ready: Callable[[], bool]) -
             time.sleep(0.02)
         yield
     finally:
-        # SIGINT: PostgreSQL disconnects everyone and shuts down in order; Valkey just ends.
-        process.send_signal(2)
+        process.send_signal(end_with)
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:

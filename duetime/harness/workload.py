@@ -50,13 +50,22 @@ def stories(random: Random, *, seconds: int, horizon_s: int) -> list[Operation]:
             story = STORIES[(number + client * len(STORIES) // 2) % len(STORIES)]
             second = number // EVENTS_A_SECOND
             operations += _story(random, story, client=client, number=number, second=second, horizon_s=horizon_s)
-    return sorted(operations, key=lambda operation: (operation.at_s, operation.client))
+    return operations
 
 
 def gathering(*, due_s: float, people: int) -> list[Operation]:
     """One event whose reminders all fall due at the same instant: work enough to be killed in the middle of it."""
     users = tuple(user_id(0, 1000 + number) for number in range(people))
     return [Operation(at_s=0.2, client=0, do="create_event", event=event_id(0, 999), users=users, due_s=due_s)]
+
+
+def called_off(*, created_s: float, called_off_s: float, due_s: float) -> list[Operation]:
+    """One event created and called off at given times: the reminder must not come, whatever happens in between."""
+    event = event_id(0, 998)
+    return [
+        Operation(at_s=created_s, client=0, do="create_event", event=event, users=(user_id(0, 1998),), due_s=due_s),
+        Operation(at_s=called_off_s, client=0, do="cancel_event", event=event),
+    ]
 
 
 def event_id(client: int, number: int) -> int:

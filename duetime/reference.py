@@ -1,0 +1,109 @@
+"""A design that is correct by construction: the oracle of the harness's own tests, and a worked example of a design.
+
+It delivers exactly once, which no ordinary design can: before a delivery it asks the outside world whether this
+revision has already arrived. A real gateway that honours idempotency keys gives the same answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Engine, bindparam, create_engine, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+from duetime.gateway import Gateway, gateway_from
+from duetime.interface import Design, Notification, Pending, Promise, Role
+from duetime.settings import Settings
+
+LOOK_EVERY_S = 0.02
+
+CREATE = "CREATE TABLE IF NOT EXISTS reference (key text PRIMARY KEY, revision int, due_at timestamptz, body jsonb)"
+SCHEDULE = text(
+    """INSERT INTO reference VALUES (:key, :revision, :due_at, :body)
+    ON CONFLICT (key) DO UPDATE SET revision = :revision, due_at = :due_at, body = :body
+    WHERE reference.revision < :revision"""
+).bindparams(bindparam("body", type_=JSONB))
+CANCEL = text("DELETE FROM reference WHERE key = :key AND revision < :revision")
+CLAIM_ONE = text(
+    "SELECT key, body FROM reference WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED"
+)
+DELETE = text("DELETE FROM reference WHERE key = :key")
+
+
+class Reference:
+    """One row a key, written in the caller's transaction."""
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        body = notification.to_json()
+        row = {"key": notification.key, "revision": notification.revision, "due_at": notification.due_at, "body": body}
+        session.execute(SCHEDULE, row)
+
+    def cancel(self, key: str, *, revision: int, session: Session) -> None:
+        session.execute(CANCEL, {"key": key, "revision": revision})
+
+
+class Arrived:
+    """What the outside world remembers: every revision that has reached its recipient."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._lines = settings.deliveries.open("rb")
+        self._ops: set[str] = set()
+
+    def __contains__(self, notification: Notification) -> bool:
+        self._ops.update(json.loads(line)["op"] for line in self._lines)
+        return notification.op in self._ops
+
+
+def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived) -> bool:
+    """Deliver the one row that is due first, unless it has arrived; whether there was one."""
+    row = connection.execute(CLAIM_ONE).one_or_none()
+    if row is None:
+        return False
+    notification = Notification.from_json(row.body)
+    # The row is locked: whoever had it before either finished or is dead, so the answer cannot change under us.
+    if notification not in arrived:
+        gateway.deliver(notification)
+    connection.execute(DELETE, {"key": row.key})
+    return True
+
+
+def serve(settings: Settings) -> None:
+    """Deliver what is due, until ended."""
+    engine, gateway, arrived = create_engine(settings.database_url), gateway_from(settings), Arrived(settings)
+    os.write(sys.stdout.fileno(), f"{settings.server} serves\n".encode())
+    while True:
+        with engine.begin() as connection:
+            delivered = deliver_next(connection, gateway, arrived)
+        if not delivered:
+            time.sleep(LOOK_EVERY_S)
+
+
+def install(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(CREATE))
+
+
+def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT key, revision FROM reference")).all()
+    return [Pending(f"{row.key}/{row.revision}", "row in reference") for row in rows]
+
+
+design = Design(
+    name="reference",
+    summary="a read model whose gateway honours idempotency keys: delivers exactly once",
+    weakness="one delivery a transaction, one question to the outside world each; and few gateways can answer it",
+    promise=Promise(delivery="at_least_once", transactional=True, cancels=True),
+    roles=[Role(name="server", argv=(sys.executable, "-m", "duetime.reference"), ready="{server} serves")],
+    install=install,
+    scheduler=lambda _settings: Reference(),
+    pending=pending,
+)
+
+if __name__ == "__main__":
+    serve(Settings.from_environment())

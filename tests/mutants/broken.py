@@ -1,0 +1,106 @@
+"""Designs with one known defect each, made from the reference: the harness must find every one of them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+
+from duetime import reference
+from duetime.gateway import Gateway, gateway_from
+from duetime.interface import Design, Notification, Role, Scheduler
+from duetime.settings import Settings
+
+
+class Lossy:
+    """Drops every 17th notification on its way out."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._count = 0
+
+    def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        self._count += 1
+        if self._count % 17:
+            self._gateway.deliver(notification, attempt=attempt)
+
+
+class Twice:
+    """Delivers every 17th notification a second time."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._count = 0
+
+    def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        self._count += 1
+        self._gateway.deliver(notification, attempt=attempt)
+        if self._count % 17 == 0:
+            self._gateway.deliver(notification, attempt=attempt)
+
+
+class Early(reference.Reference):
+    """Believes that everything is due 300 ms before it is."""
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        super().schedule(
+            replace(notification, due_at=notification.due_at - timedelta(milliseconds=300)), session=session
+        )
+
+
+class IgnoresCancel(reference.Reference):
+    """Takes a cancel and does nothing with it."""
+
+    def cancel(self, key: str, *, revision: int, session: Session) -> None:
+        pass
+
+
+class OldRevisions(reference.Reference):
+    """Keeps the older revision beside the newer one."""
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        body = notification.to_json()
+        row = {"key": notification.op, "revision": 1, "due_at": notification.due_at, "body": body}
+        session.execute(reference.SCHEDULE, row)
+
+    def cancel(self, key: str, *, revision: int, session: Session) -> None:
+        session.execute(text("DELETE FROM reference WHERE key LIKE :keys"), {"keys": f"{key}/%"})
+
+
+def forget(settings: Settings) -> None:
+    """What a design does that keeps everything in memory: after a restart there is nothing."""
+    with create_engine(settings.database_url).begin() as connection:
+        connection.execute(text("DELETE FROM reference"))
+
+
+def broken(name: str, summary: str, scheduler: type[Scheduler] = reference.Reference) -> Design:
+    serve = Role(name="server", argv=(sys.executable, __file__, name), ready="{server} serves")
+    return replace(reference.design, name=name, summary=summary, roles=[serve], scheduler=lambda _settings: scheduler())
+
+
+lossy = broken("lossy", "drops every 17th")
+twice = broken("twice", "delivers every 17th twice")
+early = broken("early", "300 ms early", Early)
+amnesiac = broken("amnesiac", "forgets everything at a restart")
+ignores_cancel = broken("ignores_cancel", "ignores cancel", IgnoresCancel)
+old_revisions = broken("old_revisions", "delivers old revisions", OldRevisions)
+
+
+def main() -> None:
+    name, settings = sys.argv[1], Settings.from_environment()
+    wrap = {"lossy": Lossy, "twice": Twice}.get(name)
+    if wrap is not None:
+        reference.gateway_from = lambda given: wrap(gateway_from(given))
+    started_before = Path("started")
+    if name == "amnesiac" and started_before.exists():
+        forget(settings)
+    started_before.touch()
+    reference.serve(settings)
+
+
+if __name__ == "__main__":
+    main()
