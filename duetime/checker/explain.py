@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import assert_never
+from itertools import islice
+from typing import NamedTuple, assert_never
 
 from duetime.checker.labels import Accusation, Labelled
 from duetime.checker.promises import Promise
-from duetime.history import NEVER, Delivery, Fault, History, Operation
+from duetime.history import NEVER, Delivery, Fault, History
+
+MENTIONED = 3
+"""Faults named in one sentence, of those in force at the time."""
+
+
+class Rule(NamedTuple):
+    """The rule that was broken, in the words of one case. since_ns: from when a fault may have had a part in it."""
+
+    let: str
+    then: str
+    since_ns: int
 
 
 class Narrator:
@@ -15,99 +26,76 @@ class Narrator:
 
     def __init__(self, history: History) -> None:
         self._start_ns = history.started_ns
-        self._faults = history.faults
-        self._operations = history.operations
+        self._faults = [fault for fault in history.faults if fault.injected_ns < NEVER]
         self._closed = history.closed
         self._profile = history.plan.profile
 
-    def missed(self, promise: Promise, where: str | None) -> str:
+    def missed(self, promise: Promise, where: str | None, faults: list[Fault]) -> str:
         assert self._closed is not None  # noqa: S101  # nothing is missed before the history is closed
-        during = self._during(promise.operation.due_ns, promise.deadline_ns)
+        let = self._promised(promise) + self._in_force(faults)
         then = f"it had to be delivered by {self.at(promise.deadline_ns)}"
-        however = (
-            f"the gateway recorded no delivery of it before the history was closed at {self.at(self._closed.at_ns)}"
-        )
-        return _sentence(self._promised(promise) + during, then, however, self._rest(where))
+        closed = f"before the history was closed at {self.at(self._closed.at_ns)}"
+        if self._closed.pending is None:
+            rest = "unknown, because the design's own store was not searched"
+        else:
+            rest = f"still held at the end: {where}" if where else "no trace of it was left in the design's own store"
+        return _sentence(let, then, f"the gateway recorded no delivery of it {closed}", rest)
 
-    def accused(self, accusation: Accusation, labelled: Labelled) -> str:
-        delivery, promise = labelled.delivery, labelled.promise
-        what, since_ns, then = self._rule(accusation, labelled)
-        during = self._during(min(since_ns, delivery.at_ns), delivery.at_ns)
-        however = f"the gateway recorded {_by(delivery)} at {self.at(delivery.at_ns)}"
-        if promise and accusation == "late":
-            however += f", {seconds(delivery.at_ns - promise.ready_ns)} after it was ready"
-        return _sentence(what + during, then, however, "delivered")
+    def accused(self, rule: Rule, labelled: Labelled, faults: list[Fault]) -> str:
+        however = f"the gateway recorded {self._delivered(labelled.delivery)}"
+        if labelled.promise and labelled.label == "late":
+            however += f", {seconds(labelled.delivery.at_ns - labelled.promise.ready_ns)} after it was ready"
+        return _sentence(rule.let + self._in_force(faults), rule.then, however, "to the recipient")
 
-    def _rule(self, accusation: Accusation, labelled: Labelled) -> tuple[str, int, str]:
-        """What was promised, since when it counts, and what therefore had to hold."""
-        promise, first = labelled.promise, labelled.first
-        if promise is None:
-            return self._unscheduled(accusation, labelled)
-        o, what = promise.operation, self._promised(promise)
+    def rule(self, accusation: Accusation, labelled: Labelled) -> Rule:
+        """What `labelled` broke, when `accusation` is upheld against it."""
+        promise, first, at_ns = labelled.promise, labelled.first, labelled.delivery.at_ns
+        let = self._promised(promise) if promise else f"no call to schedule {labelled.delivery.op} stand in the history"
         match accusation:
+            case "phantom" | "stale" if promise:
+                return self._unlawful(let, promise, at_ns)
             case "phantom" | "stale":
-                return self._unlawful(promise, labelled.delivery.at_ns)
+                return Rule(let, "nothing might be delivered under that name", at_ns)
             case "duplicate":
-                return (
-                    what,
-                    first.at_ns,
-                    f"{_by(first)} at {self.at(first.at_ns)} had to be the only one",
-                )
-            case "early":
-                earliest = self.at(o.due_ns - self._profile.early_tolerance_ns)
-                return what, labelled.delivery.at_ns, f"nothing might be delivered before {earliest}"
-            case "late":
-                return what, promise.ready_ns, f"it had to be delivered by {self.at(promise.deadline_ns)}"
+                return Rule(let, f"{self._delivered(first)} had to be the only one", first.at_ns)
+            case "early" if promise:
+                earliest_ns = promise.operation.due_ns - self._profile.early_tolerance_ns
+                return Rule(let, f"nothing might be delivered before {self.at(earliest_ns)}", at_ns)
+            case "late" if promise:
+                return Rule(let, f"it had to be delivered by {self.at(promise.deadline_ns)}", promise.ready_ns)
+            case "early" | "late":
+                raise ValueError(f"{labelled.delivery.op} was never scheduled, so it cannot be {accusation}")
             case _:
                 assert_never(accusation)
 
-    def _unscheduled(self, accusation: Accusation, labelled: Labelled) -> tuple[str, int, str]:
-        first = labelled.first
-        what = f"no call to schedule {labelled.delivery.op} stand in the history"
-        if accusation == "duplicate":
-            return (
-                what,
-                first.at_ns,
-                f"{_by(first)} at {self.at(first.at_ns)} had to be the last",
-            )
-        return what, labelled.delivery.at_ns, "nothing might be delivered under that name"
-
-    def _unlawful(self, promise: Promise, at_ns: int) -> tuple[str, int, str]:
+    def _unlawful(self, let: str, promise: Promise, at_ns: int) -> Rule:
         o, by = promise.operation, promise.superseded_by
         if o.answer == "fail":
-            return self._promised(promise), at_ns, "it might never be delivered"
+            return Rule(let, "it might never be delivered", at_ns)
         if at_ns < o.invoked_ns or by is None:
-            return (
-                self._promised(promise),
-                at_ns,
-                f"it could not be delivered before it was asked for at {self.at(o.invoked_ns)}",
-            )
+            return Rule(let, f"it could not be delivered before it was asked for at {self.at(o.invoked_ns)}", at_ns)
         deed = "cancelled" if by.verb == "cancel" else "rescheduled"
-        what = f"{self._promised(promise)}, and {deed} by {by.op}, acknowledged at {self.at(by.answered_ns)}"
+        let += f", and {deed} by {by.op}, acknowledged at {self.at(by.answered_ns)}"
         allowance = seconds(self._profile.in_flight_allowance_ns)
-        return (
-            what,
-            by.answered_ns,
-            f"it might be delivered only within {allowance} of that, if it was already in flight",
-        )
+        then = f"it might be delivered only within {allowance} of that, if it was already in flight"
+        return Rule(let, then, by.invoked_ns)
 
     def _promised(self, promise: Promise) -> str:
         o = promise.operation
         answer = {"ok": "acknowledged", "fail": "refused", "info": "never answered"}[o.answer]
-        when = f" at {self.at(o.answered_ns)}" if o.answered_ns < NEVER and o.answer != "info" else ""
+        when = f" at {self.at(o.answered_ns)}" if o.answer != "info" else ""
         return f"{o.op} be scheduled for {self.at(o.due_ns)} and {answer}{when}"
 
-    def _during(self, start_ns: int, end_ns: int) -> str:
-        faults = self.faults(start_ns, end_ns)
+    def faults(self, start_ns: int, end_ns: int) -> list[Fault]:
+        """The first few that were in force at some time in between, not counting their recovery."""
+        there = (fault for fault in self._faults if fault.injected_ns <= end_ns and start_ns <= fault.healed_ns)
+        return list(islice(there, MENTIONED))
+
+    def _in_force(self, faults: list[Fault]) -> str:
         return "".join(f", and {f} be in force from {self.at(f.injected_ns)} to {self.at(f.healed_ns)}" for f in faults)
 
-    def faults(self, start_ns: int, end_ns: int) -> Iterable[Fault]:
-        return [f for f in self._faults if f.injected_ns <= min(end_ns, NEVER - 1) and start_ns <= f.healed_ns]
-
-    def _rest(self, where: str | None) -> str:
-        if self._closed is None or self._closed.pending is None:
-            return "unknown, because the design's own store was not searched"
-        return f"still held at the end: {where}" if where else "no trace of it was left in the design's own store"
+    def _delivered(self, delivery: Delivery) -> str:
+        return f"a delivery by {delivery.worker}, attempt {delivery.attempt}, at {self.at(delivery.at_ns)}"
 
     def at(self, instant_ns: int) -> str:
         return "the end of the run" if instant_ns >= NEVER else seconds(instant_ns - self._start_ns)
@@ -115,18 +103,6 @@ class Narrator:
 
 def seconds(span_ns: int) -> str:
     return f"{span_ns / 1e9:.3f} s"
-
-
-def evidence(operations: Iterable[Operation], deliveries: Iterable[Delivery], faults: Iterable[Fault]) -> list[str]:
-    """Where to look it up: files and line numbers."""
-    lines = [line for o in operations for line in (o.line, o.answered_line) if line]
-    found = [f"history.jsonl:{line}" for line in sorted(set(lines))]
-    found += [f"deliveries.jsonl:{line}" for line in sorted({d.line for d in deliveries})]
-    return found + [f"faults.jsonl:{line}" for fault in faults for line in sorted(fault.phases.values())]
-
-
-def _by(delivery: Delivery) -> str:
-    return f"a delivery by {delivery.worker}, attempt {delivery.attempt},"
 
 
 def _sentence(let: str, then: str, however: str, where: str) -> str:

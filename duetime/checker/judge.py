@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from duetime.checker.anomalies import Anomaly, anomalies
 from duetime.checker.doubts import Doubts
-from duetime.checker.explain import Narrator, evidence
-from duetime.checker.labels import ACCUSATIONS, LABELS, Accusation, Labelled, label
+from duetime.checker.labels import LABELS, Labelled, label
 from duetime.checker.latency import after_superseded, lateness
 from duetime.checker.obligations import STATES, State, states
-from duetime.checker.promises import Promise, excused_time, promises_of
-from duetime.checker.results import Anomaly, Outcome, Results
+from duetime.checker.promises import excused_time, promises_of
+from duetime.checker.results import Outcome, Results
 from duetime.checker.unknown import reasons
 from duetime.checker.vacuity import needs
 from duetime.history import History, load
@@ -37,12 +37,12 @@ def judge_history(history: History) -> Results:
     for found in labelled:
         doubts.weigh(found)
     state_of = states(promises, delivered={d.op for d in history.deliveries}, doubts=doubts)
-    anomalies = sorted(_anomalies(history, promises, state_of, labelled), key=lambda a: (a.at_ns, a.op, a.label))
+    accusations = anomalies(history, promises, state_of, labelled)
     table = needs(history, promises)
     unknown_because = reasons(history, doubts, table, awaited=list(state_of.values()).count("open"))
     return Results(
         run=history.plan.identity,
-        outcome=_outcome(anomalies, unknown_because),
+        outcome=_outcome(accusations, unknown_because),
         unknown_because=unknown_because,
         counts=_counts(history, state_of, labelled),
         lateness_s=lateness(labelled, excused),
@@ -50,14 +50,14 @@ def judge_history(history: History) -> Results:
         revision_latency_s=after_superseded(labelled, "schedule"),
         vacuity=[need.to_json() for need in table],
         profile=profile.as_written,
-        anomalies=anomalies,
+        anomalies=accusations,
         states=state_of,
         labelled=sorted(labelled, key=lambda found: found.delivery.line),
     )
 
 
-def _outcome(anomalies: list[Anomaly], unknown_because: list[str]) -> Outcome:
-    if anomalies:
+def _outcome(accusations: list[Anomaly], unknown_because: list[str]) -> Outcome:
+    if accusations:
         return "fail"
     return "unknown" if unknown_because else "pass"
 
@@ -70,36 +70,6 @@ def _counts(history: History, state_of: Mapping[str, State], labelled: list[Labe
         stuck = sum(state == "missed" and op in pending for op, state in state_of.items())
         counts.update(stuck=stuck, lost=counts["missed"] - stuck)
     return {name: counts[name] for name in (*LABELS, *STATES, "lost", "stuck")}
-
-
-def _anomalies(
-    history: History, promises: Mapping[str, Promise], state_of: Mapping[str, State], labelled: list[Labelled]
-) -> Iterator[Anomaly]:
-    narrator = Narrator(history)
-    pending = (history.closed.pending if history.closed else None) or {}
-    for op, state in state_of.items():
-        if state == "missed":
-            yield _missed(promises[op], pending.get(op), narrator)
-    for found in labelled:
-        if found.label in ACCUSATIONS:
-            yield _accused(cast("Accusation", found.label), found, narrator)
-
-
-def _missed(promise: Promise, where: str | None, narrator: Narrator) -> Anomaly:
-    o = promise.operation
-    lines = evidence([o], [], narrator.faults(o.due_ns, promise.deadline_ns))
-    return Anomaly(o.op, "missed", promise.deadline_ns, lines, narrator.missed(promise, where))
-
-
-def _accused(accusation: Accusation, found: Labelled, narrator: Narrator) -> Anomaly:
-    delivery, promise = found.delivery, found.promise
-    operations = [promise.operation] if promise else []
-    if promise and promise.superseded_by and accusation in ("phantom", "stale"):
-        operations.append(promise.superseded_by)
-    deliveries = [found.first, delivery] if accusation == "duplicate" else [delivery]
-    since_ns = min(promise.ready_ns, delivery.at_ns) if promise else delivery.at_ns
-    lines = evidence(operations, deliveries, narrator.faults(since_ns, delivery.at_ns))
-    return Anomaly(delivery.op, accusation, delivery.at_ns, lines, narrator.accused(accusation, found))
 
 
 def label_lines(run_dir: Path) -> Iterator[dict[str, Any]]:

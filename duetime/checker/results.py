@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from duetime.checker.anomalies import Anomaly
 from duetime.checker.labels import Label, Labelled
 from duetime.checker.obligations import State
 
@@ -16,17 +17,6 @@ Percentiles = dict[str, float | None]
 
 TELLING = ("missed", "duplicate", "phantom", "stale", "early", "late")
 """Labels in the order in which a one-sentence summary prefers them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anomaly:
-    """One accusation. evidence: files and line numbers, as ``deliveries.jsonl:12``."""
-
-    op: str
-    label: str
-    at_ns: int
-    evidence: list[str]
-    explanation: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,10 +206,11 @@ def test_an_accusation_tells_what_was_promised_what_had_to_hold_and_what_was_rec
     )
 
     assert results.explanation == (
-        "1 phantom. Let a/1 be scheduled for 5.000 s and acknowledged at 0.100 s, and cancelled by a/2, acknowledged "
-        "at 3.100 s, and f1 (kill server-1) be in force from 4.000 s to 6.000 s; then it might be delivered only within "
-        "0.500 s of that, if it was already in flight; however the gateway recorded a delivery by server-1, attempt 1, "
-        "at 5.000 s; where it went: delivered."
+        "1 phantom. Let a/1 be scheduled for 5.000 s and acknowledged at 0.100 s, "
+        "and cancelled by a/2, acknowledged at 3.100 s, and f1 (kill server-1) be in force from 4.000 s to 6.000 s; "
+        "then it might be delivered only within 0.500 s of that, if it was already in flight; "
+        "however the gateway recorded a delivery by server-1, attempt 1, at 5.000 s; "
+        "where it went: to the recipient."
     )
     assert results.anomalies[0].evidence == [
         "history.jsonl:1", "history.jsonl:2", "history.jsonl:3", "history.jsonl:4", "deliveries.jsonl:1",

@@ -1,0 +1,74 @@
+"""Run directories, written as a harness writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from small_histories import canary, cancelled, delivery, fault, numbered, scheduled
+
+PLAN: Mapping[str, Any] = {
+    "format": 1,
+    "design": "push_readmodel",
+    "scenario": "crash",
+    "seed": 1,
+    "plan_hash": "8f1c",
+    "profile": {
+        "early_tolerance_s": 0.05,
+        "lateness_limit_s": 2.0,
+        "in_flight_allowance_s": 0.5,
+        "recovery_budget_s": {"kill": 2.0},
+        "grace_s": 1.5,
+        "quiet_s": 1.0,
+    },
+    "exists_for": ["kill"],
+    "planned": {"schedule": 3, "cancel": 1},
+    "faults": [{"fault": "f1", "kind": "kill", "target": "server-1", "inject_s": 4.5, "heal_s": 6.0}],
+    "operations": [],
+    "versions": {},
+    "canary_period_s": 2.0,
+}
+
+
+def good_run(run_dir: Path) -> Path:
+    """Three notifications under a kill, one of them cancelled, everything as it should be."""
+    first = [*scheduled("event:4/7/1", due_s=5.0), *scheduled("b/1", due_s=5.5, at_s=0.2), *cancelled("b/2", at_s=1.0)]
+    second = scheduled("c/1", due_s=8.0, at_s=0.3)
+    canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n) for n in range(6)]
+    write(run_dir / "plan.json", PLAN)
+    write_lines(run_dir / "history.jsonl", [*numbered(first, client=0), *numbered(second, client=1)])
+    write_lines(run_dir / "deliveries.jsonl", [delivery("c/1", at_s=8.0), delivery("event:4/7/1", at_s=6.5), *canaries])
+    write_lines(run_dir / "faults.jsonl", fault(inject_s=4.5, healed_s=6.0))
+    write_lines(run_dir / "clock.jsonl", [{"wall_ns": 10**18 + n * 10**9, "mono_ns": n * 10**9} for n in range(12)])
+    return close(run_dir)
+
+
+def close(run_dir: Path, *, at_s: float = 12.0) -> Path:
+    """Vouch for the files as they are now."""
+    files = sorted(run_dir.glob("*.jsonl"))
+    closed = {
+        "at_ns": round(at_s * 10**9),
+        "lines": {path.name: path.read_bytes().count(b"\n") for path in files},
+        "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "pending": [],
+        "quiet_s": 1.3,
+        "workers_alive": True,
+    }
+    write(run_dir / "closed.json", closed)
+    return run_dir
+
+
+def write(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value) + "\n", encoding="utf-8")
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")

@@ -1,0 +1,239 @@
+"""Stored runs, whole and damaged: damage makes a run unknown, and never accuses anybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+from small_histories import delivery
+from stored_runs import PLAN, append, close, good_run, write
+
+from duetime.checker import judge, label_lines, write_results
+from duetime.errors import NotARun
+from duetime.history import load
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return good_run(tmp_path)
+
+
+def test_a_stored_run_that_kept_its_promises_passes(run_dir: Path) -> None:
+    results = judge(run_dir)
+
+    assert (results.outcome, results.unknown_because) == ("pass", [])
+    assert (results.counts["delivered"], results.counts["none_due"]) == (2, 1)
+
+
+def test_the_same_files_give_the_same_bytes(run_dir: Path) -> None:
+    append(run_dir / "deliveries.jsonl", delivery("c/1", at_s=8.1))
+    close(run_dir)
+    first = write_results(judge(run_dir), run_dir).read_bytes()
+
+    assert write_results(judge(run_dir), run_dir).read_bytes() == first
+    assert json.loads(first)["outcome"] == "fail"
+    assert json.loads(first)["profile"] == PLAN["profile"]
+
+
+def test_judging_writes_nothing(run_dir: Path) -> None:
+    before = {path: path.read_bytes() for path in run_dir.iterdir()}
+
+    judge(run_dir)
+
+    assert {path: path.read_bytes() for path in run_dir.iterdir()} == before
+
+
+def test_every_obligation_and_every_delivery_has_its_line(run_dir: Path) -> None:
+    assert list(label_lines(run_dir)) == [
+        {"op": "event:4/7/1", "state": "delivered"},
+        {"op": "b/1", "state": "none_due"},
+        {"op": "c/1", "state": "delivered"},
+        {"line": 1, "op": "c/1", "label": "on_time", "also": []},
+        {"line": 2, "op": "event:4/7/1", "label": "on_time", "also": []},
+    ]
+
+
+def test_a_directory_that_does_not_exist_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(NotARun, match="is not a directory"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_directory_without_a_plan_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(NotARun, match=r"holds no readable plan\.json"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "plan", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "profile": {}}', "\x00" * 9, "[" * 99999]
+)
+def test_a_plan_that_cannot_be_understood_is_no_run(run_dir: Path, plan: str) -> None:
+    (run_dir / "plan.json").write_text(plan, encoding="utf-8")
+
+    with pytest.raises(NotARun, match="is not a plan"):
+        load(run_dir)
+
+
+def test_a_plan_in_a_later_format_is_refused(run_dir: Path) -> None:
+    write(run_dir / "plan.json", {**PLAN, "format": 2})
+
+    with pytest.raises(NotARun, match="is in format 2; this duetime reads format 1"):
+        load(run_dir)
+
+
+def test_a_run_that_was_never_closed_is_unknown(run_dir: Path) -> None:
+    (run_dir / "closed.json").unlink()
+
+    results = judge(run_dir)
+
+    assert results.outcome == "unknown"
+    assert results.explanation == "Unknown: the history was never closed, so what has not arrived may still arrive."
+
+
+def test_a_closing_note_that_cannot_be_read_is_none(run_dir: Path) -> None:
+    (run_dir / "closed.json").write_text('{"at_ns": 12', encoding="utf-8")
+
+    assert judge(run_dir).unknown_because[0].startswith("closed.json cannot be used")
+
+
+@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+def test_a_torn_last_line_leaves_the_run_unknown_and_is_named(run_dir: Path, file: str) -> None:
+    path = run_dir / file
+    (run_dir / "closed.json").unlink()
+    path.write_bytes(path.read_bytes()[:-7])
+
+    results = judge(run_dir)
+
+    last = path.read_bytes().count(b"\n") + 1
+    assert results.outcome == "unknown"
+    assert results.unknown_because[0] == f"{file} line {last} is torn: the file ends in the middle of it"
+
+
+@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_a_truncated_file_leaves_the_run_unknown_and_accuses_nobody(run_dir: Path, file: str, kept: int) -> None:
+    path = run_dir / file
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:kept]))
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert results.unknown_because[0] == f"{file} has {kept} lines, and had {len(lines)} when the run was closed"
+
+
+@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+def test_a_file_that_is_gone_leaves_the_run_unknown(run_dir: Path, file: str) -> None:
+    (run_dir / file).unlink()
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert f"{file} was there when the run was closed and is missing now" in results.unknown_because
+
+
+@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+def test_an_altered_byte_leaves_the_run_unknown_and_accuses_nobody_wherever_it_is(run_dir: Path, file: str) -> None:
+    path, random = run_dir / file, Random(file)
+    whole = path.read_bytes()
+    for _ in range(300):
+        at, byte = random.randrange(len(whole)), random.choice(b'0123456789"{}\n\xff ')
+        if whole[at] == byte:
+            continue
+        path.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+
+        results = judge(run_dir)
+
+        assert (results.outcome, results.anomalies) == ("unknown", [])
+        assert any(problem.startswith(file) for problem in results.unknown_because)
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", "null", "7", '"x"', "{}", '{"op": []}', "[" * 99999, "\udcff"])
+@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+def test_garbage_in_any_file_is_named_and_never_raised(run_dir: Path, file: str, line: str) -> None:
+    path = run_dir / file
+    whole = path.read_bytes()
+    path.write_bytes(line.encode(errors="surrogateescape") + b"\n" + whole)
+    close(run_dir)
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert results.unknown_because[0].startswith(f"{file} line 1 ")
+
+
+def test_a_file_of_nothing_but_garbage_does_not_drown_the_verdict(run_dir: Path) -> None:
+    (run_dir / "history.jsonl").write_text("?\n" * 1000, encoding="utf-8")
+    close(run_dir)
+
+    problems = load(run_dir).problems
+
+    assert len(problems) == 6
+    assert problems[-1] == "history.jsonl has 995 more such problems"
+
+
+def test_a_line_that_a_client_must_have_written_and_is_not_there_leaves_the_run_unknown(run_dir: Path) -> None:
+    path = run_dir / "history.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    close(run_dir)
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert results.unknown_because[0] == "history.jsonl line 3: client 0 wrote i=3 where i=2 was next"
+
+
+def test_a_delivery_whose_schedule_may_have_been_lost_is_not_called_a_phantom(run_dir: Path) -> None:
+    path = run_dir / "history.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[2:]))
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.counts["unproven"], results.counts["phantom"]) == ("unknown", 1, 0)
+
+
+def test_what_a_truncated_history_still_proves_stays_proven(run_dir: Path) -> None:
+    append(run_dir / "deliveries.jsonl", delivery("event:4/7/1", at_s=6.6))
+    close(run_dir)
+    path = run_dir / "history.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+    assert judge(run_dir).accused("duplicate") == {"event:4/7/1"}
+
+
+def test_nothing_can_be_missed_when_deliveries_were_cut_off(run_dir: Path) -> None:
+    path = run_dir / "deliveries.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[2:]))
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.counts["open"], results.counts["missed"]) == ("unknown", 2, 0)
+
+
+def test_a_run_without_clock_samples_or_canaries_is_unknown(run_dir: Path) -> None:
+    for file in ("clock.jsonl", "deliveries.jsonl"):
+        path = run_dir / file
+        path.write_text("".join(line for line in path.read_text().splitlines(keepends=True)[:2] if "op" in line))
+    close(run_dir)
+
+    assert judge(run_dir).unknown_because == [
+        "no canary came through the gateway, so nothing shows that the harness itself was in time",
+        "the clocks were never sampled, so early and late cannot be told",
+    ]
+
+
+@pytest.mark.parametrize("again", [{"type": "invoke", "due_ns": 9_000_000_000}, {"type": "ok"}])
+def test_two_lines_that_contradict_each_other_leave_the_operation_undecided(
+    run_dir: Path, again: dict[str, object]
+) -> None:
+    common = {"op": "c/1", "key": "c", "revision": 1, "f": "schedule", "client": 1, "i": 2, "at_ns": 9_000_000_000}
+    append(run_dir / "history.jsonl", common | again)
+    close(run_dir)
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.labelled[0].label) == ("unknown", "recovered")
+    assert "a second time" in results.unknown_because[0]
