@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from correct_worlds import World
 from small_histories import canary, cancelled, delivery, fault, numbered, scheduled
+
+from duetime.history import Fault, Operation
 
 PLAN: Mapping[str, Any] = {
     "format": 1,
@@ -72,3 +75,34 @@ def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 def append(path: Path, record: Mapping[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def store(world: World, run_dir: Path) -> Path:
+    """`world` as its files, each operation by a client of its own, with clocks that agree."""
+    write(run_dir / "plan.json", {**PLAN, **_plan_of(world)})
+    write_lines(run_dir / "history.jsonl", [line for o in world.operations for line in _calls(o)])
+    canaries = [canary(c.revision, due_s=c.due_ns / 10**9, at_s=c.at_ns / 10**9) for c in world.canaries]
+    deliveries = [delivery(d.op, at_s=0) | {"at_ns": d.at_ns} for d in world.deliveries]
+    write_lines(run_dir / "deliveries.jsonl", [*deliveries, *canaries])
+    write_lines(run_dir / "faults.jsonl", [line for f in world.faults for line in _phases(f)])
+    write_lines(run_dir / "clock.jsonl", [{"wall_ns": n, "mono_ns": n} for n in range(3)])
+    return close(run_dir, at_s=(world.closed_ns or 0) / 10**9)
+
+
+def _plan_of(world: World) -> Mapping[str, Any]:
+    faults = [{"fault": f.fault, "kind": f.kind, "target": f.target} for f in world.faults]
+    return {"profile": world.history().plan.profile.as_written, "faults": faults, "exists_for": [], "planned": {}}
+
+
+def _calls(o: Operation) -> Iterable[Mapping[str, Any]]:
+    about = {"op": o.op, "client": o.op}
+    what = {"f": o.verb, "key": o.key, "revision": o.revision, "due_ns": o.due_ns}
+    yield {"i": 0, **about, **what, "type": "invoke", "at_ns": o.invoked_ns}
+    if o.answered_line:
+        yield {"i": 1, **about, "type": o.answer, "at_ns": o.answered_ns}
+
+
+def _phases(f: Fault) -> Iterable[Mapping[str, Any]]:
+    about = {"fault": f.fault, "kind": f.kind, "target": f.target, "evidence": "seen"}
+    for phase, at_ns in (("inject", f.injected_ns), ("observed", f.injected_ns), ("healed", f.healed_ns)):
+        yield {**about, "phase": phase, "at_ns": at_ns}

@@ -7,12 +7,15 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from correct_worlds import correct_world
 from small_histories import delivery
-from stored_runs import PLAN, append, close, good_run, write
+from stored_runs import PLAN, append, close, good_run, store, write
 
-from duetime.checker import judge, label_lines, write_results
+from duetime.checker import judge, judge_history, label_lines, write_results
 from duetime.errors import NotARun
 from duetime.history import load
+
+FILES = ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"]
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_a_closing_note_that_cannot_be_read_is_none(run_dir: Path) -> None:
     assert judge(run_dir).unknown_because[0].startswith("closed.json cannot be used")
 
 
-@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+@pytest.mark.parametrize("file", FILES)
 def test_a_torn_last_line_leaves_the_run_unknown_and_is_named(run_dir: Path, file: str) -> None:
     path = run_dir / file
     (run_dir / "closed.json").unlink()
@@ -110,7 +113,7 @@ def test_a_torn_last_line_leaves_the_run_unknown_and_is_named(run_dir: Path, fil
     assert results.unknown_because[0] == f"{file} line {last} is torn: the file ends in the middle of it"
 
 
-@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("kept", [0, 1, 3])
 def test_a_truncated_file_leaves_the_run_unknown_and_accuses_nobody(run_dir: Path, file: str, kept: int) -> None:
     path = run_dir / file
@@ -123,7 +126,7 @@ def test_a_truncated_file_leaves_the_run_unknown_and_accuses_nobody(run_dir: Pat
     assert results.unknown_because[0] == f"{file} has {kept} lines, and had {len(lines)} when the run was closed"
 
 
-@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+@pytest.mark.parametrize("file", FILES)
 def test_a_file_that_is_gone_leaves_the_run_unknown(run_dir: Path, file: str) -> None:
     (run_dir / file).unlink()
 
@@ -133,7 +136,7 @@ def test_a_file_that_is_gone_leaves_the_run_unknown(run_dir: Path, file: str) ->
     assert f"{file} was there when the run was closed and is missing now" in results.unknown_because
 
 
-@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+@pytest.mark.parametrize("file", FILES)
 def test_an_altered_byte_leaves_the_run_unknown_and_accuses_nobody_wherever_it_is(run_dir: Path, file: str) -> None:
     path, random = run_dir / file, Random(file)
     whole = path.read_bytes()
@@ -150,7 +153,7 @@ def test_an_altered_byte_leaves_the_run_unknown_and_accuses_nobody_wherever_it_i
 
 
 @pytest.mark.parametrize("line", ["not json", "[]", "null", "7", '"x"', "{}", '{"op": []}', "[" * 99999, "\udcff"])
-@pytest.mark.parametrize("file", ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"])
+@pytest.mark.parametrize("file", FILES)
 def test_garbage_in_any_file_is_named_and_never_raised(run_dir: Path, file: str, line: str) -> None:
     path = run_dir / file
     whole = path.read_bytes()
@@ -237,3 +240,47 @@ def test_two_lines_that_contradict_each_other_leave_the_operation_undecided(
 
     assert (results.outcome, results.labelled[0].label) == ("unknown", "recovered")
     assert "a second time" in results.unknown_because[0]
+
+
+def test_a_correct_world_reads_the_same_from_files_as_from_memory(tmp_path: Path) -> None:
+    random = Random(8)
+    for _ in range(300):
+        world = correct_world(random, starved=random.random() < 0.5)
+
+        stored, remembered = judge(store(world, tmp_path)), judge_history(world.history())
+
+        assert stored.anomalies == remembered.anomalies == []
+        assert stored.states == remembered.states
+        assert [found.label for found in stored.labelled] == [found.label for found in remembered.labelled]
+
+
+def test_whatever_lines_a_correct_world_loses_nobody_is_accused(tmp_path: Path) -> None:
+    random = Random(9)
+    for _ in range(1500):
+        store(correct_world(random, starved=random.random() < 0.3), tmp_path)
+        path = tmp_path / random.choice(FILES)
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if random.random() < 0.7]
+        path.write_bytes(b"".join(kept))
+
+        results = judge(tmp_path)
+
+        assert results.anomalies == []
+        assert results.outcome == "unknown" or kept == lines
+
+
+def test_whatever_line_is_unreadable_nobody_is_accused_even_when_the_closing_note_vouches_for_it(
+    tmp_path: Path,
+) -> None:
+    random = Random(10)
+    for _ in range(1500):
+        store(correct_world(random), tmp_path)
+        path = tmp_path / random.choice(FILES)
+        lines = path.read_bytes().splitlines(keepends=True)
+        at = random.randrange(len(lines) + 1)
+        path.write_bytes(b"".join([*lines[:at], b"?\n", *lines[at + 1 :]]))
+        close(tmp_path, at_s=100.0)
+
+        results = judge(tmp_path)
+
+        assert (results.outcome, results.anomalies) == ("unknown", [])
