@@ -46,7 +46,12 @@ class CeleryQueue:
 
 
 def after_commit(session: Session, action: Callable[[], Any]) -> None:
-    """Run `action` once `session` has committed, in the order of these calls; forget it after a rollback."""
+    """Run `action` once `session` has committed, in the order of these calls; forget it after a rollback.
+
+    Knows nothing of savepoints: what was scheduled inside one that is rolled back is still published.
+    """
+    # Begins the transaction if nothing has yet: SQLAlchemy reports no rollback of one that never began.
+    session.connection()
     if OUTBOX not in session.info:
         session.info[OUTBOX] = []
         event.listen(session, "after_commit", _run_outbox)

@@ -1,0 +1,66 @@
+"""Fixtures for tests of duetime and of other people's designs: ``pytest_plugins = ["duetime.testing"]``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from duetime.app.tables import Base
+from duetime.harness.keeper import workplace
+from duetime.harness.services import Endpoints, Services, own_broker_database, own_database
+from duetime.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """A directory that is gone after the tests, and with it every process that was started in it."""
+    with workplace() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def shared_servers(place: Path) -> Iterator[Endpoints]:
+    """A live PostgreSQL and a live Valkey, started for these tests and gone after them."""
+    services = Services(place)
+    services.prepare()
+    with services.for_run("tests", 0) as endpoints:
+        yield endpoints
+
+
+@pytest.fixture
+def endpoints(shared_servers: Endpoints) -> Iterator[Endpoints]:
+    """A database and a broker with nothing in them, for one test."""
+    with (
+        own_database(shared_servers.database_url) as database,
+        own_broker_database(shared_servers.broker_url, 0) as url,
+    ):
+        yield Endpoints(database, url)
+
+
+@pytest.fixture
+def engine(endpoints: Endpoints) -> Iterator[Engine]:
+    """An engine on this test's database, with the application's tables."""
+    engine = create_engine(endpoints.database_url, poolclass=NullPool)
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(endpoints: Endpoints, tmp_path: Path) -> Settings:
+    """The settings of a server called server-1 on this test's database and broker."""
+    return Settings(
+        design="",
+        database_url=endpoints.database_url,
+        broker_url=endpoints.broker_url,
+        server="server-1",
+        deliveries=tmp_path / "deliveries.jsonl",
+        delivery_time=timedelta(),
+        reminder_lead=timedelta(seconds=10),
+        poll_interval=timedelta(seconds=1),
+    )

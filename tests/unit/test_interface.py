@@ -1,0 +1,49 @@
+"""What may be scheduled, and what is refused with an error that says what to write instead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from duetime.errors import ScheduleRejected
+from duetime.interface import Notification
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+GOOD = Notification(key="event-reminder:42:7", revision=1, kind="event-reminder", recipient="a@b.example", due_at=NOON)
+
+
+def test_a_due_time_without_a_zone_is_refused_with_an_example_of_one_that_has_it() -> None:
+    with pytest.raises(ScheduleRejected, match=r"without a time zone.*tzinfo=UTC"):
+        replace(GOOD, due_at=NOON.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201, "k" * 10_000])
+def test_a_key_that_is_empty_or_too_long_is_refused_in_one_short_sentence(key: str) -> None:
+    with pytest.raises(ScheduleRejected, match="a key has 1 to 200 characters") as refused:
+        replace(GOOD, key=key)
+
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("payload", [{"at": NOON}, {"x": float("nan")}, {"raw": b"x"}])
+def test_a_payload_that_is_not_json_is_refused(payload: dict[str, object]) -> None:
+    with pytest.raises(ScheduleRejected, match="is not JSON"):
+        replace(GOOD, payload=payload)
+
+
+def test_a_payload_over_the_limit_is_refused_with_its_size() -> None:
+    with pytest.raises(ScheduleRejected, match="is 70012 bytes, the limit is 65536"):
+        replace(GOOD, payload={"text": "x" * 70_000})
+
+
+def test_a_revision_below_one_is_refused() -> None:
+    with pytest.raises(ScheduleRejected, match="revisions count up from 1"):
+        replace(GOOD, revision=0)
+
+
+def test_a_notification_survives_the_journey_through_json() -> None:
+    sent = replace(GOOD, due_at=NOON.astimezone(timezone(timedelta(hours=5))), payload={"n": [1, None, "x"]})
+
+    assert Notification.from_json(sent.to_json()) == sent

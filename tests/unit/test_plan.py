@@ -1,0 +1,61 @@
+"""Plans: the same for everyone under one seed, and full of what the scenario is for."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from duetime.harness.scenarios import SCENARIOS, Scenario
+from duetime.harness.workload import CLOSE_S, WITHIN_SECOND_S
+
+EVERY = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+SEEDS = range(1, 30)
+
+
+@EVERY
+def test_a_seed_makes_one_plan_and_two_seeds_make_two(scenario: Scenario) -> None:
+    assert scenario.plan(3).hash() == scenario.plan(3).hash()
+    assert scenario.plan(3).hash() != scenario.plan(4).hash()
+
+
+@EVERY
+def test_every_plan_creates_moves_cancels_and_readdresses_close_to_the_due_time(scenario: Scenario) -> None:
+    for seed in SEEDS:
+        plan = scenario.plan(seed)
+        due = {op.event: op.due_s for op in plan.operations if op.do == "create_event" and op.due_s is not None}
+        close = {op.do for op in plan.operations if CLOSE_S[0] - 0.001 <= due[op.event] - op.at_s <= CLOSE_S[1] + 0.001}
+        assert close >= {"create_event", "move_event", "cancel_event", "leave_event", "change_address"}, f"seed {seed}"
+
+
+@EVERY
+def test_a_client_changes_an_event_only_after_it_created_it_and_before_it_is_due(scenario: Scenario) -> None:
+    for seed in SEEDS:
+        created: dict[int, float] = {}
+        due: dict[int, float] = {}
+        operations = scenario.plan(seed).operations
+        assert all(earlier.at_s <= later.at_s for earlier, later in pairwise(operations))
+        for op in operations:
+            if op.do == "create_event":
+                created[op.event] = op.at_s
+            else:
+                assert created[op.event] < op.at_s < due[op.event], f"seed {seed}: {op}"
+            if op.due_s is not None:
+                assert op.due_s > op.at_s
+                due[op.event] = op.due_s
+
+
+@EVERY
+def test_nothing_falls_due_near_the_full_second_at_which_pollers_look(scenario: Scenario) -> None:
+    for seed in SEEDS:
+        dues = [op.due_s for op in scenario.plan(seed).operations if op.due_s is not None]
+        assert all(WITHIN_SECOND_S[0] <= due % 1 <= WITHIN_SECOND_S[1] for due in dues)
+
+
+def test_something_falls_due_while_every_server_is_down_and_something_is_called_off_then() -> None:
+    downtime = next(scenario for scenario in SCENARIOS if scenario.name == "downtime")
+    (fault,) = downtime.faults
+    for seed in SEEDS:
+        operations = downtime.plan(seed).operations
+        assert any(op.due_s and op.at_s < fault.inject_s < op.due_s < fault.heal_s for op in operations)
+        assert any(op.do == "cancel_event" and fault.inject_s < op.at_s < fault.heal_s for op in operations)

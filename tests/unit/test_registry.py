@@ -1,0 +1,60 @@
+"""Finding designs by name and by file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from duetime import registry
+from duetime.errors import DesignNotLoadable, UnknownName
+
+FILE_OF_A_DESIGN = "from duetime.reference import design as mine\n"
+
+
+def test_the_three_designs_and_the_reference_are_registered() -> None:
+    assert registry.names() == ["oban_style_queue", "pull_worker", "push_readmodel", "reference"]
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_registered_design_loads_under_its_own_name(name: str) -> None:
+    assert registry.load(name).name == name
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_known_one() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'push_readmodel'"):
+        registry.load("push_readmodle")
+
+
+def test_a_design_can_be_a_file_that_nobody_has_packaged(tmp_path: Path) -> None:
+    file = tmp_path / "somebodys_design.py"
+    file.write_text(FILE_OF_A_DESIGN)
+
+    assert registry.load(f"{file}:mine").name == "reference"
+
+
+@pytest.mark.parametrize(
+    ("content", "attribute", "complaint"),
+    [
+        ("import no_such_module\n", "design", "does not import: ModuleNotFoundError"),
+        ("def broken(:\n", "design", "does not import: SyntaxError"),
+        ("raise SystemError('no')\n", "design", "does not import: SystemError"),
+        (FILE_OF_A_DESIGN, "yours", "has no attribute 'yours'"),
+        ("design = 7\n", "design", "is a int, not a duetime.interface.Design"),
+    ],
+)
+def test_a_file_that_holds_no_design_is_named_with_the_reason(
+    tmp_path: Path, content: str, attribute: str, complaint: str
+) -> None:
+    file = tmp_path / "bad_design.py"
+    file.write_text(content)
+
+    with pytest.raises(DesignNotLoadable, match=complaint):
+        registry.load(f"{file}:{attribute}")
+
+
+def test_a_file_that_is_not_there_and_a_file_without_attribute_are_told_apart() -> None:
+    with pytest.raises(DesignNotLoadable, match="there is no file"):
+        registry.load("nowhere.py:design")
+    with pytest.raises(DesignNotLoadable, match="names a file but no design in it"):
+        registry.load("nowhere.py")

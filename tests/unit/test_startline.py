@@ -1,0 +1,35 @@
+"""Runs of one scenario begin at one instant, whoever drops out."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from duetime.clock import Instant
+from duetime.errors import Interrupted
+from duetime.harness.startline import StartLine
+from duetime.harness.stopping import StopSignal
+
+
+def test_all_start_at_the_same_full_second_without_whoever_withdrew() -> None:
+    line = StartLine(3, StopSignal())
+    starts: list[Instant] = []
+    threads = [threading.Thread(target=lambda: starts.append(line.wait())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    line.withdraw()
+    for thread in threads:
+        thread.join(timeout=5)
+
+    assert len(starts) == 2
+    assert starts[0] == starts[1]
+    assert starts[0].wall_ns % 1_000_000_000 == 0
+
+
+def test_a_stop_ends_the_wait_for_others() -> None:
+    stop = StopSignal()
+    stop.set()
+
+    with pytest.raises(Interrupted):
+        StartLine(2, stop).wait()
