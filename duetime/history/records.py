@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 NEVER: Final = 1 << 63
 """Later than every instant of any run."""
 
-MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 """What reading a record raises when the record is not what its file should hold."""
 
 Verb = Literal["schedule", "cancel"]
@@ -161,4 +161,6 @@ def whole(value: object) -> int:
     """`value`, which must be an integer: neither ``true`` nor ``1.0`` counts as an instant."""
     if type(value) is not int:
         raise TypeError(f"{value!r} is not a whole number")
+    if not -NEVER < value < NEVER:
+        raise ValueError("a number is too large to be an instant")
     return value

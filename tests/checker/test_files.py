@@ -15,6 +15,7 @@ from duetime.checker import judge, judge_history, label_lines, write_results
 from duetime.errors import NotARun
 from duetime.history import load
 
+ENDLESS = json.dumps({**PLAN, "profile": {**PLAN["profile"], "lateness_limit_s": float("inf")}})
 FILES = ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"]
 
 
@@ -69,7 +70,7 @@ def test_a_directory_without_a_plan_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "profile": {}}', "\x00" * 9, "[" * 99999]
+    "plan", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "profile": {}}', "\x00" * 9, "[" * 99999, ENDLESS]
 )
 def test_a_plan_that_cannot_be_understood_is_no_run(run_dir: Path, plan: str) -> None:
     (run_dir / "plan.json").write_text(plan, encoding="utf-8")
@@ -164,6 +165,16 @@ def test_garbage_in_any_file_is_named_and_never_raised(run_dir: Path, file: str,
 
     assert (results.outcome, results.anomalies) == ("unknown", [])
     assert results.unknown_because[0].startswith(f"{file} line 1 ")
+
+
+def test_an_instant_beyond_all_time_is_garbage_too(run_dir: Path) -> None:
+    append(run_dir / "deliveries.jsonl", delivery("c/1", at_s=8.0) | {"at_ns": -(10**400)})
+    close(run_dir)
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert "too large to be an instant" in results.unknown_because[0]
 
 
 def test_a_file_of_nothing_but_garbage_does_not_drown_the_verdict(run_dir: Path) -> None:
