@@ -183,7 +183,7 @@ def _measure(
     cells: list[Cell] = []
     with workplace() as place:
         services = Services(place)
-        versions = services.prepare()
+        versions = services.prepare(side_by_side=len(designs))
         directory = _new_directory(out)
         with Board([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
             for cell in compare(

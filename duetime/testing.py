@@ -27,7 +27,7 @@ def place() -> Iterator[Path]:
 def shared_servers(place: Path) -> Iterator[Endpoints]:
     """A live PostgreSQL and a live Valkey, started for these tests and gone after them."""
     services = Services(place)
-    services.prepare()
+    services.prepare(side_by_side=1)
     with services.for_run("tests", 0) as endpoints:
         yield endpoints
 

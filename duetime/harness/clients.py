@@ -13,7 +13,7 @@ from pathlib import Path
 
 from duetime.clock import Instant
 from duetime.errors import HarnessError
-from duetime.harness.keeper import MARK
+from duetime.harness.keeper import belonging
 from duetime.harness.plan import Operation
 from duetime.harness.stopping import StopSignal
 from duetime.settings import Settings
@@ -31,7 +31,7 @@ class ClientProcess:
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "duetime.harness.client"],
-                env={**os.environ, **settings.environment(), MARK: str(place)},
+                env={**os.environ, **settings.environment(), **belonging(place)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

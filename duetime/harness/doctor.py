@@ -34,7 +34,7 @@ def examine() -> list[Finding]:
 def _servers(place: Path) -> list[Finding]:
     services = Services(place)
     try:
-        versions = services.prepare()
+        versions = services.prepare(side_by_side=1)
         with services.for_run("doctor", 0) as endpoints:
             return [
                 Finding("PostgreSQL", True, f"{versions['postgresql']} answers at {endpoints.database_url}"),

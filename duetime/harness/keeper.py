@@ -52,6 +52,11 @@ def workplace() -> Iterator[Path]:
         keeper.stdout.close()
 
 
+def belonging(path: Path) -> dict[str, str]:
+    """The environment that makes a process one of the workplace at `path`, its temporary files included."""
+    return {MARK: str(path), "TMPDIR": str(path)}
+
+
 def members(path: Path) -> list[psutil.Process]:
     """Every live process that belongs to the workplace at `path`."""
     return [process for process in psutil.process_iter() if _belongs(process, str(path))]
@@ -74,8 +79,8 @@ def sweep(path: Path) -> None:
     while left := members(path):
         patient = time.monotonic() - started < QUIT_FIRST_S
         for process in left:
-            is_postgres = patient and process.name() == "postgres"
             with suppress(psutil.NoSuchProcess):
+                is_postgres = patient and process.name() == "postgres"
                 process.send_signal(signal.SIGCONT)
                 process.send_signal(signal.SIGQUIT if is_postgres else signal.SIGKILL)
         psutil.wait_procs(left, timeout=0.2)

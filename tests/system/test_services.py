@@ -1,0 +1,92 @@
+"""Servers of the user's own, and a broker that is not there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import Engine, make_url
+from sqlalchemy.orm import Session
+
+from duetime import registry
+from duetime.clock import system_clock
+from duetime.harness.servers import Server
+from duetime.harness.services import Endpoints, free_port
+from duetime.interface import Notification
+from duetime.settings import Settings
+from push_readmodel.schedule import ReadModel
+from tests.system.commands import duetime
+from tests.system.test_nothing_left import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def databases(url: str) -> set[str]:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as connection:
+        return {row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
+
+
+def test_a_run_on_servers_of_ones_own_leaves_them_as_it_found_them(shared_servers: Endpoints, tmp_path: Path) -> None:
+    before = databases(shared_servers.database_url)
+    with redis.Redis.from_url(shared_servers.broker_url) as broker:
+        broker.flushall()
+        done = duetime(
+            *("run", "push_readmodel", "calm", "--json", "--out", str(tmp_path)),
+            DUETIME_DATABASE_URL=shared_servers.database_url.replace("postgresql+psycopg", "postgresql"),
+            DUETIME_BROKER_URL=shared_servers.broker_url,
+        )
+
+        assert json.loads(done.stdout)["cells"][0]["outcome"] == "pass", done.stderr
+        assert done.returncode == 0
+        assert databases(shared_servers.database_url) == before
+        assert broker.keys() == []
+
+
+def test_a_broker_database_with_something_in_it_is_not_touched(shared_servers: Endpoints, tmp_path: Path) -> None:
+    with redis.Redis.from_url(shared_servers.broker_url) as broker:
+        broker.set("somebody's", "data")
+        try:
+            done = duetime(
+                *("run", "push_readmodel", "calm", "--json", "--out", str(tmp_path)),
+                DUETIME_BROKER_URL=shared_servers.broker_url,
+            )
+        finally:
+            kept = broker.getdel("somebody's")
+
+    assert kept == b"data"
+    assert done.returncode == 2
+    assert "not empty" in done.stdout + done.stderr
+
+
+def test_the_drain_delivers_while_there_is_no_broker(
+    settings: Settings, engine: Engine, place: Path, tmp_path: Path
+) -> None:
+    design = registry.load("push_readmodel")
+    design.install(engine)
+    nowhere = replace(settings, design=design.name, broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    server = Server(
+        name="server-1",
+        role=design.roles[0],
+        settings=nowhere,
+        state=tmp_path / "state",
+        log=tmp_path / "log",
+        place=place,
+    )
+    with Session(engine) as session:
+        note = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
+        ReadModel().schedule(note, session=session)
+        session.commit()
+    server.start()
+    try:
+        wait_until(lambda: settings.deliveries.exists() and settings.deliveries.stat().st_size > 0, within_s=30)
+        assert server.alive()
+    finally:
+        server.kill()
+
+    assert json.loads(settings.deliveries.read_text())["op"] == "k/1"
+    assert "Cannot connect to redis" in (tmp_path / "log").read_text()
