@@ -24,6 +24,7 @@ def check(
     clock: Records = ({"wall_ns": 0, "mono_ns": 0},),
     closed_at_s: float | None = None,
     pending: Mapping[str, str] | None = None,
+    workers_alive: bool = True,
     plan: Mapping[str, Any] | None = None,
 ) -> Results:
     """Judge records as they would stand in the files, one each line.
@@ -39,7 +40,7 @@ def check(
         "faults.jsonl": _numbered(faults),
         "clock.jsonl": _numbered(clock),
     }
-    closed = None if closed_at_s is None else Closed(nanoseconds(closed_at_s), pending or {}, workers_alive=True)
+    closed = None if closed_at_s is None else Closed(nanoseconds(closed_at_s), pending or {}, workers_alive)
     return judge_history(assemble(Plan.from_json({"profile": PROFILE, **(plan or {})}), lines=lines, closed=closed))
 
 

@@ -227,6 +227,53 @@ def test_nothing_can_be_missed_when_deliveries_were_cut_off(run_dir: Path) -> No
     assert (results.outcome, results.counts["open"], results.counts["missed"]) == ("unknown", 2, 0)
 
 
+def test_nothing_can_be_missed_when_the_faults_that_would_excuse_it_may_have_been_cut_off(run_dir: Path) -> None:
+    (run_dir / "deliveries.jsonl").write_text("")
+    close(run_dir)
+    (run_dir / "faults.jsonl").write_text("")
+
+    assert judge(run_dir).counts["missed"] == 0
+
+
+def test_nothing_can_be_missed_when_the_deliveries_are_not_those_that_were_recorded(run_dir: Path) -> None:
+    path = run_dir / "deliveries.jsonl"
+    path.write_text(path.read_text().replace('"c/1", "key": "c"', '"d/1", "key": "d"'))
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.counts["missed"], results.counts["open"]) == ("unknown", 0, 1)
+
+
+def test_nothing_is_late_when_the_faults_that_would_excuse_it_may_have_been_cut_off(run_dir: Path) -> None:
+    path = run_dir / "deliveries.jsonl"
+    late = json.dumps(delivery("c/1", at_s=10.5)) + "\n"
+    path.write_text(late + "".join(path.read_text().splitlines(keepends=True)[1:]))
+    close(run_dir)
+    assert judge(run_dir).accused("late") == {"c/1"}
+
+    (run_dir / "faults.jsonl").write_text("")
+
+    assert (judge(run_dir).outcome, judge(run_dir).counts["unproven"]) == ("unknown", 1)
+
+
+def test_a_cancel_that_was_delivered_is_a_phantom_even_in_a_history_that_lacks_lines(run_dir: Path) -> None:
+    append(run_dir / "deliveries.jsonl", delivery("b/2", at_s=5.5))
+    close(run_dir)
+    path = run_dir / "history.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+    assert judge(run_dir).accused("phantom") == {"b/2"}
+
+
+def test_nothing_is_early_by_clocks_that_are_not_those_that_were_recorded(run_dir: Path) -> None:
+    append(run_dir / "deliveries.jsonl", delivery("c/1", at_s=2.0))
+    close(run_dir)
+    path = run_dir / "clock.jsonl"
+    path.write_text(path.read_text().replace('"mono_ns": 0', '"mono_ns": 1'))
+
+    assert {found.label for found in judge(run_dir).labelled if found.delivery.at_ns == 2 * 10**9} == {"unknown_early"}
+
+
 def test_a_run_without_clock_samples_or_canaries_is_unknown(run_dir: Path) -> None:
     for file in ("clock.jsonl", "deliveries.jsonl"):
         path = run_dir / file

@@ -154,6 +154,36 @@ def test_a_silent_canary_starves_the_rest_of_the_run() -> None:
     assert results.counts["unknown_late"] == 1
 
 
+def test_until_the_first_canary_nothing_vouches_for_the_harness() -> None:
+    results = check(
+        numbered(scheduled("a/1", due_s=0.2)),
+        deliveries=[delivery("a/1", at_s=3.0), canary(8, due_s=2.0, at_s=2.0)],
+        closed_at_s=60.0,
+        plan={"canary_period_s": 2.0},
+    )
+
+    assert results.counts["unknown_late"] == 1
+
+
+def test_without_a_clock_sample_nothing_is_early() -> None:
+    history = numbered(scheduled("a/1", due_s=5.0))
+
+    results = check(history, deliveries=[delivery("a/1", at_s=4.0)], clock=[], closed_at_s=60.0)
+
+    assert (results.outcome, results.counts["unknown_early"]) == ("unknown", 1)
+
+
+def test_a_run_whose_workers_were_not_proven_alive_is_unknown() -> None:
+    results = check(
+        numbered(scheduled("a/1", due_s=5.0)),
+        deliveries=[delivery("a/1", at_s=5.0)],
+        closed_at_s=60.0,
+        workers_alive=False,
+    )
+
+    assert results.unknown_because == ["no worker was proven alive before the history was closed"]
+
+
 def test_starvation_between_a_cancel_and_the_gateway_makes_a_phantom_unproven() -> None:
     history = numbered([*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=5.0)])
 
