@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from datetime import timedelta
@@ -16,30 +17,39 @@ from duetime.interface import Design, Notification, Role, Scheduler
 from duetime.settings import Settings
 
 
+class Counter:
+    """Counts across all servers of a run: one byte in a file for each call."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def next(self) -> int:
+        os.write(self._file, b".")
+        return os.lseek(self._file, 0, os.SEEK_CUR)  # where this very write ended
+
+
 class Lossy:
     """Drops every 17th notification on its way out."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, counter: Counter) -> None:
         self._gateway = gateway
-        self._count = 0
+        self._counter = counter
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
-        self._count += 1
-        if self._count % 17:
+        if self._counter.next() % 17:
             self._gateway.deliver(notification, attempt=attempt)
 
 
 class Twice:
     """Delivers every 17th notification a second time."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, counter: Counter) -> None:
         self._gateway = gateway
-        self._count = 0
+        self._counter = counter
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
-        self._count += 1
         self._gateway.deliver(notification, attempt=attempt)
-        if self._count % 17 == 0:
+        if self._counter.next() % 17 == 0:
             self._gateway.deliver(notification, attempt=attempt)
 
 
@@ -94,7 +104,8 @@ def main() -> None:
     name, settings = sys.argv[1], Settings.from_environment()
     wrap = {"lossy": Lossy, "twice": Twice}.get(name)
     if wrap is not None:
-        reference.gateway_from = lambda given: wrap(gateway_from(given))
+        counter = Counter(settings.deliveries.with_suffix(".count"))
+        reference.gateway_from = lambda given: wrap(gateway_from(given), counter)
     started_before = Path("started")
     if name == "amnesiac" and started_before.exists():
         forget(settings)
