@@ -167,14 +167,17 @@ def test_garbage_in_any_file_is_named_and_never_raised(run_dir: Path, file: str,
     assert results.unknown_because[0].startswith(f"{file} line 1 ")
 
 
-def test_an_instant_beyond_all_time_is_garbage_too(run_dir: Path) -> None:
-    append(run_dir / "deliveries.jsonl", delivery("c/1", at_s=8.0) | {"at_ns": -(10**400)})
+@pytest.mark.parametrize(
+    ("at_ns", "reason"), [(-(10**400), "too large to be an instant"), (8.5e9, "is not a whole number")]
+)
+def test_an_instant_that_no_clock_can_show_is_garbage_too(run_dir: Path, at_ns: float, reason: str) -> None:
+    append(run_dir / "deliveries.jsonl", delivery("c/1", at_s=8.0) | {"at_ns": at_ns})
     close(run_dir)
 
     results = judge(run_dir)
 
     assert (results.outcome, results.anomalies) == ("unknown", [])
-    assert "too large to be an instant" in results.unknown_because[0]
+    assert reason in results.unknown_because[0]
 
 
 def test_a_file_of_nothing_but_garbage_does_not_drown_the_verdict(run_dir: Path) -> None:
@@ -298,6 +301,54 @@ def test_two_lines_that_contradict_each_other_leave_the_operation_undecided(
 
     assert (results.outcome, results.labelled[0].label) == ("unknown", "recovered")
     assert "a second time" in results.unknown_because[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (
+            {"op": "d/2", "key": "d", "revision": 1, "f": "schedule", "due_ns": 0, "type": "invoke"},
+            "is not key 'd' and",
+        ),
+        ({"op": "d/1", "key": "d", "revision": 1, "f": "delay", "due_ns": 0, "type": "invoke"}, "neither schedule nor"),
+        ({"op": "d/1", "type": "ok"}, "was never invoked"),
+        ({"op": "c/1", "type": "maybe"}, "none of invoke, ok, fail, info"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_named(run_dir: Path, wrong: dict[str, object], reason: str) -> None:
+    append(run_dir / "history.jsonl", {"client": 1, "i": 2, "at_ns": 9 * 10**9, **wrong})
+    close(run_dir)
+
+    results = judge(run_dir)
+
+    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert reason in results.unknown_because[0]
+
+
+def test_an_answer_before_its_call_answers_nothing(tmp_path: Path) -> None:
+    path = good_run(tmp_path) / "history.jsonl"
+    call, answer = (json.loads(line) for line in path.read_text().splitlines()[-2:])
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True)[:-1]))
+    append(path, answer | {"at_ns": call["at_ns"] - 1})
+    close(tmp_path)
+
+    assert judge(tmp_path).labelled[0].label == "recovered"
+
+
+def test_of_two_due_times_for_one_operation_the_earlier_accuses_nobody(run_dir: Path) -> None:
+    again = {"op": "c/1", "key": "c", "revision": 1, "f": "schedule", "due_ns": 10**9, "type": "invoke"}
+    append(run_dir / "history.jsonl", {"client": 1, "i": 2, "at_ns": 9 * 10**9, **again})
+    append(run_dir / "deliveries.jsonl", delivery("c/1", at_s=2.0))
+    close(run_dir)
+
+    assert judge(run_dir).accused("early") == set()
+
+
+def test_a_count_of_lines_that_the_closing_note_never_had_leaves_the_run_unknown(run_dir: Path) -> None:
+    closed = json.loads((run_dir / "closed.json").read_text())
+    write(run_dir / "closed.json", {**closed, "sha256": {}, "lines": {**closed["lines"], "clock.jsonl": 11}})
+
+    assert judge(run_dir).outcome == "unknown"
 
 
 def test_a_correct_world_reads_the_same_from_files_as_from_memory(tmp_path: Path) -> None:

@@ -196,6 +196,22 @@ def test_a_fault_never_seen_to_heal_excuses_to_the_end_and_leaves_the_run_unknow
     assert results.unknown_because == ["fault f1 (kill server-1) was never seen to heal"]
 
 
+def test_a_fault_injected_again_excuses_until_it_is_healed_again() -> None:
+    faults = [*fault(inject_s=4.0, healed_s=5.5), *fault(inject_s=6.0, healed_s=None)]
+
+    results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=50.0), faults=faults)
+
+    assert labels(results) == [("excused",)]
+
+
+def test_the_lines_of_a_fault_are_read_in_the_order_of_their_times() -> None:
+    faults = fault(inject_s=4.0, healed_s=6.0)[::-1]
+
+    results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=8.0 + NS), faults=faults)
+
+    assert labels(results) == [("late",)]
+
+
 @pytest.mark.parametrize("kind_of_rule", ["duplicate", "early"])
 def test_no_fault_excuses_a_duplicate_or_an_early_delivery(kind_of_rule: str) -> None:
     faults = fault(inject_s=0.0, healed_s=50.0)
