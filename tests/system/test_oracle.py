@@ -46,9 +46,9 @@ def test_a_defect_is_found_in_every_scenario_under_its_own_name(cells: Cells, sc
     assert cell["counts"][DEFECTS[name]] > 0, cell["counts"]
 
 
-@pytest.mark.parametrize("scenario", ["downtime", "crash"])
-def test_who_forgets_at_a_restart_is_found_where_there_is_one(cells: Cells, scenario: str) -> None:
-    assert cells[scenario, "amnesiac"]["counts"]["missed"] > 0
+def test_who_forgets_at_a_restart_is_found_where_every_server_is_restarted(cells: Cells) -> None:
+    # Not held against it in crash: there the restart may come when nothing is left to forget.
+    assert cells["downtime", "amnesiac"]["counts"]["missed"] > 0
 
 
 @pytest.mark.parametrize("scenario", ["calm", "more_servers"])
