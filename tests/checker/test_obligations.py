@@ -101,13 +101,10 @@ def test_other_keys_are_another_matter() -> None:
 
 
 def test_a_missed_notification_that_a_store_still_holds_is_stuck_and_one_without_a_trace_is_lost() -> None:
-    history = [*scheduled("a/1", due_s=5.0), *scheduled("b/1", due_s=5.0, at_s=0.2)]
+    history = [op for n, key in enumerate("abc") for op in scheduled(f"{key}/1", due_s=5.0, at_s=n)]
+    pending = {"b/1": "row in pending_notifications", "c/1": "delivered, and never deleted"}
 
-    results = check(
-        numbered(history),
-        closed_at_s=60.0,
-        pending={"b/1": "row in pending_notifications", "c/1": "row of another run"},
-    )
+    results = check(numbered(history), deliveries=[delivery("c/1", at_s=5.0)], closed_at_s=60.0, pending=pending)
 
     assert (results.counts["missed"], results.counts["lost"], results.counts["stuck"]) == (2, 1, 1)
     assert [anomaly.explanation.rpartition("where it went: ")[2] for anomaly in results.anomalies] == [
