@@ -5,12 +5,12 @@ The gateway of a run is a file: what stands in it did reach somebody, and nothin
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from duetime.journal import Journal
 
 if TYPE_CHECKING:
     from duetime.interface import Notification
@@ -35,7 +35,7 @@ class JournalGateway:
     """
 
     def __init__(self, path: Path, *, worker: str, delivery_time: timedelta) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._journal = Journal(path)
         self._worker = worker
         self._half_s = delivery_time.total_seconds() / 2
 
@@ -45,22 +45,21 @@ class JournalGateway:
         time.sleep(self._half_s)
 
     def record(self, key: str, revision: int, *, attempt: int, **more: int) -> None:
-        """Write one line with a single ``write(2)``: a killed process leaves a whole line or none."""
-        line = {
-            "op": f"{key}/{revision}",
-            "key": key,
-            "revision": revision,
-            "worker": self._worker,
-            "attempt": attempt,
-            "at_ns": time.monotonic_ns(),
-            **more,
-        }
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        if os.write(self._descriptor, data) != len(data):
-            raise OSError("the delivery was not recorded whole")
+        """Write the delivery's line."""
+        self._journal.append(
+            {
+                "op": f"{key}/{revision}",
+                "key": key,
+                "revision": revision,
+                "worker": self._worker,
+                "attempt": attempt,
+                "at_ns": time.monotonic_ns(),
+                **more,
+            }
+        )
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._journal.close()
 
 
 def gateway_from(settings: Settings) -> JournalGateway:

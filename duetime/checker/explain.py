@@ -22,7 +22,7 @@ class Rule(NamedTuple):
 
 
 class Narrator:
-    """Tells what happened in seconds since the run's first operation, and names the faults in force meanwhile."""
+    """Tells what happened in seconds since the run's start, and names the faults in force meanwhile."""
 
     def __init__(self, history: History) -> None:
         self._start_ns = history.started_ns

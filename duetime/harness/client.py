@@ -22,8 +22,8 @@ from duetime.app.use_cases import Application
 from duetime.clock import Instant, system_clock
 from duetime.errors import ScheduleRejected
 from duetime.harness.plan import Operation
-from duetime.history.journal import Journal
 from duetime.interface import Notification, Scheduler
+from duetime.journal import Journal
 from duetime.settings import Settings
 
 

@@ -14,7 +14,7 @@ from duetime.faults import kill
 from duetime.harness.plan import PlannedFault
 from duetime.harness.servers import Server
 from duetime.harness.stopping import StopSignal
-from duetime.history.journal import Journal
+from duetime.journal import Journal
 
 Phase = Literal["inject", "observed", "heal", "healed"]
 

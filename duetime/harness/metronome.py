@@ -8,7 +8,7 @@ from pathlib import Path
 
 from duetime.clock import instant
 from duetime.gateway import JournalGateway
-from duetime.history.journal import Journal
+from duetime.journal import Journal
 
 CLOCK_EVERY = 4
 """Beats between two readings of the clocks."""

@@ -111,6 +111,7 @@ class Run:
         engine: Engine,
     ) -> None:
         started = agree_on_start()
+        self._write_plan(started)
         period_s = self._plan.profile.canary_period_s
         metronome = Metronome(gateway, self.directory / "clock.jsonl", period_s=period_s)
         metronome.start()
@@ -206,12 +207,13 @@ class Run:
             with suppress(Exception):
                 server.kill()
 
-    def _write_plan(self) -> None:
+    def _write_plan(self, started: Instant | None = None) -> None:
         plan = {
             "format": 1,
             "design": self._design.name,
             **self._plan.to_json(),
             "plan_hash": self._plan.hash(),
+            "started": started._asdict() if started else None,
             "promise": {
                 "delivery": self._design.promise.delivery,
                 "transactional": self._design.promise.transactional,
@@ -219,7 +221,9 @@ class Run:
             },
             "versions": {**versions(), **self._versions},
         }
-        (self.directory / "plan.json").write_text(json.dumps(plan, indent=1) + "\n")
+        written = self.directory / "plan.json.new"
+        written.write_text(json.dumps(plan, indent=1) + "\n")
+        written.replace(self.directory / "plan.json")
 
     def _close(self, pending: Sequence[Pending], *, quiet_s: float, workers_alive: bool) -> None:
         contents = {name: (self.directory / name).read_bytes() for name in RECORDED}

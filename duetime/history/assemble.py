@@ -41,7 +41,9 @@ class History:
 
     @property
     def started_ns(self) -> int:
-        """The instant that explanations count seconds from."""
+        """The instant that explanations count seconds from: the plan's, or else the first operation."""
+        if self.plan.started_ns is not None:
+            return self.plan.started_ns
         return min((o.invoked_ns for o in self.operations.values()), default=0)
 
 

@@ -112,7 +112,7 @@ class Plan:
 
     exists_for: the kinds of fault without which the scenario shows nothing.
     planned: how many operations of each verb.
-    canary_period_ns: 0 when the plan does not say.
+    canary_period_ns: 0 when the plan does not say. started_ns: the instant from which it counts, if it came to a start.
     """
 
     identity: Mapping[str, Any]
@@ -121,6 +121,7 @@ class Plan:
     planned: Mapping[str, int]
     faults: tuple[Mapping[str, str], ...]
     canary_period_ns: int
+    started_ns: int | None = None
 
     @classmethod
     def from_json(cls, plan: Mapping[str, Any]) -> Plan:
@@ -133,6 +134,7 @@ class Plan:
                 {"fault": f["fault"], "kind": f["kind"], "target": f["target"]} for f in plan.get("faults", ())
             ),
             canary_period_ns=nanoseconds(plan.get("canary_period_s", 0)),
+            started_ns=(plan.get("started") or {}).get("mono_ns"),
         )
 
 

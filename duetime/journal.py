@@ -1,4 +1,4 @@
-"""Appending to a run's files so that a killed process leaves whole lines."""
+"""Appending to files so that a killed process leaves whole lines."""
 
 from __future__ import annotations
 
