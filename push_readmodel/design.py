@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 
 from duetime.interface import Design, Pending, Promise, Role
 from duetime.settings import Settings
+from push_readmodel.deliver import BATCH
 from push_readmodel.schedule import ReadModel
 from push_readmodel.schema import metadata, pending
 
@@ -31,7 +32,7 @@ def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
 design = Design(
     name="push_readmodel",
     summary="schedule() writes a read model in the caller's transaction; workers drain it FOR UPDATE SKIP LOCKED",
-    weakness="a server killed in the middle of a batch repeats what it had delivered of that batch",
+    weakness=f"a server killed in the middle of a batch had delivered part of it, which is repeated: at most {BATCH}",
     promise=Promise(delivery="at_least_once", transactional=True, cancels=True),
     roles=[
         Role(

@@ -56,16 +56,16 @@ class DrainLoop:
             if not isinstance(driver, psycopg.Connection):
                 raise TypeError(f"the drain listens through psycopg, not {type(driver).__name__}")
             while not self._stopping.is_set():
-                drain(self._engine, self._gateway)
-                self._sleep(driver, seconds_until_next(listening))
+                due_in_s = seconds_until_next(listening)
+                # In this order: a row that falls due after the look is slept for, however briefly.
+                if due_in_s is None or due_in_s > 0:
+                    self._sleep(driver, due_in_s or IDLE_S)
+                elif drain(self._engine, self._gateway) == 0:
+                    self._sleep(driver, HELD_ELSEWHERE_S)
 
-    def _sleep(self, driver: psycopg.Connection, due_in_s: float | None) -> None:
-        """Sleep until the next row is due, or until a NOTIFY, or until told to stop."""
-        if due_in_s is None:
-            due_in_s = IDLE_S
-        elif due_in_s <= 0:
-            due_in_s = HELD_ELSEWHERE_S
-        until = time.monotonic() + min(due_in_s, IDLE_S)
+    def _sleep(self, driver: psycopg.Connection, seconds: float) -> None:
+        """Sleep until `seconds` have passed, or until a NOTIFY, or until told to stop."""
+        until = time.monotonic() + min(seconds, IDLE_S)
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
             # Slices only so that stop() is heard; waiting asks the database nothing.
             if any(True for _ in driver.notifies(timeout=min(left, 0.5), stop_after=1)):

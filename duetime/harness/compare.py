@@ -40,6 +40,7 @@ class Cell:
     outcome: Outcome
     promised: bool | None
     explanation: str
+    weakness: str
     run_dir: Path
     results: Results | None
 
@@ -54,6 +55,7 @@ class Cell:
             "counts": results.get("counts", {}),
             "lateness_s": results.get("lateness_s", {}),
             "explanation": self.explanation,
+            "weakness": self.weakness,
             "run_dir": str(self.run_dir),
         }
 
@@ -166,6 +168,7 @@ def _cell(run: Run, design: Design, plan: Plan, line: StartLine) -> Cell:
             outcome=outcome,
             promised=promised,
             explanation=explanation,
+            weakness=design.weakness,
             run_dir=run.directory,
             results=results,
         )

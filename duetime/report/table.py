@@ -29,7 +29,7 @@ def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name, justify="right")
     table.add_column("other")
     for name in ("p50", "p99", "max"):
-        table.add_column(f"late {name} s", justify="right")
+        table.add_column(f"{name} s", justify="right")
     previous = None
     for cell in cells:
         if previous not in (None, cell["scenario"]):
@@ -37,10 +37,13 @@ def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(*_row(cell))
         previous = cell["scenario"]
     to.print(table)
+    to.print("\np50, p99, max: lateness in seconds, over everything that was delivered.")
     for cell in cells:
         if cell["outcome"] != "pass":
             to.print(f"\n[bold]{cell['scenario']} / {cell['design']}[/]  seed {cell['seed']}")
             to.print(f"  {escape(cell['explanation'])}")
+            if cell["outcome"] == "fail":
+                to.print(f"  [dim]Known weakness: {escape(cell['weakness'])}.[/]")
 
 
 def _row(cell: Mapping[str, Any]) -> list[str]:

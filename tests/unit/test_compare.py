@@ -23,6 +23,7 @@ def cell(outcome: Outcome, *, promised: bool | None) -> Cell:
         outcome=outcome,
         promised=promised,
         explanation="",
+        weakness="",
         run_dir=Path("run"),
         results=None,
     )

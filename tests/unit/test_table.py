@@ -1,0 +1,60 @@
+"""The matrix as people see it, on a terminal and in a pipe."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from duetime.report.table import print_matrix
+
+
+def cell(outcome: str, **more: Any) -> dict[str, Any]:
+    return {
+        "design": "mine",
+        "scenario": "downtime",
+        "seed": 1,
+        "outcome": outcome,
+        "promised": True,
+        "counts": {"delivered": 3, "missed": 2, "duplicate": 0, "stale": 4},
+        "lateness_s": {"raw": {"p50": 0.0104, "p99": 1.0, "max": 2.5}},
+        "explanation": "2 missed. Let [a/1] be scheduled",
+        "weakness": "forgets",
+        **more,
+    }
+
+
+def printed(*cells: dict[str, Any], **console: Any) -> str:
+    out = io.StringIO()
+    print_matrix(Console(file=out, width=160, **console), cells)
+    return out.getvalue()
+
+
+def test_a_row_tells_verdict_counts_other_labels_and_lateness() -> None:
+    row = next(line for line in printed(cell("fail")).splitlines() if line.startswith("downtime"))
+
+    assert row.split() == ["downtime", "mine", "fail", "yes", "3", "2", "0", "stale", "4", "0.010", "1.000", "2.500"]
+
+
+def test_a_failing_cell_is_explained_with_its_brackets_intact_and_its_mechanism_named() -> None:
+    text = printed(cell("fail"))
+
+    assert "Let [a/1] be scheduled" in text
+    assert "Known weakness: forgets." in text
+
+
+def test_a_passing_cell_needs_no_explanation() -> None:
+    assert "Let [a/1]" not in printed(cell("pass"))
+
+
+def test_a_cell_without_results_shows_dashes() -> None:
+    text = printed(cell("unknown", counts={}, lateness_s={}, promised=None, explanation="the run could not begin"))
+
+    assert "the run could not begin" in text
+    assert " - " in text
+
+
+def test_a_pipe_gets_no_escape_codes() -> None:
+    assert "\x1b" not in printed(cell("fail"))
+    assert "\x1b" in printed(cell("fail"), force_terminal=True)
