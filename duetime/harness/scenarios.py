@@ -55,7 +55,7 @@ SCENARIOS = (
         unkind_to="nobody",
         servers=1,
         profile=Profile(lateness_limit_s=LATENESS_LIMIT_S),
-        operations=lambda random: stories(random, seconds=6, horizon_s=4),
+        operations=lambda random: stories(random, seconds=5, horizon_s=3),
     ),
     Scenario(
         name="more_servers",
@@ -64,7 +64,7 @@ SCENARIOS = (
         unkind_to="pull_worker",
         servers=3,
         profile=Profile(lateness_limit_s=LATENESS_LIMIT_S),
-        operations=lambda random: stories(random, seconds=6, horizon_s=4),
+        operations=lambda random: stories(random, seconds=5, horizon_s=3),
     ),
     Scenario(
         name="downtime",
@@ -74,7 +74,7 @@ SCENARIOS = (
         servers=1,
         profile=Profile(lateness_limit_s=LATENESS_LIMIT_S),
         operations=lambda random: (
-            stories(random, seconds=9, horizon_s=4) + called_off(created_s=6.1, called_off_s=7.6, due_s=14.6)
+            stories(random, seconds=9, horizon_s=4) + called_off(created_s=6.1, called_off_s=7.6, due_s=14.4)
         ),
         faults=(PlannedFault(fault="f1", kind="kill", target="all", inject_s=5.5, heal_s=8.8),),
     ),
