@@ -23,11 +23,12 @@ from duetime.harness.compare import Cell, compare
 from duetime.harness.doctor import examine
 from duetime.harness.keeper import workplace
 from duetime.harness.services import Services
+from duetime.harness.site import Site
 from duetime.harness.stopping import StopSignal
 from duetime.interface import Design
 from duetime.report.table import console, print_matrix
 
-EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 0}  # 2 is bad usage
+EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is bad usage
 INTERRUPTED = 130
 ORACLE = "reference"
 
@@ -80,8 +81,8 @@ def compare_command(
     Exit status 0 when every cell came out as its design promises: the naive poller promises nothing, so what it
     misses is a finding and not a failure of the command.
     """
-    names = _listed(designs) or [name for name in registry.names() if name != ORACLE]
-    chosen = [scenarios.named(name) for name in _listed(scenario_names) or scenarios.names()]
+    names = _listed("--designs", designs) or [name for name in registry.names() if name != ORACLE]
+    chosen = [scenarios.named(name) for name in _listed("--scenarios", scenario_names) or scenarios.names()]
     cells = _measure(names, chosen, list(range(seed, seed + runs)), out=out, as_json=as_json)
     sys.exit(compare_status(cells, strict=strict))
 
@@ -104,8 +105,14 @@ def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path)
 @JSON
 def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:
     """Judge the stored run in RUN_DIR again: offline, and always with the same result."""
-    results = judge(run_dir)
-    write_results(results, run_dir)
+    try:
+        results = judge(run_dir)
+    except OSError as error:
+        raise BadUsage(f"{error.filename}: cannot be read ({error.strerror})") from error
+    try:
+        write_results(results, run_dir)
+    except OSError as error:
+        click.echo(f"duetime: results.json could not be written ({error.strerror}); the verdict stands", err=True)
     if labels:
         for line in label_lines(run_dir):
             click.echo(json.dumps(line))
@@ -150,7 +157,9 @@ def scenarios_command(as_json: bool) -> None:
     for scenario in scenarios.SCENARIOS:
         servers = "1 server" if scenario.servers == 1 else f"{scenario.servers} servers"
         click.echo(f"{scenario.name} ({servers})\n  {scenario.idea}\n  teaches: {scenario.teaches}")
-        click.echo(f"  late after: {scenario.profile.lateness_limit_s:g} s in health\n")
+        click.echo(
+            f"  unkind to: {scenario.unkind_to}; late after: {scenario.profile.lateness_limit_s:g} s in health\n"
+        )
 
 
 @cli.command(name="doctor")
@@ -170,7 +179,9 @@ def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
     """1 if a cell broke its design's promise (strictly: if one failed), else 3 if one proves nothing, else 0."""
     if any(cell.outcome == "fail" and (strict or cell.promised is False) for cell in cells):
         return EXIT_STATUS["fail"]
-    return EXIT_STATUS["unknown"] if any(cell.outcome == "unknown" for cell in cells) else EXIT_STATUS["pass"]
+    proves_nothing = all(cell.outcome == "not applicable" for cell in cells)
+    unknown = proves_nothing or any(cell.outcome == "unknown" for cell in cells)
+    return EXIT_STATUS["unknown"] if unknown else EXIT_STATUS["pass"]
 
 
 def _measure(
@@ -179,24 +190,13 @@ def _measure(
     # Everything that can be refused is refused before anything is started or written.
     designs = _loaded(names)
     started = time.monotonic()
-    stop = StopSignal()
     cells: list[Cell] = []
     with workplace() as place:
         services = Services(place)
-        versions = services.prepare(side_by_side=len(designs))
+        site = Site(place, services, services.prepare(side_by_side=len(designs)), StopSignal())
         directory = _new_directory(out)
         with Board([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
-            for cell in compare(
-                designs,
-                chosen,
-                seeds,
-                out=directory,
-                place=place,
-                services=services,
-                versions=versions,
-                stop=stop,
-                progress=board.update,
-            ):
+            for cell in compare(designs, chosen, seeds, site=site, out=directory, progress=board.update):
                 cells.append(cell)
                 board.cell(cell.scenario, cell.design, cell.outcome)
     seconds = time.monotonic() - started
@@ -231,8 +231,11 @@ def _new_directory(out: Path) -> Path:
     raise BadUsage(f"--out {str(out)!r} is in use by too many runs of this second; try again")
 
 
-def _listed(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+def _listed(option: str, names: str) -> list[str]:
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    if (names and not listed) or len(set(listed)) < len(listed):
+        raise BadUsage(f"{option} {names!r}: write names with commas between them, each once")
+    return listed
 
 
 def _described(design: Design) -> dict[str, Any]:

@@ -43,11 +43,13 @@ def load(name: str) -> Design:
 def _from_file(name: str, path: Path, attribute: str) -> object:
     if not path.is_file():
         raise DesignNotLoadable(f"{name!r}: there is no file {str(path)!r}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: redis.py holding a design must not become everybody's redis.
+    module_name = f"duetime_design_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise DesignNotLoadable(f"{name!r}: Python cannot import {str(path)!r}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:

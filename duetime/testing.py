@@ -11,8 +11,9 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base
+from duetime.harness.borrowed import own_broker_database, own_database
 from duetime.harness.keeper import workplace
-from duetime.harness.services import Endpoints, Services, own_broker_database, own_database
+from duetime.harness.services import Endpoints, Services
 from duetime.settings import Settings
 
 
@@ -26,7 +27,8 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def shared_servers(place: Path) -> Iterator[Endpoints]:
     """A live PostgreSQL and a live Valkey, started for these tests and gone after them."""
-    services = Services(place)
+    # Never the user's own servers: tests put what they like into these.
+    services = Services(place, environment={})
     services.prepare(side_by_side=1)
     with services.for_run("tests", 0) as endpoints:
         yield endpoints

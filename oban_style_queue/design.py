@@ -21,7 +21,7 @@ def install(_engine: Engine) -> None:
 
 
 def scheduler(_settings: Settings) -> Scheduler:
-    """A publisher; Celery's app reads this process's environment, so it is imported only now."""
+    """A publisher to the broker that the environment names; Celery's app reads it, so it is imported late."""
     from oban_style_queue.celeryapp import deliver
     from oban_style_queue.schedule import CeleryQueue
 
@@ -38,8 +38,8 @@ def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
         *(
             Pending(
                 message["headers"]["id"],
-                "unacknowledged message of a worker that is gone; the broker gives it back after Celery's default "
-                "visibility timeout of 3600 s",
+                "message taken by a worker and not acknowledged; if that worker is gone, the broker gives it back "
+                "after Celery's default visibility timeout of 3600 s",
             )
             for message in taken
         ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Task
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from duetime.interface import Notification
 
@@ -50,12 +50,12 @@ def after_commit(session: Session, action: Callable[[], Any]) -> None:
 
     Knows nothing of savepoints: what was scheduled inside one that is rolled back is still published.
     """
-    # Begins the transaction if nothing has yet: SQLAlchemy reports no rollback of one that never began.
+    # Begins the transaction if nothing has yet: SQLAlchemy reports no end of one that never began.
     session.connection()
     if OUTBOX not in session.info:
         session.info[OUTBOX] = []
         event.listen(session, "after_commit", _run_outbox)
-        event.listen(session, "after_rollback", _forget_outbox)
+        event.listen(session, "after_transaction_end", _forget_outbox)
     session.info[OUTBOX].append(action)
 
 
@@ -65,5 +65,7 @@ def _run_outbox(session: Session) -> None:
         action()
 
 
-def _forget_outbox(session: Session) -> None:
-    session.info[OUTBOX] = []
+def _forget_outbox(session: Session, ended: SessionTransaction) -> None:
+    """After a commit nothing is left here; after a rollback, or a close without either, it must not be published."""
+    if ended.parent is None:
+        session.info[OUTBOX] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, select, update
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, update
 
 from duetime.gateway import Gateway
 from duetime.interface import Notification
@@ -19,15 +19,16 @@ FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
 
 
-def drain(engine: Engine, gateway: Gateway, *, batch: int = BATCH) -> int:
-    """Deliver until nothing is due; return how many notifications were delivered."""
+def drain(engine: Engine, gateway: Gateway, *, batch: int = BATCH, stopping: Callable[[], bool] = lambda: False) -> int:
+    """Deliver until nothing is due, or until `stopping` after some batch; return how many were delivered."""
     delivered = 0
-    while True:
+    while not stopping():
         with engine.begin() as connection:
             rows = claim_due(connection, limit=batch)
             delivered += deliver_batch(connection, gateway, rows)
         if len(rows) < batch:
-            return delivered
+            break
+    return delivered
 
 
 def deliver_batch(connection: Connection, gateway: Gateway, rows: Sequence[Row[Any]]) -> int:
@@ -50,18 +51,20 @@ def claim_due(connection: Connection, *, limit: int) -> Sequence[Row[Any]]:
 
     Due is judged by the database's clock, so a server with a wrong clock is never early.
     """
-    due = (
-        select(pending.c.id)
+    return connection.execute(claim_statement(limit=limit)).all()
+
+
+def claim_statement(*, limit: int) -> Select[Any]:
+    return (
+        # The locking SELECT itself returns the rows. Joined to a locking subquery, they would be read as they stood
+        # before the lock, and a revision that was replaced in between would be delivered in the place of the newer.
+        select(pending)
         # now() would be the transaction's start, and stand still while a batch is delivered.
         .where(pending.c.attempt_at <= func.clock_timestamp())
         .order_by(pending.c.attempt_at, pending.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
-        # A CTE: written as IN (subquery) the planner may run it once per row, and the LIMIT with it.
-        .cte("due")
     )
-    claimed = select(pending).join(due, pending.c.id == due.c.id)
-    return connection.execute(claimed.order_by(pending.c.attempt_at, pending.c.id)).all()
 
 
 def delete_delivered(connection: Connection, ids: Sequence[int]) -> None:

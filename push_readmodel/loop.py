@@ -8,7 +8,7 @@ import time
 
 import psycopg
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from duetime.gateway import Gateway
 from push_readmodel.deliver import drain, seconds_until_next
@@ -44,7 +44,7 @@ class DrainLoop:
         while not self._stopping.is_set():
             try:
                 self._run_connected()
-            except (DBAPIError, psycopg.OperationalError) as error:
+            except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
                 log.warning("database away, trying again in %.1f s: %s", RECONNECT_S, error)
                 self._engine.dispose()
                 self._stopping.wait(RECONNECT_S)
@@ -56,11 +56,12 @@ class DrainLoop:
             if not isinstance(driver, psycopg.Connection):
                 raise TypeError(f"the drain listens through psycopg, not {type(driver).__name__}")
             while not self._stopping.is_set():
+                _forget_notifications(driver)
                 due_in_s = seconds_until_next(listening)
                 # In this order: a row that falls due after the look is slept for, however briefly.
                 if due_in_s is None or due_in_s > 0:
                     self._sleep(driver, due_in_s or IDLE_S)
-                elif drain(self._engine, self._gateway) == 0:
+                elif drain(self._engine, self._gateway, stopping=self._stopping.is_set) == 0:
                     self._sleep(driver, HELD_ELSEWHERE_S)
 
     def _sleep(self, driver: psycopg.Connection, seconds: float) -> None:
@@ -70,3 +71,9 @@ class DrainLoop:
             # Slices only so that stop() is heard; waiting asks the database nothing.
             if any(True for _ in driver.notifies(timeout=min(left, 0.5), stop_after=1)):
                 return
+
+
+def _forget_notifications(driver: psycopg.Connection) -> None:
+    """Empty what has piled up: the look that follows sees whatever they were about."""
+    for _ in driver.notifies(timeout=0):
+        pass

@@ -74,14 +74,16 @@ class Application:
 
     def change_address(self, session: Session, *, user_id: int, address: str, now: datetime) -> None:
         """Be reached elsewhere from now on; reminders that are still to come go to the new address."""
-        session.get_one(User, user_id, with_for_update=True).address = address
+        # key_share: the user's key stays as it is, so whoever only refers to the user need not wait.
+        session.get_one(User, user_id, with_for_update={"key_share": True}).address = address
         upcoming = (
             select(Participation)
             .join(Participation.event)
             .where(Participation.user_id == user_id, Participation.status == "going")
             .where(Event.status == "scheduled", Event.starts_at > now + self._lead)
             .order_by(Participation.event_id)
-            .with_for_update(of=Event)
+            # Both: what is read after waiting for the event alone would be the participation as it was before.
+            .with_for_update(of=(Event, Participation))
         )
         for participation in session.scalars(upcoming):
             self._schedule(session, participation)

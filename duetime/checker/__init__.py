@@ -2,10 +2,12 @@
 
 from duetime.checker.anomalies import Anomaly
 from duetime.checker.judge import judge, judge_history, label_lines
+from duetime.checker.labels import ACCUSATIONS
 from duetime.checker.literal import check
 from duetime.checker.results import Outcome, Results, write_results
 
 __all__ = [
+    "ACCUSATIONS",
     "Anomaly",
     "Outcome",
     "Results",

@@ -8,6 +8,7 @@ from duetime.checker.doubts import Doubts
 from duetime.checker.explain import Narrator, seconds
 from duetime.checker.vacuity import Need
 from duetime.history import NEVER, History
+from duetime.history.records import nanoseconds
 
 
 def reasons(history: History, doubts: Doubts, table: Iterable[Need], *, awaited: int) -> list[str]:
@@ -39,6 +40,10 @@ def _close(history: History, awaited: int) -> Iterator[str]:
         yield "the history was never closed, so what has not arrived may still arrive"
         return
     if not history.closed.workers_alive:
-        yield "no worker was proven alive before the history was closed"
+        yield "a worker was not alive when the history was closed, outside any planned fault"
+    quiet_ns, needed_ns = history.closed.quiet_ns, nanoseconds(history.plan.profile.as_written.get("quiet_s", 0))
+    if quiet_ns is not None and quiet_ns < needed_ns:
+        since = seconds(quiet_ns)
+        yield f"deliveries went on until {since} before the workers were stopped, and more may have been to come"
     if awaited:
         yield f"{awaited} required notifications had not arrived, and cannot be called missed on this evidence"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from duetime.harness.plan import Operation
 from duetime.harness.stopping import StopSignal
 from duetime.settings import Settings
 
+START_S = 60.0
 AFTER_LAST_OPERATION_S = 20.0
 
 
@@ -41,13 +43,18 @@ class ClientProcess:
         instructions = {"client": number, "history": str(history), "operations": [asdict(op) for op in operations]}
         self._send(instructions)
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, stop: StopSignal) -> None:
         """Wait until the client has loaded its design and opened its connection.
 
         Raises:
-            HarnessError: it ended instead.
+            HarnessError: it ended instead, or did not get there in time.
         """
         assert self._process.stdout is not None  # noqa: S101 - PIPE was asked for
+        give_up_at = time.monotonic() + START_S
+        while not select.select([self._process.stdout], [], [], 0)[0]:
+            if time.monotonic() > give_up_at:
+                raise HarnessError(f"a client was not ready after {START_S:.0f} s")
+            stop.sleep(0.02)
         if self._process.stdout.readline() != b"ready\n":
             raise HarnessError(f"a client did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 

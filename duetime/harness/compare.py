@@ -5,23 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from duetime.checker import Results, judge, write_results
-from duetime.errors import DuetimeError, Interrupted
+from duetime.checker import ACCUSATIONS, Results, judge, write_results
+from duetime.errors import DuetimeError, Interrupted, NotARun
 from duetime.harness.keeper import sweep
 from duetime.harness.plan import Plan
 from duetime.harness.run import Run
 from duetime.harness.scenarios import Scenario
-from duetime.harness.services import Services
+from duetime.harness.site import Site
 from duetime.harness.startline import StartLine
-from duetime.harness.stopping import StopSignal
 from duetime.interface import Design, Promise
 
 Outcome = Literal["pass", "fail", "unknown", "not applicable"]
 
-VIOLATIONS = ("missed", "duplicate", "early", "late", "phantom", "stale")
+VIOLATIONS: tuple[str, ...] = ("missed", *ACCUSATIONS)
 
 Progress = Callable[[str, str, str], None]
 """Called with scenario, design and phase, from the threads of the runs."""
@@ -62,12 +62,24 @@ class Cell:
 
 def permitted(promise: Promise, *, faulted: bool) -> Collection[str]:
     """The violations that a design with this promise never claimed to be free of."""
-    if promise.delivery == "nothing":
-        return VIOLATIONS
-    if not faulted:
+    if promise.delivery != "nothing" and not faulted:
         return ()
-    of_delivery = ("duplicate",) if promise.delivery == "at_least_once" else ("missed",)
-    return of_delivery if promise.cancels else (*of_delivery, "phantom", "stale")
+    of_delivery = {
+        "at_least_once": ("duplicate",),
+        "at_most_once": ("missed",),
+        "nothing": ("missed", "duplicate", "late"),
+    }
+    of_cancels = () if promise.cancels else ("phantom", "stale")
+    return (*of_delivery[promise.delivery], *of_cancels)
+
+
+def violations(results: Results) -> set[str]:
+    """What `results` accuse the design of; of a delivery that broke several rules, every one that no fault explains."""
+    found = {label for label in VIOLATIONS if results.counts[label]}
+    for delivery in results.labelled:
+        if delivery.label in VIOLATIONS:
+            found |= {"early", "phantom", "stale"} & set(delivery.also)
+    return found
 
 
 def compare(
@@ -75,11 +87,8 @@ def compare(
     scenarios: Sequence[Scenario],
     seeds: Sequence[int],
     *,
+    site: Site,
     out: Path,
-    place: Path,
-    services: Services,
-    versions: Mapping[str, str],
-    stop: StopSignal,
     progress: Progress,
 ) -> Iterator[Cell]:
     """Run every cell; give each scenario's cells as soon as they are judged.
@@ -88,54 +97,24 @@ def compare(
     """
     for scenario in scenarios:
         for seed in seeds:
-            yield from _side_by_side(
-                designs,
-                scenario.plan(seed),
-                out=out,
-                place=place,
-                services=services,
-                versions=versions,
-                stop=stop,
-                progress=progress,
-            )
+            yield from _side_by_side(designs, scenario.plan(seed), site, out, progress)
 
 
-def _side_by_side(
-    designs: Mapping[str, Design],
-    plan: Plan,
-    *,
-    out: Path,
-    place: Path,
-    services: Services,
-    versions: Mapping[str, str],
-    stop: StopSignal,
-    progress: Progress,
-) -> list[Cell]:
-    line = StartLine(len(designs), stop)
+def _side_by_side(designs: Mapping[str, Design], plan: Plan, site: Site, out: Path, progress: Progress) -> list[Cell]:
+    line = StartLine(len(designs), site.stop)
     cells: dict[str, Cell] = {}
 
     def one(slot: int, name: str, design: Design) -> None:
         directory = out / plan.scenario / f"{design.name.replace(':', '-')}-seed{plan.seed}"
-
-        def report(phase: str) -> None:
-            progress(plan.scenario, design.name, phase)
-
-        run = Run(
-            design,
-            plan,
-            directory,
-            design_name=name,
-            services=services,
-            versions=versions,
-            place=place,
-            slot=slot,
-            stop=stop,
-            progress=report,
-        )
+        report = partial(progress, plan.scenario, design.name)
+        run = Run(design, plan, directory, design_name=name, site=site, slot=slot, progress=report)
         try:
             cells[name] = _cell(run, design, plan, line)
         except Interrupted:
             pass
+        except Exception as error:  # noqa: BLE001 - no cell may go missing without a word
+            explanation = f"the run could not be judged: {type(error).__name__}: {error}"
+            cells[name] = _new_cell(run, design, plan, "unknown", explanation=explanation)
         finally:
             report("done")
 
@@ -151,8 +130,8 @@ def _side_by_side(
                 thread.join(timeout=0.2)
     except BaseException:
         # Ctrl-C or SIGTERM, raised here in the main thread: nobody needs an orderly end any more.
-        stop.set()
-        sweep(place)
+        site.stop.set()
+        sweep(site.place)
         for thread in threads:
             thread.join()
         raise
@@ -160,34 +139,49 @@ def _side_by_side(
 
 
 def _cell(run: Run, design: Design, plan: Plan, line: StartLine) -> Cell:
-    def cell(outcome: Outcome, promised: bool | None, explanation: str, results: Results | None) -> Cell:
-        return Cell(
-            design=design.name,
-            scenario=plan.scenario,
-            seed=plan.seed,
-            outcome=outcome,
-            promised=promised,
-            explanation=explanation,
-            weakness=design.weakness,
-            run_dir=run.directory,
-            results=results,
-        )
-
     if plan.faults and not design.roles:
         line.withdraw()
-        return cell("not applicable", None, "this design runs no server that the fault could hit", None)
+        explanation = "this design runs no server that the fault could hit"
+        return _new_cell(run, design, plan, "not applicable", explanation=explanation)
+    broke = ""
     try:
         run.carry_out(line.wait)
     except Interrupted:
         raise
-    except Exception as error:  # noqa: BLE001 - a run that broke says nothing about the design, and spoils no other
+    except Exception as error:  # noqa: BLE001 - a run that broke off spoils no other, and what it recorded still counts
         line.withdraw()
         text = str(error) if isinstance(error, DuetimeError) else f"{type(error).__name__}: {error}"
-        return cell("unknown", None, f"the run could not be carried out: {text}", None)
-    results = judge(run.directory)
+        broke = f"The run could not be carried out: {text}\n"
+    try:
+        results = judge(run.directory)
+    except NotARun:
+        return _new_cell(run, design, plan, "unknown", explanation=broke)
     write_results(results, run.directory)
     promised = None
     if results.outcome != "unknown":
-        found = {label for label in VIOLATIONS if results.counts[label]}
-        promised = found <= set(permitted(design.promise, faulted=bool(plan.faults)))
-    return cell(results.outcome, promised, results.explanation, results)
+        promised = violations(results) <= set(permitted(design.promise, faulted=bool(plan.faults)))
+    explanation = broke + results.explanation
+    return _new_cell(run, design, plan, results.outcome, explanation=explanation, promised=promised, results=results)
+
+
+def _new_cell(
+    run: Run,
+    design: Design,
+    plan: Plan,
+    outcome: Outcome,
+    *,
+    explanation: str,
+    promised: bool | None = None,
+    results: Results | None = None,
+) -> Cell:
+    return Cell(
+        design=design.name,
+        scenario=plan.scenario,
+        seed=plan.seed,
+        outcome=outcome,
+        promised=promised,
+        explanation=explanation.strip(),
+        weakness=design.weakness,
+        run_dir=run.directory,
+        results=results,
+    )

@@ -43,9 +43,9 @@ class Conductor:
         """
         for fault in faults:
             self._stop.sleep_until(started.mono_ns + int(fault.inject_s * 1e9))
-            targets = self._targets(fault)
+            targets, how = self._targets(fault)
             target = ",".join(server.name for server in targets)
-            self._record(fault, target, "inject", "SIGKILL to the process group")
+            self._record(fault, target, "inject", f"SIGKILL to the process group{how}")
             self._record(fault, target, "observed", kill.inject(targets))
             self._stop.sleep_until(started.mono_ns + int(fault.heal_s * 1e9))
             self._record(fault, target, "heal", "started again")
@@ -56,15 +56,18 @@ class Conductor:
     def close(self) -> None:
         self._journal.close()
 
-    def _targets(self, fault: PlannedFault) -> list[Server]:
+    def _targets(self, fault: PlannedFault) -> tuple[list[Server], str]:
+        """The servers to hurt, and the circumstances if they matter."""
         if fault.target == "all":
-            return list(self._servers.values())
+            return list(self._servers.values()), ""
         if fault.target == "delivering":
-            return [self._servers[self._first_in_the_middle()]]
-        return [self._servers[fault.target]]
+            server, recorded_ns = self._first_in_the_middle()
+            since_ms = (time.monotonic_ns() - recorded_ns) / 1e6
+            return [server], f", {since_ms:.1f} ms after it recorded a delivery and before that delivery was over"
+        return [self._servers[fault.target]], ""
 
-    def _first_in_the_middle(self) -> str:
-        """Wait until one server has recorded `MIDDLE` deliveries from now on; its name."""
+    def _first_in_the_middle(self) -> tuple[Server, int]:
+        """Wait until one server has recorded `MIDDLE` deliveries from now on; that server, and when it did."""
         seen: dict[str, int] = {}
         give_up_at = time.monotonic() + MIDDLE_WITHIN_S
         with self._deliveries.open("rb") as lines:
@@ -74,10 +77,11 @@ class Conductor:
                 partial += lines.read()
                 *whole, partial = partial.split(b"\n")
                 for line in whole:
-                    worker = json.loads(line)["worker"]
+                    record = json.loads(line)
+                    worker = record["worker"]
                     seen[worker] = seen.get(worker, 0) + 1
                     if worker in self._servers and seen[worker] == MIDDLE:
-                        return str(worker)
+                        return self._servers[worker], record["at_ns"]
                 self._stop.sleep(0.002)
         raise HarnessError(
             f"no server delivered {MIDDLE} notifications within {MIDDLE_WITHIN_S} s: none to kill in one"

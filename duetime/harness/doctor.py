@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 
 from duetime.errors import DuetimeError
-from duetime.harness.keeper import members, workplace
+from duetime.harness.borrowed import without_password
+from duetime.harness.keeper import belonging, members, workplace
 from duetime.harness.services import Services
 
 
@@ -37,8 +38,14 @@ def _servers(place: Path) -> list[Finding]:
         versions = services.prepare(side_by_side=1)
         with services.for_run("doctor", 0) as endpoints:
             return [
-                Finding("PostgreSQL", True, f"{versions['postgresql']} answers at {endpoints.database_url}"),
-                Finding("Valkey or Redis", True, f"{versions['broker']} answers at {endpoints.broker_url}"),
+                Finding(
+                    "PostgreSQL",
+                    True,
+                    f"{versions['postgresql']} answers at {without_password(endpoints.database_url)}",
+                ),
+                Finding(
+                    "Valkey or Redis", True, f"{versions['broker']} answers at {without_password(endpoints.broker_url)}"
+                ),
             ]
     except (DuetimeError, OSError) as error:
         return [Finding("PostgreSQL and Valkey", False, str(error))]
@@ -46,7 +53,8 @@ def _servers(place: Path) -> list[Finding]:
 
 def _kill(place: Path) -> Finding:
     """SIGKILL to a process group with a child in it, seen to be gone by the eyes that a run uses."""
-    victim = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"], cwd=place, start_new_session=True)
+    environment = {**os.environ, **belonging(place)}
+    victim = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"], env=environment, start_new_session=True)
     seen = members(place)
     os.killpg(victim.pid, signal.SIGKILL)
     status = victim.wait()

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from duetime.clock import instant
+from duetime.clock import Instant, instant
 from duetime.gateway import JournalGateway
 from duetime.journal import Journal
 
@@ -24,7 +24,9 @@ class Metronome:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metronome", daemon=True)
 
-    def start(self) -> None:
+    def start(self, started: Instant) -> None:
+        """Begin. `started` is the pairing that all due times come from, so it is the first that later ones must fit."""
+        self._clock.append(started._asdict())
         self._thread.start()
 
     def stop(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from importlib.metadata import version
@@ -24,14 +24,15 @@ from duetime.harness.metronome import Metronome
 from duetime.harness.plan import Plan
 from duetime.harness.scenarios import POLL_INTERVAL_S, REMINDER_LEAD_S
 from duetime.harness.servers import Server, stop_all
-from duetime.harness.services import Services
-from duetime.harness.stopping import StopSignal
+from duetime.harness.site import Site
 from duetime.harness.workload import CLIENTS
 from duetime.interface import Design, Pending
 from duetime.settings import Settings
 
 RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
 STOP_WITHIN_S = 3.0
+QUIET_WITHIN_S = 10.0
+"""A design that is still delivering then has no end of it; what it delivered is judged as it is."""
 
 Progress = Callable[[str], None]
 
@@ -50,22 +51,17 @@ class Run:
         directory: Path,
         *,
         design_name: str,
-        services: Services,
-        versions: Mapping[str, str],
-        place: Path,
+        site: Site,
         slot: int,
-        stop: StopSignal,
         progress: Progress = lambda _phase: None,
     ) -> None:
         self.directory = directory
         self._design = design
         self._design_name = design_name
         self._plan = plan
-        self._services = services
-        self._versions = versions
-        self._place = place
+        self._site = site
+        self._stop = site.stop
         self._slot = slot
-        self._stop = stop
         self._progress = progress
 
     def carry_out(self, agree_on_start: Callable[[], Instant]) -> None:
@@ -82,11 +78,11 @@ class Run:
         name = f"{self._plan.scenario}-{self._slot}-{self._plan.seed}"
         with ExitStack() as stack:
             self._progress("starting servers")
-            endpoints = stack.enter_context(self._services.for_run(name, self._slot))
+            endpoints = stack.enter_context(self._site.services.for_run(name, self._slot))
             engine = create_engine(endpoints.database_url, poolclass=NullPool)
             self._install(engine)
             settings = self._settings(endpoints.database_url, endpoints.broker_url)
-            servers = self._servers(settings, self._place / name)
+            servers = self._servers(settings, self._site.place / name)
             stack.callback(self._kill_all, servers)
             for server in servers:
                 server.start()
@@ -96,7 +92,7 @@ class Run:
             for server in servers:
                 server.wait_ready(self._stop)
             for client in clients:
-                client.wait_ready()
+                client.wait_ready(self._stop)
             gateway = JournalGateway(settings.deliveries, worker="canary", delivery_time=timedelta())
             stack.callback(gateway.close)
             self._go(agree_on_start, clients, servers, gateway, settings, engine)
@@ -114,7 +110,7 @@ class Run:
         self._write_plan(started)
         period_s = self._plan.profile.canary_period_s
         metronome = Metronome(gateway, self.directory / "clock.jsonl", period_s=period_s)
-        metronome.start()
+        metronome.start(started)
         try:
             for client in clients:
                 client.begin(started)
@@ -165,7 +161,9 @@ class Run:
                 log = self.directory / "logs" / f"{name}.log"
                 state = own / name
                 mine = settings.for_server(name)
-                servers.append(Server(name=name, role=role, settings=mine, state=state, log=log, place=self._place))
+                servers.append(
+                    Server(name=name, role=role, settings=mine, state=state, log=log, place=self._site.place)
+                )
         return servers
 
     def _clients(self, settings: Settings) -> list[ClientProcess]:
@@ -176,7 +174,7 @@ class Run:
                 settings=settings,
                 history=self.directory / "history.jsonl",
                 log=self.directory / "logs" / f"client-{number}.log",
-                place=self._place,
+                place=self._site.place,
             )
             for number in range(CLIENTS)
         ]
@@ -197,8 +195,11 @@ class Run:
         return pending
 
     def _wait_for_quiet(self, deliveries: Path) -> float:
-        """Wait until nothing was delivered for a while; return for how many seconds."""
+        """Wait until nothing was delivered for a while, unless it never ends; return for how many seconds."""
+        give_up_at = time.monotonic() + QUIET_WITHIN_S
         while (quiet_s := seconds_since_last_delivery(deliveries)) < self._plan.profile.quiet_s:
+            if time.monotonic() > give_up_at:
+                break
             self._stop.sleep(0.1)
         return quiet_s
 
@@ -219,14 +220,14 @@ class Run:
                 "transactional": self._design.promise.transactional,
                 "cancels": self._design.promise.cancels,
             },
-            "versions": {**versions(), **self._versions},
+            "versions": {**versions(), **self._site.versions},
         }
         written = self.directory / "plan.json.new"
         written.write_text(json.dumps(plan, indent=1) + "\n")
         written.replace(self.directory / "plan.json")
 
     def _close(self, pending: Sequence[Pending], *, quiet_s: float, workers_alive: bool) -> None:
-        contents = {name: (self.directory / name).read_bytes() for name in RECORDED}
+        contents = {name: (self.directory / name).read_bytes() for name in ("plan.json", *RECORDED)}
         closed = {
             "at_ns": time.monotonic_ns(),
             "lines": {name: content.count(b"\n") for name, content in contents.items()},

@@ -9,7 +9,7 @@ from duetime.errors import Interrupted
 
 
 class StopSignal:
-    """Set once, by Ctrl-C, SIGTERM, or a run beside this one that failed."""
+    """Set once, when the command is ended by Ctrl-C or SIGTERM."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

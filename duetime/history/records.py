@@ -143,11 +143,13 @@ class Closed:
     """The harness's last word.
 
     pending: op to the place where the design still held it; None when the design was not asked.
+    quiet_ns: how long nothing had been delivered before the workers were stopped; None when nobody looked.
     """
 
     at_ns: int
     pending: Mapping[str, str] | None
     workers_alive: bool
+    quiet_ns: int | None = None
 
     @classmethod
     def from_json(cls, closed: Mapping[str, Any]) -> Closed:
@@ -156,6 +158,7 @@ class Closed:
             at_ns=whole(closed["at_ns"]),
             pending=None if pending is None else {row["op"]: str(row["where"]) for row in pending},
             workers_alive=closed.get("workers_alive", True) is not False,
+            quiet_ns=nanoseconds(closed["quiet_s"]) if "quiet_s" in closed else None,
         )
 
 

@@ -14,14 +14,14 @@ OTHERS = ("late", "early", "phantom", "stale", "zombie", "excused", "recovered",
 PIPE_WIDTH = 160
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console for people; in a pipe as wide as the table needs, without colour."""
-    plain = Console(stderr=stderr, highlight=False)
-    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH, no_color=True)
+def console() -> Console:
+    """Standard output for people; in a pipe as wide as the table needs, without colour."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH, no_color=True)
 
 
 def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row a cell, one sentence for each that did not pass, and where each run is kept."""
+    """Print one row a cell, then one sentence for each that did not pass."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("scenario", "design", "verdict", "promised"):
         table.add_column(name, no_wrap=True)

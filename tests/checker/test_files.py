@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from random import Random
@@ -393,3 +394,24 @@ def test_whatever_line_is_unreadable_nobody_is_accused_even_when_the_closing_not
         results = judge(tmp_path)
 
         assert (results.outcome, results.anomalies) == ("unknown", [])
+
+
+def test_a_run_that_was_closed_while_deliveries_went_on_is_unknown(run_dir: Path) -> None:
+    closed = json.loads((run_dir / "closed.json").read_text())
+    write(run_dir / "closed.json", {**closed, "quiet_s": 0.999})
+
+    assert judge(run_dir).unknown_because == [
+        "deliveries went on until 0.999 s before the workers were stopped, and more may have been to come"
+    ]
+
+
+def test_a_plan_whose_numbers_were_changed_after_the_run_is_not_believed(run_dir: Path) -> None:
+    closed = json.loads((run_dir / "closed.json").read_text())
+    digest = hashlib.sha256((run_dir / "plan.json").read_bytes()).hexdigest()
+    write(run_dir / "closed.json", {**closed, "sha256": {**closed["sha256"], "plan.json": digest}})
+    assert judge(run_dir).outcome == "pass"
+
+    plan = json.loads((run_dir / "plan.json").read_text())
+    write(run_dir / "plan.json", {**plan, "profile": {**plan["profile"], "lateness_limit_s": 60}})
+
+    assert judge(run_dir).unknown_because[0].startswith("plan.json was altered after the run was closed")

@@ -237,7 +237,7 @@ def test_a_run_whose_workers_were_not_proven_alive_is_unknown() -> None:
         workers_alive=False,
     )
 
-    assert results.unknown_because == ["no worker was proven alive before the history was closed"]
+    assert results.unknown_because == ["a worker was not alive when the history was closed, outside any planned fault"]
 
 
 def test_starvation_between_a_cancel_and_the_gateway_makes_a_phantom_unproven() -> None:

@@ -53,6 +53,7 @@ def test_a_design_file_that_does_not_import_is_named_with_the_reason(tmp_path: P
         ("DUETIME_DATABASE_URL", "nonsense"),
         ("DUETIME_BROKER_URL", "redis://:secret@127.0.0.1:1/0"),
         ("DUETIME_BROKER_URL", "nonsense"),
+        ("DUETIME_BROKER_URL", "redis://:secret@127.0.0.1:1/abc"),
     ],
 )
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path, variable: str, value: str) -> None:
@@ -64,12 +65,20 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_same_design_twice_is_refused(tmp_path: Path) -> None:
-    same = "reference,duetime/reference.py:design"
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--designs", "reference,duetime/reference.py:design"],
+        ["--designs", "reference,reference"],
+        ["--scenarios", "calm,calm"],
+        ["--scenarios", ","],
+    ],
+)
+def test_a_list_with_something_twice_or_nothing_in_it_is_refused(tmp_path: Path, arguments: list[str]) -> None:
+    said = refused(duetime("compare", *arguments, "--out", str(tmp_path / "runs")))
 
-    said = refused(duetime("compare", "--designs", same, "--out", str(tmp_path / "runs")))
-
-    assert "name each once" in said
+    assert "each once" in said
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("arguments", [["--runs", "0"], ["--runs", "many"], ["--seed", "x"], ["--colour", "red"]])
@@ -84,13 +93,23 @@ def test_a_directory_that_holds_no_run_is_bad_usage(tmp_path: Path) -> None:
     assert "plan.json" in refused(duetime("check", str(tmp_path)))
 
 
-def test_a_torn_run_directory_is_unknown_and_says_which_file_and_line(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text(json.dumps({"format": 1, "design": "d", "scenario": "s", "seed": 1}))
-    for name in ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"):
-        (tmp_path / name).write_text("")
-    (tmp_path / "history.jsonl").write_text('{"i":0,"op":"k/1","f":"sched')
+@pytest.mark.slow
+def test_a_torn_or_truncated_run_directory_is_unknown_and_says_where(tmp_path: Path) -> None:
+    done = duetime("run", "reference", "calm", "--json", "--out", str(tmp_path))
+    run_dir = Path(json.loads(done.stdout)["cells"][0]["run_dir"])
+    history = (run_dir / "history.jsonl").read_bytes()
+    last = history.count(b"\n")
 
-    done = duetime("check", str(tmp_path))
+    (run_dir / "history.jsonl").write_bytes(history[:-9])
+    torn = duetime("check", str(run_dir))
+    (run_dir / "history.jsonl").write_bytes(history[: len(history) // 2])
+    truncated = duetime("check", str(run_dir))
+    (run_dir / "history.jsonl").write_bytes(history)
+    (run_dir / "closed.json").unlink()
+    unclosed = duetime("check", str(run_dir))
 
-    assert done.returncode in (2, 3)
-    assert "Traceback" not in done.stdout + done.stderr
+    assert [torn.returncode, truncated.returncode, unclosed.returncode] == [3, 3, 3]
+    assert f"history.jsonl line {last} is torn" in torn.stdout
+    assert "history.jsonl has" in truncated.stdout
+    assert "never closed" in unclosed.stdout
+    assert "Traceback" not in torn.stderr + truncated.stderr + unclosed.stderr

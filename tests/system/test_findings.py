@@ -79,6 +79,8 @@ def test_every_kill_is_seen_to_bite_and_to_heal(matrix: Matrix, scenario: str, d
 
     assert [record["phase"] for record in records] == ["inject", "observed", "heal", "healed"]
     assert "gone" in records[1]["evidence"]
+    if scenario == "crash":
+        assert "before that delivery was over" in records[0]["evidence"]
     assert "ready" in records[3]["evidence"]
 
 

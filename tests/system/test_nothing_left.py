@@ -30,21 +30,45 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-@pytest.mark.parametrize(
+EVERY_END = pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_nothing_is_left_after(number: signal.Signals, status: int, temporary: Path, tmp_path: Path) -> None:
-    shared_memory = held_shared_memory()
+
+
+def started_duetime(temporary: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "duetime.cli", "compare", "--scenarios", "downtime", "--out", str(tmp_path)]
     with (tmp_path / "progress").open("wb") as progress:
         # A session of its own, so that nothing reaches its children by way of the terminal's group.
-        duetime = subprocess.Popen(
+        return subprocess.Popen(
             command,
             env={**os.environ, "TMPDIR": str(temporary)},
             stdout=progress,
             stderr=progress,
             start_new_session=True,
         )
+
+
+@pytest.mark.parametrize("stage", ["template", "*/pg", "*/server-1"])
+@EVERY_END
+def test_nothing_is_left_after_an_end_while_starting(
+    number: signal.Signals, status: int, stage: str, temporary: Path, tmp_path: Path
+) -> None:
+    shared_memory = held_shared_memory()
+    duetime = started_duetime(temporary, tmp_path)
+    wait_until(lambda: bool(list(temporary.glob(f"duetime-*/{stage}"))), within_s=60)
+
+    duetime.send_signal(number)
+
+    assert duetime.wait(timeout=GONE_WITHIN_S) == status, (tmp_path / "progress").read_text()
+    wait_until(lambda: not belonging_to(temporary), within_s=GONE_WITHIN_S)
+    wait_until(lambda: not list(temporary.iterdir()), within_s=GONE_WITHIN_S)
+    assert held_shared_memory() <= shared_memory
+
+
+@EVERY_END
+def test_nothing_is_left_after(number: signal.Signals, status: int, temporary: Path, tmp_path: Path) -> None:
+    shared_memory = held_shared_memory()
+    duetime = started_duetime(temporary, tmp_path)
     wait_until(lambda: (tmp_path / "progress").read_text().count(": running") == 3, within_s=60)
     started = belonging_to(temporary)
     ports = listening(started)

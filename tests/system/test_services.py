@@ -14,8 +14,11 @@ from sqlalchemy.orm import Session
 
 from duetime import registry
 from duetime.clock import system_clock
+from duetime.errors import ServiceUnavailable
+from duetime.harness.borrowed import own_broker_database
+from duetime.harness.embedded import free_port
 from duetime.harness.servers import Server
-from duetime.harness.services import Endpoints, free_port
+from duetime.harness.services import Endpoints
 from duetime.interface import Notification
 from duetime.settings import Settings
 from push_readmodel.schedule import ReadModel
@@ -34,7 +37,6 @@ def databases(url: str) -> set[str]:
 def test_a_run_on_servers_of_ones_own_leaves_them_as_it_found_them(shared_servers: Endpoints, tmp_path: Path) -> None:
     before = databases(shared_servers.database_url)
     with redis.Redis.from_url(shared_servers.broker_url) as broker:
-        broker.flushall()
         done = duetime(
             *("run", "push_readmodel", "calm", "--json", "--out", str(tmp_path)),
             DUETIME_DATABASE_URL=shared_servers.database_url.replace("postgresql+psycopg", "postgresql"),
@@ -45,6 +47,16 @@ def test_a_run_on_servers_of_ones_own_leaves_them_as_it_found_them(shared_server
         assert done.returncode == 0
         assert databases(shared_servers.database_url) == before
         assert broker.keys() == []
+
+
+def test_a_broker_database_that_another_duetime_uses_is_left_to_it(shared_servers: Endpoints) -> None:
+    with own_broker_database(shared_servers.broker_url, 0):
+        with pytest.raises(ServiceUnavailable, match="is not empty"), own_broker_database(shared_servers.broker_url, 0):
+            pass
+        with own_broker_database(shared_servers.broker_url, 1) as other:
+            assert other.endswith("/1")
+    with own_broker_database(shared_servers.broker_url, 0):
+        pass
 
 
 def test_a_broker_database_with_something_in_it_is_not_touched(shared_servers: Endpoints, tmp_path: Path) -> None:

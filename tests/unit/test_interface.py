@@ -27,7 +27,12 @@ def test_a_key_that_is_empty_or_too_long_is_refused_in_one_short_sentence(key: s
     assert len(str(refused.value)) < 200
 
 
-@pytest.mark.parametrize("payload", [{"at": NOON}, {"x": float("nan")}, {"raw": b"x"}])
+DEEP: list[object] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("payload", [{"at": NOON}, {"x": float("nan")}, {"raw": b"x"}, {"d": DEEP}, {"s": "\ud800"}])
 def test_a_payload_that_is_not_json_is_refused(payload: dict[str, object]) -> None:
     with pytest.raises(ScheduleRejected, match="is not JSON"):
         replace(GOOD, payload=payload)
@@ -38,9 +43,23 @@ def test_a_payload_over_the_limit_is_refused_with_its_size() -> None:
         replace(GOOD, payload={"text": "x" * 70_000})
 
 
-def test_a_revision_below_one_is_refused() -> None:
+@pytest.mark.parametrize("revision", [0, -1, 2**31])
+def test_a_revision_that_cannot_be_stored_is_refused(revision: int) -> None:
     with pytest.raises(ScheduleRejected, match="revisions count up from 1"):
-        replace(GOOD, revision=0)
+        replace(GOOD, revision=revision)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("field", ["key", "kind", "recipient"])
+def test_text_that_postgresql_cannot_keep_is_refused(field: str, text: str) -> None:
+    with pytest.raises(ScheduleRejected, match=f"the {field} of .* has a NUL or half a surrogate"):
+        replace(GOOD, **{field: text})
+
+
+def test_a_nul_in_the_payload_is_refused_and_text_about_one_is_not() -> None:
+    replace(GOOD, payload={"text": "\\u0000 is how JSON writes NUL"})
+    with pytest.raises(ScheduleRejected, match="has a NUL in it"):
+        replace(GOOD, payload={"text": ["\\\0"]})
 
 
 def test_a_notification_survives_the_journey_through_json() -> None:

@@ -64,3 +64,16 @@ def test_a_rollback_publishes_nothing_and_leaves_nothing_for_the_next_commit(eng
         session.commit()
 
     assert published.calls == [["a/1"]]
+
+
+def test_a_session_that_is_closed_without_a_commit_publishes_nothing_later(engine: Engine) -> None:
+    published = Published()
+    session = Session(engine)
+    queue = CeleryQueue(published)
+    queue.schedule(note(1), session=session)
+    session.close()
+    queue.cancel("a", revision=2, session=session)
+    session.commit()
+    session.close()
+
+    assert published.calls == [["a/1"]]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from duetime.interface import Notification
-from push_readmodel.deliver import claim_due, drain, seconds_until_next
+from push_readmodel.deliver import claim_due, claim_statement, drain, seconds_until_next
 from push_readmodel.loop import DrainLoop
 from push_readmodel.schedule import ReadModel
 from push_readmodel.schema import metadata, pending
@@ -134,6 +137,7 @@ def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:
+        wait_until(lambda: is_asleep(engine))
         schedule(engine, note("now"))
         assert box.arrived.wait(timeout=5)
     finally:
@@ -147,9 +151,60 @@ def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_
 def test_a_loop_that_meets_anything_but_an_absent_database_ends_with_the_error(engine: Engine) -> None:
     metadata.drop_all(engine)
 
-    class Broken(DrainLoop):
-        def _run_connected(self) -> None:
-            raise RuntimeError("a defect")
+    with pytest.raises(ProgrammingError, match="pending_notifications"):
+        DrainLoop(engine, Box()).run()
 
-    with pytest.raises(RuntimeError, match="a defect"):
-        Broken(engine, Box()).run()
+
+def test_a_drain_told_to_stop_ends_after_the_batch_under_way(engine: Engine) -> None:
+    schedule(engine, *(note(f"k{number}") for number in range(6)))
+    box = Box()
+
+    assert drain(engine, box, batch=2, stopping=lambda: len(box.ops) >= 4) == 4
+
+
+def test_a_claim_that_waited_behind_a_change_returns_the_row_as_it_is_now(engine: Engine) -> None:
+    """The claim's snapshot is older than the change; what it returns must not be."""
+    schedule(engine, note("a", revision=1))
+    slow = (
+        "CREATE FUNCTION slowly(timestamptz) RETURNS timestamptz LANGUAGE sql VOLATILE AS "
+        "'SELECT $1 FROM pg_sleep(0.5)'"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql(slow)
+    claimed: list[int] = []
+
+    def claim_slowly() -> None:
+        with engine.begin() as connection:
+            # The same claim, with half a second between its snapshot and its locks.
+            due = claim_statement(limit=5).where(func.slowly(pending.c.due_at) <= func.clock_timestamp())
+            claimed.extend(row.revision for row in connection.execute(due))
+
+    thread = threading.Thread(target=claim_slowly)
+    thread.start()
+    wait_until(lambda: is_running(engine, "slowly"))
+    schedule(engine, note("a", revision=2))
+    thread.join(timeout=10)
+
+    assert claimed == [2]
+
+
+def is_asleep(engine: Engine) -> bool:
+    """Whether the loop's listening connection has had its look and waits."""
+    return activity(engine, "state = 'idle' AND query LIKE '%%EXTRACT(epoch%%'")
+
+
+def is_running(engine: Engine, what: str) -> bool:
+    return activity(engine, f"state = 'active' AND query LIKE '%%{what}(%%' AND query NOT LIKE '%%pg_stat%%'")
+
+
+def activity(engine: Engine, condition: str) -> bool:
+    with engine.connect() as connection:
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {condition}"
+        return bool(connection.exec_driver_sql(query).scalar_one())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)

