@@ -5,26 +5,18 @@ An application calls ``schedule()`` and ``cancel()`` and never knows which desig
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from duetime.errors import BadNotification, NaiveDueTime
+from duetime import limits
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.orm import Session
 
     from duetime.settings import Settings
-
-MAX_KEY_LENGTH = 200
-MAX_PAYLOAD_BYTES = 64 * 1024
-MAX_REVISION = 2**31 - 1
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""NUL as JSON writes it; with an odd number of backslashes, or it is text about NUL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,35 +40,12 @@ class Notification:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.key) <= MAX_KEY_LENGTH:
-            raise BadNotification(
-                f"a key has 1 to {MAX_KEY_LENGTH} characters, {self.key[:20]!r}… has {len(self.key)}; "
-                "name the thing and its id, as in 'event-reminder:42:7'"
-            )
-        if not 1 <= self.revision <= MAX_REVISION:
-            raise BadNotification(
-                f"revision {self.revision} of {self.key!r}: revisions count up from 1 to {MAX_REVISION}"
-            )
+        limits.check_key(self.key)
+        limits.check_revision(self.key, self.revision)
+        limits.check_due_at(self.key, self.due_at)
+        limits.check_payload(self.key, self.payload)
         for name in ("key", "kind", "recipient"):
-            if not _is_storable(getattr(self, name)):
-                raise BadNotification(f"the {name} of {self.key!r} has a NUL or half a surrogate pair in it; remove it")
-        if self.due_at.utcoffset() is None:
-            raise NaiveDueTime(self.key, self.due_at)
-        try:
-            size = len(json.dumps(dict(self.payload), allow_nan=False, ensure_ascii=False).encode())
-        except (TypeError, ValueError, RecursionError) as error:
-            raise BadNotification(
-                f"the payload of {self.key!r} is not JSON ({error}); use str, int, float, bool, None, list, dict"
-            ) from error
-        if _NUL.search(json.dumps(dict(self.payload))):
-            raise BadNotification(
-                f"the payload of {self.key!r} has a NUL in it, which PostgreSQL cannot keep; remove it"
-            )
-        if size > MAX_PAYLOAD_BYTES:
-            raise BadNotification(
-                f"the payload of {self.key!r} is {size} bytes, the limit is {MAX_PAYLOAD_BYTES}; "
-                "store it elsewhere and pass its id"
-            )
+            limits.check_text(self.key, name, getattr(self, name))
 
     @property
     def op(self) -> str:
@@ -96,10 +65,6 @@ class Notification:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Notification:
         return cls(**{**data, "due_at": datetime.fromisoformat(data["due_at"])})
-
-
-def _is_storable(text: str) -> bool:
-    return "\0" not in text and text.encode(errors="replace").decode() == text
 
 
 class Scheduler(Protocol):
