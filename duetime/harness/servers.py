@@ -20,6 +20,8 @@ from duetime.settings import Settings
 START_S = 60.0
 """A worker is ready in 2 to 5 s on two cores; many at once take longer."""
 GONE_S = 5.0
+STATE = "DUETIME_STATE"
+"""Tells a server's processes from all others, also when they have left its process group."""
 
 
 class Server:
@@ -33,6 +35,7 @@ class Server:
             **os.environ,
             **settings.environment(),
             **belonging(place),
+            STATE: str(state),
             "PYTHONUNBUFFERED": "1",
             # Said at every start of a Celery worker by root; here root is on purpose.
             "PYTHONWARNINGS": "ignore:You're running the worker",
@@ -74,14 +77,11 @@ class Server:
         return f"pid {self._main().pid} logged: {line}"
 
     def pids(self) -> list[int]:
-        """The live processes of this server: its main process and whatever that started."""
-        if self._process is None:
-            return []
+        """The live processes of this server: its main process and whatever that started, wherever it went since."""
         found = []
-        for process in psutil.process_iter(["status"]):
-            with suppress(psutil.NoSuchProcess, ProcessLookupError):
-                mine = os.getpgid(process.pid) == self._process.pid
-                if mine and process.info["status"] != psutil.STATUS_ZOMBIE:
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.environ().get(STATE) == str(self._state) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process.pid)
         return sorted(found)
 
@@ -89,7 +89,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> str:
-        """SIGKILL the whole process group at once; return the evidence that all of it is gone.
+        """SIGKILL the whole process group at once, and then who left it; return the evidence that all are gone.
 
         Raises:
             HarnessError: it is still there.
@@ -103,8 +103,11 @@ class Server:
         while left := self.pids():
             if time.monotonic() > give_up_at:
                 raise HarnessError(f"SIGKILL of {self.name} left {left}")
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)
-        return f"main process reaped with status {status}, all of process group {group} gone"
+        return f"main process {group} reaped with status {status}, every process of this server gone"
 
     def terminate(self) -> None:
         """Ask for a warm shutdown. To the main process only: in the group it would end running children too."""

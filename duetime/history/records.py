@@ -134,7 +134,7 @@ class Plan:
                 {"fault": f["fault"], "kind": f["kind"], "target": f["target"]} for f in plan.get("faults", ())
             ),
             canary_period_ns=nanoseconds(plan.get("canary_period_s", 0)),
-            started_ns=(plan.get("started") or {}).get("mono_ns"),
+            started_ns=whole(plan["started"]["mono_ns"]) if plan.get("started") else None,
         )
 
 

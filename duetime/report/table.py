@@ -23,7 +23,7 @@ def console() -> Console:
 def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     """Print one row a cell, then one sentence for each that did not pass."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("scenario", "design", "verdict", "promised"):
+    for name in ("scenario", "design", "seed", "verdict", "promised"):
         table.add_column(name, no_wrap=True)
     for name in ("delivered", "missed", "duplicate"):
         table.add_column(name, justify="right")
@@ -54,6 +54,7 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
     return [
         cell["scenario"],
         cell["design"],
+        str(cell["seed"]),
         f"[{style}]{cell['outcome']}[/]",
         kept,
         *(str(counts.get(name, "-")) for name in ("delivered", "missed", "duplicate")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from duetime.harness.borrowed import own_broker_database
 from duetime.harness.embedded import free_port
 from duetime.harness.servers import Server
 from duetime.harness.services import Endpoints
-from duetime.interface import Notification
+from duetime.interface import Notification, Role
 from duetime.settings import Settings
 from push_readmodel.schedule import ReadModel
 from tests.system.commands import duetime
@@ -102,3 +103,25 @@ def test_the_drain_delivers_while_there_is_no_broker(
 
     assert json.loads(settings.deliveries.read_text())["op"] == "k/1"
     assert "Cannot connect to redis" in (tmp_path / "log").read_text()
+
+
+def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
+    settings: Settings, place: Path, tmp_path: Path
+) -> None:
+    runaway = "import os, time; os.fork() or os.setsid(); print('serving', os.getpid(), flush=True); time.sleep(600)"
+    server = Server(
+        name="server-1",
+        role=Role(name="server", argv=(sys.executable, "-c", runaway), ready="serving"),
+        settings=settings,
+        state=tmp_path / "state",
+        log=tmp_path / "log",
+        place=place,
+    )
+    server.start()
+    wait_until(lambda: (tmp_path / "log").read_text().count("serving") == 2, within_s=10)
+    assert len(server.pids()) == 2
+
+    evidence = server.kill()
+
+    assert server.pids() == []
+    assert "status -9, every process of this server gone" in evidence

@@ -34,7 +34,21 @@ def printed(*cells: dict[str, Any], **console: Any) -> str:
 def test_a_row_tells_verdict_counts_other_labels_and_lateness() -> None:
     row = next(line for line in printed(cell("fail")).splitlines() if line.startswith("downtime"))
 
-    assert row.split() == ["downtime", "mine", "fail", "yes", "3", "2", "0", "stale", "4", "0.010", "1.000", "2.500"]
+    assert row.split() == [
+        "downtime",
+        "mine",
+        "1",
+        "fail",
+        "yes",
+        "3",
+        "2",
+        "0",
+        "stale",
+        "4",
+        "0.010",
+        "1.000",
+        "2.500",
+    ]
 
 
 def test_a_failing_cell_is_explained_with_its_brackets_intact_and_its_mechanism_named() -> None:
