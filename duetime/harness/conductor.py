@@ -27,10 +27,14 @@ MIDDLE_WITHIN_S = 2.5
 class Conductor:
     """Carries out the faults of one run, one after another."""
 
-    def __init__(self, servers: Sequence[Server], faults: Path, deliveries: Path, stop: StopSignal) -> None:
+    def __init__(
+        self, servers: Sequence[Server], faults: Path, deliveries: Path, stop: StopSignal, *, delivery_time_s: float
+    ) -> None:
         self._servers = {server.name: server for server in servers}
         self._journal = Journal(faults)
         self._deliveries = deliveries
+        # A delivery is recorded half-way through it.
+        self._rest_of_delivery_ns = int(delivery_time_s / 2 * 1e9)
         self._stop = stop
         self.last_healed_ns = 0
 
@@ -67,7 +71,11 @@ class Conductor:
         return [self._servers[fault.target]], ""
 
     def _first_in_the_middle(self) -> tuple[Server, int]:
-        """Wait until one server has recorded `MIDDLE` deliveries from now on; that server, and when it did."""
+        """Wait until one server has recorded `MIDDLE` deliveries from now on and is still busy with the last of them.
+
+        Raises:
+            HarnessError: none was seen in time.
+        """
         seen: dict[str, int] = {}
         give_up_at = time.monotonic() + MIDDLE_WITHIN_S
         with self._deliveries.open("rb") as lines:
@@ -80,7 +88,8 @@ class Conductor:
                     record = json.loads(line)
                     worker = record["worker"]
                     seen[worker] = seen.get(worker, 0) + 1
-                    if worker in self._servers and seen[worker] == MIDDLE:
+                    busy = time.monotonic_ns() - record["at_ns"] < self._rest_of_delivery_ns
+                    if worker in self._servers and seen[worker] >= MIDDLE and busy:
                         return self._servers[worker], record["at_ns"]
                 self._stop.sleep(0.002)
         raise HarnessError(

@@ -115,7 +115,13 @@ class Run:
             for client in clients:
                 client.begin(started)
             self._progress("running")
-            conductor = Conductor(servers, self.directory / "faults.jsonl", settings.deliveries, self._stop)
+            conductor = Conductor(
+                servers,
+                self.directory / "faults.jsonl",
+                settings.deliveries,
+                self._stop,
+                delivery_time_s=self._plan.profile.delivery_time_s,
+            )
             conductor.carry_out(self._plan.faults, started)
             conductor.close()
             for client in clients:
