@@ -22,6 +22,7 @@ from duetime.harness.board import Board
 from duetime.harness.compare import Cell, compare
 from duetime.harness.doctor import examine
 from duetime.harness.keeper import workplace
+from duetime.harness.scenario import Scenario
 from duetime.harness.services import Services
 from duetime.harness.site import Site
 from duetime.harness.stopping import StopSignal
@@ -185,7 +186,7 @@ def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
 
 
 def _measure(
-    names: Sequence[str], chosen: Sequence[scenarios.Scenario], seeds: Sequence[int], *, out: Path, as_json: bool
+    names: Sequence[str], chosen: Sequence[Scenario], seeds: Sequence[int], *, out: Path, as_json: bool
 ) -> list[Cell]:
     # Everything that can be refused is refused before anything is started or written.
     designs = _loaded(names)

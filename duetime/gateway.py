@@ -5,12 +5,16 @@ The gateway of a run is a file: what stands in it did reach somebody, and nothin
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never
 
-from duetime.journal import Journal
+from duetime.failpoints import Failpoints
+from duetime.journal import Journal, append_once
 
 if TYPE_CHECKING:
     from duetime.interface import Notification
@@ -28,21 +32,90 @@ class Gateway(Protocol):
         """
 
 
+class GatewayRefused(Exception):
+    """The outside world did not take the notification."""
+
+
+class AnswerLost(Exception):
+    """The outside world took the notification, and its answer got lost on the way back."""
+
+
+Mode = Literal["slow", "refuse", "hang", "lose_answer"]
+LOOK_EVERY_S = 0.02
+TROUBLE = "trouble.json"
+"""Beside the file of deliveries, while there is any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What is wrong with the outside world, for as long as the file that says so is there.
+
+    slow: each delivery takes `seconds` longer. hang: none ends before the trouble does, and then it has failed.
+    only: beginnings of the keys that it concerns; empty for all.
+    """
+
+    mode: Mode
+    seconds: float = 0.0
+    only: tuple[str, ...] = ()
+
+    def begin(self, file: Path) -> None:
+        draft = file.with_suffix(".draft")
+        draft.write_text(json.dumps(asdict(self)))
+        draft.replace(file)
+
+    @staticmethod
+    def end(file: Path) -> None:
+        file.unlink(missing_ok=True)
+
+    @staticmethod
+    def bites(file: Path) -> int:
+        """How many deliveries have met with trouble from `file` so far."""
+        felt = _felt(file)
+        return felt.read_bytes().count(b"\n") if felt.exists() else 0
+
+    @classmethod
+    def read(cls, file: Path) -> Trouble | None:
+        try:
+            written: Mapping[str, Any] = json.loads(file.read_text())
+        except FileNotFoundError:
+            return None
+        return cls(**{**written, "only": tuple(written["only"])})
+
+    def concerns(self, key: str) -> bool:
+        return not self.only or key.startswith(self.only)
+
+
 class JournalGateway:
     """Records each delivery as one line, half-way through the time that the delivery takes.
 
     The instant is ``time.monotonic_ns()``: one axis for every process of a Linux host, which no wall clock moves.
+    trouble: the file that says what is wrong at the moment, if anything is.
     """
 
-    def __init__(self, path: Path, *, worker: str, delivery_time: timedelta) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        worker: str,
+        delivery_time: timedelta,
+        trouble: Path | None = None,
+        failpoints: Failpoints | None = None,
+    ) -> None:
         self._journal = Journal(path)
         self._worker = worker
         self._half_s = delivery_time.total_seconds() / 2
+        self._trouble = trouble
+        self._failpoints = failpoints or Failpoints({})
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        self._failpoints.come_by("before_deliver")
+        answered = self._meet_trouble(notification.key, self._trouble) if self._trouble else True
         time.sleep(self._half_s)
         self.record(notification.key, notification.revision, attempt=attempt)
         time.sleep(self._half_s)
+        if not answered:
+            raise AnswerLost(f"no answer about {notification.op}")
+        self._failpoints.come_by("after_deliver")
 
     def record(self, key: str, revision: int, *, attempt: int, **more: int) -> None:
         """Write the delivery's line."""
@@ -61,7 +134,40 @@ class JournalGateway:
     def close(self) -> None:
         self._journal.close()
 
+    def _meet_trouble(self, key: str, file: Path) -> bool:
+        """Go through the trouble of the moment; whether the answer will come back."""
+        trouble = Trouble.read(file)
+        if trouble is None or not trouble.concerns(key):
+            return True
+        append_once(_felt(file), {"key": key, "worker": self._worker, "at_ns": time.monotonic_ns()})
+        match trouble.mode:
+            case "slow":
+                time.sleep(trouble.seconds)
+            case "refuse":
+                raise GatewayRefused(f"the gateway refuses {key}")
+            case "hang":
+                while file.exists():
+                    time.sleep(LOOK_EVERY_S)
+                raise GatewayRefused(f"the gateway hung, and never took {key}")
+            case "lose_answer":
+                return False
+            case _:
+                assert_never(trouble.mode)
+        return True
+
 
 def gateway_from(settings: Settings) -> JournalGateway:
     """The gateway that this process was told to use."""
-    return JournalGateway(settings.deliveries, worker=settings.server, delivery_time=settings.delivery_time)
+    failpoints = Failpoints()
+    failpoints.watch()
+    return JournalGateway(
+        settings.deliveries,
+        worker=settings.server,
+        delivery_time=settings.delivery_time,
+        trouble=settings.deliveries.with_name(TROUBLE),
+        failpoints=failpoints,
+    )
+
+
+def _felt(file: Path) -> Path:
+    return file.with_suffix(".felt")

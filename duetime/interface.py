@@ -91,11 +91,13 @@ class Role:
     argv: the command of one replica; ``{server}`` stands for the replica's name, ``{state}`` for a directory of its
     own that outlives restarts.
     ready: what its log says once it serves.
+    replicas: how many of it there are, however many servers there are; None for one a server.
     """
 
     name: str
     argv: tuple[str, ...]
     ready: str
+    replicas: int | None = None
 
 
 Delivery = Literal["at_least_once", "at_most_once", "nothing"]
@@ -107,11 +109,13 @@ class Promise:
 
     transactional: a schedule() exists exactly when the caller's transaction does.
     cancels: an acknowledged cancel or newer revision holds, whatever happens to the servers.
+    as_durable_as: the store that holds what was scheduled; a design promises no more than that store keeps.
     """
 
     delivery: Delivery
     transactional: bool
     cancels: bool
+    as_durable_as: Literal["database", "broker"] = "database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class Design:
     weakness: the known one, in a sentence.
     install: creates what the design keeps in the application's database; safe to repeat.
     pending: reads the design's own stores from outside; must not disturb them.
+    uses_broker: whether any of its processes talks to the broker; if none does, no fault of the broker can hit it.
     """
 
     name: str
@@ -139,3 +144,4 @@ class Design:
     install: Callable[[Engine], None]
     scheduler: Callable[[Settings], Scheduler]
     pending: Callable[[Settings, Engine], Sequence[Pending]]
+    uses_broker: bool = True

@@ -30,3 +30,10 @@ class Journal:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def append_once(path: Path, record: Mapping[str, object]) -> None:
+    """Write one line to a file that is seldom written to."""
+    journal = Journal(path)
+    journal.append(record)
+    journal.close()

@@ -103,6 +103,7 @@ design = Design(
     install=install,
     scheduler=lambda _settings: Reference(),
     pending=pending,
+    uses_broker=False,
 )
 
 if __name__ == "__main__":

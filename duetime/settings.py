@@ -20,6 +20,9 @@ class Settings:
     delivery_time: how long the outside world takes to answer one delivery.
     reminder_lead: how long before an event its participants are reminded.
     poll_interval: how often a poller looks.
+    visibility_timeout: after how long the broker gives back what a worker took and did not acknowledge; Celery's
+    default unless a run is about it.
+    rescue_after: after how long without an end a design that rescues takes a delivery's worker for dead.
     """
 
     design: str
@@ -30,6 +33,8 @@ class Settings:
     delivery_time: timedelta
     reminder_lead: timedelta
     poll_interval: timedelta
+    visibility_timeout: timedelta = timedelta(hours=1)
+    rescue_after: timedelta = timedelta(minutes=5)
 
     def for_server(self, name: str) -> Settings:
         """These settings as the server called `name` gets them."""
@@ -46,6 +51,8 @@ class Settings:
             "DUETIME_DELIVERY_TIME_S": str(self.delivery_time.total_seconds()),
             "DUETIME_REMINDER_LEAD_S": str(self.reminder_lead.total_seconds()),
             "DUETIME_POLL_INTERVAL_S": str(self.poll_interval.total_seconds()),
+            "DUETIME_VISIBILITY_TIMEOUT_S": str(self.visibility_timeout.total_seconds()),
+            "DUETIME_RESCUE_AFTER_S": str(self.rescue_after.total_seconds()),
         }
 
     @classmethod
@@ -78,6 +85,8 @@ class Settings:
             delivery_time=seconds("DUETIME_DELIVERY_TIME_S", "0"),
             reminder_lead=seconds("DUETIME_REMINDER_LEAD_S", "600"),
             poll_interval=seconds("DUETIME_POLL_INTERVAL_S", "60"),
+            visibility_timeout=seconds("DUETIME_VISIBILITY_TIMEOUT_S", "3600"),
+            rescue_after=seconds("DUETIME_RESCUE_AFTER_S", "300"),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def endpoints(shared_servers: Endpoints) -> Iterator[Endpoints]:
         own_database(shared_servers.database_url) as database,
         own_broker_database(shared_servers.broker_url, 0) as url,
     ):
-        yield Endpoints(database, url)
+        yield replace(
+            shared_servers, database_url=database, database_through=database, broker_url=url, broker_through=url
+        )
 
 
 @pytest.fixture

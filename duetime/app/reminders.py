@@ -13,6 +13,12 @@ def reminder_key(participation: Participation) -> str:
     return f"event-reminder:{participation.event_id}:{participation.user_id}"
 
 
+def event_and_user(key: str) -> tuple[int, int]:
+    """The participation that a reminder's key stands for."""
+    _, event_id, user_id = key.split(":")
+    return int(event_id), int(user_id)
+
+
 def reminder(participation: Participation, *, lead: timedelta) -> Notification:
     """The reminder as it stands now: `lead` before the start, to the participant's present address."""
     event = participation.event

@@ -43,7 +43,7 @@ def anomalies(
 
 def _missed(promise: Promise, where: str | None, narrator: Narrator) -> Anomaly:
     o = promise.operation
-    faults = narrator.faults(o.due_ns, promise.deadline_ns)
+    faults = narrator.faults(o.key, o.due_ns, promise.deadline_ns)
     explanation = narrator.missed(promise, where, faults)
     return Anomaly(o.op, "missed", promise.deadline_ns, list(_evidence([o], [], faults)), explanation)
 
@@ -51,7 +51,7 @@ def _missed(promise: Promise, where: str | None, narrator: Narrator) -> Anomaly:
 def _accused(found: Labelled, narrator: Narrator) -> Anomaly:
     accusation, delivery, promise = cast("Accusation", found.label), found.delivery, found.promise
     rule = narrator.rule(accusation, found)
-    faults = narrator.faults(rule.since_ns, delivery.at_ns)
+    faults = narrator.faults(delivery.op, rule.since_ns, delivery.at_ns)
     operations = [promise.operation] if promise else []
     if promise and promise.superseded_by and accusation in ("phantom", "stale"):
         operations.append(promise.superseded_by)

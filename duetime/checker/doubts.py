@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from duetime.checker.labels import ACCUSATIONS, Doubtful, Label, Labelled
-from duetime.checker.promises import Promise, promises_of
+from duetime.checker.promises import Excuses, Promise, promises_of
 from duetime.checker.spans import Span, Spans
 from duetime.history import Canary, History
 
@@ -24,7 +24,7 @@ class Doubts:
     used: the starved intervals that made a difference.
     """
 
-    def __init__(self, history: History, promises: Mapping[str, Promise], excused: Spans) -> None:
+    def __init__(self, history: History, promises: Mapping[str, Promise], excused: Excuses) -> None:
         damage = history.damage
         self._altered = bool(damage.altered & {"plan.json", "history.jsonl", "deliveries.jsonl"})
         self._faults_doubtful = "faults.jsonl" in damage.altered | damage.incomplete
@@ -37,7 +37,7 @@ class Doubts:
         self._timing_doubtful = bool(self.steps) or not history.clock or "clock.jsonl" in damage.altered
         self._seen = list(_starved(history.canaries, self._profile.early_tolerance_ns))
         self._starved = Spans([*self._seen, *_silence(history)])
-        self._softened = Spans(self._seen) | excused
+        self._softened = excused.besides(self._seen)
         self._patient = self._more_patient(history, promises)
         self.used: set[Span] = set()
 
@@ -99,7 +99,8 @@ class Doubts:
             return None
         if self._faults_doubtful:
             return "unproven"
-        if self._softened.healthy(promise.superseded_ns, at_ns) > self._profile.in_flight_allowance_ns:
+        softened = self._softened.of(promise.operation.key)
+        if softened.healthy(promise.superseded_ns, at_ns) > self._profile.in_flight_allowance_ns:
             return None
         starved = self._starved.overlap(promise.superseded_ns, at_ns)
         if starved:

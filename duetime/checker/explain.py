@@ -86,9 +86,10 @@ class Narrator:
         when = f" at {self.at(o.answered_ns)}" if o.answer != "info" else ""
         return f"{o.op} be scheduled for {self.at(o.due_ns)} and {answer}{when}"
 
-    def faults(self, start_ns: int, end_ns: int) -> list[Fault]:
-        """The first few that were in force at some time in between, not counting their recovery."""
-        there = (fault for fault in self._faults if fault.injected_ns <= end_ns and start_ns <= fault.healed_ns)
+    def faults(self, key: str, start_ns: int, end_ns: int) -> list[Fault]:
+        """The first few that concern `key` and were in force at some time in between, not counting their recovery."""
+        concerning = (fault for fault in self._faults if fault.concerns(key))
+        there = (fault for fault in concerning if fault.injected_ns <= end_ns and start_ns <= fault.healed_ns)
         return list(islice(there, MENTIONED))
 
     def _in_force(self, faults: list[Fault]) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 from duetime.checker.anomalies import Anomaly, anomalies
 from duetime.checker.doubts import Doubts
 from duetime.checker.labels import LABELS, Labelled, label
-from duetime.checker.latency import after_superseded, lateness
+from duetime.checker.latency import after_superseded, lateness, service
 from duetime.checker.obligations import STATES, State, states
-from duetime.checker.promises import excused_time, promises_of
+from duetime.checker.promises import Excuses, Promise, promises_of
 from duetime.checker.results import Outcome, Results
 from duetime.checker.unknown import reasons
 from duetime.checker.vacuity import needs
-from duetime.history import History, load
+from duetime.history import NEVER, History, load
 
 
 def judge(run_dir: Path) -> Results:
@@ -30,22 +30,23 @@ def judge(run_dir: Path) -> Results:
 
 def judge_history(history: History) -> Results:
     profile = history.plan.profile
-    excused = excused_time(history.faults, profile)
+    excused = Excuses.by(history.faults, profile)
     promises = promises_of(history.operations.values(), excused=excused, lateness_limit_ns=profile.lateness_limit_ns)
     doubts = Doubts(history, promises, excused)
-    labelled = label(history.deliveries, promises, excused=excused, profile=profile)
+    labelled = label(history.deliveries, promises, profile=profile)
     for found in labelled:
         doubts.weigh(found)
     state_of = states(promises, delivered={d.op for d in history.deliveries}, doubts=doubts)
     accusations = anomalies(history, promises, state_of, labelled)
     table = needs(history, promises)
-    unknown_because = reasons(history, doubts, table, awaited=list(state_of.values()).count("open"))
+    unknown_because = reasons(history, doubts, table, awaited=_awaited(history, promises, state_of))
     return Results(
         run=history.plan.identity,
         outcome=_outcome(accusations, unknown_because),
         unknown_because=unknown_because,
         counts=_counts(history, state_of, labelled),
-        lateness_s=lateness(labelled, excused),
+        lateness_s=lateness(labelled),
+        service=service(labelled, event_begins_ns=profile.event_begins_ns),
         cancel_latency_s=after_superseded(labelled, "cancel"),
         revision_latency_s=after_superseded(labelled, "schedule"),
         vacuity=[need.to_json() for need in table],
@@ -60,6 +61,13 @@ def _outcome(accusations: list[Anomaly], unknown_because: list[str]) -> Outcome:
     if accusations:
         return "fail"
     return "unknown" if unknown_because else "pass"
+
+
+def _awaited(history: History, promises: Mapping[str, Promise], state_of: Mapping[str, State]) -> int:
+    """How many that were owed in this run had not come; what is due beyond it is only there."""
+    beyond_ns = history.plan.profile.beyond_ns
+    limit_ns = NEVER if beyond_ns is None else history.started_ns + beyond_ns
+    return sum(state == "open" and promises[op].operation.due_ns <= limit_ns for op, state in state_of.items())
 
 
 def _counts(history: History, state_of: Mapping[str, State], labelled: list[Labelled]) -> dict[str, int]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from duetime.checker.promises import Promise
-from duetime.checker.spans import Spans
 from duetime.history import Delivery, Profile
 
 Accusation = Literal["phantom", "stale", "duplicate", "early", "late"]
@@ -33,11 +32,9 @@ class Labelled:
     also: tuple[Label, ...]
 
 
-def label(
-    deliveries: Iterable[Delivery], promises: Mapping[str, Promise], *, excused: Spans, profile: Profile
-) -> list[Labelled]:
+def label(deliveries: Iterable[Delivery], promises: Mapping[str, Promise], *, profile: Profile) -> list[Labelled]:
     """Label `deliveries`, which come in the order of their times."""
-    rules = _Rules(excused, profile)
+    rules = _Rules(profile)
     first: dict[str, Delivery] = {}
     labelled = []
     for delivery in deliveries:
@@ -49,8 +46,7 @@ def label(
 
 
 class _Rules:
-    def __init__(self, excused: Spans, profile: Profile) -> None:
-        self._healthy = excused.healthy
+    def __init__(self, profile: Profile) -> None:
         self._early_ns = profile.early_tolerance_ns
         self._limit_ns = profile.lateness_limit_ns
         self._in_flight_ns = profile.in_flight_allowance_ns
@@ -79,7 +75,7 @@ class _Rules:
         by = promise.superseded_by
         if by is None or at_ns <= promise.superseded_ns:
             return None
-        if self._healthy(promise.superseded_ns, at_ns) <= self._in_flight_ns:
+        if promise.excused.healthy(promise.superseded_ns, at_ns) <= self._in_flight_ns:
             return "zombie"
         return "phantom" if by.verb == "cancel" else "stale"
 
@@ -87,6 +83,6 @@ class _Rules:
         found: list[Label] = ["zombie"] if zombie else []
         if at_ns - promise.ready_ns <= self._limit_ns:
             return found
-        if self._healthy(promise.ready_ns, at_ns) > self._limit_ns:
+        if promise.excused.healthy(promise.ready_ns, at_ns) > self._limit_ns:
             return ["late", *found]
         return [*found, "excused"]

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import ceil
 from typing import Final
 
 from duetime.checker.labels import Labelled
+from duetime.checker.promises import Promise
 from duetime.checker.results import Percentiles
-from duetime.checker.spans import Spans
 from duetime.history.records import Verb
 
 RANKS: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
-def lateness(labelled: Iterable[Labelled], excused: Spans) -> dict[str, Percentiles]:
+def lateness(labelled: Iterable[Labelled]) -> dict[str, Percentiles]:
     """Delivery minus ready, of the first delivery of every acknowledged revision: raw, and in healthy time only.
 
     A delivery inside the early tolerance, or between the call and its answer, counts as 0.
     """
-    spans = [
-        (found.promise.ready_ns, found.delivery.at_ns)
-        for found in labelled
-        if found.promise and found.promise.operation.answer == "ok" and found.first is found.delivery
-    ]
+    kept = list(_kept(labelled))
     return {
-        "raw": percentiles(max(0, at - ready) for ready, at in spans),
-        "healthy": percentiles(excused.healthy(ready, at) for ready, at in spans),
+        "raw": percentiles(max(0, at_ns - promise.ready_ns) for promise, at_ns in kept),
+        "healthy": percentiles(promise.excused.healthy(promise.ready_ns, at_ns) for promise, at_ns in kept),
     }
+
+
+OVERTAKEN_NS: Final = 1_000_000_000
+"""Concurrent deliveries overtake one another by milliseconds; from a second on, somebody would notice."""
+
+
+def service(labelled: Iterable[Labelled], *, event_begins_ns: int | None) -> dict[str, int]:
+    """What no rule forbids and a recipient notices, counted over first deliveries of acknowledged revisions.
+
+    event_begun: delivered `event_begins_ns` or more after it was due. overtaken: ready a second before another that
+    was delivered first.
+    """
+    begun = overtaken = latest_ready_ns = 0
+    for promise, at_ns in sorted(_kept(labelled), key=lambda kept: kept[1]):
+        begun += event_begins_ns is not None and at_ns - promise.operation.due_ns >= event_begins_ns
+        overtaken += latest_ready_ns - promise.ready_ns > OVERTAKEN_NS
+        latest_ready_ns = max(latest_ready_ns, promise.ready_ns)
+    return {"event_begun": begun, "overtaken": overtaken}
+
+
+def _kept(labelled: Iterable[Labelled]) -> Iterator[tuple[Promise, int]]:
+    """Acknowledged revisions, and when each was first delivered."""
+    for found in labelled:
+        if found.promise and found.promise.operation.answer == "ok" and found.first is found.delivery:
+            yield found.promise, found.delivery.at_ns
 
 
 def after_superseded(labelled: Iterable[Labelled], verb: Verb) -> Percentiles:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from duetime.checker.spans import Spans
+from duetime.checker.spans import Span, Spans
 from duetime.history import NEVER, Fault, Operation, Profile
 
 
@@ -18,6 +18,7 @@ class Promise:
     ready_ns: due and acknowledged. deadline_ns: ready, and the lateness limit of healthy time later.
     superseded_ns: when a later operation on the key was first acknowledged: `superseded_by`.
     required: acknowledged, and nothing on the key could lawfully have taken it away by the deadline.
+    excused: the time that does not count toward its lateness.
     """
 
     operation: Operation
@@ -26,27 +27,52 @@ class Promise:
     superseded_ns: int
     superseded_by: Operation | None
     required: bool
+    excused: Spans
 
 
-def excused_time(faults: Iterable[Fault], profile: Profile) -> Spans:
-    """From each injection until the fault was seen healed and its recovery budget was spent."""
-    return Spans(
-        (fault.injected_ns, min(NEVER, fault.healed_ns + profile.recovery_budget_ns.get(fault.kind, 0)))
-        for fault in faults
-        if fault.injected_ns < NEVER
-    )
+class Excuses:
+    """Excused time: from each injection until the fault was seen healed and its recovery budget was spent.
+
+    A fault that concerns certain keys only excuses nothing else.
+    """
+
+    def __init__(self, spans: Iterable[tuple[tuple[str, ...], Span]]) -> None:
+        self._spans = list(spans)
+        self._everywhere = Spans(span for only, span in self._spans if not only)
+        self._scoped = [(only, span) for only, span in self._spans if only]
+
+    @classmethod
+    def by(cls, faults: Iterable[Fault], profile: Profile) -> Excuses:
+        """What `faults` excuse."""
+        return cls(
+            (
+                fault.only,
+                (fault.injected_ns, min(NEVER, fault.healed_ns + profile.recovery_budget_ns.get(fault.kind, 0))),
+            )
+            for fault in faults
+            if fault.injected_ns < NEVER
+        )
+
+    def besides(self, spans: Iterable[Span]) -> Excuses:
+        """These, and `spans` for every key."""
+        return Excuses([*self._spans, *(((), span) for span in spans)])
+
+    def of(self, key: str) -> Spans:
+        """The excused time of the notifications under `key`."""
+        own = [span for only, span in self._scoped if key.startswith(only)]
+        return self._everywhere | Spans(own) if own else self._everywhere
 
 
-def promises_of(operations: Iterable[Operation], *, excused: Spans, lateness_limit_ns: int) -> dict[str, Promise]:
+def promises_of(operations: Iterable[Operation], *, excused: Excuses, lateness_limit_ns: int) -> dict[str, Promise]:
     """A promise for each schedule operation, by op, in the order given."""
     found = list(operations)
     by_key: defaultdict[str, list[Operation]] = defaultdict(list)
     for o in found:
         by_key[o.key].append(o)
     promises: dict[str, Promise] = {}
-    for on_key in by_key.values():
-        key = _Key(on_key)
-        promises.update({o.op: key.promise(o, excused, lateness_limit_ns) for o in on_key if o.verb == "schedule"})
+    for name, on_key in by_key.items():
+        key, mine = _Key(on_key), excused.of(name)
+        promises.update({o.op: key.promise(o, mine, lateness_limit_ns) for o in on_key if o.verb == "schedule"})
     return {o.op: promises[o.op] for o in found if o.verb == "schedule"}
 
 
@@ -63,13 +89,13 @@ class _Key:
 
     def promise(self, o: Operation, excused: Spans, limit_ns: int) -> Promise:
         if o.answer != "ok":
-            return Promise(o, NEVER, NEVER, NEVER, None, required=False)
+            return Promise(o, NEVER, NEVER, NEVER, None, required=False, excused=excused)
         ready_ns = max(o.due_ns, o.answered_ns)
         deadline_ns = excused.after(ready_ns, limit_ns)
         by = self._superseding(o)
-        return Promise(
-            o, ready_ns, deadline_ns, by.answered_ns if by else NEVER, by, required=self._alone(o, deadline_ns)
-        )
+        superseded_ns = by.answered_ns if by else NEVER
+        required = self._alone(o, deadline_ns)
+        return Promise(o, ready_ns, deadline_ns, superseded_ns, by, required=required, excused=excused)
 
     def _superseding(self, o: Operation) -> Operation | None:
         """Of the acknowledged operations invoked surely after `o`, the one that returned first."""

@@ -31,6 +31,7 @@ class Results:
     unknown_because: list[str]
     counts: dict[str, int]
     lateness_s: dict[str, Percentiles]
+    service: Mapping[str, int]
     cancel_latency_s: Percentiles
     revision_latency_s: Percentiles
     vacuity: list[dict[str, Any]]
@@ -63,6 +64,7 @@ class Results:
             "explanation": self.explanation,
             "counts": self.counts,
             "lateness_s": self.lateness_s,
+            "service": self.service,
             "cancel_latency_s": self.cancel_latency_s,
             "revision_latency_s": self.revision_latency_s,
             "vacuity": self.vacuity,

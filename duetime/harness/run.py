@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, insert
@@ -17,14 +18,18 @@ from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base, User
 from duetime.clock import Instant
-from duetime.gateway import JournalGateway
+from duetime.gateway import TROUBLE, JournalGateway
 from duetime.harness.clients import ClientProcess
 from duetime.harness.conductor import Conductor
+from duetime.harness.hurting import Hurtables, maker
 from duetime.harness.metronome import Metronome
 from duetime.harness.plan import Plan
-from duetime.harness.scenarios import POLL_INTERVAL_S, REMINDER_LEAD_S
+from duetime.harness.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
 from duetime.harness.servers import Server, stop_all
+from duetime.harness.services import Endpoints, Wants
 from duetime.harness.site import Site
+from duetime.harness.supervisor import Supervisor
+from duetime.harness.targets import Targets
 from duetime.harness.workload import CLIENTS
 from duetime.interface import Design, Pending
 from duetime.settings import Settings
@@ -78,10 +83,11 @@ class Run:
         name = f"{self._plan.scenario}-{self._slot}-{self._plan.seed}"
         with ExitStack() as stack:
             self._progress("starting servers")
-            endpoints = stack.enter_context(self._site.services.for_run(name, self._slot))
+            wants = Wants(broker_keeps=self._plan.surroundings.broker_keeps, links=self._plan.links())
+            endpoints = stack.enter_context(self._site.services.for_run(name, self._slot, wants))
             engine = create_engine(endpoints.database_url, poolclass=NullPool)
             self._install(engine)
-            settings = self._settings(endpoints.database_url, endpoints.broker_url)
+            settings = self._settings(endpoints.database_through, endpoints.broker_through)
             servers = self._servers(settings, self._site.place / name)
             stack.callback(self._kill_all, servers)
             for server in servers:
@@ -95,7 +101,9 @@ class Run:
                 client.wait_ready(self._stop)
             gateway = JournalGateway(settings.deliveries, worker="canary", delivery_time=timedelta())
             stack.callback(gateway.close)
-            self._go(agree_on_start, clients, servers, gateway, settings, engine)
+            supervisor = Supervisor(servers)
+            stack.callback(supervisor.stop)
+            self._go(agree_on_start, clients, servers, gateway, endpoints, engine, supervisor)
 
     def _go(
         self,
@@ -103,9 +111,17 @@ class Run:
         clients: Sequence[ClientProcess],
         servers: Sequence[Server],
         gateway: JournalGateway,
-        settings: Settings,
+        endpoints: Endpoints,
         engine: Engine,
+        supervisor: Supervisor,
     ) -> None:
+        deliveries = self._deliveries()
+        hurt = Hurtables(
+            targets=Targets(servers, deliveries, delivery_time=timedelta(seconds=self._plan.profile.delivery_time_s)),
+            endpoints=endpoints,
+            clients={client.name: client for client in clients},
+            trouble=deliveries.with_name(TROUBLE),
+        )
         started = agree_on_start()
         self._write_plan(started)
         period_s = self._plan.profile.canary_period_s
@@ -115,27 +131,25 @@ class Run:
             for client in clients:
                 client.begin(started)
             self._progress("running")
-            conductor = Conductor(
-                servers,
-                self.directory / "faults.jsonl",
-                settings.deliveries,
-                self._stop,
-                delivery_time_s=self._plan.profile.delivery_time_s,
-            )
+            supervisor.start()
+            conductor = Conductor(maker(hurt), self.directory / "faults.jsonl", self._stop)
             conductor.carry_out(self._plan.faults, started)
             conductor.close()
             for client in clients:
                 client.wait_done(started, self._stop)
             self._wait_for_deadlines(started, conductor.last_healed_ns)
             self._progress("closing")
-            pending = self._wait_for_pending(settings, engine)
-            quiet_s = self._wait_for_quiet(settings.deliveries)
+            pending = self._wait_for_pending(self._settings(endpoints.database_url, endpoints.broker_url), engine)
+            quiet_s = self._wait_for_quiet(deliveries)
+            supervisor.stop()
             alive = all(server.alive() for server in servers)
             stop_all(list(servers), within_s=STOP_WITHIN_S)
             self._stop.sleep(self._plan.profile.in_flight_allowance_s)
         finally:
             metronome.stop()
-        self._close(pending, quiet_s=quiet_s, workers_alive=alive)
+        self._close(
+            pending, quiet_s=quiet_s, workers_alive=alive, restarts=supervisor.restarts, unseen=conductor.unseen
+        )
 
     def _install(self, engine: Engine) -> None:
         Base.metadata.create_all(engine)
@@ -153,16 +167,21 @@ class Run:
             database_url=database_url,
             broker_url=broker_url,
             server="client",
-            deliveries=(self.directory / "deliveries.jsonl").absolute(),
+            deliveries=self._deliveries(),
             delivery_time=timedelta(seconds=self._plan.profile.delivery_time_s),
             reminder_lead=timedelta(seconds=REMINDER_LEAD_S),
             poll_interval=timedelta(seconds=POLL_INTERVAL_S),
+            visibility_timeout=timedelta(seconds=self._plan.surroundings.visibility_timeout_s),
+            rescue_after=timedelta(seconds=self._plan.surroundings.rescue_after_s),
         )
+
+    def _deliveries(self) -> Path:
+        return (self.directory / "deliveries.jsonl").absolute()
 
     def _servers(self, settings: Settings, own: Path) -> list[Server]:
         servers = []
         for role in self._design.roles:
-            for number in range(1, self._plan.servers + 1):
+            for number in range(1, (role.replicas or self._plan.servers) + 1):
                 name = f"{role.name}-{number}"
                 log = self.directory / "logs" / f"{name}.log"
                 state = own / name
@@ -188,8 +207,11 @@ class Run:
     def _wait_for_deadlines(self, started: Instant, last_healed_ns: int) -> None:
         """Wait until no notification can still be in time, and then the grace."""
         profile = self._plan.profile
-        last_due_s = max((op.due_s for op in self._plan.operations if op.due_s is not None), default=0.0)
-        excused_until_ns = last_healed_ns + int(max(profile.recovery_budget_s.values()) * 1e9) if last_healed_ns else 0
+        beyond_s = inf if profile.beyond_s is None else profile.beyond_s
+        dues = [op.due_s for op in self._plan.operations if op.due_s is not None and op.due_s <= beyond_s]
+        last_due_s = max(dues, default=0.0)
+        budget_s = max(profile.recovery_budget_s.values(), default=0.0)
+        excused_until_ns = last_healed_ns + int(budget_s * 1e9) if last_healed_ns else 0
         last_ready_ns = max(started.mono_ns + int(last_due_s * 1e9), excused_until_ns)
         self._stop.sleep_until(last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9))
 
@@ -212,7 +234,7 @@ class Run:
     def _kill_all(self, servers: Sequence[Server]) -> None:
         for server in servers:
             with suppress(Exception):
-                server.kill()
+                server.end()
 
     def _write_plan(self, started: Instant | None = None) -> None:
         plan = {
@@ -232,7 +254,15 @@ class Run:
         written.write_text(json.dumps(plan, indent=1) + "\n")
         written.replace(self.directory / "plan.json")
 
-    def _close(self, pending: Sequence[Pending], *, quiet_s: float, workers_alive: bool) -> None:
+    def _close(
+        self,
+        pending: Sequence[Pending],
+        *,
+        quiet_s: float,
+        workers_alive: bool,
+        restarts: Sequence[object],
+        unseen: Sequence[str],
+    ) -> None:
         contents = {name: (self.directory / name).read_bytes() for name in ("plan.json", *RECORDED)}
         closed = {
             "at_ns": time.monotonic_ns(),
@@ -241,6 +271,8 @@ class Run:
             "pending": [{"op": left.op, "where": left.where} for left in pending],
             "quiet_s": round(quiet_s, 3),
             "workers_alive": workers_alive,
+            "restarts": list(restarts),
+            "unseen": list(unseen),
         }
         (self.directory / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
 

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from duetime.errors import HarnessError
-from duetime.faults.kill import Waiting
+from duetime.faults.fault import Waiting
 from duetime.harness.keeper import belonging
 from duetime.interface import Role
 from duetime.settings import Settings
@@ -27,7 +28,17 @@ STATE = "DUETIME_STATE"
 class Server:
     """One replica: its processes, its log, and a directory of its own that outlives restarts."""
 
-    def __init__(self, *, name: str, role: Role, settings: Settings, state: Path, log: Path, place: Path) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        role: Role,
+        settings: Settings,
+        state: Path,
+        log: Path,
+        place: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._argv = [part.replace("{server}", name).replace("{state}", str(state)) for part in role.argv]
         self._ready = role.ready.replace("{server}", name)
@@ -39,15 +50,18 @@ class Server:
             "PYTHONUNBUFFERED": "1",
             # Said at every start of a Celery worker by root; here root is on purpose.
             "PYTHONWARNINGS": "ignore:You're running the worker",
+            **(environment or {}),
         }
         self._state = state
         self._log = log
         self._log_offset = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
         state.mkdir(parents=True)
 
     def start(self) -> None:
         """Begin to start; ``wait_ready`` says when it serves."""
+        self._wanted = True
         with self._log.open("ab") as output:
             self._log_offset = output.tell()
             self._process = subprocess.Popen(
@@ -88,29 +102,71 @@ class Server:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def kill(self) -> str:
-        """SIGKILL the whole process group at once, and then who left it; return the evidence that all are gone.
-
-        Raises:
-            HarnessError: it is still there.
-        """
-        group = self._main().pid
+    def kill(self) -> None:
+        """SIGKILL the whole process group at once; ``gone`` sees to who had left it."""
+        self._wanted = False
         # Before anything else: who kills in the middle of a delivery has a few milliseconds.
         with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
-        status = self._main().wait()
+            os.killpg(self._main().pid, signal.SIGKILL)
+
+    def gone(self) -> str | None:
+        """The evidence that every process of this server is gone; None while one is left."""
+        if self._main().poll() is None:
+            return None
+        if left := self.pids():
+            # Only what is meant to be gone: to find that a kill had no effect is somebody else's business.
+            if not self._wanted:
+                _send(signal.SIGKILL, left)
+            return None
+        main = self._main()
+        return f"main process {main.pid} reaped with status {main.returncode}, every process of this server gone"
+
+    def end(self) -> str:
+        """Kill, and wait until nothing is left; return the evidence.
+
+        Raises:
+            HarnessError: something still is.
+        """
+        self.kill()
         give_up_at = time.monotonic() + GONE_S
-        while left := self.pids():
+        while not (evidence := self.gone()):
             if time.monotonic() > give_up_at:
-                raise HarnessError(f"SIGKILL of {self.name} left {left}")
-            for pid in left:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                raise HarnessError(f"SIGKILL of {self.name} left {self.pids()}")
             time.sleep(0.005)
-        return f"main process {group} reaped with status {status}, every process of this server gone"
+        return evidence
+
+    def main_ended(self) -> bool:
+        return self._main().poll() is not None
+
+    def pause(self) -> None:
+        """SIGSTOP the process group at once, then whoever left it; pool processes do not stop with their parent."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._main().pid, signal.SIGSTOP)
+        _send(signal.SIGSTOP, self.pids())
+
+    def resume(self) -> None:
+        _send(signal.SIGCONT, self.pids())
+
+    def states(self) -> Sequence[str]:
+        """What /proc says of each process of this server: T is stopped."""
+        found = []
+        for pid in self.pids():
+            with suppress(psutil.NoSuchProcess):
+                found.append("T" if psutil.Process(pid).status() == psutil.STATUS_STOPPED else "R")
+        return found
+
+    def resurrect(self) -> str | None:
+        """Start it again, leftovers killed first, if it ended by itself; then say how it had ended."""
+        if not self._wanted or self._process is None or self._process.poll() is None:
+            return None
+        status = self._process.returncode
+        _send(signal.SIGKILL, self.pids())
+        self.start()
+        return f"{self.name} ended by itself with status {status} and was started again"
 
     def terminate(self) -> None:
         """Ask for a warm shutdown. To the main process only: in the group it would end running children too."""
+        self._wanted = False
         if self.alive():
             self._main().send_signal(signal.SIGTERM)
 
@@ -120,7 +176,7 @@ class Server:
             return
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=max(0.0, until - time.monotonic()))
-        self.kill()
+        self.end()
 
     def _main(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -140,6 +196,12 @@ class Server:
 
     def _tail(self) -> str:
         return "\n" + "\n".join(self._log_since_start().splitlines()[-15:])
+
+
+def _send(number: signal.Signals, pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def stop_all(servers: list[Server], *, within_s: float) -> None:

@@ -10,15 +10,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duetime.harness.borrowed import broker_version, database_version, own_broker_database, own_database
-from duetime.harness.embedded import initialise_cluster, postgres, postgres_version, valkey, valkey_version
+from duetime.harness.embedded import (
+    EmbeddedServer,
+    Persistence,
+    initialise_cluster,
+    postgres,
+    postgres_version,
+    valkey,
+    valkey_version,
+)
+from duetime.harness.links import ProxyLink, link_to_broker, link_to_database
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wants:
+    """What a run asks of its servers. links: which of database and broker are reached through a proxy."""
+
+    broker_keeps: Persistence = "default"
+    links: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """Where one run finds its database and its broker, both empty at first and nobody else's."""
+    """Where one run finds its database and its broker, both empty at first and nobody else's.
+
+    database_through, broker_through: where the processes of the run find them, which may be a proxy.
+    database, broker: the servers themselves, if they may be killed.
+    """
 
     database_url: str
     broker_url: str
+    database_through: str
+    broker_through: str
+    database: EmbeddedServer | None
+    broker: EmbeddedServer | None
+    links: Mapping[str, ProxyLink]
 
 
 class Services:
@@ -56,17 +82,42 @@ class Services:
             broker = valkey_version()
         return {"postgresql": database, "broker": broker}
 
+    @property
+    def own(self) -> bool:
+        """Whether both servers are ours to hurt."""
+        return not self._database_url and not self._broker_url
+
     @contextmanager
-    def for_run(self, name: str, slot: int) -> Iterator[Endpoints]:
+    def for_run(self, name: str, slot: int, wants: Wants = Wants()) -> Iterator[Endpoints]:
         """Servers for the run called `name`, the `slot`-th of those that go on at the same time."""
         own = self._place / name
         own.mkdir()
         with ExitStack() as stack:
             # A cluster takes 40 MB, and a long comparison runs hundreds.
             stack.callback(shutil.rmtree, own, ignore_errors=True)
+            database: EmbeddedServer | None = None
+            broker: EmbeddedServer | None = None
+            links: dict[str, ProxyLink] = {}
             if self._database_url:
-                database = own_database(self._database_url)
+                database_url = stack.enter_context(own_database(self._database_url))
             else:
-                database = postgres(own / "pg", template=self._template)
-            broker = own_broker_database(self._broker_url, slot) if self._broker_url else valkey(own / "valkey")
-            yield Endpoints(stack.enter_context(database), stack.enter_context(broker))
+                database_url, database = stack.enter_context(postgres(own / "pg", template=self._template))
+            if self._broker_url:
+                broker_url = stack.enter_context(own_broker_database(self._broker_url, slot))
+            else:
+                broker_url, broker = stack.enter_context(valkey(own / "valkey", persistence=wants.broker_keeps))
+            database_through, broker_through = database_url, broker_url
+            if "database" in wants.links:
+                to_database = link_to_database(database_url, own / "pglink")
+                database_through, links["database"] = stack.enter_context(to_database)
+            if "broker" in wants.links:
+                broker_through, links["broker"] = stack.enter_context(link_to_broker(broker_url, own / "valkeylink"))
+            yield Endpoints(
+                database_url=database_url,
+                broker_url=broker_url,
+                database_through=database_through,
+                broker_through=broker_through,
+                database=database,
+                broker=broker,
+                links=links,
+            )

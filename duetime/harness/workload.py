@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Literal, assert_never
 
@@ -34,6 +34,8 @@ EVENTS_A_SECOND = 2
 PARTICIPANTS = 3
 """The most that one event has at first."""
 
+TICKS_WITHIN_S = 0.04
+"""How long after the full second a poll may look, on a busy machine."""
 CLOSE_S = (0.5, 0.9)
 """How long before it is due something is created, moved or cancelled "close to its due time"."""
 WITHIN_SECOND_S = (0.40, 0.85)
@@ -53,10 +55,120 @@ def stories(random: Random, *, seconds: int, horizon_s: int) -> list[Operation]:
     return operations
 
 
-def gathering(*, due_s: float, people: int) -> list[Operation]:
-    """One event whose reminders all fall due at the same instant: work enough to be killed in the middle of it."""
-    users = tuple(user_id(0, 1000 + number) for number in range(people))
-    return [Operation(at_s=0.2, client=0, do="create_event", event=event_id(0, 999), users=users, due_s=due_s)]
+def gathering(*, due_s: float, people: int, number: int = 999, client: int = 0, at_s: float = 0.2) -> list[Operation]:
+    """One event whose reminders all fall due at the same instant: work enough to be killed in the middle of it.
+
+    number: of the event; such events are numbered apart from those with a story, and their users too.
+    """
+    users = tuple(100_000 * number + 10_000 * client + guest for guest in range(people))
+    return [
+        Operation(at_s=at_s, client=client, do="create_event", event=event_id(client, number), users=users, due_s=due_s)
+    ]
+
+
+def plain(random: Random, *, seconds: int, horizon_s: int, clients: Sequence[int] = range(CLIENTS)) -> list[Operation]:
+    """Events that are created and left alone."""
+    return [
+        operation
+        for client in clients
+        for number in range(seconds * EVENTS_A_SECOND)
+        for operation in _story(
+            random, "plain", client=client, number=number, second=number // EVENTS_A_SECOND, horizon_s=horizon_s
+        )
+    ]
+
+
+def rolled_back(random: Random, *, seconds: int) -> list[Operation]:
+    """Each second an event whose creation is rolled back, and one that stays as it was because its move is."""
+    operations = []
+    for second in range(seconds):
+        client, number = second % CLIENTS, 700 + second * 2
+        due = _due(random, second + 3)
+        mine = (user_id(client, number * 10),)
+        other = (user_id(client, number * 10 + 1),)
+        event, moved = event_id(client, number), event_id(client, number + 1)
+        at = second + random.uniform(0.1, 0.4)
+        operations += [
+            Operation(at_s=at, client=client, do="create_event", event=event, users=mine, due_s=due, rolled_back=True),
+            Operation(at_s=at + 0.1, client=client, do="create_event", event=moved, users=other, due_s=due),
+            Operation(at_s=at + 0.5, client=client, do="move_event", event=moved, due_s=due + 2, rolled_back=True),
+        ]
+    return operations
+
+
+def long_planned(
+    random: Random, *, created_s: tuple[float, float], due_s: tuple[int, int], events: int
+) -> list[Operation]:
+    """Events created early for much later."""
+    return [
+        Operation(
+            at_s=random.uniform(*created_s),
+            client=number % CLIENTS,
+            do="create_event",
+            event=event_id(number % CLIENTS, 600 + number),
+            users=tuple(user_id(number % CLIENTS, 6000 + number * 10 + i) for i in range(PARTICIPANTS)),
+            due_s=_due(random, random.randint(*due_s)),
+        )
+        for number in range(events)
+    ]
+
+
+def changes(random: Random) -> list[Operation]:
+    """Long-planned events, of which a third is left alone, a third is moved and a third is called off.
+
+    Changed either between 2 s and 4.5 s, or close to the time at which the reminder would have come.
+    """
+    operations = []
+    for operation in long_planned(random, created_s=(0.2, 1.8), due_s=(12, 15), events=36):
+        operations.append(operation)
+        what = operation.event // CLIENTS % 3
+        due = operation.due_s or 0.0
+        at = random.uniform(2.0, 4.5) if random.random() < 0.6 else due - random.uniform(*CLOSE_S)
+        if what == 1:
+            later = _due(random, int(due) + 1)
+            operations.append(
+                Operation(at_s=at, client=operation.client, do="move_event", event=operation.event, due_s=later)
+            )
+        elif what == 2:
+            operations.append(Operation(at_s=at, client=operation.client, do="cancel_event", event=operation.event))
+    return operations
+
+
+def just_too_late(random: Random, *, seconds: Iterable[int]) -> list[Operation]:
+    """Around each full second, one event that is created and one that is moved when the reminder is already due.
+
+    Due a moment before the full second at which pollers look, and known only a moment after it.
+    """
+    operations = []
+    for second in seconds:
+        client, number = second % CLIENTS, 500 + second * 2
+        due = second - random.uniform(0.05, 0.25)
+        at = second + random.uniform(0.25, 0.45)
+        mine, other = (user_id(client, number * 10),), (user_id(client, number * 10 + 1),)
+        event, moved = event_id(client, number), event_id(client, number + 1)
+        operations += [
+            Operation(at_s=at, client=client, do="create_event", event=event, users=mine, due_s=due),
+            Operation(at_s=0.2, client=client, do="create_event", event=moved, users=other, due_s=_due(random, 12)),
+            Operation(at_s=at + 0.1, client=client, do="move_event", event=moved, due_s=due),
+        ]
+    return operations
+
+
+def on_the_tick(random: Random, *, seconds: Iterable[int], each: int) -> list[Operation]:
+    """Events that fall due within the few hundredths of a second after each full second in which ticks really come."""
+    operations = []
+    for second in seconds:
+        for place in range(each):
+            client, number = place % CLIENTS, second * 50 + place
+            due = second + place * TICKS_WITHIN_S / each + random.uniform(0, TICKS_WITHIN_S / each)
+            at = second - 2.5 + place / each + random.uniform(0, 1 / each)
+            users = (user_id(client, number * 10),)
+            operations.append(
+                Operation(
+                    at_s=at, client=client, do="create_event", event=event_id(client, number), users=users, due_s=due
+                )
+            )
+    return operations
 
 
 def called_off(*, created_s: float, called_off_s: float, due_s: float) -> list[Operation]:

@@ -89,7 +89,9 @@ def _delivery(line: int, record: Mapping[str, Any]) -> Delivery | Canary:
 def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str, Any]]:
     if record["phase"] not in ("inject", "observed", "heal", "healed"):
         raise ValueError(f"phase {record['phase']!r} is none of inject, observed, heal, healed")
-    return whole(record["at_ns"]), line, {name: str(record[name]) for name in ("fault", "kind", "target", "phase")}
+    only = tuple(str(beginning) for beginning in record.get("only", ()))
+    names = {name: str(record[name]) for name in ("fault", "kind", "target", "phase")}
+    return whole(record["at_ns"]), line, {**names, "only": only}
 
 
 def _sample(_: int, record: Mapping[str, Any]) -> tuple[int, int]:
@@ -101,7 +103,7 @@ def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[Fault]
     faults: dict[str, Fault] = {}
     for at_ns, line, record in sorted(phases, key=lambda phase: phase[:2]):
         name, phase = record["fault"], record["phase"]
-        fault = faults.setdefault(name, Fault(name, record["kind"], record["target"]))
+        fault = faults.setdefault(name, Fault(name, record["kind"], record["target"], only=record["only"]))
         fault.phases.setdefault(phase, line)
         if phase == "inject":
             fault.injected_ns = min(fault.injected_ns, at_ns)

@@ -67,15 +67,22 @@ class Canary(NamedTuple):
 
 @dataclass(slots=True)
 class Fault:
-    """One thing gone wrong, from the moment it was injected until a probe saw it healed (`NEVER`, if none did)."""
+    """One thing gone wrong, from the moment it was injected until a probe saw it healed (`NEVER`, if none did).
+
+    only: beginnings of the keys that it concerns; empty for all.
+    """
 
     fault: str
     kind: str
     target: str
     injected_ns: int = NEVER
     healed_ns: int = NEVER
+    only: tuple[str, ...] = ()
     phases: dict[str, int] = field(default_factory=dict)
     """Phase to the line of faults.jsonl where it was first recorded."""
+
+    def concerns(self, key: str) -> bool:
+        return not self.only or key.startswith(self.only)
 
     def __str__(self) -> str:
         return f"{self.fault} ({self.kind} {self.target})"
@@ -83,13 +90,19 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The numbers a run is judged by, fixed in its plan before it began."""
+    """The numbers a run is judged by, fixed in its plan before it began.
+
+    beyond_ns: what is due later after the start is not owed in this run. event_begins_ns: how long after its due time
+    a reminder is about something that has begun. Both None when the plan does not say.
+    """
 
     early_tolerance_ns: int
     lateness_limit_ns: int
     in_flight_allowance_ns: int
     recovery_budget_ns: Mapping[str, int]
     as_written: Mapping[str, Any]
+    beyond_ns: int | None = None
+    event_begins_ns: int | None = None
 
     @classmethod
     def from_json(cls, profile: Mapping[str, Any]) -> Profile:
@@ -99,7 +112,13 @@ class Profile:
             in_flight_allowance_ns=nanoseconds(profile["in_flight_allowance_s"]),
             recovery_budget_ns={k: nanoseconds(s) for k, s in profile.get("recovery_budget_s", {}).items()},
             as_written=profile,
+            beyond_ns=_optional(profile.get("beyond_s")),
+            event_begins_ns=_optional(profile.get("event_begins_s")),
         )
+
+
+def _optional(seconds: float | None) -> int | None:
+    return None if seconds is None else nanoseconds(seconds)
 
 
 def nanoseconds(seconds: float) -> int:

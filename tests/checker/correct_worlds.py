@@ -98,7 +98,7 @@ def correct_world(random: Random, *, starved: bool = False) -> World:
 def _fault(random: Random, n: int) -> Fault:
     begun = random.randrange(12 * S)
     kind = random.choice(list(RECOVERY))
-    return Fault(f"f{n}", kind, "server-1", begun, begun + random.randrange(6 * S), {"inject": n + 1})
+    return Fault(f"f{n}", kind, "server-1", begun, begun + random.randrange(6 * S), phases={"inject": n + 1})
 
 
 def _canary(random: Random, n: int) -> Canary:

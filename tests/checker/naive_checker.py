@@ -38,11 +38,15 @@ class Naive:
         self.epsilon = profile.early_tolerance_ns
         self.limit = profile.lateness_limit_ns
         self.phi = profile.in_flight_allowance_ns
-        self.excused = [
-            (f.injected_ns, min(NEVER, f.healed_ns + profile.recovery_budget_ns.get(f.kind, 0))) for f in history.faults
+        self.faults = [
+            (f.only, (f.injected_ns, min(NEVER, f.healed_ns + profile.recovery_budget_ns.get(f.kind, 0))))
+            for f in history.faults
         ]
         canaries = history.canaries
         self.starved = [(c.due_ns, c.at_ns) for c in canaries if c.at_ns - c.due_ns > self.epsilon]
+
+    def excused(self, key: str) -> list[Span]:
+        return [span for only, span in self.faults if not only or any(key.startswith(begin) for begin in only)]
 
     def end(self, o: Operation) -> int:
         return o.answered_ns if o.answer == "ok" else NEVER
@@ -54,7 +58,7 @@ class Naive:
         return max(o.due_ns, self.end(o))
 
     def deadline(self, o: Operation, *, patient: bool = False) -> int:
-        excused = self.excused + self.starved if patient else self.excused
+        excused = self.excused(o.key) + (self.starved if patient else [])
         return after(self.ready(o), self.limit, excused) if o.answer == "ok" else NEVER
 
     def superseded(self, o: Operation) -> tuple[int, str]:
@@ -110,7 +114,7 @@ class Naive:
             return "unknown_late" if overlapping else ""
         if o.answer == "fail" or d.at_ns < o.invoked_ns:
             return ""
-        in_flight = healthy(self.superseded(o)[0], d.at_ns, self.excused + self.starved)
+        in_flight = healthy(self.superseded(o)[0], d.at_ns, self.excused(o.key) + self.starved)
         return "" if in_flight > self.phi else "unproven"
 
     def scheduled(self, d: Delivery) -> Operation | None:
@@ -122,9 +126,9 @@ class Naive:
         if o is None:
             return ["phantom", "duplicate"] if again else ["phantom"]
         since, verb = self.superseded(o)
-        in_flight = healthy(since, t, self.excused) <= self.phi if t > since else None
+        in_flight = healthy(since, t, self.excused(o.key)) <= self.phi if t > since else None
         ready = self.ready(o)
-        waited = healthy(ready, t, self.excused) if t > ready else 0
+        waited = healthy(ready, t, self.excused(o.key)) if t > ready else 0
         rules = {
             "phantom": o.answer == "fail" or t < o.invoked_ns or (verb == "cancel" and in_flight is False),
             "stale": verb == "schedule" and in_flight is False,

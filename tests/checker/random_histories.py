@@ -64,4 +64,5 @@ def _operations(random: Random) -> dict[str, Operation]:
 def _fault(random: Random, n: int) -> Fault:
     begun = random.randrange(25)
     healed = begun + random.randrange(6) if random.random() < 0.9 else NEVER
-    return Fault(f"f{n}", "kill", "server-1", begun, healed, {"inject": n + 1})
+    only = random.choice([(), (), ("k",), ("m", "x")])
+    return Fault(f"f{n}", "kill", "server-1", begun, healed, only, {"inject": n + 1})

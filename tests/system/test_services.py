@@ -99,7 +99,7 @@ def test_the_drain_delivers_while_there_is_no_broker(
         wait_until(lambda: settings.deliveries.exists() and settings.deliveries.stat().st_size > 0, within_s=30)
         assert server.alive()
     finally:
-        server.kill()
+        server.end()
 
     assert json.loads(settings.deliveries.read_text())["op"] == "k/1"
     assert "Cannot connect to redis" in (tmp_path / "log").read_text()
@@ -121,7 +121,7 @@ def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
     wait_until(lambda: (tmp_path / "log").read_text().count("serving") == 2, within_s=10)
     assert len(server.pids()) == 2
 
-    evidence = server.kill()
+    evidence = server.end()
 
     assert server.pids() == []
     assert "status -9, every process of this server gone" in evidence

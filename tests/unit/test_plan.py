@@ -6,9 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from duetime.harness.scenarios import SCENARIOS, Scenario
+from duetime.harness.scenario import Scenario
+from duetime.harness.scenarios import SCENARIOS, SERVERS_DIE
 from duetime.harness.workload import CLOSE_S, WITHIN_SECOND_S
 
+TOLD = pytest.mark.parametrize("scenario", SERVERS_DIE, ids=lambda scenario: scenario.name)
 EVERY = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 SEEDS = range(1, 30)
 
@@ -19,7 +21,7 @@ def test_a_seed_makes_one_plan_and_two_seeds_make_two(scenario: Scenario) -> Non
     assert scenario.plan(3).hash() != scenario.plan(4).hash()
 
 
-@EVERY
+@TOLD
 def test_every_plan_creates_moves_cancels_and_readdresses_close_to_the_due_time(scenario: Scenario) -> None:
     for seed in SEEDS:
         plan = scenario.plan(seed)
@@ -45,7 +47,7 @@ def test_a_client_changes_an_event_only_after_it_created_it_and_before_it_is_due
                 due[op.event] = op.due_s
 
 
-@EVERY
+@TOLD
 def test_nothing_falls_due_near_the_full_second_at_which_pollers_look(scenario: Scenario) -> None:
     for seed in SEEDS:
         dues = [op.due_s for op in scenario.plan(seed).operations if op.due_s is not None]

@@ -1,0 +1,101 @@
+"""What the application itself does wrong: it dies between its commit and what follows, or forgets a transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+
+from duetime.failpoints import Failpoint, disarm, struck
+from duetime.faults.fault import NotSeen, Waiting, wait_for
+
+
+class Mortal(Protocol):
+    """A client as this fault sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def failpoints(self) -> Path: ...
+
+    def ended_with(self) -> int | None:
+        """Its exit status; None while it lives."""
+
+    def succeed(self) -> None:
+        """Start another in its place, which first finds out how the interrupted operation ended."""
+
+    def wait_ready(self, stop: Waiting, /) -> None: ...
+
+
+class ClientKill:
+    """SIGKILL of an application's process right after its database said that the commit is done."""
+
+    def __init__(self, client: Mortal, *, within_s: float) -> None:
+        self._client = client
+        self._within_s = within_s
+
+    def aim(self, _stop: Waiting) -> str:
+        return f"{self._client.name} will kill itself after its next commit, before anything that follows the commit"
+
+    def inject(self) -> None:
+        Failpoint(point="after_commit", action="kill").arm(self._client.failpoints)
+
+    def observe(self, stop: Waiting) -> str:
+        client = self._client
+        wait_for(
+            lambda: client.ended_with() == -9, stop, within_s=self._within_s, else_say=f"{client.name} did not die"
+        )
+        hits = struck(client.failpoints)
+        if not hits:
+            raise NotSeen(f"{client.name} died, but not at the failpoint")
+        return f"pid {hits[-1]['pid']} struck at {hits[-1]['point']} and was reaped with status -9"
+
+    def heal(self) -> None:
+        disarm(self._client.failpoints)
+        if self._client.ended_with() == -9:
+            self._client.succeed()
+
+    def healed(self, stop: Waiting) -> str:
+        self._client.wait_ready(stop)
+        return f"another process goes on in the place of {self._client.name}"
+
+
+class OldTransaction:
+    """A transaction that somebody opened, read in, and forgot: it keeps every row that dies after it from vacuum."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._forgotten: psycopg.Connection | None = None
+
+    def aim(self, _stop: Waiting) -> str:
+        return "a transaction with a snapshot is opened and left open"
+
+    def inject(self) -> None:
+        self._forgotten = psycopg.connect(self._url, application_name="forgotten")
+        self._forgotten.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        self._forgotten.execute("SELECT count(*) FROM events")
+
+    def observe(self, stop: Waiting) -> str:
+        wait_for(lambda: bool(self._held()), stop, within_s=2, else_say="no snapshot was held")
+        return self._held() or ""
+
+    def heal(self) -> None:
+        if self._forgotten is not None:
+            self._forgotten.close()
+
+    def healed(self, stop: Waiting) -> str:
+        with psycopg.connect(self._url, autocommit=True) as probe:
+            # Counted by the statistics that autovacuum itself goes by; they are written within a second.
+            dead = probe.execute("SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables").fetchone()
+        wait_for(lambda: not self._held(), stop, within_s=5, else_say="the snapshot was still held")
+        return f"the snapshot is gone; {dead[0] if dead else 0} dead rows had piled up in all tables"
+
+    def _held(self) -> str | None:
+        with psycopg.connect(self._url, autocommit=True) as probe:
+            row = probe.execute(
+                "SELECT pid, backend_xmin::text FROM pg_stat_activity WHERE application_name = 'forgotten' "
+                "AND state = 'idle in transaction' AND backend_xmin IS NOT NULL"
+            ).fetchone()
+        return f"pid {row[0]}, idle in transaction, holds xmin {row[1]}" if row else None

@@ -1,0 +1,119 @@
+"""What every fault is: something that is done, seen to bite, undone, and seen to be over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+FaultKind = Literal[
+    "kill",
+    "deploy",
+    "pause",
+    "database_kill",
+    "broker_kill",
+    "cut",
+    "refuse",
+    "freeze",
+    "partition",
+    "clock",
+    "gateway_slow",
+    "gateway_refuse",
+    "gateway_hang",
+    "gateway_lose_answer",
+    "client_kill",
+    "old_transaction",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a kind of fault is named and coloured in every picture, and how long recovering from it may take.
+
+    recovery_budget_s: counted from when it is seen to be over; the mechanism that needs the time is named beside it.
+    """
+
+    title: str
+    colour: str
+    recovery_budget_s: float
+
+
+RECONNECT_S = 12.0
+"""After a cut Celery's worker tries again after 2, 4 and 6 s; one that ended is started again and takes 5 s."""
+
+LOOKS: Final[Mapping[FaultKind, Look]] = {
+    "kill": Look(title="servers killed", colour="#d62728", recovery_budget_s=1.0),
+    "deploy": Look(title="servers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
+    # Timers and leases that ran out meanwhile run one after another.
+    "pause": Look(title="server paused", colour="#bcbd22", recovery_budget_s=2.0),
+    # Connections are opened anew every half second to second.
+    "database_kill": Look(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
+    "broker_kill": Look(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
+    "cut": Look(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
+    "refuse": Look(title="connections refused", colour="#f7b6d2", recovery_budget_s=RECONNECT_S),
+    "freeze": Look(title="connections frozen", colour="#c5b0d5", recovery_budget_s=RECONNECT_S),
+    "partition": Look(title="network partitioned", colour="#c49c94", recovery_budget_s=RECONNECT_S),
+    "clock": Look(title="clock wrong", colour="#17becf", recovery_budget_s=1.0),
+    # A refused delivery is tried again after 1, 2 and 4 s.
+    "gateway_slow": Look(title="gateway slow", colour="#1f77b4", recovery_budget_s=5.0),
+    "gateway_refuse": Look(title="gateway refuses", colour="#1f77b4", recovery_budget_s=5.0),
+    "gateway_hang": Look(title="gateway hangs", colour="#1f77b4", recovery_budget_s=5.0),
+    "gateway_lose_answer": Look(title="gateway's answers lost", colour="#1f77b4", recovery_budget_s=5.0),
+    "client_kill": Look(title="application killed", colour="#2ca02c", recovery_budget_s=1.0),
+    "old_transaction": Look(title="transaction forgotten", colour="#7f7f7f", recovery_budget_s=1.0),
+}
+
+
+class NotSeen(Exception):
+    """What a fault should have done was not observed in time; the run proves nothing about it."""
+
+
+class Waiting(Protocol):
+    """How a wait is ended from outside."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Fault(Protocol):
+    """One thing gone wrong. The four steps are called in this order; ``heal`` whatever happened before."""
+
+    def aim(self, stop: Waiting) -> str:
+        """Wait for the moment if it matters; say what is going to be done, to whom.
+
+        Raises:
+            NotSeen: the moment did not come.
+        """
+
+    def inject(self) -> None:
+        """Do it, at once."""
+
+    def observe(self, stop: Waiting) -> str:
+        """The evidence that it bites.
+
+        Raises:
+            NotSeen: it does not.
+        """
+
+    def heal(self) -> None:
+        """Undo it, or begin to; safe when nothing was done."""
+
+    def healed(self, stop: Waiting) -> str:
+        """Wait until a probe shows that it is over; return the evidence.
+
+        Raises:
+            NotSeen: it did not heal in time.
+        """
+
+
+def wait_for(condition: Callable[[], bool], stop: Waiting, *, within_s: float, else_say: str) -> None:
+    """Wait until `condition` holds.
+
+    Raises:
+        NotSeen: it did not within `within_s` seconds; with `else_say`.
+    """
+    give_up_at = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise NotSeen(f"{else_say} within {within_s:g} s")
+        stop.sleep(0.005)

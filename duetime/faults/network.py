@@ -1,0 +1,58 @@
+"""Connections cut, refused or frozen by a proxy in the way."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from duetime.faults.fault import NotSeen, Waiting, wait_for
+from duetime.faults.proxy import Word
+
+
+class Link(Protocol):
+    """The way to a service as these faults see it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def tell(self, word: Word) -> int:
+        """Have the proxy do it; how many connections were open before."""
+
+    def refused(self) -> bool:
+        """Whether a new connection is refused at once."""
+
+    def answers(self) -> bool:
+        """Whether a new connection is served, within a fraction of a second."""
+
+
+class Interruption:
+    """What `word` does to the connections of one link.
+
+    cut: those that are open are reset and new ones refused. refuse: only new ones. freeze: nothing moves on any.
+    """
+
+    def __init__(self, link: Link, word: Word) -> None:
+        self._link = link
+        self._word = word
+        self._open = 0
+
+    def aim(self, _stop: Waiting) -> str:
+        return f"{self._word} the connections to the {self._link.name}"
+
+    def inject(self) -> None:
+        self._open = self._link.tell(self._word)
+
+    def observe(self, stop: Waiting) -> str:
+        link = self._link
+        bitten = link.refused if self._word != "freeze" else lambda: not link.answers()
+        wait_for(bitten, stop, within_s=1, else_say=f"a probe of the {link.name} still got through")
+        if not self._open and self._word != "refuse":
+            raise NotSeen(f"nobody was connected to the {link.name}")
+        probe = "was refused" if self._word != "freeze" else "got no answer"
+        return f"{self._open} connections were open; a probe {probe}"
+
+    def heal(self) -> None:
+        self._link.tell("pass")
+
+    def healed(self, stop: Waiting) -> str:
+        wait_for(self._link.answers, stop, within_s=5, else_say=f"the {self._link.name} did not answer")
+        return f"a probe of the {self._link.name} was answered"

@@ -1,0 +1,58 @@
+"""The database or the broker killed, and started again on what it had kept."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from duetime.faults.fault import Waiting, wait_for
+
+UP_WITHIN_S = 20.0
+
+
+class Restartable(Protocol):
+    """A database or a broker as this fault sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def kill(self) -> None:
+        """SIGKILL to every process of it."""
+
+    def gone(self) -> bool: ...
+
+    def answers(self) -> bool:
+        """Whether a new connection is served."""
+
+    def start(self) -> None: ...
+
+
+class ServiceKill:
+    """SIGKILL of the whole server, children included; whatever it had not kept is gone."""
+
+    def __init__(self, service: Restartable) -> None:
+        self._service = service
+
+    def aim(self, _stop: Waiting) -> str:
+        return f"SIGKILL to every process of the {self._service.name}"
+
+    def inject(self) -> None:
+        self._service.kill()
+
+    def observe(self, stop: Waiting) -> str:
+        service = self._service
+        wait_for(
+            lambda: service.gone() and not service.answers(),
+            stop,
+            within_s=5,
+            else_say=f"the {service.name} did not go",
+        )
+        return f"no process of the {service.name} is left, and a probe was refused"
+
+    def heal(self) -> None:
+        if self._service.gone():
+            self._service.start()
+
+    def healed(self, stop: Waiting) -> str:
+        # Starting up is not up.
+        wait_for(self._service.answers, stop, within_s=UP_WITHIN_S, else_say=f"the {self._service.name} did not answer")
+        return f"the {self._service.name} answers again"

@@ -1,0 +1,41 @@
+"""What a service manager does: a server that ended by itself is started again a moment later."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from duetime.harness.servers import Server
+
+RESTART_AFTER_S = 0.5
+"""systemd's Restart=always waits 0.1 s by default; people write a few seconds."""
+
+
+class Supervisor:
+    """Watches the servers of one run from a thread, until stopped.
+
+    Celery 5.7.0 makes this a part of any fair set-up: its worker ends when it holds an unacknowledged message and its
+    broker connection goes. Only who ended by itself is started again, never who was killed or asked to end.
+    """
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self.restarts: list[dict[str, object]] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(RESTART_AFTER_S):
+            for server in self._servers:
+                how = server.resurrect()
+                if how is not None:
+                    self.restarts.append({"at_ns": time.monotonic_ns(), "what": how})
