@@ -20,6 +20,13 @@ $(READY): pyproject.toml constraints.txt
 	  echo "setting up .venv (about a minute)"; \
 	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'; \
 	fi
+	@# FAKE_STATELESS: without shared memory, so that nothing of it can stay behind. It takes a C compiler.
+	@if command -v uv >/dev/null 2>&1; then set -- uv pip install --quiet --python $(BIN)/python; \
+	  else set -- $(BIN)/python -m pip install --quiet --disable-pip-version-check; fi; \
+	set -- "$$@" -c constraints.txt --no-binary libfaketime; \
+	CFLAGS=-DFAKE_STATELESS "$$@" -e '.[clock,partition]' >.venv/faults.log 2>&1 || { \
+	  echo "libfaketime does not compile here, so no clocks will be moved; the reason is in .venv/faults.log"; \
+	  "$$@" -e '.[partition]' >>.venv/faults.log 2>&1 || echo "pyroute2 cannot be had, so nothing will be cut off"; }
 	@touch $(READY)
 
 compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7")
