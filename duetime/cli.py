@@ -176,6 +176,42 @@ def doctor_command(as_json: bool) -> None:
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
+@cli.command(name="lint")
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
+@click.option(
+    "--horizon", default="30d", show_default=True, help="The longest time between schedule and due; 0s: no ETA."
+)
+@click.option("--lateness", default="1m", show_default=True, help="How late is tolerable after a worker was killed.")
+@click.option("--worker", "workers", multiple=True, metavar="CMD", help="A worker's command line, as it is used.")
+@click.option(
+    "--servers", default=2, show_default=True, type=click.IntRange(min=1), help="Hosts that run each command."
+)
+@JSON
+def lint_command(
+    targets: Sequence[str], horizon: str, lateness: str, workers: Sequence[str], servers: int, as_json: bool
+) -> None:
+    """Read a Celery application's settings for those that lose or repeat what was promised.
+
+    TARGET is module:app, path/to/file.py:app, or the name of a registered design. Nothing is started or connected to.
+
+    \b
+      duetime lint shop.celery:app --horizon 14d --worker "celery -A shop worker -B -c 4" --servers 3
+
+    Exit status: 0 no warning, 1 warnings, 2 bad usage.
+    """
+    from duetime import lint  # late: it imports Celery, which no other command needs
+
+    longest, tolerable = lint.duration("--horizon", horizon), lint.duration("--lateness", lateness)
+    loaded = lint.load(targets, [lint.parse(line) for line in workers])
+    findings = lint.lint(loaded, horizon=longest, lateness=tolerable, servers=servers)
+    warnings = sum(finding.level == "warning" for finding in findings)
+    if as_json:
+        click.echo(json.dumps({"warnings": warnings, "findings": [finding.to_json() for finding in findings]}))
+    else:
+        click.echo("\n".join(lint.lines(targets, findings)).rstrip())
+    sys.exit(1 if warnings else 0)
+
+
 def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
     """1 if a cell broke its design's promise (strictly: if one failed), else 3 if one proves nothing, else 0."""
     if any(cell.outcome == "fail" and (strict or cell.promised is False) for cell in cells):

@@ -1,0 +1,88 @@
+"""What a worker's command line adds to its settings."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from celery.bin.worker import worker
+
+from duetime.errors import BadUsage
+
+# Celery's own group would load every installed plug-in (Flower among them) to learn these few.
+GLOBAL_OPTIONS = click.Command(
+    "celery",
+    params=[
+        click.Option(["-A", "--app", "app"]),
+        *(click.Option([name]) for name in ("--broker", "-b", "--result-backend", "--loader", "--config", "--workdir")),
+        *(click.Option([name], is_flag=True) for name in ("-C", "--no-color", "-q", "--quiet", "--skip-checks")),
+    ],
+    context_settings={"allow_interspersed_args": False},
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerCommand:
+    """One ``celery … worker`` (or ``celery … beat``), as it is started on each host.
+
+    app: the value of -A, if there is one.
+    beat: this process sends the periodic tasks: -B, or ``celery beat`` itself.
+    """
+
+    line: str
+    app: str | None
+    works: bool
+    beat: bool
+    statedb: str | None
+    scheduler: str | None
+    mingles: bool
+
+
+def parse(line: str) -> WorkerCommand:
+    """Read `line` with Celery's own grammar of options.
+
+    Raises:
+        BadUsage: it starts no Celery worker, or an option lacks its value.
+    """
+    try:
+        outer, words = _options(GLOBAL_OPTIONS, _after_celery(shlex.split(line)))
+        name = words[0] if words else "nothing"
+        inner = _options(worker, words[1:])[0] if name == "worker" else {}
+    except (ValueError, click.UsageError) as error:
+        raise _not_a_worker(line, str(error)) from error
+    if name not in {"worker", "beat"}:
+        raise _not_a_worker(line, f"it starts {name}")
+    return WorkerCommand(
+        line=line,
+        app=outer.get("app"),
+        works=name == "worker",
+        beat=name == "beat" or bool(inner.get("beat")),
+        statedb=inner.get("statedb"),
+        scheduler=inner.get("scheduler"),
+        mingles=not inner.get("without_mingle"),
+    )
+
+
+def _after_celery(words: Sequence[str]) -> list[str]:
+    for number, word in enumerate(words):
+        if Path(word).name == "celery":
+            return list(words[number + 1 :])
+    raise ValueError("it does not call celery")
+
+
+def _options(command: click.Command, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    # The parser alone: converting the values would ask for a Celery app that is being served.
+    context = click.Context(command, ignore_unknown_options=True, **command.context_settings)
+    options, remaining, _ = command.make_parser(context).parse_args(list(words))
+    return dict(options), remaining
+
+
+def _not_a_worker(line: str, reason: str) -> BadUsage:
+    return BadUsage(
+        f"--worker {line!r} is not the command of a worker ({reason.rstrip('.')}); "
+        "write it as it is started, for instance 'celery -A shop worker -B -c 4'"
+    )

@@ -1,0 +1,33 @@
+"""Durations as people type them: ``90s``, ``10m``, ``48h``, ``30d``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from duetime.errors import BadUsage
+
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
+
+
+def duration(option: str, text: str) -> timedelta:
+    """What `text` says.
+
+    Raises:
+        BadUsage: it is not a number with a unit, or is longer than Python can count.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip(), flags=re.ASCII)
+    if match is None:
+        raise BadUsage(f"{option} {text!r}: write a number and a unit, for instance 90s, 10m, 48h or 30d")
+    try:
+        return float(match[1]) * UNITS[match[2]]
+    except OverflowError:
+        raise BadUsage(f"{option} {text!r} is longer than Python can count; write at most 999999999d") from None
+
+
+def said(length: timedelta) -> str:
+    """`length` in the largest unit that needs no fraction."""
+    for name, unit in UNITS.items():
+        if length >= unit and length % unit == timedelta(0):
+            return f"{length // unit}{name}"
+    return f"{length.total_seconds():g}s"
