@@ -22,7 +22,7 @@ from duetime.harness.board import Board
 from duetime.harness.compare import Cell, compare
 from duetime.harness.doctor import examine
 from duetime.harness.keeper import workplace
-from duetime.harness.scenario import Scenario
+from duetime.harness.scenario import SIDE_BY_SIDE, Scenario
 from duetime.harness.services import Services
 from duetime.harness.site import Site
 from duetime.harness.stopping import StopSignal
@@ -63,8 +63,15 @@ def cli() -> None:
 
 
 @cli.command(name="compare")
-@click.option("--designs", default="", metavar="A,B", help="Names, or path/to/file.py:attribute. Default: all.")
-@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Names. Default: all.")
+@click.option(
+    "--designs", default="", metavar="A,B", help="Names, or path/to/file.py:attribute. Default: the three designs."
+)
+@click.option(
+    "--scenarios", "scenario_names", default="", metavar="A,B", help="Names. Default: the four of a first look."
+)
+@click.option(
+    "--full", is_flag=True, help="Every design and variant, every scenario, unless these are named. Half an hour."
+)
 @click.option(
     "--runs", default=1, show_default=True, metavar="N", type=click.IntRange(min=1), help="Seeds for each cell."
 )
@@ -75,15 +82,18 @@ def cli() -> None:
 @JSON
 @OUT
 def compare_command(
-    designs: str, scenario_names: str, runs: int, strict: bool, seed: int, as_json: bool, out: Path
+    designs: str, scenario_names: str, full: bool, runs: int, strict: bool, seed: int, as_json: bool, out: Path
 ) -> None:
     """Run designs through scenarios, side by side, and print the matrix.
 
     Exit status 0 when every cell came out as its design promises: the naive poller promises nothing, so what it
     misses is a finding and not a failure of the command.
     """
-    names = _listed("--designs", designs) or [name for name in registry.names() if name != ORACLE]
-    chosen = [scenarios.named(name) for name in _listed("--scenarios", scenario_names) or scenarios.names()]
+    names = _listed("--designs", designs) or [
+        name for name in registry.names() if name != ORACLE and (full or ":" not in name)
+    ]
+    told = scenarios.SCENARIOS if full else scenarios.SERVERS_DIE
+    chosen = [scenarios.named(name) for name in _listed("--scenarios", scenario_names)] or list(told)
     cells = _measure(names, chosen, list(range(seed, seed + runs)), out=out, as_json=as_json)
     sys.exit(compare_status(cells, strict=strict))
 
@@ -230,7 +240,7 @@ def _measure(
     cells: list[Cell] = []
     with workplace() as place:
         services = Services(place)
-        site = Site(place, services, services.prepare(side_by_side=len(designs)), StopSignal())
+        site = Site(place, services, services.prepare(side_by_side=min(len(designs), SIDE_BY_SIDE)), StopSignal())
         directory = _new_directory(out)
         with Board([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
             for cell in compare(designs, chosen, seeds, site=site, out=directory, progress=board.update):

@@ -110,12 +110,14 @@ class Promise:
     transactional: a schedule() exists exactly when the caller's transaction does.
     cancels: an acknowledged cancel or newer revision holds, whatever happens to the servers.
     as_durable_as: the store that holds what was scheduled; a design promises no more than that store keeps.
+    due_by: whose clock says that a notification is due; a design promises to be no earlier than that clock.
     """
 
     delivery: Delivery
     transactional: bool
     cancels: bool
     as_durable_as: Literal["database", "broker"] = "database"
+    due_by: Literal["database", "servers"] = "database"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,22 +46,27 @@ def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
     ]
 
 
+def serving(app: str) -> Role:
+    """A server that runs `app`, with mingle and gossip: by them a worker learns of revokes from the others."""
+    return Role(
+        name="server",
+        argv=(
+            *(sys.executable, "-m", "celery", "-A", app, "worker"),
+            *("-n", "{server}@oban_style_queue", "-c", "2", "-l", "INFO"),
+        ),
+        ready="{server}@oban_style_queue ready.",
+    )
+
+
 design = Design(
     name="oban_style_queue",
     summary="each notification is a Celery task with an ETA, published after commit; cancel is revoke",
     weakness="a worker keeps its ETA tasks and its revokes in memory: a kill holds the tasks back for an hour "
     "and a restart of all workers forgets the revokes",
-    promise=Promise(delivery="at_most_once", transactional=False, cancels=False),
-    roles=[
-        Role(
-            name="server",
-            argv=(
-                *(sys.executable, "-m", "celery", "-A", "oban_style_queue.celeryapp", "worker"),
-                *("-n", "{server}@oban_style_queue", "-c", "2", "-l", "INFO"),
-            ),
-            ready="{server}@oban_style_queue ready.",
-        )
-    ],
+    promise=Promise(
+        delivery="at_most_once", transactional=False, cancels=False, as_durable_as="broker", due_by="servers"
+    ),
+    roles=[serving("oban_style_queue.celeryapp")],
     install=install,
     scheduler=scheduler,
     pending=pending,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from celery import Celery
@@ -14,16 +15,38 @@ from duetime.settings import Settings
 from pull_worker.deliver import poll
 
 settings = Settings.from_environment()
-app = Celery("pull_worker", broker=settings.broker_url)
-app.conf.beat_schedule = {
-    "poll": {
-        "task": "pull_worker.poll",
-        "schedule": settings.poll_interval,
-        # By the clock, as a crontab does it: at whole multiples of the interval rather than since beat's start.
-        "relative": True,
-        # No "expires": the documented entry has none.
+
+Poll = Callable[..., int]
+"""``poll``, or what a variant has in its place."""
+
+
+def polling(name: str, poll: Poll) -> Celery:
+    """An app whose beat runs `poll` every interval."""
+    app = Celery(name, broker=settings.broker_url)
+    app.conf.beat_schedule = {
+        "poll": {
+            "task": "pull_worker.poll",
+            "schedule": settings.poll_interval,
+            # By the clock, as a crontab does it: at whole multiples of the interval rather than since beat's start.
+            "relative": True,
+            # No "expires": the documented entry has none.
+        }
     }
-}
+
+    # shared: or every app of this process would get it, and a variant the naive poll under the same name.
+    @app.task(name="pull_worker.poll", ignore_result=True, shared=False)
+    def run_poll() -> None:
+        """A shell around `poll`."""
+        with Session(engine()) as session:
+            poll(
+                session,
+                gateway(),
+                now=system_clock(),
+                lead=settings.reminder_lead,
+                interval=settings.poll_interval,
+            )
+
+    return app
 
 
 @cache
@@ -37,14 +60,4 @@ def gateway() -> JournalGateway:
     return gateway_from(settings)
 
 
-@app.task(name="pull_worker.poll", ignore_result=True)
-def run_poll() -> None:
-    """A shell around ``poll``."""
-    with Session(engine()) as session:
-        poll(
-            session,
-            gateway(),
-            now=system_clock(),
-            lead=settings.reminder_lead,
-            interval=settings.poll_interval,
-        )
+app = polling("pull_worker", poll)

@@ -21,32 +21,26 @@ def pending(_settings: Settings, _engine: Engine) -> Sequence[Pending]:
     return []
 
 
+def serving(app: str) -> Role:
+    """A server that runs `app` with a beat of its own."""
+    return Role(
+        name="server",
+        argv=(
+            *(sys.executable, "-m", "celery", "-A", app, "worker"),
+            # -B: a beat in every server, the way a worker's start-up command is usually copied from host to host.
+            *("-B", "-s", "{state}/beat-schedule"),
+            *("-n", "{server}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
+        ),
+        ready="{server}@pull_worker ready.",
+    )
+
+
 design = Design(
     name="pull_worker",
     summary="each server's Celery beat polls the events table for what starts in one lead time",
     weakness="what no poll saw is never sent; what two polls saw is sent twice",
-    promise=Promise(delivery="nothing", transactional=True, cancels=True),
-    roles=[
-        Role(
-            name="server",
-            argv=(
-                *(sys.executable, "-m", "celery", "-A", "pull_worker.celeryapp", "worker"),
-                # -B: a beat in every server, the way a worker's start-up command is usually copied from host to host.
-                *("-B", "-s", "{state}/beat-schedule"),
-                *(
-                    "-n",
-                    "{server}@pull_worker",
-                    "-c",
-                    "2",
-                    "-l",
-                    "INFO",
-                    "--without-mingle",
-                    "--without-gossip",
-                ),
-            ),
-            ready="{server}@pull_worker ready.",
-        )
-    ],
+    promise=Promise(delivery="nothing", transactional=True, cancels=True, due_by="servers"),
+    roles=[serving("pull_worker.celeryapp")],
     install=install,
     scheduler=lambda _settings: NothingToSchedule(),
     pending=pending,

@@ -12,12 +12,12 @@ from sqlalchemy import create_engine
 
 from duetime.gateway import gateway_from
 from duetime.settings import Settings
-from push_readmodel.loop import DrainLoop
+from push_readmodel.deliver import drain
+from push_readmodel.loop import Drain, DrainLoop
 
 log = logging.getLogger(__name__)
 
 settings = Settings.from_environment()
-app = Celery("push_readmodel", broker=settings.broker_url)
 
 
 class DrainStep(bootsteps.StartStopStep):
@@ -25,9 +25,11 @@ class DrainStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
+    drain: Drain
+
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._loop = DrainLoop(create_engine(settings.database_url), gateway_from(settings))
+        self._loop = DrainLoop(create_engine(settings.database_url), gateway_from(settings), type(self).drain)
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
 
     def start(self, _parent: Any) -> None:
@@ -48,4 +50,11 @@ class DrainStep(bootsteps.StartStopStep):
             state.should_stop = 70  # type: ignore[assignment]  # the stub knows only the initial None
 
 
-app.steps["worker"].add(DrainStep)
+def draining(how: Drain) -> Celery:
+    """An app whose workers run `how` whenever something is due."""
+    app = Celery("push_readmodel", broker=settings.broker_url)
+    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"drain": staticmethod(how)}))
+    return app
+
+
+app = draining(drain)

@@ -29,23 +29,26 @@ def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
     ]
 
 
+def serving(app: str) -> Role:
+    """A server that runs `app`."""
+    return Role(
+        name="server",
+        argv=(
+            *(sys.executable, "-m", "celery", "-A", app, "worker"),
+            # -P threads: prefork would fork a process in which the drain's thread already runs.
+            *("-P", "threads", "-c", "1"),
+            *("-n", "{server}@push_readmodel", "-l", "INFO", "--without-mingle", "--without-gossip"),
+        ),
+        ready="{server}@push_readmodel ready.",
+    )
+
+
 design = Design(
     name="push_readmodel",
     summary="schedule() writes a read model in the caller's transaction; workers drain it FOR UPDATE SKIP LOCKED",
     weakness=f"a server killed in the middle of a batch had delivered part of it, which is repeated: at most {BATCH}",
     promise=Promise(delivery="at_least_once", transactional=True, cancels=True),
-    roles=[
-        Role(
-            name="server",
-            argv=(
-                *(sys.executable, "-m", "celery", "-A", "push_readmodel.celeryapp", "worker"),
-                # -P threads: prefork would fork a process in which the drain's thread already runs.
-                *("-P", "threads", "-c", "1"),
-                *("-n", "{server}@push_readmodel", "-l", "INFO", "--without-mingle", "--without-gossip"),
-            ),
-            ready="{server}@push_readmodel ready.",
-        )
-    ],
+    roles=[serving("push_readmodel.celeryapp")],
     install=install,
     scheduler=lambda _settings: ReadModel(),
     pending=still_pending,

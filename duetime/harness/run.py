@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base, User
 from duetime.clock import Instant
+from duetime.faults.clock import SkewedClock
 from duetime.gateway import TROUBLE, JournalGateway
 from duetime.harness.clients import ClientProcess
 from duetime.harness.conductor import Conductor
@@ -83,12 +84,19 @@ class Run:
         name = f"{self._plan.scenario}-{self._slot}-{self._plan.seed}"
         with ExitStack() as stack:
             self._progress("starting servers")
-            wants = Wants(broker_keeps=self._plan.surroundings.broker_keeps, links=self._plan.links())
+            wants = Wants(
+                broker_keeps=self._plan.surroundings.broker_keeps,
+                links=self._plan.links(),
+                broker_isolated=self._plan.isolated(),
+            )
             endpoints = stack.enter_context(self._site.services.for_run(name, self._slot, wants))
             engine = create_engine(endpoints.database_url, poolclass=NullPool)
             self._install(engine)
             settings = self._settings(endpoints.database_through, endpoints.broker_through)
-            servers = self._servers(settings, self._site.place / name)
+            clocks = {
+                target: SkewedClock(self._site.place / name / f"{target}.clock") for target in self._plan.moved_clocks()
+            }
+            servers = self._servers(settings, self._site.place / name, clocks)
             stack.callback(self._kill_all, servers)
             for server in servers:
                 server.start()
@@ -103,13 +111,14 @@ class Run:
             stack.callback(gateway.close)
             supervisor = Supervisor(servers)
             stack.callback(supervisor.stop)
-            self._go(agree_on_start, clients, servers, gateway, endpoints, engine, supervisor)
+            self._go(agree_on_start, clients, servers, clocks, gateway, endpoints, engine, supervisor)
 
     def _go(
         self,
         agree_on_start: Callable[[], Instant],
         clients: Sequence[ClientProcess],
         servers: Sequence[Server],
+        clocks: Mapping[str, SkewedClock],
         gateway: JournalGateway,
         endpoints: Endpoints,
         engine: Engine,
@@ -119,6 +128,8 @@ class Run:
         hurt = Hurtables(
             targets=Targets(servers, deliveries, delivery_time=timedelta(seconds=self._plan.profile.delivery_time_s)),
             endpoints=endpoints,
+            servers={server.name: server for server in servers},
+            clocks=clocks,
             clients={client.name: client for client in clients},
             trouble=deliveries.with_name(TROUBLE),
         )
@@ -178,7 +189,7 @@ class Run:
     def _deliveries(self) -> Path:
         return (self.directory / "deliveries.jsonl").absolute()
 
-    def _servers(self, settings: Settings, own: Path) -> list[Server]:
+    def _servers(self, settings: Settings, own: Path, clocks: Mapping[str, SkewedClock]) -> list[Server]:
         servers = []
         for role in self._design.roles:
             for number in range(1, (role.replicas or self._plan.servers) + 1):
@@ -187,7 +198,15 @@ class Run:
                 state = own / name
                 mine = settings.for_server(name)
                 servers.append(
-                    Server(name=name, role=role, settings=mine, state=state, log=log, place=self._site.place)
+                    Server(
+                        name=name,
+                        role=role,
+                        settings=mine,
+                        state=state,
+                        log=log,
+                        place=self._site.place,
+                        environment=clocks[name].environment() if name in clocks else {},
+                    )
                 )
         return servers
 

@@ -132,6 +132,14 @@ SERVICES_GO_AWAY = (
         for name, what, lasts_s in (("short", "50 ms", 0.05), ("long", "3 s", 3.0))
     ),
     Scenario(
+        name="broker_partition",
+        idea="the broker is cut off for 3 s: packets vanish, and nobody is told",
+        teaches="a connection that says nothing is not yet lost; only timeouts notice, and TCP waits longer",
+        unkind_to="nobody, as long as it is short",
+        operations=lambda random: stories(random, seconds=10, horizon_s=4),
+        faults=(PlannedFault(fault="f1", kind="partition", target="broker", inject_s=5.2, heal_s=8.2),),
+    ),
+    Scenario(
         name="dual_write",
         idea="an application dies between its commit and what follows it, and transactions are rolled back",
         teaches="two stores cannot be written as one",

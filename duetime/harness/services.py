@@ -9,6 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import redis
+
+from duetime.faults.partition import Wire
 from duetime.harness.borrowed import broker_version, database_version, own_broker_database, own_database
 from duetime.harness.embedded import (
     EmbeddedServer,
@@ -17,17 +20,22 @@ from duetime.harness.embedded import (
     postgres,
     postgres_version,
     valkey,
+    valkey_apart,
     valkey_version,
 )
-from duetime.harness.links import ProxyLink, link_to_broker, link_to_database
+from duetime.harness.links import PROBE_S, ProxyLink, link_to_broker, link_to_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wants:
-    """What a run asks of its servers. links: which of database and broker are reached through a proxy."""
+    """What a run asks of its servers. links: which of database and broker are reached through a proxy.
+
+    broker_isolated: on a network of its own, which can be cut off.
+    """
 
     broker_keeps: Persistence = "default"
     links: frozenset[str] = frozenset()
+    broker_isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,17 @@ class Endpoints:
     database: EmbeddedServer | None
     broker: EmbeddedServer | None
     links: Mapping[str, ProxyLink]
+    wire: Wire | None
+
+    def broker_answers(self) -> bool:
+        """Whether the broker answers, within a fraction of a second."""
+        try:
+            with redis.Redis.from_url(
+                self.broker_url, socket_timeout=PROBE_S, socket_connect_timeout=PROBE_S
+            ) as broker:
+                return bool(broker.ping())
+        except redis.RedisError:
+            return False
 
 
 class Services:
@@ -98,12 +117,15 @@ class Services:
             database: EmbeddedServer | None = None
             broker: EmbeddedServer | None = None
             links: dict[str, ProxyLink] = {}
+            wire: Wire | None = None
             if self._database_url:
                 database_url = stack.enter_context(own_database(self._database_url))
             else:
                 database_url, database = stack.enter_context(postgres(own / "pg", template=self._template))
             if self._broker_url:
                 broker_url = stack.enter_context(own_broker_database(self._broker_url, slot))
+            elif wants.broker_isolated:
+                broker_url, broker, wire = stack.enter_context(valkey_apart(own / "valkey"))
             else:
                 broker_url, broker = stack.enter_context(valkey(own / "valkey", persistence=wants.broker_keeps))
             database_through, broker_through = database_url, broker_url
@@ -120,4 +142,5 @@ class Services:
                 database=database,
                 broker=broker,
                 links=links,
+                wire=wire,
             )

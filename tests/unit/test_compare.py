@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from duetime.cli import compare_status
 from duetime.harness.compare import Cell, Outcome, permitted
+from duetime.harness.plan import Operation, Plan, PlannedFault, Profile, Surroundings
 from duetime.interface import Promise
 
 AT_LEAST_ONCE = Promise(delivery="at_least_once", transactional=True, cancels=True)
@@ -29,15 +31,49 @@ def cell(outcome: Outcome, *, promised: bool | None) -> Cell:
     )
 
 
+def plan(*kinds: str, keeps: str = "default", visibility_timeout_s: float = 3600.0) -> Plan:
+    """Something due 5 s after it is scheduled, under faults of these kinds."""
+    return Plan(
+        scenario="s",
+        seed=1,
+        servers=1,
+        profile=Profile(lateness_limit_s=1),
+        surroundings=Surroundings(broker_keeps=keeps, visibility_timeout_s=visibility_timeout_s),
+        exists_for=(),
+        operations=[Operation(at_s=0, client=0, do="create_event", event=1, due_s=5)],
+        faults=[PlannedFault(fault="f", kind=kind, target="all", inject_s=1, heal_s=2) for kind in kinds],
+    )
+
+
 def test_who_promises_delivery_may_not_break_it_on_a_quiet_day() -> None:
-    assert not permitted(AT_LEAST_ONCE, faulted=False)
-    assert not permitted(AT_MOST_ONCE, faulted=False)
+    assert not permitted(AT_LEAST_ONCE, plan())
+    assert not permitted(AT_MOST_ONCE, plan())
 
 
 def test_a_fault_excuses_only_what_the_promise_leaves_open() -> None:
-    assert set(permitted(AT_LEAST_ONCE, faulted=True)) == {"duplicate"}
-    assert set(permitted(AT_MOST_ONCE, faulted=True)) == {"missed", "phantom", "stale"}
-    assert set(permitted(NOTHING, faulted=False)) == {"missed", "duplicate", "late"}
+    assert set(permitted(AT_LEAST_ONCE, plan("kill"))) == {"duplicate"}
+    assert set(permitted(AT_MOST_ONCE, plan("kill"))) == {"missed", "phantom", "stale"}
+    assert set(permitted(NOTHING, plan())) == {"missed", "duplicate", "late"}
+
+
+def test_the_gap_after_the_commit_is_open_only_for_who_publishes_after_it() -> None:
+    assert "missed" not in permitted(AT_LEAST_ONCE, plan("client_kill"))
+    assert "missed" in permitted(replace(AT_LEAST_ONCE, transactional=False), plan("client_kill"))
+
+
+def test_who_keeps_it_in_the_broker_promises_what_the_broker_keeps_for_as_long_as_it_waits() -> None:
+    in_broker = replace(AT_LEAST_ONCE, as_durable_as="broker")
+
+    assert "missed" in permitted(in_broker, plan("broker_kill", keeps="rdb"))
+    assert "missed" not in permitted(in_broker, plan("broker_kill", keeps="aof"))
+    assert "missed" not in permitted(AT_LEAST_ONCE, plan("broker_kill", keeps="none"))
+    assert "duplicate" in permitted(in_broker, plan(visibility_timeout_s=4))
+    assert "duplicate" not in permitted(in_broker, plan())
+
+
+def test_a_wrong_clock_excuses_only_who_goes_by_it() -> None:
+    assert "early" in permitted(replace(AT_LEAST_ONCE, due_by="servers"), plan("clock"))
+    assert "early" not in permitted(AT_LEAST_ONCE, plan("clock"))
 
 
 @pytest.mark.parametrize(

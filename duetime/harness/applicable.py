@@ -1,0 +1,42 @@
+"""Whether a plan says anything about a design here: a fault without anything to hit is not applicable, never a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from duetime.faults import clock, partition
+from duetime.harness.plan import Plan
+from duetime.harness.services import Services
+from duetime.interface import Design
+
+OF_THE_BROKER = {"broker_kill", "partition"}
+OF_THE_LINKS = {"cut", "refuse", "freeze"}
+OF_SERVERS = {"kill", "deploy", "pause", "clock"}
+OF_OUR_OWN = {"database_kill", "broker_kill", "partition"}
+"""Faults of a service that are done to the service itself, which therefore has to be ours."""
+
+
+def why_not(plan: Plan, design: Design, services: Services) -> str | None:
+    """The reason for which this run would prove nothing, known before it is begun; None if it can be run."""
+    return next(_reasons(plan, design, services), None)
+
+
+def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
+    kinds = {fault.kind for fault in plan.faults}
+    broker = kinds & OF_THE_BROKER or any(f.kind in OF_THE_LINKS and f.target == "broker" for f in plan.faults)
+    if kinds & OF_SERVERS and not design.roles:
+        yield "this design runs no server that the fault could hit"
+    if broker and not design.uses_broker:
+        yield "nothing of this design talks to the broker"
+    if own := sorted(kinds & OF_OUR_OWN) if not services.own else []:
+        yield (
+            f"{', '.join(own)} is not done to servers of your own; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL "
+            "to have embedded ones hurt"
+        )
+    if "clock" in kinds and (reason := clock.unavailable()):
+        yield f"this machine cannot move a server's clock: {reason}"
+    if "partition" in kinds and (reason := partition.unavailable()):
+        yield f"this machine cannot cut a server off: {reason}"
+    names = {role.name for role in design.roles}
+    if missing := [name for name in plan.moved_clocks() if name.rpartition("-")[0] not in names]:
+        yield f"this design has no {missing[0]} whose clock could be moved"

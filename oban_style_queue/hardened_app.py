@@ -1,0 +1,56 @@
+"""The Celery side of the hardened queue: each setting that is not Celery's default, and why."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from celery import Celery, Task
+from sqlalchemy import Engine, create_engine
+
+from duetime.gateway import JournalGateway, gateway_from
+from duetime.interface import Notification
+from duetime.settings import Settings
+from oban_style_queue.hardened import deliver_if_wanted
+
+settings = Settings.from_environment()
+app = Celery("oban_style_queue", broker=settings.broker_url)
+# A worker that dies in the middle of a task has not acknowledged it.
+app.conf.task_acks_late = True
+# Nor has one of whose pool a process was killed.
+app.conf.task_reject_on_worker_lost = True
+app.conf.broker_transport_options = {
+    # What a dead worker held comes back after five minutes instead of an hour. Shorter than most horizons, so copies
+    # of the message pile up in memory; the row makes them harmless.
+    "visibility_timeout": settings.rescue_after.total_seconds(),
+    # Look for such messages every second instead of every 100 s.
+    "unacked_restore_interval": 1,
+    "unacked_restore_throttle": 1,
+}
+
+
+@cache
+def engine() -> Engine:
+    """One engine in each pool process: connections do not survive a fork."""
+    return create_engine(settings.database_url)
+
+
+@cache
+def gateway() -> JournalGateway:
+    return gateway_from(settings)
+
+
+@app.task(
+    name="oban_style_queue.deliver",
+    bind=True,
+    ignore_result=True,
+    # Whatever goes wrong, try again after 1, 2, 4 … seconds, up to an hour, for ever.
+    autoretry_for=(Exception,),
+    retry_backoff=True,
+    retry_backoff_max=3600,
+    retry_jitter=False,
+    max_retries=None,
+)
+def deliver(self: Task[..., Any], notification: dict[str, Any]) -> None:
+    """A shell around ``deliver_if_wanted``."""
+    deliver_if_wanted(engine(), gateway(), Notification.from_json(notification), retries=self.request.retries)

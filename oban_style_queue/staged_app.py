@@ -1,0 +1,56 @@
+"""The Celery side of the staged queue: a task without ETA, and a step of the worker that stages in a thread."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import Any
+
+from celery import Celery, bootsteps
+from sqlalchemy import Engine, create_engine
+
+from duetime.gateway import JournalGateway, gateway_from
+from duetime.settings import Settings
+from oban_style_queue.staged import Stager, execute
+
+settings = Settings.from_environment()
+app = Celery("oban_style_queue", broker=settings.broker_url)
+
+
+@cache
+def engine() -> Engine:
+    """One engine in each pool process: connections do not survive a fork."""
+    return create_engine(settings.database_url)
+
+
+@cache
+def gateway() -> JournalGateway:
+    return gateway_from(settings)
+
+
+@app.task(name="oban_style_queue.execute", ignore_result=True)
+def run(job: int) -> None:
+    """A shell around ``execute``."""
+    execute(engine(), gateway(), job)
+
+
+class StagerStep(bootsteps.StartStopStep):
+    """Starts with the worker and stops with it."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        # An engine of its own: the pool's processes are forked from this one.
+        self._stager = Stager(create_engine(settings.database_url), run.delay, rescue_after=settings.rescue_after)
+        self._thread = threading.Thread(target=self._stager.run, name="stager", daemon=True)
+
+    def start(self, _parent: Any) -> None:
+        self._thread.start()
+
+    def stop(self, _parent: Any) -> None:
+        self._stager.stop()
+        self._thread.join(timeout=10)
+
+
+app.steps["worker"].add(StagerStep)

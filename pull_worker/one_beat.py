@@ -1,0 +1,36 @@
+"""Variant: one beat for all workers, the way Celery's documentation asks for it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from duetime.interface import Role
+from pull_worker.design import design as naive
+
+design = replace(
+    naive,
+    name="pull_worker:one_beat",
+    summary="one Celery beat for all workers polls the events table for what starts in one lead time",
+    weakness="the one beat is all there is: what falls due while it restarts is never sent, and the ticks that it "
+    "sends while no worker is up all run afterwards, each over the same window",
+    roles=[
+        Role(
+            name="server",
+            argv=(
+                *(sys.executable, "-m", "celery", "-A", "pull_worker.celeryapp", "worker"),
+                *("-n", "{server}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
+            ),
+            ready="{server}@pull_worker ready.",
+        ),
+        Role(
+            name="beat",
+            argv=(
+                *(sys.executable, "-m", "celery", "-A", "pull_worker.celeryapp", "beat"),
+                *("-s", "{state}/beat-schedule", "--pidfile", "", "-l", "INFO"),
+            ),
+            ready="beat: Starting...",
+            replicas=1,
+        ),
+    ],
+)

@@ -1,0 +1,68 @@
+"""Variant: each poll begins where the last successful one ended, so downtime loses nothing any more."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from duetime.app.reminders import reminder
+from duetime.gateway import Gateway
+from pull_worker.deliver import Window, participants_of_events_starting_in
+from pull_worker.design import design as naive
+from pull_worker.design import serving
+
+log = logging.getLogger(__name__)
+
+metadata = MetaData()
+watermark = Table(
+    "poll_watermark",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("polled_until", DateTime(timezone=True), nullable=False),
+)
+
+
+def poll_since_watermark(
+    session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta
+) -> int:
+    """Deliver what starts between the last poll's end and a lead time from `now`; return how many that were.
+
+    A poll that fails leaves the watermark where it was: the next one delivers all of it again. Nothing is locked, as
+    in most of its kind: two servers that poll at the same time read the same watermark.
+    """
+    until = now + lead
+    since = session.scalar(select(watermark.c.polled_until)) or until - interval
+    # Both ends included, as in the naive poll; the microsecond keeps the last one's end from being delivered again.
+    found = participants_of_events_starting_in(session, Window(since + timedelta(microseconds=1), until))
+    for participation in found:
+        gateway.deliver(reminder(participation, lead=lead))
+    move_watermark(session, until)
+    session.commit()
+    log.info("poll window=%s/%s delivered=%d", since.isoformat(), until.isoformat(), len(found))
+    return len(found)
+
+
+def move_watermark(session: Session, until: datetime) -> None:
+    upsert = insert(watermark).values(id=1, polled_until=until)
+    session.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={"polled_until": until}))
+
+
+def install(engine: Engine) -> None:
+    """Create the table of one row."""
+    metadata.create_all(engine)
+
+
+design = replace(
+    naive,
+    name="pull_worker:watermark",
+    summary="each server's beat polls the events table for what starts between the last poll and one lead from now",
+    weakness="what is created or moved into a window that has passed is never sent, one poll that fails repeats all "
+    "of its window until it succeeds, and every server repeats every other",
+    roles=[serving("pull_worker.watermark_app")],
+    install=install,
+)

@@ -1,0 +1,6 @@
+"""The Celery side of deleting first."""
+
+from push_readmodel.celeryapp import draining
+from push_readmodel.delete_first import drain_deleting_first
+
+app = draining(drain_deleting_first)
