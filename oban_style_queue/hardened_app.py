@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from celery import Celery, Task
+from celery.signals import worker_process_init
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import OperationalError
 
 from duetime.gateway import JournalGateway, gateway_from
 from duetime.interface import Notification
@@ -38,6 +41,14 @@ def engine() -> Engine:
 @cache
 def gateway() -> JournalGateway:
     return gateway_from(settings)
+
+
+@worker_process_init.connect
+def get_ready(**_: Any) -> None:
+    """Open what deliveries need when the process starts, so that the first one does not wait for it."""
+    gateway()
+    with suppress(OperationalError):
+        engine().connect().close()
 
 
 @app.task(

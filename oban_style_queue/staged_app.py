@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.signals import worker_process_init
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import OperationalError
 
 from duetime.gateway import JournalGateway, gateway_from
 from duetime.settings import Settings
@@ -26,6 +29,14 @@ def engine() -> Engine:
 @cache
 def gateway() -> JournalGateway:
     return gateway_from(settings)
+
+
+@worker_process_init.connect
+def get_ready(**_: Any) -> None:
+    """Open what deliveries need when the process starts, so that the first one does not wait for it."""
+    gateway()
+    with suppress(OperationalError):
+        engine().connect().close()
 
 
 @app.task(name="oban_style_queue.execute", ignore_result=True)

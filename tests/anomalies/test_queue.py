@@ -1,0 +1,196 @@
+"""What goes wrong with the queue, every time: lost, stuck, repeated, not called off, early."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from duetime.failpoints import Failpoint
+from duetime.faults import clock
+from duetime.faults.clock import SkewedClock
+from duetime.gateway import TROUBLE, Trouble
+from duetime.harness.embedded import valkey
+from tests.anomalies.conftest import KILLED, World, until
+
+Make = Callable[..., World]
+
+
+@pytest.mark.parametrize("point", ["after_commit", "before_publish"])
+def test_an_application_killed_between_commit_and_publish_loses_it(world: Make, point: str) -> None:
+    w = world("oban_style_queue")
+    w.arm(Failpoint(point=point, action="kill"))
+
+    assert w.application("a", in_s=3600) == KILLED
+    assert w.pending() == {}
+
+
+def test_hardened_the_row_says_that_it_is_wanted_and_no_message_will_ever_ask(world: Make) -> None:
+    w = world("oban_style_queue:hardened")
+    w.arm(Failpoint(point="before_publish", action="kill"))
+
+    assert w.application("a", in_s=3600) == KILLED
+    assert w.pending() == {"a/1": "row in wanted_notifications, and no message in the broker"}
+
+
+def test_staged_the_job_is_in_the_same_transaction(world: Make) -> None:
+    w = world("oban_style_queue:staged")
+    w.arm(Failpoint(point="after_commit", action="kill"))
+
+    assert w.application("a", in_s=3600) == KILLED
+    assert list(w.pending()) == ["a/1"]
+
+
+def test_a_task_that_had_begun_is_lost_with_its_worker_because_it_was_acknowledged_before(world: Make) -> None:
+    w = world("oban_style_queue")
+    w.schedule("a")
+    w.arm(Failpoint(point="before_deliver", action="kill"))
+
+    with w.server() as killed:
+        # The pool's process leads no group of its own, so the whole server goes.
+        until(killed.main_ended)
+
+    assert w.delivered() == {}
+    assert w.pending() == {}
+
+
+def test_a_task_that_waits_for_its_time_is_stuck_when_its_worker_is_killed(world: Make) -> None:
+    w = world("oban_style_queue")
+    with w.server() as server:
+        w.schedule("a", in_s=2)
+        until(lambda: "not acknowledged" in w.pending().get("a/1", ""))
+        server.end()
+    with w.server():
+        until(lambda: "not acknowledged" in w.pending()["a/1"])
+
+    assert w.delivered() == {}
+
+
+def test_hardened_what_a_killed_worker_held_comes_back(world: Make) -> None:
+    w = world("oban_style_queue:hardened", rescue_after=timedelta(seconds=1))
+    with w.server() as server:
+        w.schedule("a", in_s=2)
+        until(lambda: "unacknowledged" in w.pending()["a/1"])
+        server.end()
+    with w.server():
+        until(lambda: not w.pending())
+
+    assert w.delivered() == {"a": 1}
+
+
+def test_due_later_than_the_visibility_timeout_it_is_delivered_several_times(world: Make) -> None:
+    w = world("oban_style_queue", visibility_timeout=timedelta(seconds=1))
+    with w.server():
+        w.schedule("a", in_s=5)
+        until(lambda: w.delivered()["a"] >= 2)
+
+
+def test_hardened_the_copies_find_nothing_to_do(world: Make) -> None:
+    w = world("oban_style_queue:hardened", rescue_after=timedelta(seconds=1))
+    with w.server() as server:
+        w.schedule("a", in_s=4)
+        until(lambda: not w.pending())
+        # Each copy leaves a line when it is done.
+        log = w.failpoint.with_name("server-1.log")
+        until(lambda: log.read_text().count("succeeded in") >= 2)
+        assert server.alive()
+
+    assert w.delivered() == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["oban_style_queue", "oban_style_queue:hardened"])
+def test_what_the_broker_hands_to_a_worker_that_dies_before_it_reads_is_lost(world: Make, name: str) -> None:
+    """kombu pops a message, and only then writes it down as unacknowledged: two steps, with a worker in between."""
+    w = world(name)
+    with w.server() as server:
+        server.pause()
+        w.schedule("a")
+        server.end()
+
+    assert set(w.pending().values()) <= {"row in wanted_notifications, and no message in the broker"}
+    assert w.delivered() == {}
+
+
+def test_a_cancel_that_no_worker_hears_is_not_kept(world: Make) -> None:
+    w = world("oban_style_queue")
+    w.schedule("a", in_s=1)
+    w.cancel("a")
+
+    with w.server():
+        until(lambda: w.delivered()["a"] == 1)
+
+
+def test_a_cancel_is_forgotten_when_the_workers_restart(world: Make) -> None:
+    w = world("oban_style_queue")
+    with w.server() as server:
+        w.schedule("a", in_s=8)
+        until(lambda: "not acknowledged" in w.pending().get("a/1", ""))
+        w.cancel("a")
+        log = w.failpoint.with_name("server-1.log")
+        until(lambda: "Tasks flagged as revoked: a/1" in log.read_text())
+        server.terminate()
+        until(server.main_ended)
+    with w.server():
+        until(lambda: w.delivered()["a"] == 1)
+
+
+@pytest.mark.parametrize("name", ["oban_style_queue:hardened", "oban_style_queue:staged"])
+def test_a_cancel_that_is_written_down_holds(world: Make, name: str) -> None:
+    w = world(name)
+    w.schedule("a", "b", in_s=1)
+    w.cancel("a")
+
+    with w.server():
+        until(lambda: w.delivered()["b"] == 1)
+
+    assert w.pending() == {}
+    assert w.delivered() == {"b": 1}
+
+
+def test_a_delivery_that_is_refused_once_is_not_tried_again(world: Make) -> None:
+    w = world("oban_style_queue")
+    Trouble(mode="refuse").begin(w.settings.deliveries.with_name(TROUBLE))
+    w.schedule("a")
+
+    with w.server():
+        until(lambda: not w.pending())
+
+    assert w.delivered() == {}
+
+
+def test_a_worker_that_is_only_slow_is_taken_for_dead_and_its_job_done_twice(world: Make) -> None:
+    w = world("oban_style_queue:staged", rescue_after=timedelta(seconds=1))
+    w.arm(Failpoint(point="after_deliver", action="sleep", seconds=4))
+    w.schedule("a")
+
+    with w.server():
+        until(lambda: w.delivered()["a"] == 2)
+
+
+def test_a_clock_that_is_fast_when_the_task_arrives_makes_it_early(world: Make, tmp_path: Path) -> None:
+    if reason := clock.unavailable():
+        pytest.skip(reason)
+    w = world("oban_style_queue")
+    skewed = SkewedClock(tmp_path / "clock")
+    skewed.set(3600)
+
+    with w.server(**skewed.environment()):
+        w.schedule("a", in_s=3600)
+        until(lambda: w.delivered()["a"] == 1, within_s=5)
+
+
+def test_a_broker_without_a_disk_forgets_what_it_had_taken_charge_of(world: Make, place: Path) -> None:
+    directory = place / f"forgetful-{os.getpid()}"
+    with valkey(directory, persistence="none") as (url, broker):
+        w = world("oban_style_queue", broker_url=url)
+        w.schedule("a", in_s=3600)
+        assert list(w.pending()) == ["a/1"]
+        broker.kill()
+        until(broker.gone)
+        broker.start()
+        broker.wait_ready()
+
+        assert w.pending() == {}

@@ -1,0 +1,166 @@
+"""Each kind of fault bites when it is injected; when it is not, nobody is told that all went well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from duetime import reference, registry
+from duetime.faults import clock, partition
+from duetime.faults.fault import LOOKS, Fault, FaultKind, Waiting
+from duetime.harness import run
+from duetime.harness.compare import Cell, compare
+from duetime.harness.hurting import Hurtables, make_fault
+from duetime.harness.keeper import workplace
+from duetime.harness.plan import Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.scenario import Scenario
+from duetime.harness.services import Services
+from duetime.harness.site import Site
+from duetime.harness.stopping import StopSignal
+from duetime.harness.workload import gathering, plain
+from duetime.interface import Design
+
+pytestmark = pytest.mark.slow
+
+KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+OF_THE_BROKER = ("broker_kill", "partition")
+CUTS = ("cut", "refuse", "freeze")
+CANNOT = {"clock": clock.unavailable, "partition": partition.unavailable}
+TARGETS = {
+    "kill": "delivering",
+    "deploy": "all",
+    "pause": "delivering",
+    "clock": "server-1",
+    "client_kill": "client-0",
+    "database_kill": "database",
+    "old_transaction": "database",
+}
+CASES = [(kind, "database") for kind in CUTS] + [
+    (kind, TARGETS.get(kind, "broker" if kind in (*OF_THE_BROKER, *CUTS) else "gateway")) for kind in KINDS
+]
+
+
+class Small(Scenario):
+    """A few seconds in which one fault goes wrong, with nothing excused for longer than it lasts."""
+
+    def plan(self, seed: int) -> Plan:
+        plan = super().plan(seed)
+        return replace(plan, profile=replace(plan.profile, recovery_budget_s={}))
+
+
+def small(kind: FaultKind, target: str) -> Scenario:
+    fault = PlannedFault(fault="f1", kind=kind, target=target, inject_s=2.0, heal_s=3.2, size_s=0.5)
+    return Small(
+        name=f"{kind}-{target}",
+        idea="",
+        teaches="",
+        unkind_to="",
+        operations=lambda random: [*gathering(due_s=2.3, people=8), *plain(random, seconds=4, horizon_s=2)],
+        faults=(fault,),
+        # Time enough for a worker that has lost its broker: these tests are not about lateness.
+        profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),
+        surroundings=Surroundings(),
+    )
+
+
+def subject(kind: FaultKind, target: str) -> Design:
+    """The reference, which starts in a moment; where somebody has to talk to the broker, the read model."""
+    return registry.load("push_readmodel") if target == "broker" else reference.design
+
+
+class Disabled:
+    """A fault that goes through all the motions and does nothing."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+
+    def aim(self, stop: Waiting) -> str:
+        return self._fault.aim(stop)
+
+    def inject(self) -> None:
+        pass
+
+    def observe(self, stop: Waiting) -> str:
+        return self._fault.observe(stop)
+
+    def heal(self) -> None:
+        self._fault.heal()
+
+    def healed(self, stop: Waiting) -> str:
+        return self._fault.healed(stop)
+
+
+def outcomes(out: Path) -> dict[tuple[str, str], Cell]:
+    """Every kind of fault through its small scenario, a few at a time."""
+    with workplace() as place, ThreadPoolExecutor(max_workers=5) as pool:
+        services = Services(place, environment={})
+        site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
+
+        def one(case: tuple[FaultKind, str]) -> Cell:
+            design = subject(*case)
+            cells = compare({design.name: design}, [small(*case)], [1], site=site, out=out, progress=lambda *_: None)
+            return next(iter(cells))
+
+        return dict(zip(CASES, pool.map(one, CASES), strict=True))
+
+
+@pytest.fixture(scope="module")
+def injected(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Cell]:
+    return outcomes(tmp_path_factory.mktemp("injected"))
+
+
+@pytest.fixture(scope="module")
+def disabled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Cell]]:
+    with pytest.MonkeyPatch.context() as patch:
+
+        def disabling(hurt: Hurtables) -> object:
+            return lambda planned: Disabled(make_fault(planned, hurt))
+
+        patch.setattr(run, "maker", disabling)
+        yield outcomes(tmp_path_factory.mktemp("disabled"))
+
+
+EVERY = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+
+
+@EVERY
+def test_a_fault_is_seen_to_bite_and_to_heal_with_evidence(
+    injected: dict[tuple[str, str], Cell], case: tuple[FaultKind, str]
+) -> None:
+    cell = able(injected[case], case)
+    lines = (cell.run_dir / "faults.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+
+    assert [record["phase"] for record in records] == ["inject", "observed", "heal", "healed"], cell.explanation
+    assert all(record["evidence"] for record in records)
+    assert cell.outcome in ("pass", "fail"), cell.explanation
+
+
+@EVERY
+def test_a_fault_that_is_not_injected_leaves_the_run_unknown(
+    disabled: dict[tuple[str, str], Cell], case: tuple[FaultKind, str]
+) -> None:
+    cell = able(disabled[case], case)
+
+    assert cell.outcome == "unknown", cell
+    assert "never observed to bite" in cell.explanation
+
+
+def test_every_kind_has_a_name_a_colour_and_a_budget_of_its_own() -> None:
+    assert set(LOOKS) == set(KINDS)
+    assert len({look.title for look in LOOKS.values()}) == len(KINDS)
+    assert all(look.recovery_budget_s > 0 for look in LOOKS.values())
+
+
+def able(cell: Cell, case: tuple[FaultKind, str]) -> Cell:
+    """The cell, unless this machine cannot do that to anybody."""
+    if case[0] in CANNOT and (reason := CANNOT[case[0]]()):
+        assert cell.outcome == "not applicable"
+        pytest.skip(reason)
+    return cell
