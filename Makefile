@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare test test-quick check format bench clean
+.PHONY: help setup compare test test-quick test-full check format bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -29,14 +29,17 @@ $(READY): pyproject.toml constraints.txt
 	  "$$@" -e '.[partition]' >>.venv/faults.log 2>&1 || echo "pyroute2 cannot be had, so nothing will be cut off"; }
 	@touch $(READY)
 
-compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7")
+compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7", or --full)
 	@$(BIN)/duetime compare $(ARGS)
 
 test: check $(READY) ## everything that must hold: make check, then all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-quick: $(READY) ## the tests that start no whole run
-	@$(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -m 'not slow and not full' $(ARGS)
+
+test-full: $(READY) ## the oracle and the broken designs through every scenario (a quarter of an hour)
+	@$(BIN)/python -m pytest -m full $(ARGS)
 
 check: $(READY) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --quiet --check .

@@ -27,11 +27,14 @@ from duetime.harness.services import Services
 from duetime.harness.site import Site
 from duetime.harness.stopping import StopSignal
 from duetime.interface import Design
-from duetime.report.table import console, print_matrix
+from duetime.report.rates import rates
+from duetime.report.table import console, print_matrix, print_overview
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is bad usage
 INTERRUPTED = 130
 ORACLE = "reference"
+OVERVIEW_FROM = 3
+"""So many cells are seen at a glance as they are."""
 
 OUT = click.option(
     "--out",
@@ -73,7 +76,12 @@ def cli() -> None:
     "--full", is_flag=True, help="Every design and variant, every scenario, unless these are named. Half an hour."
 )
 @click.option(
-    "--runs", default=1, show_default=True, metavar="N", type=click.IntRange(min=1), help="Seeds for each cell."
+    "--runs",
+    default=1,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Repeat each cell with N seeds, and give rates.",
 )
 @click.option(
     "--strict", is_flag=True, help="Count every violation as a failure, also those that a design never denied."
@@ -176,13 +184,15 @@ def scenarios_command(as_json: bool) -> None:
 @cli.command(name="doctor")
 @JSON
 def doctor_command(as_json: bool) -> None:
-    """Try what runs need on this machine: the servers, and each fault."""
-    findings = examine()
+    """Try what runs need on this machine: the servers, and each fault, which is injected once."""
+    click.echo("starting both servers, then injecting every kind of fault: about a minute", err=True)
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{'ok  ' if finding.ok else 'no  '} {finding.what}: {finding.detail}")
     if as_json:
         click.echo(json.dumps([{"what": f.what, "ok": f.ok, "detail": f.detail} for f in findings]))
-    else:
-        for finding in findings:
-            click.echo(f"{'ok  ' if finding.ok else 'no  '} {finding.what}: {finding.detail}")
     sys.exit(0 if all(finding.ok for finding in findings) else 1)
 
 
@@ -249,9 +259,13 @@ def _measure(
     seconds = time.monotonic() - started
     rows = [cell.to_json() for cell in cells]
     if as_json:
-        click.echo(json.dumps({"cells": rows, "seconds": round(seconds, 1), "runs": str(directory)}))
+        found = [rate.to_json() for rate in rates(rows)]
+        click.echo(json.dumps({"cells": rows, "rates": found, "seconds": round(seconds, 1), "runs": str(directory)}))
     else:
         print_matrix(console(), rows)
+        if len(rows) > OVERVIEW_FROM:
+            console().print()
+            print_overview(console(), rows)
         click.echo(f"\n{len(cells)} runs in {seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, kept in {directory}/")
         click.echo(f"Judge one again: duetime check {cells[-1].run_dir}")
     return cells

@@ -33,6 +33,7 @@ CLAIM_ONE = text(
     "SELECT key, body FROM reference WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED"
 )
 DELETE = text("DELETE FROM reference WHERE key = :key")
+LATER = text("UPDATE reference SET due_at = clock_timestamp() + interval '0.2 seconds' WHERE key = :key")
 
 
 class Reference:
@@ -60,15 +61,22 @@ class Arrived:
 
 
 def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived) -> bool:
-    """Deliver the one row that is due first, unless it has arrived; whether there was one."""
+    """Deliver the one row that is due first, unless it has arrived; whether there was one.
+
+    One that the outside world refuses stands back for a moment, behind whatever else is due.
+    """
     row = connection.execute(CLAIM_ONE).one_or_none()
     if row is None:
         return False
     notification = Notification.from_json(row.body)
     # The row is locked: whoever had it before either finished or is dead, so the answer cannot change under us.
-    if notification not in arrived:
-        gateway.deliver(notification)
-    connection.execute(DELETE, {"key": row.key})
+    try:
+        if notification not in arrived:
+            gateway.deliver(notification)
+    except Exception:  # noqa: BLE001 - whatever a gateway raises: the next look finds out whether it has arrived
+        connection.execute(LATER, {"key": row.key})
+    else:
+        connection.execute(DELETE, {"key": row.key})
     return True
 
 

@@ -12,8 +12,8 @@ design = replace(
     naive,
     name="pull_worker:one_beat",
     summary="one Celery beat for all workers polls the events table for what starts in one lead time",
-    weakness="the one beat is all there is: what falls due while it restarts is never sent, and the ticks that it "
-    "sends while no worker is up all run afterwards, each over the same window",
+    weakness="the one beat is all there is: what falls due while it restarts is never sent; and ticks that it "
+    "sent while no worker took them all run afterwards, each over the same window",
     roles=[
         Role(
             name="server",

@@ -1,20 +1,48 @@
-"""What this machine can do, found out by doing it."""
+"""What this machine can do, found out by doing it: one run in which every kind of fault is injected once."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import json
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-import psutil
-
+from duetime import registry
 from duetime.errors import DuetimeError
+from duetime.faults import clock, partition
+from duetime.faults.fault import LOOKS, FaultKind
+from duetime.harness.applicable import OF_OUR_OWN
 from duetime.harness.borrowed import without_password
-from duetime.harness.keeper import belonging, members, workplace
+from duetime.harness.keeper import workplace
+from duetime.harness.plan import PlannedFault, Profile
+from duetime.harness.run import Run
+from duetime.harness.scenario import Scenario
 from duetime.harness.services import Services
+from duetime.harness.site import Site
+from duetime.harness.startline import StartLine
+from duetime.harness.stopping import StopSignal
+from duetime.harness.workload import plain
+
+SUBJECT = "push_readmodel"
+"""Who has to suffer it: it uses both the database and the broker."""
+TARGETS: Mapping[FaultKind, str] = {
+    "kill": "server-1",
+    "deploy": "all",
+    "pause": "server-1",
+    "clock": "server-1",
+    "client_kill": "client-0",
+    "database_kill": "database",
+    "old_transaction": "database",
+    "broker_kill": "broker",
+    "cut": "broker",
+    "refuse": "broker",
+    "freeze": "broker",
+}
+"""What each kind is done to; else the gateway."""
+EVERY_S = 2.0
+LASTS_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +54,75 @@ class Finding:
     detail: str
 
 
-def examine() -> list[Finding]:
-    """Start both servers, and inject each kind of fault into a process of our own."""
+def examine() -> Iterator[Finding]:
+    """Start both servers and say what answers; then injure processes and servers of our own in every way there is."""
+    yield Finding("python", sys.version_info >= (3, 11), sys.version.split()[0])
     with workplace() as place:
-        return [Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]), *_servers(place), _kill(place)]
+        services = Services(place)
+        try:
+            site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
+            with services.for_run("doctor", 0) as endpoints:
+                database, broker = without_password(endpoints.database_url), without_password(endpoints.broker_url)
+            yield Finding("PostgreSQL", True, f"{site.versions['postgresql']} answers at {database}")
+            yield Finding("Valkey or Redis", True, f"{site.versions['broker']} answers at {broker}")
+            yield from _faults(site)
+        except (DuetimeError, OSError) as error:
+            yield Finding("PostgreSQL and Valkey", False, str(error))
 
 
-def _servers(place: Path) -> list[Finding]:
-    services = Services(place)
-    try:
-        versions = services.prepare(side_by_side=1)
-        with services.for_run("doctor", 0) as endpoints:
-            return [
-                Finding(
-                    "PostgreSQL",
-                    True,
-                    f"{versions['postgresql']} answers at {without_password(endpoints.database_url)}",
-                ),
-                Finding(
-                    "Valkey or Redis", True, f"{versions['broker']} answers at {without_password(endpoints.broker_url)}"
-                ),
-            ]
-    except (DuetimeError, OSError) as error:
-        return [Finding("PostgreSQL and Valkey", False, str(error))]
+def _faults(site: Site) -> Iterator[Finding]:
+    cannot = {kind: reason for kind in get_args(FaultKind) if (reason := _why_not(kind, site.services))}
+    # A partition is cut and mended by the question already, on a server of its own.
+    tried = [kind for kind in get_args(FaultKind) if kind not in cannot and kind != "partition"]
+    seen = _seen(tried, site)
+    for kind in get_args(FaultKind):
+        what = f"fault {kind} ({LOOKS[kind].title})"
+        if kind in cannot:
+            yield Finding(what, False, cannot[kind])
+        elif kind == "partition":
+            yield Finding(what, True, "a server on a network of its own was cut off, and reached again")
+        else:
+            yield Finding(what, kind in seen, seen.get(kind, "it was injected, and not seen both to bite and to heal"))
 
 
-def _kill(place: Path) -> Finding:
-    """SIGKILL to a process group with a child in it, seen to be gone by the eyes that a run uses."""
-    environment = {**os.environ, **belonging(place)}
-    victim = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"], env=environment, start_new_session=True)
-    seen = members(place)
-    os.killpg(victim.pid, signal.SIGKILL)
-    status = victim.wait()
-    psutil.wait_procs(seen, timeout=5)
-    ok = bool(seen) and status == -9 and not members(place)
-    return Finding("fault kill", ok, f"{len(seen)} processes seen, then SIGKILL, main process ended with {status}")
+def _why_not(kind: FaultKind, services: Services) -> str | None:
+    if kind in OF_OUR_OWN and not services.own:
+        return "not done to servers of your own; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL"
+    question = {"clock": clock.unavailable, "partition": partition.unavailable}.get(kind)
+    return question() if question else None
+
+
+def _seen(kinds: list[FaultKind], site: Site) -> dict[str, str]:
+    """One run with one fault of each of `kinds`; the evidence that each bit, for those that did and were healed."""
+    everything = Scenario(
+        name="every-fault-once",
+        idea="everything goes wrong, one thing after another",
+        teaches="what this machine can do",
+        unkind_to="everybody",
+        operations=lambda random: plain(random, seconds=int(len(kinds) * EVERY_S) + 12, horizon_s=2),
+        faults=tuple(
+            PlannedFault(
+                fault=kind,
+                kind=kind,
+                target=TARGETS.get(kind, "gateway"),
+                inject_s=1.0 + number * EVERY_S,
+                heal_s=1.0 + number * EVERY_S + LASTS_S,
+                size_s=0.5,
+            )
+            for number, kind in enumerate(kinds)
+        ),
+        profile=Profile(lateness_limit_s=0.0, grace_s=0.0),
+    )
+    directory = site.place / "every-fault-once"
+    design = registry.load(SUBJECT)
+    run = Run(design, everything.plan(1), directory, design_name=SUBJECT, site=site, slot=0)
+    run.carry_out(StartLine(1, site.stop).wait)
+    return evidence(directory / "faults.jsonl")
+
+
+def evidence(faults: Path) -> dict[str, str]:
+    """What was seen of each fault that both bit and healed, by its kind."""
+    records = [json.loads(line) for line in faults.read_text().splitlines()]
+    healed = {record["fault"] for record in records if record["phase"] == "healed"}
+    seen = [record for record in records if record["phase"] == "observed" and record["fault"] in healed]
+    return {record["kind"]: record["evidence"] for record in seen}

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from duetime.report.rates import Rate, rates
+
 STYLES = {"pass": "green", "fail": "red", "unknown": "yellow", "not applicable": "dim"}
-OTHERS = ("late", "early", "phantom", "stale", "zombie", "excused", "recovered", "indeterminate")
+OTHERS = ("lost", "stuck", "late", "early", "phantom", "stale", "zombie", "excused", "recovered", "indeterminate")
 PIPE_WIDTH = 160
 
 
@@ -44,6 +46,34 @@ def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
             to.print(f"  {escape(cell['explanation'])}")
             if cell["outcome"] == "fail":
                 to.print(f"  [dim]Known weakness: {escape(cell['weakness'])}.[/]")
+
+
+def print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
+    """Print one row a scenario and one column a design: how each cell came out, over all its seeds."""
+    designs = list(dict.fromkeys(cell["design"] for cell in cells))
+    found = {(rate.scenario, rate.design): rate for rate in rates(cells)}
+    several = any(rate.n + rate.unknown > 1 for rate in found.values())
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("scenario", no_wrap=True)
+    for design in designs:
+        # A variant's name goes under its family's, or nine columns would not fit.
+        table.add_column(design.replace(":", "\n:"), overflow="fold")
+    for scenario in dict.fromkeys(cell["scenario"] for cell in cells):
+        row = [_summed_up(found.get((scenario, design)), several=several) for design in designs]
+        table.add_row(scenario, *row)
+    to.print(table)
+    if several:
+        to.print("\nbad runs of those judged, with the 95 % interval of the rate; the unit is the run")
+
+
+def _summed_up(rate: Rate | None, *, several: bool) -> str:
+    if rate is None:
+        return "[dim]n/a[/]"
+    if not rate.n:
+        return "[yellow]unknown[/]"
+    style = STYLES["fail" if rate.bad else "pass"]
+    unknown = f" [yellow]{rate.unknown} unknown[/]" if rate.unknown else ""
+    return f"[{style}]{rate if several else 'fail' if rate.bad else 'pass'}[/]{unknown}"
 
 
 def _row(cell: Mapping[str, Any]) -> list[str]:

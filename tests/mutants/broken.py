@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
@@ -89,9 +91,18 @@ def forget(settings: Settings) -> None:
 
 def broken(name: str, summary: str, scheduler: type[Scheduler] = reference.Reference) -> Design:
     serve = Role(name="server", argv=(sys.executable, __file__, name), ready="{server} serves")
-    return replace(reference.design, name=name, summary=summary, roles=[serve], scheduler=lambda _settings: scheduler())
+    return replace(
+        reference.design,
+        name=name,
+        summary=summary,
+        roles=[serve],
+        scheduler=lambda _settings: scheduler(),
+        # It holds a connection to the broker, so that the broker's faults hit it too.
+        uses_broker=True,
+    )
 
 
+sound = broken("sound", "the reference, with a connection to the broker")
 lossy = broken("lossy", "drops every 17th")
 twice = broken("twice", "delivers every 17th twice")
 early = broken("early", "300 ms early", Early)
@@ -106,6 +117,9 @@ def main() -> None:
     if wrap is not None:
         counter = Counter(settings.deliveries.with_suffix(".count"))
         reference.gateway_from = lambda given: wrap(gateway_from(given), counter)
+    broker = redis.Redis.from_url(settings.broker_url)
+    with suppress(redis.RedisError):
+        broker.ping()
     started_before = Path("started")
     if name == "amnesiac" and started_before.exists():
         forget(settings)
