@@ -84,13 +84,27 @@ def cli() -> None:
     help="Repeat each cell with N seeds, and give rates.",
 )
 @click.option(
+    "--side-by-side",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Designs at a time. The default suits two cores; more cores take more, fewer are quieter.",
+)
+@click.option(
     "--strict", is_flag=True, help="Count every violation as a failure, also those that a design never denied."
 )
 @SEED
 @JSON
 @OUT
 def compare_command(
-    designs: str, scenario_names: str, full: bool, runs: int, strict: bool, seed: int, as_json: bool, out: Path
+    designs: str,
+    scenario_names: str,
+    full: bool,
+    runs: int,
+    side_by_side: int | None,
+    strict: bool,
+    seed: int,
+    as_json: bool,
+    out: Path,
 ) -> None:
     """Run designs through scenarios, side by side, and print the matrix.
 
@@ -102,7 +116,8 @@ def compare_command(
     ]
     told = scenarios.SCENARIOS if full else scenarios.SERVERS_DIE
     chosen = [scenarios.named(name) for name in _listed("--scenarios", scenario_names)] or list(told)
-    cells = _measure(names, chosen, list(range(seed, seed + runs)), out=out, as_json=as_json)
+    seeds = list(range(seed, seed + runs))
+    cells = _measure(names, chosen, seeds, out=out, as_json=as_json, side_by_side=side_by_side)
     sys.exit(compare_status(cells, strict=strict))
 
 
@@ -242,7 +257,13 @@ def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
 
 
 def _measure(
-    names: Sequence[str], chosen: Sequence[Scenario], seeds: Sequence[int], *, out: Path, as_json: bool
+    names: Sequence[str],
+    chosen: Sequence[Scenario],
+    seeds: Sequence[int],
+    *,
+    out: Path,
+    as_json: bool,
+    side_by_side: int | None = None,
 ) -> list[Cell]:
     # Everything that can be refused is refused before anything is started or written.
     designs = _loaded(names)
@@ -250,10 +271,20 @@ def _measure(
     cells: list[Cell] = []
     with workplace() as place:
         services = Services(place)
-        site = Site(place, services, services.prepare(side_by_side=min(len(designs), SIDE_BY_SIDE)), StopSignal())
+        at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
+        site = Site(place, services, services.prepare(side_by_side=at_once), StopSignal())
         directory = _new_directory(out)
         with Board([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
-            for cell in compare(designs, chosen, seeds, site=site, out=directory, progress=board.update):
+            measured = compare(
+                designs,
+                chosen,
+                seeds,
+                site=site,
+                out=directory,
+                progress=board.update,
+                side_by_side=side_by_side,
+            )
+            for cell in measured:
                 cells.append(cell)
                 board.cell(cell.scenario, cell.design, cell.outcome)
     seconds = time.monotonic() - started

@@ -34,8 +34,8 @@ app.conf.broker_transport_options = {
 
 @cache
 def engine() -> Engine:
-    """One engine in each pool process: connections do not survive a fork."""
-    return create_engine(settings.database_url)
+    """One engine in each pool process: connections do not survive a fork, nor all of them a restart of the database."""
+    return create_engine(settings.database_url, pool_pre_ping=True)
 
 
 @cache

@@ -22,8 +22,8 @@ app = Celery("oban_style_queue", broker=settings.broker_url)
 
 @cache
 def engine() -> Engine:
-    """One engine in each pool process: connections do not survive a fork."""
-    return create_engine(settings.database_url)
+    """One engine in each pool process: connections do not survive a fork, nor all of them a restart of the database."""
+    return create_engine(settings.database_url, pool_pre_ping=True)
 
 
 @cache
@@ -39,7 +39,15 @@ def get_ready(**_: Any) -> None:
         engine().connect().close()
 
 
-@app.task(name="oban_style_queue.execute", ignore_result=True)
+@app.task(
+    name="oban_style_queue.execute",
+    ignore_result=True,
+    # A database that is away for a moment: rather than wait for the rescue, ask again after 1, 2, 4 … seconds.
+    autoretry_for=(OperationalError,),
+    retry_backoff=True,
+    retry_jitter=False,
+    max_retries=None,
+)
 def run(job: int) -> None:
     """A shell around ``execute``."""
     execute(engine(), gateway(), job)

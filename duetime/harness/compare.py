@@ -79,7 +79,7 @@ def permitted(promise: Promise, plan: Plan) -> Collection[str]:
         if plan.longest_horizon_s() > plan.surroundings.visibility_timeout_s:
             found.add("duplicate")
     if promise.due_by == "servers" and "clock" in kinds:
-        found.add("early")
+        found |= {"early", "late"}
     return found
 
 
@@ -100,16 +100,19 @@ def compare(
     site: Site,
     out: Path,
     progress: Progress,
+    side_by_side: int | None = None,
 ) -> Iterator[Cell]:
     """Run every cell; give each scenario's cells as soon as they are judged.
 
-    designs: by the name under which a process can load them again.
+    designs: by the name under which a process can load them again. side_by_side: how many at once, if not as many as
+    the scenario says.
     """
     names = list(designs)
     for scenario in scenarios:
         for seed in seeds:
-            for first in range(0, len(names), scenario.side_by_side):
-                together = {name: designs[name] for name in names[first : first + scenario.side_by_side]}
+            at_once = side_by_side or scenario.side_by_side
+            for first in range(0, len(names), at_once):
+                together = {name: designs[name] for name in names[first : first + at_once]}
                 yield from _side_by_side(together, scenario.plan(seed), site, out, progress)
 
 

@@ -169,7 +169,8 @@ TIME_ITSELF = (
         idea="notifications fall due exactly when pollers look",
         teaches="ticks jitter, so windows of a fixed length leave gaps and overlap",
         unkind_to="pull_worker",
-        operations=lambda random: on_the_tick(random, seconds=range(3, 10), each=40),
+        operations=lambda random: on_the_tick(random, seconds=range(3, 10), each=20),
+        side_by_side=3,
     ),
     Scenario(
         name="late_event",
@@ -186,7 +187,7 @@ TIME_ITSELF = (
         idea="much is moved and called off, some close to its time, some before the server is restarted in order",
         teaches="a cancel that is only remembered is forgotten",
         unkind_to="oban_style_queue",
-        operations=changes,
+        operations=lambda random: changes(random) + plain(random, seconds=7, horizon_s=3, clients=(1,)),
         faults=(PlannedFault(fault="f1", kind="deploy", target="all", inject_s=4.9, heal_s=4.9),),
     ),
     Scenario(
@@ -194,7 +195,6 @@ TIME_ITSELF = (
         idea="reminders fall due later than the broker waits for an acknowledgement (four minutes here, not an hour)",
         teaches="what waits in a worker's memory is given to another, again and again",
         unkind_to="oban_style_queue",
-        servers=2,
         operations=lambda random: [
             *long_planned(random, created_s=(0.2, 2.5), due_s=(13, 15), events=12),
             *stories(random, seconds=5, horizon_s=3),
@@ -277,7 +277,6 @@ THE_OUTSIDE_WORLD = (
         idea="each delivery takes 1.5 s longer for a while",
         teaches="who waits for the outside world, and what waits behind",
         unkind_to="pull_worker",
-        servers=2,
         operations=lambda random: stories(random, seconds=8, horizon_s=3),
         faults=(PlannedFault(fault="f1", kind="gateway_slow", target="gateway", inject_s=3.2, heal_s=7.2, size_s=1.5),),
     ),

@@ -91,8 +91,8 @@ class World:
         return subprocess.run(command, env=self._environment(), start_new_session=True, check=False).returncode
 
     @contextmanager
-    def server(self, name: str = "server-1", **environment: str) -> Iterator[Server]:
-        """One server of the design, from its being ready to its end."""
+    def server(self, name: str = "server-1", *, doomed: bool = False, **environment: str) -> Iterator[Server]:
+        """One server of the design, from its being ready to its end; a `doomed` one may never get ready."""
         server = Server(
             name=name,
             role=self.design.roles[0],
@@ -104,7 +104,8 @@ class World:
         )
         server.start()
         try:
-            server.wait_ready(Sleep())
+            if not doomed:
+                server.wait_ready(Sleep())
             yield server
         finally:
             server.end()

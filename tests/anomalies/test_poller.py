@@ -160,6 +160,7 @@ def test_one_refused_delivery_takes_the_rest_of_its_poll_with_it(world: World) -
 def test_a_watermark_repeats_what_came_before_the_refused_one_until_it_succeeds(world: World) -> None:
     for number in (1, 2, 3):
         world.event(number, due_at=NOON - MINUTE / 2 + number * TICK)
+    world.poll(poll_since_watermark, at=NOON - MINUTE)
     world.refused = {2}
 
     world.poll(poll_since_watermark, at=NOON)

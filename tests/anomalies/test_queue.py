@@ -49,7 +49,7 @@ def test_a_task_that_had_begun_is_lost_with_its_worker_because_it_was_acknowledg
     w.schedule("a")
     w.arm(Failpoint(point="before_deliver", action="kill"))
 
-    with w.server() as killed:
+    with w.server(doomed=True) as killed:
         # The pool's process leads no group of its own, so the whole server goes.
         until(killed.main_ended)
 

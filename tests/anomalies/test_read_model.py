@@ -16,7 +16,7 @@ def test_a_server_killed_after_a_delivery_has_that_delivery_repeated(world: Make
     w.schedule("a", "b", "c")
     w.arm(Failpoint(point="after_deliver", action="kill", nth=2))
 
-    with w.server() as killed:
+    with w.server(doomed=True) as killed:
         until(killed.main_ended)
     before = w.delivered()
     w.disarm()
@@ -32,7 +32,7 @@ def test_killed_before_the_delivery_nothing_is_lost_and_nothing_repeated(world: 
     w.schedule("a")
     w.arm(Failpoint(point="before_deliver", action="kill"))
 
-    with w.server() as killed:
+    with w.server(doomed=True) as killed:
         until(killed.main_ended)
     assert w.pending() == {"a/1": "row in pending_notifications after 0 failed attempts"}
     w.disarm()
@@ -47,7 +47,7 @@ def test_deleted_first_what_a_killed_server_had_taken_is_lost(world: Make) -> No
     w.schedule("a", "b", "c")
     w.arm(Failpoint(point="after_deliver", action="kill", nth=2))
 
-    with w.server() as killed:
+    with w.server(doomed=True) as killed:
         until(killed.main_ended)
 
     assert w.delivered() == {"a": 1, "b": 1}

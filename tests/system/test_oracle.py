@@ -40,7 +40,9 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Look:
     def look(scenario: str) -> Cells:
         designs = ",".join(f"{BROKEN}:{name}" for name in ("sound", *DEFECTS, "amnesiac"))
         out = tmp_path_factory.mktemp(scenario)
-        found = compared("--designs", designs, "--scenarios", scenario, "--seed", "5", out=out)[1]
+        found = compared(
+            *("--designs", designs, "--scenarios", scenario, "--seed", "5", "--side-by-side", "7"), out=out
+        )[1]
         return {design: cell for (_, design), cell in found.items()}
 
     return look

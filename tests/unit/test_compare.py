@@ -72,7 +72,7 @@ def test_who_keeps_it_in_the_broker_promises_what_the_broker_keeps_for_as_long_a
 
 
 def test_a_wrong_clock_excuses_only_who_goes_by_it() -> None:
-    assert "early" in permitted(replace(AT_LEAST_ONCE, due_by="servers"), plan("clock"))
+    assert {"early", "late"} <= set(permitted(replace(AT_LEAST_ONCE, due_by="servers"), plan("clock")))
     assert "early" not in permitted(AT_LEAST_ONCE, plan("clock"))
 
 
