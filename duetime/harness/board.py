@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+AT_A_GLANCE = 4
 PHASES = ("starting servers", "running", "closing", "done")
 
 
@@ -26,7 +28,7 @@ class Board:
         self._steps = len(PHASES) * len(designs) * seeds
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description:<14}"),
+            TextColumn("{task.description:<19}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
@@ -34,7 +36,10 @@ class Board:
             disable=not self._console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {
-            name: self._progress.add_task(name, total=self._steps, start=False, state="") for name in scenarios
+            name: self._progress.add_task(
+                name, total=self._steps, start=False, state="", visible=len(scenarios) <= AT_A_GLANCE
+            )
+            for name in scenarios
         }
 
     def __enter__(self) -> Self:
@@ -52,8 +57,7 @@ class Board:
             self._phases[scenario, design] = phase
             task = self._tasks[scenario]
             self._progress.start_task(task)
-            state = "  ".join(f"{name}: {self._phases.get((scenario, name), '…')}" for name in self._designs)
-            self._progress.update(task, advance=1, state=state)
+            self._progress.update(task, advance=1, state=self._state(scenario), visible=True)
             if not self._console.is_terminal:
                 elapsed_s = time.monotonic() - self._started
                 self._console.print(f"{elapsed_s:6.1f} s  {scenario} / {design}: {phase}", soft_wrap=True)
@@ -61,5 +65,11 @@ class Board:
     def cell(self, scenario: str, design: str, outcome: str) -> None:
         """Say how a run was judged."""
         self._phases[scenario, design] = outcome
-        state = "  ".join(f"{name}: {self._phases.get((scenario, name), '…')}" for name in self._designs)
-        self._progress.update(self._tasks[scenario], state=state)
+        self._progress.update(self._tasks[scenario], state=self._state(scenario))
+
+    def _state(self, scenario: str) -> str:
+        """What each design is at; of many designs, how many are at what."""
+        phases = {name: self._phases.get((scenario, name), "…") for name in self._designs}
+        if len(phases) <= AT_A_GLANCE:
+            return "  ".join(f"{name}: {phase}" for name, phase in phases.items())
+        return "  ".join(f"{number} {phase}" for phase, number in Counter(phases.values()).items())

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import celery
 import pytest
@@ -17,7 +17,8 @@ from celery import Celery
 
 from duetime import cli
 from duetime.errors import BadUsage
-from duetime.lint import Finding, Target, duration, lint, load, parse
+from duetime.harness import scenarios
+from duetime.lint import Finding, Scenario, Target, duration, lint, load, parse
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 GOOD_COMMAND = "celery -A shop worker -c 4 --statedb=/var/lib/shop/%n.state"
@@ -432,3 +433,7 @@ def test_a_design_with_a_beat_on_every_server_is_told_so() -> None:
     )
 
     assert {"more_servers", "backlog"} <= {finding["scenario"] for finding in json.loads(ran.stdout)["findings"]}
+
+
+def test_every_scenario_that_a_finding_points_to_is_there() -> None:
+    assert set(get_args(Scenario)) <= set(scenarios.names())

@@ -12,8 +12,17 @@ from duetime.errors import DesignNotLoadable, UnknownName
 FILE_OF_A_DESIGN = "from duetime.reference import design as mine\n"
 
 
-def test_the_three_designs_and_the_reference_are_registered() -> None:
-    assert registry.names() == ["oban_style_queue", "pull_worker", "push_readmodel", "reference"]
+VARIANTS = {
+    "pull_worker": {"one_beat", "watermark", "claimed"},
+    "push_readmodel": {"delete_first"},
+    "oban_style_queue": {"hardened", "staged"},
+}
+
+
+def test_the_three_designs_their_variants_and_the_reference_are_registered() -> None:
+    variants = {f"{design}:{variant}" for design, found in VARIANTS.items() for variant in found}
+
+    assert set(registry.names()) == {*VARIANTS, *variants, "reference"}
 
 
 @pytest.mark.parametrize("name", registry.names())
