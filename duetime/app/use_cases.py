@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -26,13 +26,17 @@ class Application:
     def create_event(
         self, session: Session, *, event_id: int, title: str, starts_at: datetime, user_ids: Iterable[int]
     ) -> None:
-        """Announce an event and remind every one of its first participants."""
+        """Announce an event and remind every one of its first participants.
+
+        Raises:
+            KeyError: there is no such user.
+        """
         event = Event(id=event_id, title=title, starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))
-        event.participations = [Participation(user=session.get_one(User, user_id)) for user_id in user_ids]
+        invited = list(user_ids)
+        users = {user.id: user for user in session.scalars(select(User).where(User.id.in_(invited)))}
+        event.participations = [Participation(user=users[user_id]) for user_id in invited]
         session.add(event)
-        session.flush()
-        for participation in event.participations:
-            self._schedule(session, participation)
+        self._schedule(session, event.participations)
         session.commit()
 
     def move_event(self, session: Session, *, event_id: int, starts_at: datetime) -> None:
@@ -40,8 +44,7 @@ class Application:
         event = _locked_event(session, event_id)
         event.ends_at = starts_at + (event.ends_at - event.starts_at)
         event.starts_at = starts_at
-        for participation in _going(event):
-            self._schedule(session, participation)
+        self._schedule(session, _going(event))
         session.commit()
 
     def cancel_event(self, session: Session, *, event_id: int) -> None:
@@ -60,8 +63,7 @@ class Application:
             participation = Participation(event=event, user=session.get_one(User, user_id))
             session.add(participation)
         participation.status = "going"
-        session.flush()
-        self._schedule(session, participation)
+        self._schedule(session, [participation])
         session.commit()
 
     def leave_event(self, session: Session, *, event_id: int, user_id: int) -> None:
@@ -85,13 +87,16 @@ class Application:
             # Both: what is read after waiting for the event alone would be the participation as it was before.
             .with_for_update(of=(Event, Participation))
         )
-        for participation in session.scalars(upcoming):
-            self._schedule(session, participation)
+        self._schedule(session, session.scalars(upcoming).all())
         session.commit()
 
-    def _schedule(self, session: Session, participation: Participation) -> None:
-        participation.reminder_revision += 1
-        self._notifications.schedule(reminder(participation, lead=self._lead), session=session)
+    def _schedule(self, session: Session, participations: Sequence[Participation]) -> None:
+        for participation in participations:
+            # A new one has no revision before its first.
+            participation.reminder_revision = (participation.reminder_revision or 0) + 1
+        session.flush()
+        for participation in participations:
+            self._notifications.schedule(reminder(participation, lead=self._lead), session=session)
 
     def _cancel(self, session: Session, participation: Participation) -> None:
         participation.reminder_revision += 1

@@ -207,14 +207,19 @@ TIME_ITSELF = (
 A_LOT = (
     Scenario(
         name="far_flood",
-        idea="3,000 notifications are due in an hour, and a few now",
+        idea="2,000 notifications are due in an hour, and a few now",
         teaches="what is far away must not stand in the way of what is due",
         unkind_to="nobody at these settings; a worker with worker_eta_task_limit",
         profile=Profile(lateness_limit_s=LATENESS_LIMIT_S, beyond_s=60.0),
         operations=lambda random: [
-            *gathering(due_s=3600.5, people=3000, number=996),
-            *plain(random, seconds=9, horizon_s=4, clients=(1,)),
+            *(
+                operation
+                for number in range(980, 988)
+                for operation in gathering(due_s=3600.5, people=250, number=number)
+            ),
+            *plain(random, seconds=12, horizon_s=4, clients=(1,)),
         ],
+        side_by_side=3,
     ),
     Scenario(
         name="burst",
@@ -223,12 +228,12 @@ A_LOT = (
         unkind_to="oban_style_queue:staged",
         servers=2,
         # The limit is not the point here, the lateness is: it leaves the slowest design the time that it needs.
-        profile=Profile(lateness_limit_s=30.0, delivery_time_s=0.0, pending_budget_s=30.0),
+        profile=Profile(lateness_limit_s=20.0, delivery_time_s=0.0, pending_budget_s=10.0),
         operations=lambda _random: [
             operation
             for number in range(10)
             for operation in gathering(
-                due_s=14.40 + number * 0.05, people=500, number=980 + number, client=number % 2, at_s=0.2
+                due_s=16.40 + number * 0.05, people=500, number=980 + number, client=number % 2, at_s=0.2
             )
         ],
         side_by_side=3,
