@@ -60,6 +60,7 @@ class Profile:
 
     beyond_s: what is due later after the start than this is nobody's in this run; it is only there.
     event_begins_s: how long after its reminder was due an event begins.
+    close_when_delivered: do not wait for deadlines once everything has come, where they are far longer than usual.
     """
 
     lateness_limit_s: float
@@ -73,6 +74,7 @@ class Profile:
     canary_period_s: float = 0.25
     beyond_s: float | None = None
     event_begins_s: float = 10.0
+    close_when_delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

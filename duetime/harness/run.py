@@ -37,6 +37,7 @@ from duetime.settings import Settings
 
 RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
 STOP_WITHIN_S = 3.0
+LOOK_EVERY_NS = 500_000_000
 QUIET_WITHIN_S = 10.0
 """A design that is still delivering then has no end of it; what it delivered is judged as it is."""
 
@@ -232,7 +233,11 @@ class Run:
         budget_s = max(profile.recovery_budget_s.values(), default=0.0)
         excused_until_ns = last_healed_ns + int(budget_s * 1e9) if last_healed_ns else 0
         last_ready_ns = max(started.mono_ns + int(last_due_s * 1e9), excused_until_ns)
-        self._stop.sleep_until(last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9))
+        until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
+        while time.monotonic_ns() < until_ns:
+            if profile.close_when_delivered and not owed(self.directory):
+                return
+            self._stop.sleep_until(min(until_ns, time.monotonic_ns() + LOOK_EVERY_NS))
 
     def _wait_for_pending(self, settings: Settings, engine: Engine) -> Sequence[Pending]:
         """Wait until the design's own store is empty or its budget is spent; return what is left."""
@@ -294,6 +299,14 @@ class Run:
             "unseen": list(unseen),
         }
         (self.directory / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
+
+
+def owed(directory: Path) -> set[str]:
+    """The acknowledged revisions that have not been delivered yet, in a run in which nothing is taken back."""
+    answers = (json.loads(line) for line in (directory / "history.jsonl").read_bytes().splitlines())
+    acknowledged = {answer["op"] for answer in answers if answer["type"] == "ok"}
+    lines = (directory / "deliveries.jsonl").read_bytes().splitlines()
+    return acknowledged - {json.loads(line)["op"] for line in lines}
 
 
 def seconds_since_last_delivery(deliveries: Path) -> float:
