@@ -5,7 +5,7 @@ from __future__ import annotations
 from duetime.errors import UnknownName
 from duetime.harness.embedded import Persistence
 from duetime.harness.plan import PlannedFault, Profile, Surroundings
-from duetime.harness.scenario import LATENESS_LIMIT_S, Scenario
+from duetime.harness.scenario import LATENESS_LIMIT_S, REMINDER_LEAD_S, Scenario
 from duetime.harness.workload import (
     called_off,
     changes,
@@ -227,8 +227,8 @@ A_LOT = (
         teaches="how long the last one waits",
         unkind_to="oban_style_queue:staged",
         servers=2,
-        # The limit is not the point here, the lateness is: it leaves the slowest design the time that it needs.
-        profile=Profile(lateness_limit_s=40.0, delivery_time_s=0.0, close_when_delivered=True),
+        # Later than that, and the event has begun.
+        profile=Profile(lateness_limit_s=REMINDER_LEAD_S, delivery_time_s=0.0, close_when_delivered=True),
         operations=lambda _random: [
             operation
             for number in range(10)
