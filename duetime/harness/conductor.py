@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from duetime.clock import Instant
+from duetime.errors import Interrupted
 from duetime.faults.fault import Fault, NotSeen
 from duetime.harness.plan import PlannedFault
 from duetime.harness.stopping import StopSignal
@@ -39,9 +40,14 @@ class Conductor:
             try:
                 self._bite(planned, fault)
                 self._stop.sleep_until(started.mono_ns + int(planned.heal_s * 1e9))
-            finally:
-                self._record(planned, "heal", "mending begins")
+            except Interrupted:
+                # Everything is about to be swept away; nothing must be started again.
+                raise
+            except BaseException:
                 fault.heal()
+                raise
+            self._record(planned, "heal", "mending begins")
+            fault.heal()
             self._mend(planned, fault)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -57,12 +58,13 @@ class Server:
         self._log_offset = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
+        # The conductor and the supervisor are two threads: only one of them may decide at a time whether it lives.
+        self._deciding = threading.RLock()
         state.mkdir(parents=True)
 
     def start(self) -> None:
         """Begin to start; ``wait_ready`` says when it serves."""
-        self._wanted = True
-        with self._log.open("ab") as output:
+        with self._deciding, self._log.open("ab") as output:
             self._log_offset = output.tell()
             self._process = subprocess.Popen(
                 self._argv,
@@ -74,6 +76,7 @@ class Server:
                 # A group of its own: what is killed is the server, all of it, and nothing else.
                 start_new_session=True,
             )
+            self._wanted = True
 
     def wait_ready(self, stop: Waiting) -> str:
         """Wait until this start's log says so; return the evidence.
@@ -104,9 +107,9 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL the whole process group at once; ``gone`` sees to who had left it."""
-        self._wanted = False
         # Before anything else: who kills in the middle of a delivery has a few milliseconds.
-        with suppress(ProcessLookupError):
+        with self._deciding, suppress(ProcessLookupError):
+            self._wanted = False
             os.killpg(self._main().pid, signal.SIGKILL)
 
     def gone(self) -> str | None:
@@ -157,18 +160,20 @@ class Server:
 
     def resurrect(self) -> str | None:
         """Start it again, leftovers killed first, if it ended by itself; then say how it had ended."""
-        if not self._wanted or self._process is None or self._process.poll() is None:
-            return None
-        status = self._process.returncode
-        _send(signal.SIGKILL, self.pids())
-        self.start()
+        with self._deciding:
+            if not self._wanted or self._process is None or self._process.poll() is None:
+                return None
+            status = self._process.returncode
+            _send(signal.SIGKILL, self.pids())
+            self.start()
         return f"{self.name} ended by itself with status {status} and was started again"
 
     def terminate(self) -> None:
         """Ask for a warm shutdown. To the main process only: in the group it would end running children too."""
-        self._wanted = False
-        if self.alive():
-            self._main().send_signal(signal.SIGTERM)
+        with self._deciding:
+            self._wanted = False
+            if self.alive():
+                self._main().send_signal(signal.SIGTERM)
 
     def wait_stopped(self, *, until: float) -> None:
         """Wait for the end of a warm shutdown until the monotonic time `until`, then kill what is left."""

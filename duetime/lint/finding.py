@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 Level = Literal["warning", "info"]
 Scenario = Literal[
-    "backlog",
     "broker_blip_long",
     "crash",
     "far_flood",

@@ -264,7 +264,7 @@ def ticks_without_expiry(case: Case) -> Iterator[Finding]:
             consequence=f"{_listed(piling)}: while workers are down and beat is up its ticks pile up in the queue, and "
             "all of them run at once afterwards.",
             mend="'options': {'expires': seconds} of about one interval, in each entry.",
-            scenario="backlog",
+            scenario="broker_blip_long",
             see=("celery#591",),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -148,6 +149,31 @@ def test_a_cancel_that_is_written_down_holds(world: Make, name: str) -> None:
 
     assert w.pending() == {}
     assert w.delivered() == {"b": 1}
+
+
+LIMITED = """
+from oban_style_queue.celeryapp import app
+app.conf.worker_eta_task_limit = 2
+"""
+
+
+@pytest.mark.parametrize("app", ["limited", "oban_style_queue.celeryapp"])
+def test_with_a_limit_on_eta_tasks_what_is_due_now_waits_behind_what_is_far_away(
+    world: Make, tmp_path: Path, app: str
+) -> None:
+    """The limit caps a worker's memory, and far tasks hold the places in it until they are due."""
+    w = world("oban_style_queue")
+    (tmp_path / "limited.py").write_text(LIMITED)
+    role = w.design.roles[0]
+    argv = tuple(app if part == "oban_style_queue.celeryapp" else part for part in role.argv)
+    w.design = replace(w.design, roles=[replace(role, argv=argv)])
+
+    with w.server(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])):
+        w.schedule(*(f"far-{number}" for number in range(4)), in_s=4)
+        w.schedule("now")
+        until(lambda: w.delivered()["now"] == 1)
+
+    assert (len(w.delivered()) > 1) == (app == "limited")
 
 
 def test_a_delivery_that_is_refused_once_is_not_tried_again(world: Make) -> None:

@@ -20,6 +20,7 @@ from duetime.harness.borrowed import own_broker_database
 from duetime.harness.embedded import free_port
 from duetime.harness.servers import Server
 from duetime.harness.services import Endpoints
+from duetime.harness.supervisor import Supervisor
 from duetime.interface import Notification, Role
 from duetime.settings import Settings
 from push_readmodel.schedule import ReadModel
@@ -103,6 +104,42 @@ def test_the_drain_delivers_while_there_is_no_broker(
 
     assert json.loads(settings.deliveries.read_text())["op"] == "k/1"
     assert "Cannot connect to redis" in (tmp_path / "log").read_text()
+
+
+def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_is_not(
+    settings: Settings, place: Path, tmp_path: Path
+) -> None:
+    servers = [
+        Server(
+            name=name,
+            role=Role(name="server", argv=(sys.executable, "-c", program), ready="serving"),
+            settings=settings,
+            state=tmp_path / name,
+            log=tmp_path / f"{name}.log",
+            place=place,
+        )
+        for name, program in {
+            "ends": "print('serving', flush=True); raise SystemExit(70)",
+            "stays": "import time; print('serving', flush=True); time.sleep(600)",
+        }.items()
+    ]
+    ends, stays = servers
+    supervisor = Supervisor(servers)
+    for server in servers:
+        server.start()
+    wait_until(lambda: "serving" in (tmp_path / "stays.log").read_text(), within_s=10)
+    supervisor.start()
+    try:
+        stays.kill()
+        wait_until(lambda: (tmp_path / "ends.log").read_text().count("serving") >= 3, within_s=30)
+    finally:
+        supervisor.stop()
+        ends.end()
+
+    assert stays.gone()
+    assert {str(restart["what"]) for restart in supervisor.restarts} == {
+        "ends ended by itself with status 70 and was started again"
+    }
 
 
 def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(

@@ -91,7 +91,7 @@ def test_every_finding_says_what_follows_and_what_to_do() -> None:
     found = findings(bad, "celery -A bad worker -B", horizon=30 * DAY, lateness=HOUR)
 
     assert {f.scenario for f in found} == {
-        *("long_horizon", "crash", "move_and_cancel", "more_servers", "far_flood", "poison", "backlog")
+        *("long_horizon", "crash", "move_and_cancel", "more_servers", "far_flood", "poison", "broker_blip_long")
     }
     for finding in found:
         assert finding.consequence.endswith(".")
@@ -256,7 +256,7 @@ def test_a_beat_entry_without_expiry_is_said_to_pile_up() -> None:
     entry = {"task": "shop.charge", "schedule": 60.0}
     piling = good_app(beat_schedule={"sweep": entry})
 
-    assert warned(piling) == [("beat_schedule[…]['options']['expires']", "backlog")]
+    assert warned(piling) == [("beat_schedule[…]['options']['expires']", "broker_blip_long")]
 
     piling.tasks["shop.charge"].expires = 60
     assert warned(piling) == []
@@ -432,7 +432,9 @@ def test_a_design_with_a_beat_on_every_server_is_told_so() -> None:
         check=False,
     )
 
-    assert {"more_servers", "backlog"} <= {finding["scenario"] for finding in json.loads(ran.stdout)["findings"]}
+    assert {"more_servers", "broker_blip_long"} <= {
+        finding["scenario"] for finding in json.loads(ran.stdout)["findings"]
+    }
 
 
 def test_every_scenario_that_a_finding_points_to_is_there() -> None:
