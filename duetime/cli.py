@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -331,16 +332,11 @@ def _listed(option: str, names: str) -> list[str]:
 
 
 def _described(design: Design) -> dict[str, Any]:
-    promise = design.promise
     return {
         "name": design.name,
         "summary": design.summary,
         "weakness": design.weakness,
-        "promise": {
-            "delivery": promise.delivery,
-            "transactional": promise.transactional,
-            "cancels": promise.cancels,
-        },
+        "promise": asdict(design.promise),
         "roles": [role.name for role in design.roles],
     }
 

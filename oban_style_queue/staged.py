@@ -111,7 +111,9 @@ def stage(engine: Engine, publish: Callable[[int], object]) -> int:
 def rescue(engine: Engine, *, after: timedelta) -> int:
     """Take every job that has not moved for `after` for one whose worker is dead; return how many those were.
 
-    Purely by time: a worker that is only slow is taken for dead as well, and its job done twice.
+    Purely by time: a worker that is only slow is taken for dead as well, and its job done twice. Unlike Oban's, whose
+    producers poll the table themselves, this one also hands over again what merely waits in the broker's queue; the
+    copy finds nothing to do, but under a backlog it costs a message.
     """
     stuck = _to("scheduled").where(jobs.c.state != "scheduled", jobs.c.moved_at < func.clock_timestamp() - after)
     with engine.begin() as connection:

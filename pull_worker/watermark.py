@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, select
+from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -33,7 +33,7 @@ def poll_since_watermark(
     """Deliver what starts between the last poll's end and a lead time from `now`; return how many that were.
 
     A poll that fails leaves the watermark where it was: the next one delivers all of it again. Nothing is locked, as
-    in most of its kind: two servers that poll at the same time read the same watermark.
+    in most of its kind: two polls at the same time, of two servers or of one that is slow, read the same watermark.
     """
     until = now + lead
     since = session.scalar(select(watermark.c.polled_until)) or until - interval
@@ -48,8 +48,10 @@ def poll_since_watermark(
 
 
 def move_watermark(session: Session, until: datetime) -> None:
+    """Never backwards: a poll that ends last may have begun first."""
     upsert = insert(watermark).values(id=1, polled_until=until)
-    session.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={"polled_until": until}))
+    latest = func.greatest(watermark.c.polled_until, upsert.excluded.polled_until)
+    session.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={"polled_until": latest}))
 
 
 def install(engine: Engine) -> None:
@@ -62,7 +64,7 @@ design = replace(
     name="pull_worker:watermark",
     summary="each server's beat polls the events table for what starts between the last poll and one lead from now",
     weakness="what is created or moved into a window that has passed is never sent, one poll that fails repeats all "
-    "of its window until it succeeds, and every server repeats every other",
+    "of its window until it succeeds, and polls that overlap, of two servers or of a slow one, repeat each other",
     roles=[serving("pull_worker.watermark_app")],
     install=install,
 )

@@ -10,11 +10,14 @@ from sqlalchemy import Engine
 
 from duetime.gateway import Gateway
 from duetime.interface import Promise
-from push_readmodel.deliver import BATCH, as_notification, claim_due, delete_delivered
+from push_readmodel.deliver import as_notification, claim_due, delete_delivered
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import serving
 
 log = logging.getLogger(__name__)
+
+BATCH = 4
+"""Rows that no cancel can call back any more, and the most that a crash can lose: as few as take no time."""
 
 
 def drain_deleting_first(
@@ -47,7 +50,7 @@ design = replace(
     name="push_readmodel:delete_first",
     summary="the read model, with each batch deleted and committed before it is delivered",
     weakness=f"what a killed server had deleted and not yet delivered is lost, at most {BATCH}, and so is whatever the "
-    "outside world refuses once",
+    "outside world refuses once; a cancel comes too late for a batch that was taken a moment ago",
     promise=Promise(delivery="at_most_once", transactional=True, cancels=True),
     roles=[serving("push_readmodel.delete_first_app")],
 )

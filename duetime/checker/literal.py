@@ -25,6 +25,7 @@ def check(
     closed_at_s: float | None = None,
     pending: Mapping[str, str] | None = None,
     workers_alive: bool = True,
+    restarts: Sequence[tuple[int, str, int]] = (),
     plan: Mapping[str, Any] | None = None,
 ) -> Results:
     """Judge records as they would stand in the files, one each line.
@@ -40,7 +41,9 @@ def check(
         "faults.jsonl": _numbered(faults),
         "clock.jsonl": _numbered(clock),
     }
-    closed = None if closed_at_s is None else Closed(nanoseconds(closed_at_s), pending or {}, workers_alive)
+    closed = None
+    if closed_at_s is not None:
+        closed = Closed(nanoseconds(closed_at_s), pending or {}, workers_alive, restarts=tuple(restarts))
     return judge_history(assemble(Plan.from_json({"profile": PROFILE, **(plan or {})}), lines=lines, closed=closed))
 
 

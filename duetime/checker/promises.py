@@ -50,7 +50,7 @@ class Excuses:
                 (fault.injected_ns, min(NEVER, fault.healed_ns + profile.recovery_budget_ns.get(fault.kind, 0))),
             )
             for fault in faults
-            if fault.injected_ns < NEVER
+            if fault.injected_ns < NEVER and fault.kind not in profile.excuses_nothing
         )
 
     def besides(self, spans: Iterable[Span]) -> Excuses:

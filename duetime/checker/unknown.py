@@ -10,6 +10,9 @@ from duetime.checker.vacuity import Need
 from duetime.history import NEVER, History
 from duetime.history.records import nanoseconds
 
+RESTARTED_NS = 15_000_000_000
+"""So long after a fault what it did to a server may still end it."""
+
 
 def reasons(history: History, doubts: Doubts, table: Iterable[Need], *, awaited: int) -> list[str]:
     """Sentences without their full stop, the gravest first; none when the run can pass.
@@ -45,5 +48,10 @@ def _close(history: History, awaited: int) -> Iterator[str]:
     if quiet_ns is not None and quiet_ns < needed_ns:
         since = seconds(quiet_ns)
         yield f"deliveries went on until {since} before the workers were stopped, and more may have been to come"
+    for at_ns, server, status in history.closed.restarts:
+        excused = any(f.injected_ns <= at_ns <= f.healed_ns + RESTARTED_NS for f in history.faults)
+        if status < 0 and not excused:
+            when = Narrator(history).at(at_ns)
+            yield f"{server} was ended by signal {-status} at {when}, outside any planned fault: by whom is not known"
     if awaited:
         yield f"{awaited} required notifications had not arrived, and cannot be called missed on this evidence"

@@ -54,12 +54,16 @@ class ClientKill:
 
     def heal(self) -> None:
         disarm(self._client.failpoints)
-        if self._client.ended_with() == -9:
-            self._client.succeed()
 
     def healed(self, stop: Waiting) -> str:
-        self._client.wait_ready(stop)
-        return f"another process goes on in the place of {self._client.name}"
+        client = self._client
+        # Disarmed, it either has died by now or is about to, or goes on unharmed.
+        if not struck(client.failpoints):
+            raise NotSeen(f"{client.name} was not killed, so nobody goes on in its place")
+        wait_for(lambda: client.ended_with() == -9, stop, within_s=2, else_say=f"{client.name} did not die")
+        client.succeed()
+        client.wait_ready(stop)
+        return f"another process goes on in the place of {client.name}"
 
 
 class OldTransaction:
@@ -68,12 +72,14 @@ class OldTransaction:
     def __init__(self, url: str) -> None:
         self._url = url
         self._forgotten: psycopg.Connection | None = None
+        self._pid = 0
 
     def aim(self, _stop: Waiting) -> str:
         return "a transaction with a snapshot is opened and left open"
 
     def inject(self) -> None:
-        self._forgotten = psycopg.connect(self._url, application_name="forgotten")
+        self._forgotten = psycopg.connect(self._url)
+        self._pid = self._forgotten.info.backend_pid
         self._forgotten.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._forgotten.execute("SELECT count(*) FROM events")
 
@@ -95,7 +101,8 @@ class OldTransaction:
     def _held(self) -> str | None:
         with psycopg.connect(self._url, autocommit=True) as probe:
             row = probe.execute(
-                "SELECT pid, backend_xmin::text FROM pg_stat_activity WHERE application_name = 'forgotten' "
-                "AND state = 'idle in transaction' AND backend_xmin IS NOT NULL"
+                "SELECT pid, backend_xmin::text FROM pg_stat_activity WHERE pid = %s "
+                "AND state = 'idle in transaction' AND backend_xmin IS NOT NULL",
+                [self._pid],
             ).fetchone()
         return f"pid {row[0]}, idle in transaction, holds xmin {row[1]}" if row else None

@@ -20,6 +20,7 @@ from pathlib import Path
 from duetime.clock import instant
 from duetime.errors import HarnessError
 
+CONTROL = "FAKETIME_TIMESTAMP_FILE"
 LIBRARY = "libfaketime.so.1"
 PRECISE_S = 0.05
 """A measured offset further than this from the one asked for is wrong: the reading itself is good to a millisecond."""
@@ -51,7 +52,7 @@ class SkewedClock:
         preloaded = [str(library()), *os.environ.get("LD_PRELOAD", "").split()]
         return {
             "LD_PRELOAD": " ".join(preloaded),
-            "FAKETIME_TIMESTAMP_FILE": str(self._control),
+            CONTROL: str(self._control),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             # Otherwise threads that wait for CPython's interpreter lock no longer wait, but spin.

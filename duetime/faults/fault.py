@@ -32,11 +32,13 @@ class Look:
     """How a kind of fault is named and coloured in every picture, and how long recovering from it may take.
 
     recovery_budget_s: counted from when it is seen to be over; the mechanism that needs the time is named beside it.
+    excuses: whether lateness under it is the fault's and not the design's.
     """
 
     title: str
     colour: str
     recovery_budget_s: float
+    excuses: bool = True
 
 
 RECONNECT_S = 12.0
@@ -61,7 +63,8 @@ LOOKS: Final[Mapping[FaultKind, Look]] = {
     "gateway_hang": Look(title="gateway hangs", colour="#1f77b4", recovery_budget_s=5.0),
     "gateway_lose_answer": Look(title="gateway's answers lost", colour="#1f77b4", recovery_budget_s=5.0),
     "client_kill": Look(title="application killed", colour="#2ca02c", recovery_budget_s=1.0),
-    "old_transaction": Look(title="transaction forgotten", colour="#7f7f7f", recovery_budget_s=1.0),
+    # Everything works meanwhile; who gets slow by it is slow.
+    "old_transaction": Look(title="transaction forgotten", colour="#7f7f7f", recovery_budget_s=1.0, excuses=False),
 }
 
 

@@ -15,6 +15,7 @@ class GatewayTrouble:
         self._trouble = trouble
         self._file = file
         self._within_s = within_s
+        self._before = 0
 
     def aim(self, _stop: Waiting) -> str:
         trouble = self._trouble
@@ -23,11 +24,12 @@ class GatewayTrouble:
         return f"the gateway's trouble from now on: {trouble.mode}{by}{whom}"
 
     def inject(self) -> None:
+        self._before = Trouble.bites(self._file)
         self._trouble.begin(self._file)
 
     def observe(self, stop: Waiting) -> str:
         wait_for(
-            lambda: Trouble.bites(self._file) > 0,
+            lambda: Trouble.bites(self._file) > self._before,
             stop,
             within_s=self._within_s,
             else_say=f"no delivery met with {self._trouble.mode}",
@@ -38,4 +40,4 @@ class GatewayTrouble:
         Trouble.end(self._file)
 
     def healed(self, _stop: Waiting) -> str:
-        return f"the gateway is as it was; {Trouble.bites(self._file)} deliveries had met with trouble"
+        return f"the gateway is as it was; {Trouble.bites(self._file) - self._before} deliveries had met with trouble"

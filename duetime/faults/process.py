@@ -135,8 +135,9 @@ class Pause:
             server.pause()
 
     def observe(self, stop: Waiting) -> str:
+        # One that has no process cannot be seen to stand still.
         wait_for(
-            lambda: all(state == "T" for server in self._servers for state in server.states()),
+            lambda: all(set(server.states()) == {"T"} for server in self._servers),
             stop,
             within_s=2,
             else_say=f"{named(self._servers)} did not stop",
@@ -149,12 +150,12 @@ class Pause:
 
     def healed(self, stop: Waiting) -> str:
         wait_for(
-            lambda: all(state != "T" for server in self._servers for state in server.states()),
+            lambda: all(set(server.states()) == {"R"} for server in self._servers),
             stop,
             within_s=5,
             else_say=f"{named(self._servers)} did not go on",
         )
-        return "; ".join(f"{server.name}: no process in state T" for server in self._servers)
+        return "; ".join(f"{server.name}: its processes go on" for server in self._servers)
 
 
 def gone(server: Hurtable, stop: Waiting) -> str:

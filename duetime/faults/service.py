@@ -18,7 +18,11 @@ class Restartable(Protocol):
     def kill(self) -> None:
         """SIGKILL to every process of it."""
 
-    def gone(self) -> bool: ...
+    def ended(self) -> bool:
+        """Whether its main process is over."""
+
+    def gone(self) -> bool:
+        """Whether nothing of it is left."""
 
     def answers(self) -> bool:
         """Whether a new connection is served."""
@@ -49,7 +53,7 @@ class ServiceKill:
         return f"no process of the {service.name} is left, and a probe was refused"
 
     def heal(self) -> None:
-        if self._service.gone():
+        if self._service.ended():
             self._service.start()
 
     def healed(self, stop: Waiting) -> str:

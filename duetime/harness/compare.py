@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,13 +62,17 @@ class Cell:
         }
 
 
+ORDERLY = {"deploy", "clock", "old_transaction", "gateway_slow", "client_kill"}
+"""Faults that interrupt no delivery: at least and at most once hold under them."""
+
+
 def permitted(promise: Promise, plan: Plan) -> Collection[str]:
     """The violations that a design with this promise never claimed to be free of under these circumstances."""
     found: set[str] = set()
     kinds = {fault.kind for fault in plan.faults}
     if promise.delivery == "nothing":
         found |= {"missed", "duplicate", "late"}
-    elif kinds:
+    elif kinds - ORDERLY:
         found.add("duplicate" if promise.delivery == "at_least_once" else "missed")
     if not promise.cancels and kinds:
         found |= {"phantom", "stale"}
@@ -88,7 +93,7 @@ def violations(results: Results) -> set[str]:
     found = {label for label in VIOLATIONS if results.counts[label]}
     for delivery in results.labelled:
         if delivery.label in VIOLATIONS:
-            found |= {"early", "phantom", "stale"} & set(delivery.also)
+            found |= {"early", "phantom", "stale", "duplicate"} & set(delivery.also)
     return found
 
 
@@ -175,8 +180,17 @@ def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site) -> 
     promised = None
     if results.outcome != "unknown":
         promised = violations(results) <= set(permitted(design.promise, plan))
-    explanation = broke + results.explanation
+    explanation = broke + results.explanation + _unseen(run.directory)
     return _new_cell(run, design, plan, results.outcome, explanation=explanation, promised=promised, results=results)
+
+
+def _unseen(directory: Path) -> str:
+    """Why a fault was not seen to bite or to heal, where the run says so."""
+    try:
+        unseen = json.loads((directory / "closed.json").read_text())["unseen"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return "".join(f" Not seen: {why}." for why in unseen)
 
 
 def _new_cell(

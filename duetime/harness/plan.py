@@ -58,6 +58,7 @@ class PlannedFault:
 class Profile:
     """The numbers by which a run is judged, fixed in the scenario before any run.
 
+    excuses_nothing: kinds of fault under which lateness counts as ever.
     beyond_s: what is due later after the start than this is nobody's in this run; it is only there.
     event_begins_s: how long after its reminder was due an event begins.
     close_when_delivered: do not wait for deadlines once everything has come, where they are far longer than usual.
@@ -72,6 +73,7 @@ class Profile:
     pending_budget_s: float = 1.5
     delivery_time_s: float = 0.005
     canary_period_s: float = 0.25
+    excuses_nothing: tuple[str, ...] = ()
     beyond_s: float | None = None
     event_begins_s: float = 10.0
     close_when_delivered: bool = False

@@ -8,7 +8,9 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -37,6 +39,7 @@ from duetime.settings import Settings
 
 RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
 STOP_WITHIN_S = 3.0
+SETTLED_WITHIN_S = 30.0
 LOOK_EVERY_NS = 500_000_000
 QUIET_WITHIN_S = 10.0
 """A design that is still delivering then has no end of it; what it delivered is judged as it is."""
@@ -144,7 +147,8 @@ class Run:
                 client.begin(started)
             self._progress("running")
             supervisor.start()
-            conductor = Conductor(maker(hurt), self.directory / "faults.jsonl", self._stop)
+            settled = partial(supervisor.wait_settled, self._stop, within_s=SETTLED_WITHIN_S)
+            conductor = Conductor(maker(hurt), settled, self.directory / "faults.jsonl", self._stop)
             conductor.carry_out(self._plan.faults, started)
             conductor.close()
             for client in clients:
@@ -154,7 +158,7 @@ class Run:
             pending = self._wait_for_pending(self._settings(endpoints.database_url, endpoints.broker_url), engine)
             quiet_s = self._wait_for_quiet(deliveries)
             supervisor.stop()
-            alive = all(server.alive() for server in servers)
+            alive = all(server.serving() for server in servers)
             stop_all(list(servers), within_s=STOP_WITHIN_S)
             self._stop.sleep(self._plan.profile.in_flight_allowance_s)
         finally:
@@ -236,6 +240,9 @@ class Run:
         until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
         while time.monotonic_ns() < until_ns:
             if profile.close_when_delivered and not owed(self.directory):
+                # Nor can anything come again: longer than whoever rescues waits.
+                again_ns = int((self._plan.surroundings.rescue_after_s + profile.grace_s) * 1e9)
+                self._stop.sleep_until(min(until_ns, time.monotonic_ns() + again_ns))
                 return
             self._stop.sleep_until(min(until_ns, time.monotonic_ns() + LOOK_EVERY_NS))
 
@@ -267,11 +274,7 @@ class Run:
             **self._plan.to_json(),
             "plan_hash": self._plan.hash(),
             "started": started._asdict() if started else None,
-            "promise": {
-                "delivery": self._design.promise.delivery,
-                "transactional": self._design.promise.transactional,
-                "cancels": self._design.promise.cancels,
-            },
+            "promise": asdict(self._design.promise),
             "versions": {**versions(), **self._site.versions},
         }
         written = self.directory / "plan.json.new"

@@ -48,7 +48,11 @@ class Scenario:
             scenario=self.name,
             seed=seed,
             servers=self.servers,
-            profile=replace(self.profile, recovery_budget_s=budgets),
+            profile=replace(
+                self.profile,
+                recovery_budget_s=budgets,
+                excuses_nothing=tuple(sorted({fault.kind for fault in self.faults if not LOOKS[fault.kind].excuses})),
+            ),
             surroundings=self.surroundings,
             exists_for=tuple(sorted(budgets)),
             operations=sorted(self.operations(Random(f"{self.name}:{seed}")), key=lambda op: op.at_s),

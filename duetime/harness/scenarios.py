@@ -281,7 +281,7 @@ THE_OUTSIDE_WORLD = (
     Scenario(
         name="slow_gateway",
         idea="each delivery takes 1.5 s longer for a while",
-        teaches="who waits for the outside world, and what waits behind",
+        teaches="what is missed or repeated by who waits for the outside world; lateness meanwhile is the world's",
         unkind_to="pull_worker",
         operations=lambda random: stories(random, seconds=8, horizon_s=3),
         faults=(PlannedFault(fault="f1", kind="gateway_slow", target="gateway", inject_s=3.2, heal_s=7.2, size_s=1.5),),

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from duetime.errors import HarnessError
+from duetime.faults.clock import CONTROL, remove_shared_memory
 from duetime.faults.fault import Waiting
 from duetime.harness.keeper import belonging
 from duetime.interface import Role
@@ -58,6 +59,7 @@ class Server:
         self._log_offset = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
+        self._had_clock: set[int] = set()
         # The conductor and the supervisor are two threads: only one of them may decide at a time whether it lives.
         self._deciding = threading.RLock()
         state.mkdir(parents=True)
@@ -78,6 +80,10 @@ class Server:
             )
             self._wanted = True
 
+    def serving(self) -> bool:
+        """Whether it lives, and this start's log says that it serves."""
+        return self.alive() and self._ready_line() is not None
+
     def wait_ready(self, stop: Waiting) -> str:
         """Wait until this start's log says so; return the evidence.
 
@@ -91,6 +97,8 @@ class Server:
             if time.monotonic() > give_up_at:
                 raise HarnessError(f"{self.name} was not ready after {START_S:.0f} s:{self._tail()}")
             stop.sleep(0.05)
+        if CONTROL in self._environment:
+            self._had_clock.update(self.pids())
         return f"pid {self._main().pid} logged: {line}"
 
     def pids(self) -> list[int]:
@@ -121,6 +129,8 @@ class Server:
             if not self._wanted:
                 _send(signal.SIGKILL, left)
             return None
+        if CONTROL in self._environment:
+            remove_shared_memory(self._had_clock)
         main = self._main()
         return f"main process {main.pid} reaped with status {main.returncode}, every process of this server gone"
 
@@ -158,15 +168,15 @@ class Server:
                 found.append("T" if psutil.Process(pid).status() == psutil.STATUS_STOPPED else "R")
         return found
 
-    def resurrect(self) -> str | None:
-        """Start it again, leftovers killed first, if it ended by itself; then say how it had ended."""
+    def resurrect(self) -> int | None:
+        """Start it again, leftovers killed first, if it ended by itself; then the status that it had ended with."""
         with self._deciding:
             if not self._wanted or self._process is None or self._process.poll() is None:
                 return None
             status = self._process.returncode
             _send(signal.SIGKILL, self.pids())
             self.start()
-        return f"{self.name} ended by itself with status {status} and was started again"
+        return status
 
     def terminate(self) -> None:
         """Ask for a warm shutdown. To the main process only: in the group it would end running children too."""

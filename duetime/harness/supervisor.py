@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from duetime.faults.fault import Waiting, wait_for
 from duetime.harness.servers import Server
 
 RESTART_AFTER_S = 0.5
@@ -33,9 +34,26 @@ class Supervisor:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def wait_settled(self, stop: Waiting, *, within_s: float) -> str:
+        """Wait until every server that was started again serves; return the evidence.
+
+        Raises:
+            NotSeen: one did not get there in time.
+        """
+        again = {str(restart["server"]) for restart in self.restarts}
+        servers = [server for server in self._servers if server.name in again]
+        wait_for(
+            lambda: all(server.serving() for server in servers),
+            stop,
+            within_s=within_s,
+            else_say=f"{', '.join(sorted(again))}, started again, did not serve",
+        )
+        return f"; {', '.join(sorted(again))} had ended by itself and serves again" if again else ""
+
     def _run(self) -> None:
         while not self._stopping.wait(RESTART_AFTER_S):
             for server in self._servers:
-                how = server.resurrect()
-                if how is not None:
-                    self.restarts.append({"at_ns": time.monotonic_ns(), "what": how})
+                at_ns = time.monotonic_ns()
+                status = server.resurrect()
+                if status is not None:
+                    self.restarts.append({"server": server.name, "status": status, "at_ns": at_ns})

@@ -92,8 +92,10 @@ class Fault:
 class Profile:
     """The numbers a run is judged by, fixed in its plan before it began.
 
-    beyond_ns: what is due later after the start is not owed in this run. event_begins_ns: how long after its due time
-    a reminder is about something that has begun. Both None when the plan does not say.
+    excuses_nothing: kinds of fault under which lateness counts as ever.
+    beyond_ns: what is due later after the start is not owed in this run.
+    event_begins_ns: how long after its due time a reminder is about something that has begun.
+    Both are None when the plan does not say.
     """
 
     early_tolerance_ns: int
@@ -101,6 +103,7 @@ class Profile:
     in_flight_allowance_ns: int
     recovery_budget_ns: Mapping[str, int]
     as_written: Mapping[str, Any]
+    excuses_nothing: frozenset[str] = frozenset()
     beyond_ns: int | None = None
     event_begins_ns: int | None = None
 
@@ -112,6 +115,7 @@ class Profile:
             in_flight_allowance_ns=nanoseconds(profile["in_flight_allowance_s"]),
             recovery_budget_ns={k: nanoseconds(s) for k, s in profile.get("recovery_budget_s", {}).items()},
             as_written=profile,
+            excuses_nothing=frozenset(profile.get("excuses_nothing", ())),
             beyond_ns=_optional(profile.get("beyond_s")),
             event_begins_ns=_optional(profile.get("event_begins_s")),
         )
@@ -163,12 +167,14 @@ class Closed:
 
     pending: op to the place where the design still held it; None when the design was not asked.
     quiet_ns: how long nothing had been delivered before the workers were stopped; None when nobody looked.
+    restarts: when a server had ended by itself, which, and with what status: negative for a signal.
     """
 
     at_ns: int
     pending: Mapping[str, str] | None
     workers_alive: bool
     quiet_ns: int | None = None
+    restarts: tuple[tuple[int, str, int], ...] = ()
 
     @classmethod
     def from_json(cls, closed: Mapping[str, Any]) -> Closed:
@@ -178,6 +184,10 @@ class Closed:
             pending=None if pending is None else {row["op"]: str(row["where"]) for row in pending},
             workers_alive=closed.get("workers_alive", True) is not False,
             quiet_ns=nanoseconds(closed["quiet_s"]) if "quiet_s" in closed else None,
+            restarts=tuple(
+                (whole(restart["at_ns"]), str(restart["server"]), whole(restart["status"]))
+                for restart in closed.get("restarts", ())
+            ),
         )
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 
 from duetime.failpoints import Failpoint
 from duetime.faults import clock
@@ -106,7 +107,8 @@ def test_hardened_the_copies_find_nothing_to_do(world: Make) -> None:
 def test_what_the_broker_hands_to_a_worker_that_dies_before_it_reads_is_lost(world: Make, name: str) -> None:
     """kombu pops a message, and only then writes it down as unacknowledged: two steps, with a worker in between."""
     w = world(name)
-    with w.server() as server:
+    with w.server() as server, redis.Redis.from_url(w.settings.broker_url) as broker:
+        until(lambda: any(client["cmd"] == "brpop" for client in broker.client_list()))
         server.pause()
         w.schedule("a")
         server.end()
@@ -145,9 +147,8 @@ def test_a_cancel_that_is_written_down_holds(world: Make, name: str) -> None:
     w.cancel("a")
 
     with w.server():
-        until(lambda: w.delivered()["b"] == 1)
+        until(lambda: w.delivered()["b"] == 1 and not w.pending())
 
-    assert w.pending() == {}
     assert w.delivered() == {"b": 1}
 
 
@@ -169,7 +170,7 @@ def test_with_a_limit_on_eta_tasks_what_is_due_now_waits_behind_what_is_far_away
     w.design = replace(w.design, roles=[replace(role, argv=argv)])
 
     with w.server(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])):
-        w.schedule(*(f"far-{number}" for number in range(4)), in_s=4)
+        w.schedule(*(f"far-{number}" for number in range(4)), in_s=8)
         w.schedule("now")
         until(lambda: w.delivered()["now"] == 1)
 
@@ -178,13 +179,18 @@ def test_with_a_limit_on_eta_tasks_what_is_due_now_waits_behind_what_is_far_away
 
 def test_a_delivery_that_is_refused_once_is_not_tried_again(world: Make) -> None:
     w = world("oban_style_queue")
-    Trouble(mode="refuse").begin(w.settings.deliveries.with_name(TROUBLE))
+    trouble = w.settings.deliveries.with_name(TROUBLE)
+    Trouble(mode="refuse").begin(trouble)
     w.schedule("a")
 
     with w.server():
-        until(lambda: not w.pending())
+        until(lambda: Trouble.bites(trouble) == 1)
+        Trouble.end(trouble)
+        w.schedule("b", in_s=3)
+        until(lambda: w.delivered()["b"] == 1)
 
-    assert w.delivered() == {}
+    assert w.delivered() == {"b": 1}
+    assert w.pending() == {}
 
 
 def test_a_worker_that_is_only_slow_is_taken_for_dead_and_its_job_done_twice(world: Make) -> None:

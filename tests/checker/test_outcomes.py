@@ -20,6 +20,7 @@ from small_histories import (
 )
 
 from duetime.checker import Results, check
+from duetime.history.records import nanoseconds
 
 KILL = {"fault": "f1", "kind": "kill", "target": "server-1"}
 
@@ -339,3 +340,16 @@ def test_latencies_are_figures_that_were_measured() -> None:
     assert results.lateness_s["healthy"]["max"] == 1.5
     assert results.cancel_latency_s == {"p50": 0.3, "p95": 0.3, "p99": 0.3, "max": 0.3}
     assert results.revision_latency_s["p50"] == 0.2
+
+
+@pytest.mark.parametrize(("at_s", "status", "outcome"), [(30.0, -9, "unknown"), (30.0, 1, "pass"), (5.5, -9, "pass")])
+def test_a_server_killed_by_nobody_that_is_known_leaves_the_run_unknown(at_s: float, status: int, outcome: str) -> None:
+    results = check(
+        numbered(scheduled("a/1", due_s=5.0)),
+        deliveries=[delivery("a/1", at_s=5.0)],
+        faults=fault(inject_s=5.0, healed_s=6.0),
+        restarts=[(nanoseconds(at_s), "server-1", status)],
+        closed_at_s=60.0,
+    )
+
+    assert results.outcome == outcome

@@ -118,3 +118,17 @@ def test_it_is_counted_what_came_when_its_event_had_begun_and_what_was_overtaken
 
     assert results.service == {"event_begun": 1, "overtaken": 2}
     assert results.outcome == "pass"
+
+
+def test_under_a_fault_that_excuses_nothing_late_is_late() -> None:
+    profile = {"early_tolerance_s": 0.05, "lateness_limit_s": 2.0, "in_flight_allowance_s": 0.5}
+
+    results = judged(
+        scheduled("a/1", due_s=5.0),
+        deliveries=[delivery("a/1", at_s=8.0)],
+        faults=fault(kind="old_transaction", inject_s=1.0, healed_s=10.0),
+        closed_at_s=60.0,
+        plan={"profile": {**profile, "excuses_nothing": ["old_transaction"]}},
+    )
+
+    assert results.accused("late") == {"a/1"}

@@ -50,7 +50,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Look:
 
 @EVERY_SCENARIO
 def test_the_reference_is_never_accused(cells: Look, scenario: str) -> None:
-    cell = cells(scenario)["sound"]
+    cell = able(cells(scenario)["sound"])
 
     assert {label: cell["counts"][label] for label in VIOLATIONS} == dict.fromkeys(VIOLATIONS, 0), cell
     assert cell["outcome"] == "pass", cell["explanation"]
@@ -61,7 +61,7 @@ def test_the_reference_is_never_accused(cells: Look, scenario: str) -> None:
 def test_a_defect_is_found_in_every_scenario_under_its_own_name(cells: Look, scenario: str, name: str) -> None:
     if name not in showing(named(scenario).plan(5)):
         pytest.skip(f"nothing in {scenario} is what {name} gets wrong")
-    cell = cells(scenario)[name]
+    cell = able(cells(scenario)[name])
 
     assert cell["outcome"] == "fail", cell
     assert cell["counts"][DEFECTS[name]] > 0, cell["counts"]
@@ -76,6 +76,13 @@ def test_who_forgets_at_a_restart_is_found_where_every_server_is_restarted(cells
 @pytest.mark.parametrize("scenario", ["calm", "more_servers"])
 def test_who_forgets_at_a_restart_is_not_accused_where_there_is_none(cells: Look, scenario: str) -> None:
     assert cells(scenario)["amnesiac"]["outcome"] == "pass"
+
+
+def able(cell: dict[str, Any]) -> dict[str, Any]:
+    """The cell, unless this machine cannot do that to anybody."""
+    if cell["outcome"] == "not applicable":
+        pytest.skip(cell["explanation"])
+    return cell
 
 
 def showing(plan: Plan) -> set[str]:

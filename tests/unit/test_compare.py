@@ -56,6 +56,12 @@ def test_a_fault_excuses_only_what_the_promise_leaves_open() -> None:
     assert set(permitted(NOTHING, plan())) == {"missed", "duplicate", "late"}
 
 
+def test_a_fault_that_interrupts_no_delivery_excuses_none() -> None:
+    for kind in ("deploy", "gateway_slow", "old_transaction"):
+        assert "missed" not in permitted(AT_MOST_ONCE, plan(kind))
+        assert "duplicate" not in permitted(AT_LEAST_ONCE, plan(kind))
+
+
 def test_the_gap_after_the_commit_is_open_only_for_who_publishes_after_it() -> None:
     assert "missed" not in permitted(AT_LEAST_ONCE, plan("client_kill"))
     assert "missed" in permitted(replace(AT_LEAST_ONCE, transactional=False), plan("client_kill"))
