@@ -87,9 +87,14 @@ class Narrator:
         return f"{o.op} be scheduled for {self.at(o.due_ns)} and {answer}{when}"
 
     def faults(self, key: str, start_ns: int, end_ns: int) -> list[Fault]:
-        """The first few that concern `key` and were in force at some time in between, not counting their recovery."""
+        """The first few that concern `key` and that, or whose recovery, was going on at some time in between."""
+        budgets = self._profile.recovery_budget_ns
         concerning = (fault for fault in self._faults if fault.concerns(key))
-        there = (fault for fault in concerning if fault.injected_ns <= end_ns and start_ns <= fault.healed_ns)
+        there = (
+            fault
+            for fault in concerning
+            if fault.injected_ns <= end_ns and start_ns <= fault.healed_ns + budgets.get(fault.kind, 0)
+        )
         return list(islice(there, MENTIONED))
 
     def _in_force(self, faults: list[Fault]) -> str:

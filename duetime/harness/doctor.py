@@ -42,7 +42,9 @@ TARGETS: Mapping[FaultKind, str] = {
     "freeze": "broker",
 }
 """What each kind is done to; else the gateway."""
-EVERY_S = 2.0
+ORDER: tuple[FaultKind, ...] = ("client_kill", "freeze", "refuse", "cut", "broker_kill")
+"""First: while a client surely has something left to commit, and while somebody is connected to the broker."""
+EVERY_S = 1.7
 LASTS_S = 1.5
 
 
@@ -75,8 +77,7 @@ def _faults(site: Site) -> Iterator[Finding]:
     cannot = {kind: reason for kind in get_args(FaultKind) if (reason := _why_not(kind, site.services))}
     # A partition is cut and mended by the question already, on a server of its own.
     tried = [kind for kind in get_args(FaultKind) if kind not in cannot and kind != "partition"]
-    # While the client surely has something left to commit.
-    tried.sort(key=lambda kind: kind != "client_kill")
+    tried.sort(key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
     seen = _seen(tried, site)
     for kind in get_args(FaultKind):
         what = f"fault {kind} ({LOOKS[kind].title})"
@@ -102,7 +103,7 @@ def _seen(kinds: list[FaultKind], site: Site) -> dict[str, str]:
         idea="everything goes wrong, one thing after another",
         teaches="what this machine can do",
         unkind_to="everybody",
-        operations=lambda random: plain(random, seconds=int(len(kinds) * EVERY_S) + 20, horizon_s=2),
+        operations=lambda random: plain(random, seconds=int(len(kinds) * EVERY_S) + 14, horizon_s=2),
         faults=tuple(
             PlannedFault(
                 fault=kind,
