@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -88,14 +89,17 @@ class Failpoints:
         """Come by before and after each commit of a SQLAlchemy session, and before each publication by Celery."""
         if self._file is None:
             return
-        from celery.signals import before_task_publish
         from sqlalchemy import event
         from sqlalchemy.orm import Session
 
         # On the class: before any listener of one session, so before whatever a design does after the commit.
         event.listen(Session, "before_commit", lambda _session: self.come_by("before_commit"))
         event.listen(Session, "after_commit", lambda _session: self.come_by("after_commit"))
-        before_task_publish.connect(lambda **_: self.come_by("before_publish"), weak=False)
+        # Who has not imported Celery by now publishes nothing by it, and need not wait for the import.
+        if "celery" in sys.modules:
+            from celery.signals import before_task_publish
+
+            before_task_publish.connect(lambda **_: self.come_by("before_publish"), weak=False)
 
     def _look(self, file: Path) -> Failpoint | None:
         try:
