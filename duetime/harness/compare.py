@@ -83,6 +83,8 @@ def permitted(promise: Promise, plan: Plan) -> Collection[str]:
             found |= {"missed", "duplicate"}
         if plan.longest_horizon_s() > plan.surroundings.visibility_timeout_s:
             found.add("duplicate")
+    if plan.profile.measures_capacity:
+        found |= {"late", "missed"}
     if promise.due_by == "servers" and "clock" in kinds:
         found |= {"early", "late"}
     return found

@@ -61,7 +61,8 @@ class Profile:
     excuses_nothing: kinds of fault under which lateness counts as ever.
     beyond_s: what is due later after the start than this is nobody's in this run; it is only there.
     event_begins_s: how long after its reminder was due an event begins.
-    close_when_delivered: do not wait for deadlines once everything has come, where they are far longer than usual.
+    measures_capacity: the scenario asks how much a design gets done in time, about which none promises anything; once
+    everything has come it does not wait for the deadlines.
     """
 
     lateness_limit_s: float
@@ -76,7 +77,7 @@ class Profile:
     excuses_nothing: tuple[str, ...] = ()
     beyond_s: float | None = None
     event_begins_s: float = 10.0
-    close_when_delivered: bool = False
+    measures_capacity: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

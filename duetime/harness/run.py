@@ -239,7 +239,7 @@ class Run:
         last_ready_ns = max(started.mono_ns + int(last_due_s * 1e9), excused_until_ns)
         until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
         while time.monotonic_ns() < until_ns:
-            if profile.close_when_delivered and not owed(self.directory):
+            if profile.measures_capacity and not owed(self.directory):
                 # Nor can anything come again: longer than whoever rescues waits.
                 again_ns = int((self._plan.surroundings.rescue_after_s + profile.grace_s) * 1e9)
                 self._stop.sleep_until(min(until_ns, time.monotonic_ns() + again_ns))

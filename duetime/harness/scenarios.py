@@ -228,7 +228,7 @@ A_LOT = (
         unkind_to="oban_style_queue:staged",
         servers=2,
         # Later than that, and the event has begun.
-        profile=Profile(lateness_limit_s=REMINDER_LEAD_S, delivery_time_s=0.0, close_when_delivered=True),
+        profile=Profile(lateness_limit_s=REMINDER_LEAD_S, delivery_time_s=0.0, measures_capacity=True),
         operations=lambda _random: [
             operation
             for number in range(10)
