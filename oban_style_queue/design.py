@@ -38,8 +38,8 @@ def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
         *(
             Pending(
                 message["headers"]["id"],
-                "message taken by a worker and not acknowledged; if that worker is gone, the broker gives it back "
-                "after Celery's default visibility timeout of 3600 s",
+                "message in unacked: in a worker's memory and not acknowledged; if that worker is gone, the broker "
+                f"gives it back after the visibility timeout of {settings.visibility_timeout.total_seconds():.0f} s",
             )
             for message in taken
         ),
