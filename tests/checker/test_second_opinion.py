@@ -10,7 +10,7 @@ from random_histories import nonsense
 
 from duetime.checker import judge_history
 
-HISTORIES = 40_000
+HISTORIES = 24_000
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -48,8 +48,15 @@ def started_duetime(temporary: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
         )
 
 
-@pytest.mark.parametrize("stage", ["template", "*/pg", "*/server-1"])
-@EVERY_END
+@pytest.mark.parametrize(
+    ("stage", "number", "status"),
+    [
+        # Nobody cleans up after SIGKILL but the keeper, so that is tried at every stage.
+        *((stage, signal.SIGKILL, -signal.SIGKILL) for stage in ("template", "*/pg", "*/server-1")),
+        ("*/pg", signal.SIGTERM, 143),
+        ("*/server-1", signal.SIGINT, 130),
+    ],
+)
 def test_nothing_is_left_after_an_end_while_starting(
     number: signal.Signals, status: int, stage: str, temporary: Path, tmp_path: Path
 ) -> None:
