@@ -30,7 +30,8 @@ def gateway() -> JournalGateway:
     return gateway_from(settings)
 
 
-@app.task(name="oban_style_queue.deliver", bind=True, ignore_result=True)
+# Not shared: or every other app of the process would get it.
+@app.task(name="oban_style_queue.deliver", bind=True, ignore_result=True, shared=False)
 def deliver(self: Task[..., Any], notification: dict[str, Any]) -> None:
     """A shell around ``deliver_one``."""
     deliver_one(gateway(), Notification.from_json(notification), retries=self.request.retries)

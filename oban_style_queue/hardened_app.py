@@ -55,6 +55,7 @@ def get_ready(**_: Any) -> None:
     name="oban_style_queue.deliver",
     bind=True,
     ignore_result=True,
+    shared=False,
     # Whatever goes wrong, try again after 1, 2, 4 … seconds, up to an hour, for ever.
     autoretry_for=(Exception,),
     retry_backoff=True,

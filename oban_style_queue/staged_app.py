@@ -42,6 +42,7 @@ def get_ready(**_: Any) -> None:
 @app.task(
     name="oban_style_queue.execute",
     ignore_result=True,
+    shared=False,
     # A database that is away for a moment: rather than wait for the rescue, ask again after 1, 2, 4 … seconds.
     autoretry_for=(OperationalError,),
     retry_backoff=True,
