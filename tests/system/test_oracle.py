@@ -51,9 +51,14 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Look:
 @EVERY_SCENARIO
 def test_the_reference_is_never_accused(cells: Look, scenario: str) -> None:
     cell = able(cells(scenario)["sound"])
+    broken = {label for label in VIOLATIONS if cell["counts"][label]}
 
-    assert {label: cell["counts"][label] for label in VIOLATIONS} == dict.fromkeys(VIOLATIONS, 0), cell
-    assert cell["outcome"] == "pass", cell["explanation"]
+    if named(scenario).profile.measures_capacity:
+        # It asks the outside world about each of five thousand: nobody said that it is quick.
+        assert broken <= {"late", "missed"}, cell
+    else:
+        assert broken == set(), cell
+        assert cell["outcome"] == "pass", cell["explanation"]
 
 
 @EVERY_SCENARIO
