@@ -28,12 +28,12 @@ from duetime.harness.services import Services
 from duetime.harness.site import Site
 from duetime.harness.stopping import StopSignal
 from duetime.interface import Design
+from duetime.operating import health_command, install_command, serve_command
 from duetime.report.rates import rates
 from duetime.report.table import console, print_matrix, print_overview
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is bad usage
 INTERRUPTED = 130
-ORACLE = "reference"
 OVERVIEW_FROM = 3
 """So many cells are seen at a glance as they are."""
 
@@ -113,7 +113,7 @@ def compare_command(
     misses is a finding and not a failure of the command.
     """
     names = _listed("--designs", designs) or [
-        name for name in registry.names() if name != ORACLE and (full or ":" not in name)
+        name for name in registry.names() if name != registry.ORACLE and (full or ":" not in name)
     ]
     told = scenarios.SCENARIOS if full else scenarios.SERVERS_DIE
     chosen = [scenarios.named(name) for name in _listed("--scenarios", scenario_names)] or list(told)
@@ -246,6 +246,10 @@ def lint_command(
     else:
         click.echo("\n".join(lint.lines(targets, findings)).rstrip())
     sys.exit(1 if warnings else 0)
+
+
+for command in (install_command, serve_command, health_command):
+    cli.add_command(command)
 
 
 def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
