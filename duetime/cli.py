@@ -1,4 +1,7 @@
-"""The command line: parse, call, choose an exit status."""
+"""The command line: parse, call, choose an exit status.
+
+What runs designs is imported by the commands that do: it takes a second, and `duetime health` is asked every few.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,19 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from duetime import registry
 from duetime.checker import judge, label_lines, write_results
 from duetime.errors import BadUsage, DuetimeError, Interrupted
-from duetime.harness import scenarios
-from duetime.harness.board import Board
-from duetime.harness.compare import Cell, compare
-from duetime.harness.doctor import examine
-from duetime.harness.keeper import workplace
-from duetime.harness.scenario import SIDE_BY_SIDE, Scenario
-from duetime.harness.services import Services
-from duetime.harness.site import Site
-from duetime.harness.stopping import StopSignal
 from duetime.interface import Design
 from duetime.operating import health_command, install_command, serve_command
-from duetime.report.rates import rates
-from duetime.report.table import console, print_matrix, print_overview
+
+if TYPE_CHECKING:
+    from duetime.harness.compare import Cell
+    from duetime.harness.scenario import Scenario
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is bad usage
 INTERRUPTED = 130
@@ -112,6 +108,8 @@ def compare_command(
     Exit status 0 when every cell came out as its design promises: the naive poller promises nothing, so what it
     misses is a finding and not a failure of the command.
     """
+    from duetime.harness import scenarios
+
     names = _listed("--designs", designs) or [
         name for name in registry.names() if name != registry.ORACLE and (full or ":" not in name)
     ]
@@ -130,6 +128,8 @@ def compare_command(
 @OUT
 def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
     """Run one DESIGN through one SCENARIO. The exit status is the verdict."""
+    from duetime.harness import scenarios
+
     cells = _measure([design], [scenarios.named(scenario)], [seed], out=out, as_json=as_json)
     sys.exit(EXIT_STATUS[cells[0].outcome])
 
@@ -186,6 +186,8 @@ def designs_command(as_json: bool) -> None:
 @JSON
 def scenarios_command(as_json: bool) -> None:
     """List the scenarios: what happens in each, and what it teaches."""
+    from duetime.harness import scenarios
+
     if as_json:
         click.echo(json.dumps([{"name": s.name, "idea": s.idea, "teaches": s.teaches} for s in scenarios.SCENARIOS]))
         return
@@ -201,6 +203,8 @@ def scenarios_command(as_json: bool) -> None:
 @JSON
 def doctor_command(as_json: bool) -> None:
     """Try what runs need on this machine: the servers, and each fault, which is injected once."""
+    from duetime.harness.doctor import examine
+
     click.echo("starting both servers, then injecting every kind of fault: about a minute", err=True)
     findings = []
     for finding in examine():
@@ -270,6 +274,16 @@ def _measure(
     as_json: bool,
     side_by_side: int | None = None,
 ) -> list[Cell]:
+    from duetime.harness.board import Board
+    from duetime.harness.compare import compare
+    from duetime.harness.keeper import workplace
+    from duetime.harness.scenario import SIDE_BY_SIDE
+    from duetime.harness.services import Services
+    from duetime.harness.site import Site
+    from duetime.harness.stopping import StopSignal
+    from duetime.report.rates import rates
+    from duetime.report.table import console, print_matrix, print_overview
+
     # Everything that can be refused is refused before anything is started or written.
     designs = _loaded(names)
     started = time.monotonic()
