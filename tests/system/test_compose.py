@@ -239,6 +239,7 @@ def test_flower_without_a_password_does_not_start(stack: Stack) -> None:
     done = subprocess.run(
         stack.services["flower"]["command"],
         env={"PATH": os.environ["PATH"]},
+        timeout=10,
         capture_output=True,
         text=True,
         check=False,
