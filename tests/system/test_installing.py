@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, inspect, make_url
+from sqlalchemy import URL, create_engine, inspect, make_url
 from sqlalchemy.pool import NullPool
 
+from duetime import registry
+from duetime.harness import installing
 from duetime.harness.services import Endpoints
 from tests.system.commands import duetime
 
@@ -48,15 +49,24 @@ def test_what_is_missing_is_made_and_what_is_there_stays(missing_database: str) 
     assert tables(missing_database) == after_one
 
 
-def test_several_at_once_do_not_get_into_each_others_way(missing_database: str) -> None:
-    command = [sys.executable, "-m", "duetime.cli", "install", "push_readmodel", "oban_style_queue:staged"]
-    environment = {**os.environ, "DUETIME_DATABASE_URL": missing_database}
-    pipe = subprocess.PIPE
-    running = [subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
+def test_several_at_once_do_not_get_into_each_others_way(
+    missing_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    designs = [registry.load("push_readmodel"), registry.load("oban_style_queue:staged")]
+    together = threading.Barrier(4)
+    is_missing = installing._is_missing
 
-    said = [process.communicate(timeout=60) for process in running]
+    def all_find_it_missing(target: URL) -> bool:
+        found = is_missing(target)
+        together.wait(timeout=20)
+        return found
 
-    assert [process.returncode for process in running] == [0, 0, 0], said
+    monkeypatch.setattr(installing, "_is_missing", all_find_it_missing)
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(installing.install, missing_database, designs) for _ in range(together.parties)]
+        for each in running:
+            each.result(timeout=60)
+
     assert tables(missing_database) == APPLICATION | {"pending_notifications", "jobs"}
 
 
