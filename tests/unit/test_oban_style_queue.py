@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,6 +88,16 @@ def test_a_session_that_is_closed_without_a_commit_publishes_nothing_later(engin
     assert published.calls == [["a/1"]]
 
 
+@pytest.fixture
+def _apps_forgotten() -> Iterator[None]:
+    """What reads the environment when it is imported is imported again by whoever needs it next."""
+    before = set(sys.modules)
+    yield
+    for name in [name for name in sys.modules if name.endswith("app") and name not in before]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("_apps_forgotten")
 @pytest.mark.parametrize("name", [name for name in registry.names() if name != registry.ORACLE])
 def test_each_package_of_designs_has_a_queue_of_its_own_so_that_they_may_share_a_broker(name: str) -> None:
     app = lint.load([name], [])[0].app
