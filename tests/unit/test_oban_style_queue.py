@@ -93,7 +93,8 @@ def _apps_forgotten() -> Iterator[None]:
     """What reads the environment when it is imported is imported again by whoever needs it next."""
     before = set(sys.modules)
     yield
-    for name in [name for name in sys.modules if name.endswith("app") and name not in before]:
+    ours = tuple(registry.the_three())
+    for name in [name for name in sys.modules if name.startswith(ours) and name.endswith("app") and name not in before]:
         del sys.modules[name]
 
 
