@@ -24,21 +24,21 @@ from duetime.harness import scenarios
 from duetime.harness.board import Board
 from duetime.harness.compare import Cell, compare, stored_cell
 from duetime.harness.doctor import examine
+from duetime.harness.flower import Flower
 from duetime.harness.keeper import workplace
-from duetime.harness.live import Live
+from duetime.harness.live import SCENARIO, Live
 from duetime.harness.scenario import SIDE_BY_SIDE, Replay, Scenario
 from duetime.harness.services import Services
 from duetime.harness.site import Site
 from duetime.harness.stopping import StopSignal
 from duetime.interface import Design
+from duetime.operating import health_command, install_command, serve_command
 from duetime.report.page import write_page
 from duetime.report.rates import rates
 from duetime.report.table import console, print_matrix, print_overview
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is bad usage
 INTERRUPTED = 130
-ORACLE = "reference"
-THE_THREE = ("pull_worker", "push_readmodel", "oban_style_queue")
 OVERVIEW_FROM = 3
 """So many cells are seen at a glance as they are."""
 
@@ -119,7 +119,7 @@ def compare_command(
     misses is a finding and not a failure of the command.
     """
     names = _listed("--designs", designs) or [
-        name for name in registry.names() if name != ORACLE and (full or ":" not in name)
+        name for name in registry.names() if name != registry.ORACLE and (full or ":" not in name)
     ]
     told = scenarios.SCENARIOS if full else scenarios.SERVERS_DIE
     chosen = [scenarios.named(name) for name in _listed("--scenarios", scenario_names)] or list(told)
@@ -202,7 +202,7 @@ def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) 
 
 
 @cli.command(name="demo")
-@click.option("--designs", default=",".join(THE_THREE), show_default=True, metavar="A,B", help="Who runs side by side.")
+@click.option("--designs", default="", metavar="A,B", help="Who runs side by side. Default: the three designs.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback; 0.0.0.0 only inside a container.")
 @click.option("--port", default=8484, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option(
@@ -225,7 +225,7 @@ def demo_command(
     """
     from duetime.web import demo  # late: no other command needs a web server
 
-    loaded = _loaded(_listed("--designs", designs))
+    loaded = _loaded(_listed("--designs", designs) or list(registry.the_three()))
     if sum(name.startswith("oban_style_queue") for name in loaded) > 1:
         raise BadUsage(
             f"--designs {designs!r}: on one broker the shortest visibility timeout holds for all (celery#6236), so "
@@ -238,14 +238,14 @@ def demo_command(
         services = Services(place)
         site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
         live = Live(loaded, site=site, out=place / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time)
-        with live.running():
+        with live.running(), Flower(place / SCENARIO / "flower", broker_url=live.broker_url) as flower:
 
             def ready() -> None:
-                click.echo(demo.told(list(loaded), url, ""))
+                click.echo(demo.told(list(loaded), url, flower.url))
                 if browser:
                     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-            demo.serve(live, listening, out=lambda: _new_directory(out), flower_url="", ready=ready)
+            demo.serve(live, listening, out=lambda: _new_directory(out), flower_url=flower.url, ready=ready)
     click.echo("the demo has ended; nothing is left running", err=True)
 
 
@@ -332,6 +332,10 @@ def lint_command(
     else:
         click.echo("\n".join(lint.lines(targets, findings)).rstrip())
     sys.exit(1 if warnings else 0)
+
+
+for command in (install_command, serve_command, health_command):
+    cli.add_command(command)
 
 
 def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:

@@ -11,11 +11,17 @@ from duetime.errors import DesignNotLoadable, UnknownName
 from duetime.interface import Design
 
 GROUP = "duetime.designs"
+ORACLE = "reference"
 
 
 def names() -> list[str]:
     """The registered designs, in alphabetical order."""
     return sorted(entry_points(group=GROUP).names)
+
+
+def the_three() -> list[str]:
+    """The registered designs without their variants, and without the reference."""
+    return [name for name in names() if ":" not in name and name != ORACLE]
 
 
 def load(name: str) -> Design:

@@ -10,6 +10,18 @@ from pathlib import Path
 
 from duetime.errors import BadUsage
 
+TRUTH = {
+    "yes": True,
+    "true": True,
+    "on": True,
+    "1": True,
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+    "": False,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -23,6 +35,8 @@ class Settings:
     visibility_timeout: after how long the broker gives back what a worker took and did not acknowledge; Celery's
     default unless a run is about it.
     rescue_after: after how long without an end a design that rescues takes a delivery's worker for dead.
+    watched: whether workers tell a dashboard what they do.
+    heartbeat: the file in which this server leaves its signs of life, if anybody looks there.
     """
 
     design: str
@@ -35,10 +49,18 @@ class Settings:
     poll_interval: timedelta
     visibility_timeout: timedelta = timedelta(hours=1)
     rescue_after: timedelta = timedelta(minutes=5)
+    watched: bool = False
+    heartbeat: Path | None = None
 
     def for_server(self, name: str) -> Settings:
         """These settings as the server called `name` gets them."""
         return replace(self, server=name)
+
+    @property
+    def celery_events(self) -> dict[str, bool]:
+        """Celery's settings by which clients and workers tell a dashboard what they do; none unless `watched`."""
+        told = ("worker_send_task_events", "task_send_sent_event", "task_track_started")
+        return dict.fromkeys(told, True) if self.watched else {}
 
     def environment(self) -> dict[str, str]:
         """The variables from which ``from_environment`` reads these settings back."""
@@ -53,6 +75,8 @@ class Settings:
             "DUETIME_POLL_INTERVAL_S": str(self.poll_interval.total_seconds()),
             "DUETIME_VISIBILITY_TIMEOUT_S": str(self.visibility_timeout.total_seconds()),
             "DUETIME_RESCUE_AFTER_S": str(self.rescue_after.total_seconds()),
+            "DUETIME_WATCHED": "yes" if self.watched else "no",
+            "DUETIME_HEARTBEAT": str(self.heartbeat or ""),
         }
 
     @classmethod
@@ -60,7 +84,7 @@ class Settings:
         """Read the ``DUETIME_…`` variables.
 
         Raises:
-            BadUsage: one that has no default is missing, or one is not a number.
+            BadUsage: one that has no default is missing, or one is not what it has to be.
         """
 
         def text(name: str, default: str | None = None) -> str:
@@ -76,6 +100,12 @@ class Settings:
             except ValueError:
                 raise BadUsage(f"{name} is {value!r}; write a number of seconds") from None
 
+        def truth(name: str) -> bool:
+            value = text(name, "no")
+            if value.lower() not in TRUTH:
+                raise BadUsage(f"{name} is {value!r}; write yes or no")
+            return TRUTH[value.lower()]
+
         return cls(
             design=text("DUETIME_DESIGN"),
             database_url=sqlalchemy_url(text("DUETIME_DATABASE_URL")),
@@ -87,6 +117,8 @@ class Settings:
             poll_interval=seconds("DUETIME_POLL_INTERVAL_S", "60"),
             visibility_timeout=seconds("DUETIME_VISIBILITY_TIMEOUT_S", "3600"),
             rescue_after=seconds("DUETIME_RESCUE_AFTER_S", "300"),
+            watched=truth("DUETIME_WATCHED"),
+            heartbeat=Path(heartbeat) if (heartbeat := text("DUETIME_HEARTBEAT", "")) else None,
         )
 
 

@@ -1,4 +1,4 @@
-"""The queue's Celery side. Every setting is Celery's default: acks before execution, no retries, no result."""
+"""The queue's Celery side. All but its name is Celery's default: acks before execution, no retries, no result."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from duetime.gateway import JournalGateway, gateway_from
 from duetime.interface import Notification
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
+from oban_style_queue.design import QUEUE
+from oban_style_queue.pulse import add_pulse
 
 settings = Settings.from_environment()
 app = Celery("oban_style_queue", broker=settings.broker_url)
+# So that other designs may use the same broker.
+app.conf.update(settings.celery_events, task_default_queue=QUEUE)
+add_pulse(app, settings)
 if settings.visibility_timeout < timedelta(hours=1):
     # A run about what happens beyond the visibility timeout cannot wait for an hour and then for kombu's sweep, which
     # comes every 100 s. These are the documented knobs for both; in every other run nothing is set.

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 from duetime.interface import Design, Pending, Promise, Role, Scheduler
 from duetime.settings import Settings
 
-QUEUE = "celery"
+QUEUE = "oban_style_queue"
+"""Named, unlike Celery's "celery", so that designs of other packages may share the broker."""
 UNACKED = "unacked"
 
 
@@ -30,20 +31,28 @@ def scheduler(_settings: Settings) -> Scheduler:
 
 def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
     """The messages that the broker still holds: waiting in the queue, or taken by a worker and not acknowledged."""
-    with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
-        waiting = [json.loads(message) for message in broker.lrange(QUEUE, 0, -1)]
-        taken = [json.loads(entry)[0] for entry in broker.hvals(UNACKED)]
+    waiting, taken = broker_holds(settings)
     return [
-        *(Pending(message["headers"]["id"], "message waiting in the broker's queue") for message in waiting),
+        *(Pending(op, "message waiting in the broker's queue") for op in waiting),
         *(
             Pending(
-                message["headers"]["id"],
+                op,
                 "message in unacked: in a worker's memory and not acknowledged; if that worker is gone, the broker "
                 f"gives it back after the visibility timeout of {settings.visibility_timeout.total_seconds():.0f} s",
             )
-            for message in taken
+            for op in taken
         ),
     ]
+
+
+def broker_holds(settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
+    """The tasks that wait in the queue, and those that workers have taken from it and not acknowledged."""
+    with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
+        waiting = [json.loads(message) for message in broker.lrange(QUEUE, 0, -1)]
+        # One table for all queues of the broker; each entry ends with its queue's routing key.
+        entries = [json.loads(entry) for entry in broker.hvals(UNACKED)]
+    taken = [message for message, _exchange, routing_key in entries if routing_key == QUEUE]
+    return [message["headers"]["id"] for message in waiting], [message["headers"]["id"] for message in taken]
 
 
 def serving(app: str) -> Role:

@@ -6,12 +6,10 @@ makes that harmless. So the queue becomes a clock, and the table is the truth.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import redis
 from celery import Task
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, delete, select
 from sqlalchemy.dialects.postgresql import insert
@@ -20,7 +18,7 @@ from sqlalchemy.orm import Session
 from duetime.gateway import Gateway
 from duetime.interface import Notification, Pending, Promise, Scheduler
 from duetime.settings import Settings
-from oban_style_queue.design import QUEUE, UNACKED, serving
+from oban_style_queue.design import broker_holds, serving
 from oban_style_queue.design import design as defaults
 from oban_style_queue.schedule import after_commit
 
@@ -102,11 +100,8 @@ def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
 
 def messages(settings: Settings) -> dict[str, str]:
     """Where the broker holds the message of each revision."""
-    op: Callable[[Any], str] = lambda message: message["headers"]["id"]  # noqa: E731 - typed, and used twice
-    with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
-        waiting = {op(json.loads(message)): "its message in the queue" for message in broker.lrange(QUEUE, 0, -1)}
-        taken = {op(json.loads(entry)[0]): "its message unacknowledged" for entry in broker.hvals(UNACKED)}
-    return waiting | taken
+    waiting, taken = broker_holds(settings)
+    return dict.fromkeys(waiting, "its message in the queue") | dict.fromkeys(taken, "its message unacknowledged")
 
 
 design = replace(

@@ -14,10 +14,14 @@ from sqlalchemy.exc import OperationalError
 from duetime.gateway import JournalGateway, gateway_from
 from duetime.interface import Notification
 from duetime.settings import Settings
+from oban_style_queue.design import QUEUE
 from oban_style_queue.hardened import deliver_if_wanted
+from oban_style_queue.pulse import add_pulse
 
 settings = Settings.from_environment()
 app = Celery("oban_style_queue", broker=settings.broker_url)
+app.conf.update(settings.celery_events, task_default_queue=QUEUE)
+add_pulse(app, settings)
 # A worker that dies in the middle of a task has not acknowledged it.
 app.conf.task_acks_late = True
 # Nor has one of whose pool a process was killed.

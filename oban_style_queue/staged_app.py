@@ -14,10 +14,14 @@ from sqlalchemy.exc import OperationalError
 
 from duetime.gateway import JournalGateway, gateway_from
 from duetime.settings import Settings
+from oban_style_queue.design import QUEUE
+from oban_style_queue.pulse import add_pulse
 from oban_style_queue.staged import Stager, execute
 
 settings = Settings.from_environment()
 app = Celery("oban_style_queue", broker=settings.broker_url)
+app.conf.update(settings.celery_events, task_default_queue=QUEUE)
+add_pulse(app, settings)
 
 
 @cache

@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
 from duetime.gateway import JournalGateway, gateway_from
+from duetime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from pull_worker.deliver import poll
 
 settings = Settings.from_environment()
+heartbeat = heartbeat_from(settings)
 
 Poll = Callable[..., int]
 """``poll``, or what a variant has in its place."""
@@ -23,6 +25,8 @@ Poll = Callable[..., int]
 def polling(name: str, poll: Poll) -> Celery:
     """An app whose beat runs `poll` every interval."""
     app = Celery(name, broker=settings.broker_url)
+    # A queue of its own, so that other designs may use the same broker; it and the schedule are all that is set.
+    app.conf.update(settings.celery_events, task_default_queue=name)
     app.conf.beat_schedule = {
         "poll": {
             "task": "pull_worker.poll",
@@ -45,6 +49,8 @@ def polling(name: str, poll: Poll) -> Celery:
                 lead=settings.reminder_lead,
                 interval=settings.poll_interval,
             )
+        # Twice: each server's beat sends a tick, and now and then one server takes two of them and another none.
+        heartbeat.beat("finished a poll", again_within_s=2 * settings.poll_interval.total_seconds())
 
     return app
 

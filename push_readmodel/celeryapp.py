@@ -10,10 +10,12 @@ from celery import Celery, bootsteps
 from celery.worker import state
 from sqlalchemy import create_engine
 
-from duetime.gateway import gateway_from
+from duetime.gateway import Gateway, gateway_from
+from duetime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from push_readmodel.deliver import drain
 from push_readmodel.loop import Drain, DrainLoop
+from push_readmodel.visible import EventPump, Failure, VisibleGateway
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +28,17 @@ class DrainStep(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     drain: Drain
+    failure: Failure
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._loop = DrainLoop(create_engine(settings.database_url), gateway_from(settings), type(self).drain)
+        gateway: Gateway = gateway_from(settings)
+        self._pump = EventPump(parent.app, hostname=parent.hostname)
+        if settings.watched:
+            self._pump.start()
+            gateway = VisibleGateway(gateway, self._pump, failure=type(self).failure)
+        engine = create_engine(settings.database_url)
+        self._loop = DrainLoop(engine, gateway, type(self).drain, heartbeat=heartbeat_from(settings))
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
 
     def start(self, _parent: Any) -> None:
@@ -38,6 +47,7 @@ class DrainStep(bootsteps.StartStopStep):
     def stop(self, _parent: Any) -> None:
         self._loop.stop()
         self._thread.join(timeout=10)
+        self._pump.stop()
 
     def info(self, _parent: Any) -> dict[str, Any]:  # type: ignore[override]  # the stub says None, Celery wants a dict
         return {"drain": {"alive": self._thread.is_alive()}}
@@ -50,10 +60,12 @@ class DrainStep(bootsteps.StartStopStep):
             state.should_stop = 70  # type: ignore[assignment]  # the stub knows only the initial None
 
 
-def draining(how: Drain) -> Celery:
-    """An app whose workers run `how` whenever something is due."""
+def draining(how: Drain, *, failure: Failure = "task-retried") -> Celery:
+    """An app whose workers run `how` whenever something is due; a dashboard calls a failed delivery a `failure`."""
     app = Celery("push_readmodel", broker=settings.broker_url)
-    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"drain": staticmethod(how)}))
+    # A queue of its own, though nothing is ever in it: on a shared broker these workers take nobody else's tasks.
+    app.conf.update(settings.celery_events, task_default_queue="push_readmodel")
+    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"drain": staticmethod(how), "failure": failure}))
     return app
 
 

@@ -12,13 +12,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from duetime.gateway import Gateway
+from duetime.heartbeat import NOBODY_LOOKS, Heartbeat
 from push_readmodel.deliver import drain, seconds_until_next
 from push_readmodel.schedule import CHANNEL
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 60.0
-"""The longest sleep with nothing to wait for."""
+IDLE_S = 5.0
+"""The longest sleep with nothing to wait for: after so long at most it is noticed that the database does not answer."""
 HELD_ELSEWHERE_S = 0.25
 """How soon to look again at a due row that another server holds: the longest that its crash can delay the row."""
 RECONNECT_S = 0.5
@@ -30,10 +31,13 @@ Drain = Callable[..., int]
 class DrainLoop:
     """Drains until told to stop, through any outage of the database; needs nothing else."""
 
-    def __init__(self, engine: Engine, gateway: Gateway, drain: Drain = drain) -> None:
+    def __init__(
+        self, engine: Engine, gateway: Gateway, drain: Drain = drain, *, heartbeat: Heartbeat = NOBODY_LOOKS
+    ) -> None:
         self._engine = engine
         self._gateway = gateway
         self._drain = drain
+        self._heartbeat = heartbeat
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -66,16 +70,26 @@ class DrainLoop:
                 # In this order: a row that falls due after the look is slept for, however briefly.
                 if due_in_s is None or due_in_s > 0:
                     self._sleep(driver, due_in_s or IDLE_S)
-                elif self._drain(self._engine, self._gateway, stopping=self._stopping.is_set) == 0:
+                elif self._drain(self._engine, self._gateway, stopping=self._between_batches) == 0:
                     self._sleep(driver, HELD_ELSEWHERE_S)
 
     def _sleep(self, driver: psycopg.Connection, seconds: float) -> None:
         """Sleep until `seconds` have passed, or until a NOTIFY, or until told to stop."""
-        until = time.monotonic() + min(seconds, IDLE_S)
+        seconds = min(seconds, IDLE_S)
+        self._looked(again_within_s=seconds)
+        until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
             # Slices only so that stop() is heard; waiting asks the database nothing.
             if any(True for _ in driver.notifies(timeout=min(left, 0.5), stop_after=1)):
                 return
+
+    def _between_batches(self) -> bool:
+        """Whether to stop, asked before each batch; what was committed by then is a sign of life."""
+        self._looked(again_within_s=0)
+        return self._stopping.is_set()
+
+    def _looked(self, *, again_within_s: float) -> None:
+        self._heartbeat.beat("looked into the database", again_within_s=again_within_s)
 
 
 def _forget_notifications(driver: psycopg.Connection) -> None:

@@ -31,7 +31,8 @@ class Cast:
     """The processes of one run of `design`, not started yet.
 
     design_name: how a process finds the design again: a registered name, or ``file.py:attribute``.
-    own: a directory for what they keep. place: the workplace whose end is theirs too.
+    own: a directory for what they keep. place: the workplace whose end is theirs too. watched: whether the workers tell
+    a dashboard what they do.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Cast:
         design_name: str,
         own: Path,
         place: Path,
+        watched: bool = False,
     ) -> None:
+        self._watched = watched
         self.engine = create_engine(endpoints.database_url, poolclass=NullPool)
         self._design = design
         self._plan = plan
@@ -167,4 +170,5 @@ class Cast:
             poll_interval=timedelta(seconds=POLL_INTERVAL_S),
             visibility_timeout=timedelta(seconds=self._plan.surroundings.visibility_timeout_s),
             rescue_after=timedelta(seconds=self._plan.surroundings.rescue_after_s),
+            watched=self._watched,
         )

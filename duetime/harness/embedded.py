@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey from their wheels, started here and gone afterwards."""
+"""PostgreSQL and Valkey from their wheels, and whatever else serves a run, started here and gone afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -52,7 +52,10 @@ KEEPS: dict[Persistence, list[str]] = {
 
 
 class EmbeddedServer:
-    """PostgreSQL or Valkey as a child of ours, which can be killed and started again on what it had kept."""
+    """PostgreSQL, Valkey or another as a child of ours, which can be killed and started again on what it had kept.
+
+    environment: what it is told from outside; by default what this process was.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class EmbeddedServer:
         *,
         probe: Callable[[int], bool],
         end_with: signal.Signals,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.name = name
         self._command = list(command)
@@ -69,6 +73,7 @@ class EmbeddedServer:
         self._log = directory.parent / f"{directory.name}.log"
         self._probe = probe
         self._end_with = end_with
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._family: list[psutil.Process] = []
 
@@ -78,7 +83,7 @@ class EmbeddedServer:
         return self._process.pid
 
     def start(self) -> None:
-        environment = {**os.environ, **belonging(self._directory.parent.parent)}
+        environment = {**self._environment, **belonging(self._directory.parent.parent)}
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,

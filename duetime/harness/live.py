@@ -229,7 +229,7 @@ class Live:
         url = stack.enter_context(own_database(endpoints.database_url))
         mine = replace(endpoints, database_url=url, database_through=url)
         own = self._site.place / SCENARIO / design.name.replace(":", "-")
-        cast = Cast(design, self._plan, files, mine, design_name=name, own=own, place=self._site.place)
+        cast = Cast(design, self._plan, files, mine, design_name=name, own=own, place=self._site.place, watched=True)
         cast.install(range(1, USERS + 1))
         stack.callback(cast.kill)
         cast.start(clients=1)

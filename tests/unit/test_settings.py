@@ -1,0 +1,42 @@
+"""What a process is told through its environment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from duetime.errors import BadUsage
+from duetime.settings import Settings
+
+NEEDED = {
+    "DUETIME_DESIGN": "push_readmodel",
+    "DUETIME_DATABASE_URL": "postgresql://localhost/x",
+    "DUETIME_BROKER_URL": "redis://localhost/0",
+}
+
+
+def test_settings_are_read_back_as_they_were() -> None:
+    settings = Settings.from_environment(NEEDED)
+    other = replace(settings, watched=True, heartbeat=Path("/tmp/heartbeat"), server="server-7")
+
+    assert Settings.from_environment(settings.environment()) == settings
+    assert Settings.from_environment(other.environment()) == other
+
+
+def test_nobody_is_watched_unless_asked_for() -> None:
+    unwatched = Settings.from_environment(NEEDED)
+    watched = Settings.from_environment({**NEEDED, "DUETIME_WATCHED": "1"})
+
+    assert unwatched.celery_events == {}
+    assert watched.celery_events == {
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "task_track_started": True,
+    }
+
+
+def test_what_is_neither_yes_nor_no_is_refused() -> None:
+    with pytest.raises(BadUsage, match="DUETIME_WATCHED is 'maybe'; write yes or no"):
+        Settings.from_environment({**NEEDED, "DUETIME_WATCHED": "maybe"})
