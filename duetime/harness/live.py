@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
@@ -129,8 +129,10 @@ class LiveRun:
         self._metronome.stop()
         self.conductor.close()
 
-    def servers(self) -> list[Mapping[str, str]]:
-        return [{"name": server.name, "state": server.state} for server in self.cast.servers]
+    def servers(self, gone: Collection[str]) -> list[Mapping[str, str]]:
+        """Each server and its state, without those that were taken away again."""
+        there = [server for server in self.cast.servers if server.wanted or server.name not in gone]
+        return [{"name": server.name, "state": server.state} for server in there]
 
 
 @dataclass(slots=True)
@@ -329,6 +331,10 @@ class Live:
         """End whatever lasts, one after another."""
         for doing in [one for one in self.doing if one.phase == "lasts"]:
             self.undo(doing.planned.fault)
+
+    def taken_away(self) -> set[str]:
+        """Servers that joined and left."""
+        return {one.planned.target for one in self.doing if one.planned.kind == "server_added" and one.phase == "over"}
 
     def spare_server(self) -> str:
         """The name of the next server that could be added."""

@@ -66,7 +66,8 @@ class Watcher:
             lanes = []
             for name, drawn in self.lanes.items():
                 _, notes, gone = self._watches[name].since(since)
-                lanes.append({**_head(drawn), "notes": notes, "gone": gone, "servers": self._live.runs[name].servers()})
+                servers = self._live.runs[name].servers(self._live.taken_away())
+                lanes.append({**_head(drawn), "notes": notes, "gone": gone, "servers": servers})
             return {"look": self.looks, "now": self._live.now_s(), "lanes": lanes, **self._state()}
 
     def _state(self) -> Mapping[str, Any]:

@@ -82,9 +82,9 @@ def _downtime(stage: Stage) -> None:
 
 
 def _call_off_unheard(stage: Stage) -> None:
-    event = stage.schedule(in_s=14)
-    stage.wait(1)
     down = stage.live.do("kill", "all")
+    event = stage.schedule(in_s=10)
+    stage.wait(1.5)
     stage.live.cancel(event)
     stage.wait(1)
     stage.live.undo(down)
@@ -174,13 +174,12 @@ SCENES = (
     Scene(
         name="unheard",
         title="Called off while nobody listens",
-        idea="The event is cancelled while all servers are down.",
+        idea="The event is announced and called off again while all servers are down.",
         goal="No dot: the cancel was acknowledged, and it must hold.",
-        button="Take all down, cancel, bring up",
+        button="Take all down, announce, call off, bring up",
         play=_call_off_unheard,
-        lesson="A row that was deleted stays deleted. A queue's revoke is a broadcast to workers, and there was none. "
-        "What it held was in the killed worker's memory, so here it may also be that nothing comes for another reason: "
-        "the message is stuck.",
+        lesson="A row that was deleted stays deleted. A queue's revoke is a broadcast to the workers that are up, and "
+        "there was none: the message waits in the broker, and whoever comes up knows nothing of the cancel.",
         clause="An acknowledged cancel holds, whatever happens to the servers.",
         again="downtime",
     ),

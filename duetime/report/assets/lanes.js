@@ -309,7 +309,7 @@ Duetime.Lanes = class Lanes {
         context.globalAlpha = 0.6; context.fillRect(asked, y - 0.5, Math.max(1, until - asked), 1); context.globalAlpha = 1;
         context.beginPath(); context.arc(asked, y, Math.min(2, size * 0.6), 0, 7); context.fill();
         if (number && size > 4) { context.textAlign = "left"; context.fillText("moved", this.x(rev.answered ?? rev.asked) + 2, y - 2); }
-        if (rev.required && rev.deadline !== null) {
+        if (rev.required) {
           this.window(context, lane, note, rev, y, thick);
           context.fillStyle = Duetime.colour("due");
           context.fillRect(this.x(rev.due) - 0.75, y - thick, 1.5, 2 * thick);
@@ -331,11 +331,12 @@ Duetime.Lanes = class Lanes {
   }
 
   window(context, lane, note, rev, y, thick) {
-    const left = this.x(rev.ready), right = this.x(rev.deadline);
+    // Under a fault that lasts nobody knows the deadline yet.
+    const deadline = rev.deadline ?? this.to, left = this.x(rev.ready), right = this.x(deadline);
     context.fillStyle = Duetime.colour("window"); context.fillRect(left, y - thick, right - left, 2 * thick);
     for (const fault of lane.faults) {
       if (fault.only.length && !fault.only.some((beginning) => note.key.startsWith(beginning))) continue;
-      const from = Math.max(rev.ready, fault.from), to = Math.min(rev.deadline, fault.excused ?? this.to);
+      const from = Math.max(rev.ready, fault.from), to = Math.min(deadline, fault.excused ?? this.to);
       if (to > from) {
         const x = this.x(from), width = this.x(to) - x;
         context.fillStyle = Duetime.colour("raised"); context.fillRect(x, y - thick, width, 2 * thick);

@@ -174,7 +174,7 @@
 
   function play(on) {
     playing = on;
-    $("play").textContent = on ? "Pause the picture" : "Play the picture";
+    $("play").textContent = on ? "Pause" : "Play";
     $("play").setAttribute("aria-pressed", String(on));
   }
 
