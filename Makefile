@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare test test-quick test-full check format bench clean
+.PHONY: help setup browser demo compare test test-quick test-full check format bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -29,10 +29,21 @@ $(READY): pyproject.toml constraints.txt
 	  "$$@" -e '.[partition]' >>.venv/faults.log 2>&1 || echo "pyroute2 cannot be had, so nothing will be cut off"; }
 	@touch $(READY)
 
+browser: ## Debian's Chromium for the browser tests, where it is missing and may be installed
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing chromium (about a minute)"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >.venv/browser.log 2>&1 \
+	    || echo "chromium could not be installed, so the browser tests are skipped; the reason is in .venv/browser.log"; \
+	else echo "no chromium, and no right to install it: the browser tests are skipped"; fi
+
+demo: $(READY) ## the live page: three designs to be hurt by whoever watches
+	@$(BIN)/duetime demo $(ARGS)
+
 compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7", or --full)
 	@$(BIN)/duetime compare $(ARGS)
 
-test: check $(READY) ## everything that must hold: make check, then all tests
+test: check $(READY) browser ## everything that must hold: make check, then all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-quick: $(READY) ## the tests that start no whole run

@@ -40,8 +40,11 @@ def write_page(
         OSError: it cannot be written.
     """
     draft = path.with_name(f"{path.name}.draft")
-    draft.write_text(page(cells, ideas=ideas, benchmark=benchmark), encoding="utf-8")
-    return draft.replace(path)
+    try:
+        draft.write_text(page(cells, ideas=ideas, benchmark=benchmark), encoding="utf-8")
+        return draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def page(cells: Sequence[Cell], *, ideas: Mapping[str, str], benchmark: Mapping[str, Any] | None = None) -> str:

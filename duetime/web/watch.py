@@ -36,7 +36,8 @@ class Tail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
-        self._lines = 0
+        self.lines = 0
+        """That were read so far."""
         self._rest = b""
 
     def read(self) -> list[Line]:
@@ -45,8 +46,8 @@ class Tail:
             new = file.read()
         self._at += len(new)
         *whole, self._rest = (self._rest + new).split(b"\n")
-        first = self._lines + 1
-        self._lines += len(whole)
+        first = self.lines + 1
+        self.lines += len(whole)
         return [(number, json.loads(line)) for number, line in enumerate(whole, start=first)]
 
 
@@ -88,26 +89,25 @@ class Watch:
         return self._looks, changed, [key for at, key in self._left if at > look and key not in self._seen]
 
     def _read(self) -> None:
-        unknown = set()
-        for name, tail in self._tails.items():
-            for line in tail.read():
-                key = line[1].get("key") or str(line[1].get("op", "")).rpartition("/")[0]
-                if name == FAULTS:
-                    self._faults.append(line)
-                elif name == CLOCK:
-                    self._clock.append(line)
-                elif name == HISTORY:
-                    self._calls[key].append(line)
-                elif line[1]["worker"] == "canary":
-                    self._canaries.append(line)
-                else:
-                    if key not in self._calls:
-                        unknown.add(key)
-                    self._deliveries[key].append(line)
+        calls: dict[str, list[Line]] = defaultdict(list)
+        deliveries: dict[str, list[Line]] = defaultdict(list)
+        for line in self._tails[HISTORY].read():
+            calls[_key(line[1])].append(line)
+        # After the calls: what is delivered was asked for before.
+        for line in self._tails[DELIVERIES].read():
+            if line[1]["worker"] == "canary":
+                self._canaries.append(line)
+            else:
+                deliveries[_key(line[1])].append(line)
+        self._faults += self._tails[FAULTS].read()
+        self._clock += self._tails[CLOCK].read()
         # Half a witness is none: only whole stretches of time are dropped.
         del self._canaries[:-WITNESSES], self._clock[:-WITNESSES]
-        for key in unknown:
-            self._bring_back(key)
+        for key in {*calls, *deliveries}:
+            if key not in self._calls and not _begins(calls[key]):
+                self._bring_back(key, calls[key], deliveries[key])
+            self._calls[key] += calls[key]
+            self._deliveries[key] += deliveries[key]
 
     def _history(self, only: str | None = None) -> History:
         """The history of what is of interest, closed a moment ago: what has not come by then is missed."""
@@ -148,27 +148,40 @@ class Watch:
         for key, lines in list(self._calls.items()):
             operations = by_key[key]
             ops = [operation.op for operation in operations if operation.op in results.promises]
-            newest = max(record["at_ns"] for _, record in [*lines, *self._deliveries.get(key, ())])
+            newest = max((record["at_ns"] for _, record in [*lines, *self._deliveries[key]]), default=0)
             last = max([newest, *(results.promises[op].operation.due_ns for op in ops)])
-            answered = all(operation.answered_line for operation in operations)
+            # What was delivered and never asked for stays: its call may only not have been read yet.
+            answered = bool(operations) and all(operation.answered_line for operation in operations)
             if last < horizon_ns and answered and all(results.states[op] in SETTLED for op in ops):
                 self._gone += self._counted(key)
-                self._calls.pop(key), self._deliveries.pop(key, None)
+                self._calls.pop(key), self._deliveries.pop(key)
                 self._seen.pop(key, None), self._changed.pop(key, None)
                 self._left.append((self._looks, key))
 
     def _counted(self, key: str) -> Counter[str]:
         return Counter(judge_history(self._history(key)).counts)
 
-    def _bring_back(self, key: str) -> None:
-        """Something came of a notification that was let go, or that nobody ever scheduled."""
-        new = self._deliveries.pop(key)
-        calls = list(_matching(self._run_dir / HISTORY, key))
-        old = [line for line in _matching(self._run_dir / DELIVERIES, key) if line[0] < new[0][0]]
-        if calls:
-            self._calls[key], self._deliveries[key] = calls, old
+    def _bring_back(self, key: str, calls: list[Line], deliveries: list[Line]) -> None:
+        """Something happened to a notification that was let go, or that nobody ever scheduled: find its beginnings."""
+        before = {
+            HISTORY: calls[0][0] if calls else self._tails[HISTORY].lines + 1,
+            DELIVERIES: deliveries[0][0] if deliveries else self._tails[DELIVERIES].lines + 1,
+        }
+        self._calls[key] = [line for line in _matching(self._run_dir / HISTORY, key) if line[0] < before[HISTORY]]
+        self._deliveries[key] = [
+            line for line in _matching(self._run_dir / DELIVERIES, key) if line[0] < before[DELIVERIES]
+        ]
+        if self._calls[key] or self._deliveries[key]:
             self._gone -= self._counted(key)
-        self._deliveries[key] = [*old, *new]
+
+
+def _key(record: Mapping[str, Any]) -> str:
+    return str(record["op"]).rpartition("/")[0]
+
+
+def _begins(calls: list[Line]) -> bool:
+    """Whether these are the first that was ever asked about a key."""
+    return bool(calls) and calls[0][1]["type"] == "invoke" and calls[0][1]["revision"] == 1
 
 
 def _matching(path: Path, key: str) -> Iterator[Line]:
@@ -176,7 +189,7 @@ def _matching(path: Path, key: str) -> Iterator[Line]:
         for number, line in enumerate(file, start=1):
             if key.encode() in line and line.endswith(b"\n"):
                 record = json.loads(line)
-                if str(record["op"]).rpartition("/")[0] == key:
+                if _key(record) == key:
                     yield number, record
 
 
