@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -42,10 +42,10 @@ class Demo:
         return self.url.split("/")[2]
 
     def post(self, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
-        connection = HTTPConnection(self.address, timeout=60)
-        connection.request("POST", path, json.dumps(body), {"Origin": f"http://{self.address}", **headers})
-        answer = connection.getresponse()
-        text = answer.read().decode()
+        with closing(HTTPConnection(self.address, timeout=60)) as connection:
+            connection.request("POST", path, json.dumps(body), {"Origin": f"http://{self.address}", **headers})
+            answer = connection.getresponse()
+            text = answer.read().decode()
         return answer.status, json.loads(text) if text.startswith("{") else {"text": text}
 
 
