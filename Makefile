@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-quick test-full check format bench clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-quick test-full check format bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -43,8 +43,21 @@ demo: $(READY) ## the live page: three designs to be hurt by whoever watches
 compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7", or --full)
 	@$(BIN)/duetime compare $(ARGS)
 
-test: check $(READY) browser ## everything that must hold: make check, then all tests
+# Two cores: what only computes runs beside what mostly waits; whole runs, judged for lateness, have the machine alone.
+test: check $(READY) browser ## everything that must hold: make check, then all tests, and each benchmark once
+ifeq ($(ARGS),)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-computing test-waiting
+	@$(BIN)/python -m pytest tests/system tests/conformance
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
+
+test-computing: $(READY)
+	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web
+	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable -k "not lateness"
+
+test-waiting: $(READY)
+	@$(BIN)/python -m pytest -q tests/anomalies tests/browser tests/operating
 
 test-quick: $(READY) ## the tests that start no whole run
 	@$(BIN)/python -m pytest -m 'not slow and not full' $(ARGS)

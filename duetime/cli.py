@@ -1,4 +1,7 @@
-"""The command line: parse, call, choose an exit status."""
+"""The command line: parse, call, choose an exit status.
+
+What runs designs is imported by the commands that do: it takes a second, and `duetime health` is asked every few.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,19 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from duetime import registry
 from duetime.checker import judge, label_lines, write_results
 from duetime.errors import BadUsage, DuetimeError, Interrupted
-from duetime.harness import scenarios
-from duetime.harness.board import Board
-from duetime.harness.compare import Cell, compare, stored_cell
-from duetime.harness.doctor import examine
-from duetime.harness.flower import Flower
-from duetime.harness.keeper import workplace
-from duetime.harness.live import SCENARIO, Live
-from duetime.harness.scenario import SIDE_BY_SIDE, Replay, Scenario
-from duetime.harness.services import Services
-from duetime.harness.site import Site
-from duetime.harness.stopping import StopSignal
 from duetime.interface import Design
 from duetime.operating import health_command, install_command, serve_command
-from duetime.report.page import write_page
-from duetime.report.rates import rates
-from duetime.report.table import console, print_matrix, print_overview
+
+if TYPE_CHECKING:
+    from duetime.harness.compare import Cell
+    from duetime.harness.scenario import Scenario
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is bad usage
 INTERRUPTED = 130
@@ -118,6 +111,8 @@ def compare_command(
     Exit status 0 when every cell came out as its design promises: the naive poller promises nothing, so what it
     misses is a finding and not a failure of the command.
     """
+    from duetime.harness import scenarios
+
     names = _listed("--designs", designs) or [
         name for name in registry.names() if name != registry.ORACLE and (full or ":" not in name)
     ]
@@ -136,6 +131,9 @@ def compare_command(
 @OUT
 def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
     """Run one DESIGN through one SCENARIO, or through the plan.json of a stored run. The exit status is the verdict."""
+    from duetime.harness import scenarios
+    from duetime.harness.scenario import Replay
+
     chosen = scenarios.named(scenario)
     seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
     cells = _measure([design], [chosen], seeds, out=out, as_json=as_json)
@@ -187,6 +185,9 @@ def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) 
     \b
       duetime report runs/20300101-120000
     """
+    from duetime.harness.compare import stored_cell
+    from duetime.report.page import write_page
+
     found = [plan.parent for run_dir in run_dirs for plan in sorted(run_dir.rglob("plan.json"))]
     if not found:
         raise BadUsage(f"no run below {', '.join(map(str, run_dirs))}: give what `duetime compare` printed as kept in")
@@ -223,7 +224,13 @@ def demo_command(
     A guided tour of eight scenes, then a playground. Save keeps a run directory for each design, which `duetime check`
     judges, `duetime report` draws, and `duetime run DESIGN RUN_DIR/plan.json` does again. Ctrl-C ends everything.
     """
-    from duetime.web import demo  # late: no other command needs a web server
+    from duetime.harness.flower import Flower
+    from duetime.harness.keeper import workplace
+    from duetime.harness.live import SCENARIO, Live
+    from duetime.harness.services import Services
+    from duetime.harness.site import Site
+    from duetime.harness.stopping import StopSignal
+    from duetime.web import demo
 
     loaded = _loaded(_listed("--designs", designs) or list(registry.the_three()))
     if sum(name.startswith("oban_style_queue") for name in loaded) > 1:
@@ -272,6 +279,8 @@ def designs_command(as_json: bool) -> None:
 @JSON
 def scenarios_command(as_json: bool) -> None:
     """List the scenarios: what happens in each, and what it teaches."""
+    from duetime.harness import scenarios
+
     if as_json:
         click.echo(json.dumps([{"name": s.name, "idea": s.idea, "teaches": s.teaches} for s in scenarios.SCENARIOS]))
         return
@@ -287,6 +296,8 @@ def scenarios_command(as_json: bool) -> None:
 @JSON
 def doctor_command(as_json: bool) -> None:
     """Try what runs need on this machine: the servers, and each fault, which is injected once."""
+    from duetime.harness.doctor import examine
+
     click.echo("starting both servers, then injecting every kind of fault: about a minute", err=True)
     findings = []
     for finding in examine():
@@ -356,6 +367,16 @@ def _measure(
     as_json: bool,
     side_by_side: int | None = None,
 ) -> list[Cell]:
+    from duetime.harness.board import Board
+    from duetime.harness.compare import compare
+    from duetime.harness.keeper import workplace
+    from duetime.harness.scenario import SIDE_BY_SIDE
+    from duetime.harness.services import Services
+    from duetime.harness.site import Site
+    from duetime.harness.stopping import StopSignal
+    from duetime.report.rates import rates
+    from duetime.report.table import console, print_matrix, print_overview
+
     # Everything that can be refused is refused before anything is started or written.
     designs = _loaded(names)
     started = time.monotonic()
@@ -399,6 +420,8 @@ def _measure(
 
 def _page(rows: Sequence[Mapping[str, Any]], directory: Path) -> Path | None:
     """The report beside the runs; None, with a word on standard error, where it could not be made."""
+    from duetime.report.page import write_page
+
     try:
         return write_page(rows, directory / "report.html", ideas=_ideas())
     except Exception as error:  # noqa: BLE001 - a broken picture never changes a verdict
@@ -408,6 +431,8 @@ def _page(rows: Sequence[Mapping[str, Any]], directory: Path) -> Path | None:
 
 def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
     """Where a cell stands in a matrix: as `duetime scenarios` and `duetime designs` list them, others last."""
+    from duetime.harness import scenarios
+
     known, designs = [scenario.name for scenario in scenarios.SCENARIOS], registry.names()
     scenario, design = cell["scenario"], cell["design"]
     return (
@@ -418,6 +443,8 @@ def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def _ideas() -> Mapping[str, str]:
+    from duetime.harness import scenarios
+
     return {scenario.name: f"{scenario.idea[:1].upper()}{scenario.idea[1:]}. It teaches: {scenario.teaches}."
             for scenario in scenarios.SCENARIOS}  # fmt: skip
 

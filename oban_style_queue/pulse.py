@@ -12,7 +12,7 @@ from celery.worker import state
 from duetime.heartbeat import Heartbeat, heartbeat_from
 from duetime.settings import Settings
 
-EVERY_S = 5.0
+EVERY_S = 2.0
 LONGEST_S = 30.0
 """A task that has run for longer is taken for one that hangs."""
 

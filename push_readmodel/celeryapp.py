@@ -15,7 +15,7 @@ from duetime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from push_readmodel.deliver import drain
 from push_readmodel.loop import Drain, DrainLoop
-from push_readmodel.visible import EventPump, Failure, VisibleGateway
+from push_readmodel.visible import Failure, visible
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,8 @@ class DrainStep(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         gateway: Gateway = gateway_from(settings)
-        self._pump = EventPump(parent.app, hostname=parent.hostname)
         if settings.watched:
-            self._pump.start()
-            gateway = VisibleGateway(gateway, self._pump, failure=type(self).failure)
+            gateway = visible(gateway, parent, failure=type(self).failure)
         engine = create_engine(settings.database_url)
         self._loop = DrainLoop(engine, gateway, type(self).drain, heartbeat=heartbeat_from(settings))
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
@@ -47,7 +45,6 @@ class DrainStep(bootsteps.StartStopStep):
     def stop(self, _parent: Any) -> None:
         self._loop.stop()
         self._thread.join(timeout=10)
-        self._pump.stop()
 
     def info(self, _parent: Any) -> dict[str, Any]:  # type: ignore[override]  # the stub says None, Celery wants a dict
         return {"drain": {"alive": self._thread.is_alive()}}

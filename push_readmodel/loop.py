@@ -23,6 +23,7 @@ IDLE_S = 5.0
 HELD_ELSEWHERE_S = 0.25
 """How soon to look again at a due row that another server holds: the longest that its crash can delay the row."""
 RECONNECT_S = 0.5
+LOOKED = "looked into the database"
 
 Drain = Callable[..., int]
 """``drain``, or what a variant has in its place."""
@@ -76,7 +77,7 @@ class DrainLoop:
     def _sleep(self, driver: psycopg.Connection, seconds: float) -> None:
         """Sleep until `seconds` have passed, or until a NOTIFY, or until told to stop."""
         seconds = min(seconds, IDLE_S)
-        self._looked(again_within_s=seconds)
+        self._heartbeat.beat(LOOKED, again_within_s=seconds)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
             # Slices only so that stop() is heard; waiting asks the database nothing.
@@ -85,11 +86,8 @@ class DrainLoop:
 
     def _between_batches(self) -> bool:
         """Whether to stop, asked before each batch; what was committed by then is a sign of life."""
-        self._looked(again_within_s=0)
+        self._heartbeat.beat(LOOKED, again_within_s=0)
         return self._stopping.is_set()
-
-    def _looked(self, *, again_within_s: float) -> None:
-        self._heartbeat.beat("looked into the database", again_within_s=again_within_s)
 
 
 def _forget_notifications(driver: psycopg.Connection) -> None:

@@ -45,7 +45,7 @@ class EventPump:
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def stop(self) -> None:
-        """End after what waits has been sent, or at once if the broker is away; not waited for."""
+        """End after what waits has been sent, or at once if the broker is away. A worker need not: it ends with it."""
         self._stopping.set()
         self._events.put(None)
 
@@ -108,3 +108,10 @@ class VisibleGateway:
             self._pump.put(self._failure, uuid=uuid, exception=repr(error), traceback="")
             raise
         self._pump.put("task-succeeded", uuid=uuid, result="None", runtime=time.monotonic() - began_s)
+
+
+def visible(gateway: Gateway, worker: Any, *, failure: Failure) -> VisibleGateway:
+    """`gateway`, with whatever `worker`, Celery's own object, delivers by it shown in Flower."""
+    pump = EventPump(worker.app, hostname=worker.hostname)
+    pump.start()
+    return VisibleGateway(gateway, pump, failure=failure)

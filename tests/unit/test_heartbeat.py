@@ -79,6 +79,13 @@ def test_where_nobody_looks_nothing_is_written_and_where_nothing_can_be_nobody_i
     assert list(tmp_path.iterdir()) == []
 
 
+class Steady:
+    """A gateway that takes a moment for each."""
+
+    def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        time.sleep(0.02)
+
+
 class Slow:
     """A gateway that takes its time once it is told to."""
 
@@ -105,6 +112,15 @@ def draining(engine: Engine, gateway: Gateway, file: Path) -> Iterator[None]:
         thread.join(timeout=10)
 
 
+def schedule(engine: Engine, *, number: int) -> None:
+    """Some notifications that are due now."""
+    with Session(engine) as session:
+        for key in map(str, range(number)):
+            due = Notification(key=key, revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
+            ReadModel().schedule(due, session=session)
+        session.commit()
+
+
 def is_healthy(file: Path) -> bool:
     return verdict(latest_sign(file), time.monotonic_ns(), patience_s=0.5)[0]
 
@@ -118,6 +134,14 @@ def test_an_idle_drain_looks_again_and_again(engine: Engine, tmp_path: Path, mon
         wait_until(lambda: latest_sign(file) != first)
 
 
+def test_a_drain_that_is_busy_for_long_gives_signs_from_batch_to_batch(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "heartbeat"
+    seen = set()
+    with draining(engine, Steady(), file):
+        schedule(engine, number=60)
+        wait_until(lambda: seen.add(latest_sign(file)) or len(seen) > 5)
+
+
 def test_a_drain_in_which_a_delivery_hangs_gives_no_sign_until_it_is_over(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,10 +149,7 @@ def test_a_drain_in_which_a_delivery_hangs_gives_no_sign_until_it_is_over(
     file, gateway = tmp_path / "heartbeat", Slow()
     with draining(engine, gateway, file):
         wait_until(lambda: is_healthy(file))
-        with Session(engine) as session:
-            due = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
-            ReadModel().schedule(due, session=session)
-            session.commit()
+        schedule(engine, number=1)
         assert gateway.began.wait(timeout=10)
         wait_until(lambda: not is_healthy(file))
         gateway.may_end.set()

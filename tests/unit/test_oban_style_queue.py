@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+import redis
+from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from duetime import lint, registry
 from duetime.interface import Notification
+from duetime.settings import Settings
+from oban_style_queue.design import QUEUE, UNACKED, broker_holds
 from oban_style_queue.schedule import CeleryQueue
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -77,3 +84,27 @@ def test_a_session_that_is_closed_without_a_commit_publishes_nothing_later(engin
     session.close()
 
     assert published.calls == [["a/1"]]
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names() if name != registry.ORACLE])
+def test_each_package_of_designs_has_a_queue_of_its_own_so_that_they_may_share_a_broker(name: str) -> None:
+    app = lint.load([name], [])[0].app
+
+    assert app.conf.task_default_queue == name.partition(":")[0]
+    assert app.amqp.router.route({}, "any")["queue"].name == name.partition(":")[0]
+    # Nobody looks unless asked to.
+    assert not app.conf.worker_send_task_events
+
+
+def test_on_a_shared_broker_it_sees_its_own_tasks_and_no_others(settings: Settings) -> None:
+    app = Celery("test", broker=settings.broker_url, set_as_current=False)
+    for queue in (QUEUE, "pull_worker"):
+        app.send_task("test", task_id=f"waiting in {queue}", queue=queue)
+        app.send_task("test", task_id=f"taken from {queue}", queue=queue)
+    with redis.Redis.from_url(settings.broker_url) as broker:
+        for queue in (QUEUE, "pull_worker"):
+            # The later one is at the left end. So kombu writes it down: the message, its exchange, its routing key.
+            message = json.loads(broker.lpop(queue))
+            broker.hset(UNACKED, queue, json.dumps([message, "", queue]))
+
+    assert broker_holds(settings) == ([f"waiting in {QUEUE}"], [f"taken from {QUEUE}"])
