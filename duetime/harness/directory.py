@@ -21,13 +21,14 @@ RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
 class RunDirectory:
     """Where one run of `design` is recorded.
 
-    versions: of the servers that take part.
+    versions: of the servers that take part. loaded_as: how a process finds the design again.
     """
 
-    def __init__(self, path: Path, design: Design, versions: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, design: Design, versions: Mapping[str, str], *, loaded_as: str) -> None:
         self.path = path
         self._design = design
         self._versions = versions
+        self._loaded_as = loaded_as
 
     def make(self) -> None:
         (self.path / "logs").mkdir(parents=True)
@@ -42,6 +43,7 @@ class RunDirectory:
         written = {
             "format": 1,
             "design": self._design.name,
+            "loaded_as": self._loaded_as,
             **plan.to_json(),
             "plan_hash": plan.hash(),
             "started": started._asdict() if started else None,

@@ -225,7 +225,8 @@ class Live:
             yield self
 
     def _prepare(self, name: str, design: Design, endpoints: Endpoints, stack: ExitStack) -> LiveRun:
-        files = RunDirectory(self._out / SCENARIO / directory_of(design, self._plan.seed), design, self._site.versions)
+        path = self._out / SCENARIO / directory_of(design, self._plan.seed)
+        files = RunDirectory(path, design, self._site.versions, loaded_as=name)
         files.make()
         files.write_plan(self._plan)
         url = stack.enter_context(own_database(endpoints.database_url))
@@ -364,7 +365,8 @@ class Live:
         )
 
     def _keep(self, run: LiveRun, out: Path) -> Path:
-        kept = RunDirectory(out / SCENARIO / run.files.path.name, self._designs[run.name], self._site.versions)
+        path = out / SCENARIO / run.files.path.name
+        kept = RunDirectory(path, self._designs[run.name], self._site.versions, loaded_as=run.name)
         shutil.copytree(run.files.path, kept.path)
         kept.write_plan(self.plan(), self._started)
         kept.close(

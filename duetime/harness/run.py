@@ -59,7 +59,7 @@ class Run:
         self._stop = site.stop
         self._slot = slot
         self._progress = progress
-        self._files = RunDirectory(directory, design, site.versions)
+        self._files = RunDirectory(directory, design, site.versions, loaded_as=design_name)
 
     def carry_out(self, agree_on_start: Callable[[], Instant]) -> None:
         """Prepare, wait for `agree_on_start` to say when, go through the plan, close.

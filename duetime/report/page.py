@@ -6,7 +6,7 @@ import base64
 import gzip
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def write_page(
 
 
 def page(cells: Sequence[Cell], *, ideas: Mapping[str, str], benchmark: Mapping[str, Any] | None = None) -> str:
-    told = [_Told(cell) for cell in cells]
+    told = [_Told(cell, known=ideas) for cell in cells]
     drawn = [one for one in told if one.lane is not None]
     scenarios = list(dict.fromkeys(cell["scenario"] for cell in cells))
     data = {
@@ -76,10 +76,14 @@ def page(cells: Sequence[Cell], *, ideas: Mapping[str, str], benchmark: Mapping[
 
 
 class _Told:
-    """One cell, and what its run directory says about it."""
+    """One cell, and what its run directory says about it.
 
-    def __init__(self, cell: Cell) -> None:
+    known: the scenarios that can be named; any other run is repeated by its plan.
+    """
+
+    def __init__(self, cell: Cell, *, known: Collection[str]) -> None:
         self.cell = cell
+        self.known = known
         self.plan: Mapping[str, Any] = {}
         self.lane: Numbers | None = None
         self.results: Mapping[str, Any] = {}
@@ -95,8 +99,10 @@ class _Told:
 
     @property
     def command(self) -> str:
-        words = ("duetime", "run", self.cell["design"], self.cell["scenario"], "--seed", str(self.cell["seed"]))
-        return shlex.join(words)
+        cell, design = self.cell, self.plan.get("loaded_as", self.cell["design"])
+        if cell["scenario"] not in self.known:
+            return shlex.join(("duetime", "run", design, f"{cell['run_dir']}/plan.json"))
+        return shlex.join(("duetime", "run", design, cell["scenario"], "--seed", str(cell["seed"])))
 
     def run(self) -> Numbers:
         """What the page's scripts draw."""

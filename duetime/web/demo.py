@@ -14,7 +14,7 @@ import uvicorn
 
 from duetime.errors import BadUsage
 from duetime.harness.compare import stored_cell
-from duetime.harness.live import SCENARIO, Live
+from duetime.harness.live import Live
 from duetime.report.page import write_page
 from duetime.web.app import Watcher, application
 from duetime.web.tour import Tour
@@ -92,8 +92,7 @@ class _Server(uvicorn.Server):
 def save(live: Live, out: Path) -> Mapping[str, Any]:
     """Keep what happened so far as closed runs under `out`, judge them, and make their report."""
     cells = [stored_cell(run_dir).to_json() for run_dir in live.save(out)]
-    idea = "What a viewer did in a demo; duetime run DESIGN plan.json does it again."
-    report = write_page(cells, out / "report.html", ideas={SCENARIO: idea})
+    report = write_page(cells, out / "report.html", ideas={})
     return {"directory": str(out), "report": report.absolute().as_uri(), "runs": [_brief(cell) for cell in cells]}
 
 
