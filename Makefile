@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-computing test-waiting test-quick test-full check format bench clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-quick soak test-full check format bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -60,10 +60,13 @@ test-waiting: $(READY)
 	@$(BIN)/python -m pytest -q tests/anomalies tests/browser tests/operating
 
 test-quick: $(READY) ## the tests that start no whole run
-	@$(BIN)/python -m pytest -m 'not slow and not full' $(ARGS)
+	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)
 
 test-full: $(READY) ## the oracle and the broken designs through every scenario (a quarter of an hour)
 	@$(BIN)/python -m pytest -m full $(ARGS)
+
+soak: $(READY) browser ## half an hour of the demo, hurt every ten seconds (DUETIME_SOAK_S=300 for less)
+	@$(BIN)/python -m pytest -m soak tests/browser $(ARGS)
 
 check: $(READY) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --quiet --check .

@@ -8,7 +8,7 @@
   let about = { scenes: [], designs: [] }, told = null, arrived = 0, at = 0, playing = true, speed = 1, drawnAt = 0, chosen = "arrive";
   const done = new Set();
 
-  const picture = new Duetime.Lanes($("lanes"), { live: true, tallest: 150, select: (lane, note) => {
+  const picture = new Duetime.Lanes($("lanes"), { live: true, tallest: 138, select: (lane, note) => {
     $("story").replaceChildren(Duetime.story(lane, note, () => { $("story").replaceChildren(); picture.forget(); }));
   } });
 
