@@ -83,6 +83,26 @@ def test_hardened_what_a_killed_worker_held_comes_back(world: Make) -> None:
     assert w.delivered() == {"a": 1}
 
 
+def test_hardened_a_lock_that_a_dying_worker_left_keeps_everything_where_it_is(world: Make) -> None:
+    """kombu searches for what dead workers held under a lock of five minutes; here somebody died while holding it."""
+    w = world("oban_style_queue:hardened", rescue_after=timedelta(seconds=1))
+    with w.server() as server:
+        w.schedule("a", in_s=2)
+        until(lambda: "unacknowledged" in w.pending()["a/1"])
+        server.end()
+    with redis.Redis.from_url(w.settings.broker_url) as broker:
+        broker.set("unacked_mutex", "a dead worker's", px=290_000)
+    with w.server(), redis.Redis.from_url(w.settings.broker_url) as broker:
+        until(lambda: "locked for" in w.pending()["a/1"])
+        # The new worker has looked several times by then: it does so every second.
+        w.schedule("b", in_s=5)
+        until(lambda: w.delivered()["b"] == 1)
+        assert w.delivered()["a"] == 0
+
+        broker.delete("unacked_mutex")
+        until(lambda: w.delivered()["a"] == 1)
+
+
 def test_due_later_than_the_visibility_timeout_it_is_delivered_several_times(world: Make) -> None:
     w = world("oban_style_queue", visibility_timeout=timedelta(seconds=1))
     with w.server():
