@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare test test-quick test-full check format bench clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-quick soak test-full check format bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -29,17 +29,44 @@ $(READY): pyproject.toml constraints.txt
 	  "$$@" -e '.[partition]' >>.venv/faults.log 2>&1 || echo "pyroute2 cannot be had, so nothing will be cut off"; }
 	@touch $(READY)
 
+browser: ## Debian's Chromium for the browser tests, where it is missing and may be installed
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing chromium (about a minute)"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >.venv/browser.log 2>&1 \
+	    || echo "chromium could not be installed, so the browser tests are skipped; the reason is in .venv/browser.log"; \
+	else echo "no chromium, and no right to install it: the browser tests are skipped"; fi
+
+demo: $(READY) ## the live page: three designs to be hurt by whoever watches
+	@$(BIN)/duetime demo $(ARGS)
+
 compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7", or --full)
 	@$(BIN)/duetime compare $(ARGS)
 
-test: check $(READY) ## everything that must hold: make check, then all tests
+# Two cores: what only computes runs beside what mostly waits; whole runs, judged for lateness, have the machine alone.
+test: check $(READY) browser ## everything that must hold: make check, then all tests, and each benchmark once
+ifeq ($(ARGS),)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-computing test-waiting
+	@$(BIN)/python -m pytest tests/system tests/conformance
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
+
+test-computing: $(READY)
+	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web
+	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable -k "not lateness"
+
+test-waiting: $(READY)
+	@$(BIN)/python -m pytest -q tests/anomalies tests/browser tests/operating
 
 test-quick: $(READY) ## the tests that start no whole run
-	@$(BIN)/python -m pytest -m 'not slow and not full' $(ARGS)
+	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)
 
 test-full: $(READY) ## the oracle and the broken designs through every scenario (a quarter of an hour)
 	@$(BIN)/python -m pytest -m full $(ARGS)
+
+soak: $(READY) browser ## half an hour of the demo, hurt every ten seconds (DUETIME_SOAK_S=300 for less)
+	@$(BIN)/python -m pytest -m soak tests/browser $(ARGS)
 
 check: $(READY) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --quiet --check .

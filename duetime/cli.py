@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
+import webbrowser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -56,6 +58,7 @@ def cli() -> None:
       duetime compare                           the main job: designs × scenarios
       duetime run push_readmodel crash          one run
       duetime check runs/…/push_readmodel-seed1   judge the stored files again
+      duetime report runs/…                     the page about them again
       duetime run my_design.py:design downtime  a design of your own
 
     Exit status: 0 pass, 1 fail, 3 unknown, 2 bad usage.
@@ -127,10 +130,13 @@ def compare_command(
 @JSON
 @OUT
 def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
-    """Run one DESIGN through one SCENARIO. The exit status is the verdict."""
+    """Run one DESIGN through one SCENARIO, or through the plan.json of a stored run. The exit status is the verdict."""
     from duetime.harness import scenarios
+    from duetime.harness.scenario import Replay
 
-    cells = _measure([design], [scenarios.named(scenario)], [seed], out=out, as_json=as_json)
+    chosen = scenarios.named(scenario)
+    seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
+    cells = _measure([design], [chosen], seeds, out=out, as_json=as_json)
     sys.exit(EXIT_STATUS[cells[0].outcome])
 
 
@@ -161,6 +167,93 @@ def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:
         for anomaly in results.anomalies:
             click.echo(f"\n{anomaly.label} {anomaly.op}\n  {anomaly.explanation}")
     sys.exit(EXIT_STATUS[results.outcome])
+
+
+@cli.command(name="report")
+@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True,
+    help="The page; it holds everything, and asks no network.",
+)  # fmt: skip
+@click.option(
+    "--benchmark", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A file that pytest benchmarks/ --benchmark-json FILE wrote: its medians come along.",
+)  # fmt: skip
+def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) -> None:
+    """Make the page about stored runs again. RUN_DIR is a run's directory, or one with runs anywhere below it.
+
+    \b
+      duetime report runs/20300101-120000
+    """
+    from duetime.harness.compare import stored_cell
+    from duetime.report.page import write_page
+
+    found = [plan.parent for run_dir in run_dirs for plan in sorted(run_dir.rglob("plan.json"))]
+    if not found:
+        raise BadUsage(f"no run below {', '.join(map(str, run_dirs))}: give what `duetime compare` printed as kept in")
+    cells = sorted((stored_cell(run_dir).to_json() for run_dir in dict.fromkeys(found)), key=_place)
+    try:
+        stored = json.loads(benchmark.read_bytes()) if benchmark else None
+        path = write_page(cells, out, ideas=_ideas(), benchmark=stored)
+    except OSError as error:
+        raise BadUsage(f"--out {str(out)!r} cannot be written ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadUsage(f"{benchmark} is no file of pytest-benchmark's: {type(error).__name__} {error}") from error
+    click.echo(f"{len(cells)} runs, {path.stat().st_size / 1e6:.1f} MB: {path.absolute().as_uri()}")
+
+
+@cli.command(name="demo")
+@click.option("--designs", default="", metavar="A,B", help="Who runs side by side. Default: the three designs.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback; 0.0.0.0 only inside a container.")
+@click.option("--port", default=8484, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--rate", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Notifications due in a second."
+)
+@click.option(
+    "--delivery-time", default=0.04, show_default=True, type=click.FloatRange(0, 1),
+    help="Seconds that the outside world takes over one; 0.002 for many a second.",
+)  # fmt: skip
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, if there is one.")
+@SEED
+@OUT
+def demo_command(
+    designs: str, host: str, port: int, rate: float, delivery_time: float, browser: bool, seed: int, out: Path
+) -> None:
+    """Show it live: the designs side by side on one page, to be hurt by whoever watches.
+
+    A guided tour of eight scenes, then a playground. Save keeps a run directory for each design, which `duetime check`
+    judges, `duetime report` draws, and `duetime run DESIGN RUN_DIR/plan.json` does again. Ctrl-C ends everything.
+    """
+    from duetime.harness.flower import Flower
+    from duetime.harness.keeper import workplace
+    from duetime.harness.live import SCENARIO, Live
+    from duetime.harness.services import Services
+    from duetime.harness.site import Site
+    from duetime.harness.stopping import StopSignal
+    from duetime.web import demo
+
+    loaded = _loaded(_listed("--designs", designs) or list(registry.the_three()))
+    if sum(name.startswith("oban_style_queue") for name in loaded) > 1:
+        raise BadUsage(
+            f"--designs {designs!r}: on one broker the shortest visibility timeout holds for all (celery#6236), so "
+            "only one of the oban_style_queue family can be in a demo; name one, or use `duetime compare`"
+        )
+    listening = demo.bind(host, port)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listening.getsockname()[1]}/"  # noqa: S104
+    click.echo("starting the servers: a few seconds", err=True)
+    with workplace() as place:
+        services = Services(place)
+        site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
+        live = Live(loaded, site=site, out=place / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time)
+        with live.running(), Flower(place / SCENARIO / "flower", broker_url=live.broker_url) as flower:
+
+            def ready() -> None:
+                click.echo(demo.told(list(loaded), url, flower.url))
+                if browser:
+                    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+            demo.serve(live, listening, out=lambda: _new_directory(out), flower_url=flower.url, ready=ready)
+    click.echo("the demo has ended; nothing is left running", err=True)
 
 
 @cli.command(name="designs")
@@ -308,9 +401,11 @@ def _measure(
                 board.cell(cell.scenario, cell.design, cell.outcome)
     seconds = time.monotonic() - started
     rows = [cell.to_json() for cell in cells]
+    page = _page(rows, directory)
     if as_json:
         found = [rate.to_json() for rate in rates(rows)]
-        click.echo(json.dumps({"cells": rows, "rates": found, "seconds": round(seconds, 1), "runs": str(directory)}))
+        told = {"cells": rows, "rates": found, "seconds": round(seconds, 1), "runs": str(directory)}
+        click.echo(json.dumps({**told, "report": str(page) if page else None}))
     else:
         print_matrix(console(), rows)
         if len(rows) > OVERVIEW_FROM:
@@ -318,7 +413,40 @@ def _measure(
             print_overview(console(), rows)
         click.echo(f"\n{len(cells)} runs in {seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, kept in {directory}/")
         click.echo(f"Judge one again: duetime check {cells[-1].run_dir}")
+        if page:
+            click.echo(f"See what happened: {page.absolute().as_uri()}")
     return cells
+
+
+def _page(rows: Sequence[Mapping[str, Any]], directory: Path) -> Path | None:
+    """The report beside the runs; None, with a word on standard error, where it could not be made."""
+    from duetime.report.page import write_page
+
+    try:
+        return write_page(rows, directory / "report.html", ideas=_ideas())
+    except Exception as error:  # noqa: BLE001 - a broken picture never changes a verdict
+        click.echo(f"duetime: no report was written ({type(error).__name__}: {error}); the verdicts stand", err=True)
+        return None
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Where a cell stands in a matrix: as `duetime scenarios` and `duetime designs` list them, others last."""
+    from duetime.harness import scenarios
+
+    known, designs = [scenario.name for scenario in scenarios.SCENARIOS], registry.names()
+    scenario, design = cell["scenario"], cell["design"]
+    return (
+        known.index(scenario) if scenario in known else len(known),
+        cell["seed"],
+        designs.index(design) if design in designs else len(designs),
+    )
+
+
+def _ideas() -> Mapping[str, str]:
+    from duetime.harness import scenarios
+
+    return {scenario.name: f"{scenario.idea[:1].upper()}{scenario.idea[1:]}. It teaches: {scenario.teaches}."
+            for scenario in scenarios.SCENARIOS}  # fmt: skip
 
 
 def _loaded(names: Sequence[str]) -> Mapping[str, Design]:

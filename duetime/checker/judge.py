@@ -52,6 +52,7 @@ def judge_history(history: History) -> Results:
         vacuity=[need.to_json() for need in table],
         profile=profile.as_written,
         anomalies=accusations,
+        promises=promises,
         states=state_of,
         labelled=sorted(labelled, key=lambda found: found.delivery.line),
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from duetime.checker.anomalies import Anomaly
 from duetime.checker.labels import Label, Labelled
 from duetime.checker.obligations import State
+from duetime.checker.promises import Promise
 
 Outcome = Literal["pass", "fail", "unknown"]
 Percentiles = dict[str, float | None]
@@ -23,7 +24,8 @@ TELLING = ("missed", "duplicate", "phantom", "stale", "early", "late")
 class Results:
     """What one history proves.
 
-    run: design, scenario, seed and plan hash. states: of each scheduled revision. labelled: by line of the file.
+    run: design, scenario, seed and plan hash. promises, states: of each scheduled revision, by op.
+    labelled: by line of the file.
     """
 
     run: Mapping[str, Any]
@@ -37,6 +39,7 @@ class Results:
     vacuity: list[dict[str, Any]]
     profile: Mapping[str, Any]
     anomalies: list[Anomaly]
+    promises: Mapping[str, Promise]
     states: dict[str, State]
     labelled: list[Labelled]
 

@@ -11,6 +11,7 @@ FaultKind = Literal[
     "kill",
     "deploy",
     "pause",
+    "server_added",
     "database_kill",
     "broker_kill",
     "cut",
@@ -49,6 +50,8 @@ LOOKS: Final[Mapping[FaultKind, Look]] = {
     "deploy": Look(title="servers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
     # Timers and leases that ran out meanwhile run one after another.
     "pause": Look(title="server paused", colour="#bcbd22", recovery_budget_s=2.0),
+    # Nothing went wrong; that the picture shows when it came and went is all.
+    "server_added": Look(title="server added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
     # Connections are opened anew every half second to second.
     "database_kill": Look(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
     "broker_kill": Look(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),

@@ -8,6 +8,7 @@ from typing import Protocol
 from duetime.faults.fault import NotSeen, Waiting, wait_for
 
 GONE_S = 5.0
+JOINED_S = 30.0
 WARM_S = 10.0
 """How long a warm shutdown may take before it is ended by SIGKILL, as a service manager does it."""
 
@@ -25,6 +26,11 @@ class Hurtable(Protocol):
         """Ask it to end in order."""
 
     def main_ended(self) -> bool: ...
+
+    def alive(self) -> bool: ...
+
+    def serving(self) -> bool:
+        """Whether it lives and has said that it serves."""
 
     def gone(self) -> str | None:
         """The evidence that no process of it is left; None while there is one."""
@@ -156,6 +162,33 @@ class Pause:
             else_say=f"{named(self._servers)} did not go on",
         )
         return "; ".join(f"{server.name}: its processes go on" for server in self._servers)
+
+
+class Join:
+    """One more server, which leaves in order when this is over: no misfortune, and it excuses nothing."""
+
+    def __init__(self, server: Hurtable) -> None:
+        self._server = server
+
+    def aim(self, _stop: Waiting) -> str:
+        return f"{self._server.name} is started beside the others"
+
+    def inject(self) -> None:
+        self._server.start()
+
+    def observe(self, stop: Waiting) -> str:
+        name = self._server.name
+        wait_for(self._server.serving, stop, within_s=JOINED_S, else_say=f"{name} did not serve")
+        return self._server.wait_ready(stop)
+
+    def heal(self) -> None:
+        self._server.terminate()
+
+    def healed(self, stop: Waiting) -> str:
+        name = self._server.name
+        wait_for(lambda: not self._server.alive(), stop, within_s=WARM_S, else_say=f"{name} did not end on SIGTERM")
+        self._server.kill()
+        return gone(self._server, stop)
 
 
 def gone(server: Hurtable, stop: Waiting) -> str:

@@ -24,7 +24,7 @@ from duetime.app.use_cases import Application
 from duetime.clock import Instant, system_clock
 from duetime.errors import ScheduleRejected
 from duetime.failpoints import Failpoints
-from duetime.harness.plan import Operation
+from duetime.harness.plan import Operation, operation_from
 from duetime.interface import Notification, Scheduler
 from duetime.journal import Journal
 from duetime.settings import Settings
@@ -184,11 +184,14 @@ def main() -> None:
     begin = sys.stdin.readline()
     if not begin:
         return  # the run was called off
-    operations = [Operation(**{**op, "users": tuple(op["users"])}) for op in instructions["operations"]]
+    operations = [operation_from(operation) for operation in instructions["operations"]]
     started = Instant(**json.loads(begin))
     # What users wanted while nobody served them they did not get; done late, it would be another scenario.
     begun_s = max(0.0, (time.monotonic_ns() - started.mono_ns) / 1e9)
     client.run([operation for operation in operations if operation.at_s >= begun_s], started)
+    # More may come, one a line, for as long as somebody thinks of more; a planned run closes the pipe.
+    for line in sys.stdin:
+        client.run([operation_from(json.loads(line))], started)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ class ClientProcess:
         }
         self._last_s = max((operation.at_s for operation in operations), default=0.0)
         self._started: Instant | None = None
+        self._more_to_come = False
         self._process = self._start(number, self._operations, interrupted=[])
 
     def wait_ready(self, stop: Waiting) -> None:
@@ -66,11 +67,23 @@ class ClientProcess:
         if self._process.stdout.readline() != b"ready\n":
             raise HarnessError(f"a client did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
         if self._started is not None:
-            self._send(self._started._asdict())
+            self.begin(self._started, more_to_come=self._more_to_come)
 
-    def begin(self, started: Instant) -> None:
+    def begin(self, started: Instant, *, more_to_come: bool = False) -> None:
+        """more_to_come: ``carry_out`` will be called; else it ends after the operations that it has."""
         self._started = started
+        self._more_to_come = more_to_come
         self._send(started._asdict())
+        if not more_to_come:
+            self._no_more()
+
+    def carry_out(self, operation: Operation) -> None:
+        """Have one more operation carried out, after those before it.
+
+        Raises:
+            BrokenPipeError: the client is gone.
+        """
+        self._send(asdict(operation))
 
     def ended_with(self) -> int | None:
         """Its exit status; None while it lives."""
@@ -131,6 +144,10 @@ class ClientProcess:
 
     def _send(self, message: object) -> None:
         _write(self._process, message)
+
+    def _no_more(self) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
+        self._process.stdin.close()
 
 
 def open_calls(history: Path, *, client: int) -> list[Mapping[str, object]]:

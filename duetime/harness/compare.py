@@ -62,7 +62,7 @@ class Cell:
         }
 
 
-ORDERLY = {"deploy", "clock", "old_transaction", "gateway_slow", "client_kill"}
+ORDERLY = {"deploy", "server_added", "clock", "old_transaction", "gateway_slow", "client_kill"}
 """Faults that interrupt no delivery: at least and at most once hold under them."""
 
 
@@ -97,6 +97,39 @@ def violations(results: Results) -> set[str]:
         if delivery.label in VIOLATIONS:
             found |= {"early", "phantom", "stale", "duplicate"} & set(delivery.also)
     return found
+
+
+def kept(promise: Promise, plan: Plan, results: Results) -> bool | None:
+    """Whether `results` are within what was promised; None where they prove nothing."""
+    return None if results.outcome == "unknown" else violations(results) <= set(permitted(promise, plan))
+
+
+def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
+    """The cell of a run that is over, judged again from its files alone.
+
+    Raises:
+        NotARun: there is none in `run_dir`, or another version of duetime made it.
+    """
+    results = judge(run_dir)
+    written = json.loads((run_dir / "plan.json").read_bytes())
+    try:
+        plan, promise = Plan.from_json(written), Promise(**written["promise"])
+        design = str(written["design"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NotARun(
+            f"{run_dir / 'plan.json'} is not a plan of this version: {type(error).__name__} {error}."
+        ) from error
+    return Cell(
+        design=design,
+        scenario=plan.scenario,
+        seed=plan.seed,
+        outcome=results.outcome,
+        promised=kept(promise, plan, results),
+        explanation=results.explanation + _unseen(run_dir),
+        weakness=weakness,
+        run_dir=run_dir,
+        results=results,
+    )
 
 
 def compare(
@@ -179,9 +212,7 @@ def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site) -> 
     except NotARun:
         return _new_cell(run, design, plan, "unknown", explanation=broke)
     write_results(results, run.directory)
-    promised = None
-    if results.outcome != "unknown":
-        promised = violations(results) <= set(permitted(design.promise, plan))
+    promised = kept(design.promise, plan, results)
     explanation = broke + results.explanation + _unseen(run.directory)
     return _new_cell(run, design, plan, results.outcome, explanation=explanation, promised=promised, results=results)
 

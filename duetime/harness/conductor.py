@@ -18,7 +18,7 @@ Phase = Literal["inject", "observed", "heal", "healed"]
 
 
 class Conductor:
-    """Carries out the faults of one run, one after another; `make` turns a planned one into one that can be done."""
+    """Carries out the faults of one run; `make` turns a planned one into one that can be done."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Conductor:
         stop: StopSignal,
     ) -> None:
         """settled: waits until whoever ended by itself under a fault serves again; raises NotSeen if not in time."""
-        self._make = make
+        self.make = make
         self._settled = settled
         self._journal = Journal(faults)
         self._stop = stop
@@ -37,31 +37,32 @@ class Conductor:
         """What should have been observed and was not: the checker will find the phase missing."""
 
     def carry_out(self, faults: Sequence[PlannedFault], started: Instant) -> None:
-        """Inject, observe, heal and verify each of `faults`; heal also those that did not bite.
+        """Inject, observe, heal and verify each of `faults`, in the order of their times; heal also what did not bite.
 
         Raises:
             Interrupted: the run was stopped.
         """
-        for planned in faults:
-            fault = self._make(planned)
-            self._stop.sleep_until(started.mono_ns + int(planned.inject_s * 1e9))
-            try:
-                self._bite(planned, fault)
-                self._stop.sleep_until(started.mono_ns + int(planned.heal_s * 1e9))
-            except Interrupted:
-                # Everything is about to be swept away; nothing must be started again.
-                raise
-            except BaseException:
-                fault.heal()
-                raise
-            self._record(planned, "heal", "mending begins")
-            fault.heal()
-            self._mend(planned, fault)
+        made = {planned.fault: self.make(planned) for planned in faults}
+        begun: set[str] = set()
+        try:
+            for at_s, planned in _steps(faults):
+                self._stop.sleep_until(started.mono_ns + int(at_s * 1e9))
+                if planned.fault not in begun:
+                    begun.add(planned.fault)
+                    self.bite(planned, made[planned.fault])
+                else:
+                    self.mend(planned, made[planned.fault])
+                    begun.remove(planned.fault)
+        except Interrupted:
+            # Everything is about to be swept away; nothing must be started again.
+            raise
+        except BaseException:
+            for name in begun:
+                made[name].heal()
+            raise
 
-    def close(self) -> None:
-        self._journal.close()
-
-    def _bite(self, planned: PlannedFault, fault: Fault) -> None:
+    def bite(self, planned: PlannedFault, fault: Fault) -> None:
+        """Inject `fault` and wait for the evidence that it bites; what is not seen is noted in `unseen`."""
         try:
             self._record(planned, "inject", fault.aim(self._stop))
             fault.inject()
@@ -69,12 +70,18 @@ class Conductor:
         except NotSeen as why:
             self.unseen.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
 
-    def _mend(self, planned: PlannedFault, fault: Fault) -> None:
+    def mend(self, planned: PlannedFault, fault: Fault) -> None:
+        """Heal `fault` and wait for the evidence that it is over."""
+        self._record(planned, "heal", "mending begins")
+        fault.heal()
         try:
             self._record(planned, "healed", fault.healed(self._stop) + self._settled())
         except NotSeen as why:
             self.unseen.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
         self.last_healed_ns = time.monotonic_ns()
+
+    def close(self) -> None:
+        self._journal.close()
 
     def _record(self, planned: PlannedFault, phase: Phase, evidence: str) -> None:
         scope = {"only": list(planned.only)} if planned.only else {}
@@ -89,3 +96,10 @@ class Conductor:
                 "evidence": evidence,
             }
         )
+
+
+def _steps(faults: Sequence[PlannedFault]) -> list[tuple[float, PlannedFault]]:
+    """Each fault twice, for its beginning and for its end, in the order of their times."""
+    steps = [(at_s, planned) for planned in faults for at_s in (planned.inject_s, planned.heal_s)]
+    # Stable: of one fault the beginning stays before the end, and of two the one that was planned first.
+    return sorted(steps, key=lambda step: step[0])

@@ -32,6 +32,7 @@ TARGETS: Mapping[FaultKind, str] = {
     "kill": "server-1",
     "deploy": "all",
     "pause": "server-1",
+    "server_added": "server-2",
     "clock": "server-1",
     "client_kill": "client-0",
     "database_kill": "database",

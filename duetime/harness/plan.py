@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any, Literal
@@ -32,6 +32,10 @@ class Operation:
     due_s: float | None = None
     address: str | None = None
     rolled_back: bool = False
+
+
+def operation_from(written: Mapping[str, Any]) -> Operation:
+    return Operation(**{**written, "users": tuple(written["users"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +124,24 @@ class Plan:
             "canary_period_s": self.profile.canary_period_s,
         }
 
+    @classmethod
+    def from_json(cls, plan: Mapping[str, Any]) -> Plan:
+        """What ``to_json`` wrote, as a run directory's plan.json keeps it.
+
+        Raises:
+            KeyError, TypeError: it is not a plan of this version.
+        """
+        return cls(
+            scenario=plan["scenario"],
+            seed=plan["seed"],
+            servers=plan["servers"],
+            profile=Profile(**{**plan["profile"], "excuses_nothing": tuple(plan["profile"]["excuses_nothing"])}),
+            surroundings=Surroundings(**plan["surroundings"]),
+            exists_for=tuple(plan["exists_for"]),
+            operations=[operation_from(operation) for operation in plan["operations"]],
+            faults=[PlannedFault(**{**fault, "only": tuple(fault["only"])}) for fault in plan["faults"]],
+        )
+
     def hash(self) -> str:
         """SHA-256 of the plan; two designs went through the same if their hashes are the same."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
@@ -134,6 +156,10 @@ class Plan:
         """The longest time between a schedule and its due time, of what is owed in this run."""
         beyond_s = inf if self.profile.beyond_s is None else self.profile.beyond_s
         return max((op.due_s - op.at_s for op in self.operations if op.due_s and op.due_s <= beyond_s), default=0.0)
+
+    def joining(self) -> Sequence[str]:
+        """The servers that are not there from the beginning."""
+        return list(dict.fromkeys(fault.target for fault in self.faults if fault.kind == "server_added"))
 
     def moved_clocks(self) -> frozenset[str]:
         """The servers whose clock has to be one that can be moved."""

@@ -58,3 +58,13 @@ class Scenario:
             operations=sorted(self.operations(Random(f"{self.name}:{seed}")), key=lambda op: op.at_s),
             faults=self.faults,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay(Scenario):
+    """A plan that is written already, to be carried out again to the letter; no seed changes it."""
+
+    written: Plan
+
+    def plan(self, seed: int) -> Plan:  # noqa: ARG002 - the same for every seed, because it has one
+        return self.written

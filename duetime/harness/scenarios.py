@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from duetime.errors import UnknownName
+import json
+from pathlib import Path
+
+from duetime.errors import BadUsage, UnknownName
 from duetime.harness.embedded import Persistence
-from duetime.harness.plan import PlannedFault, Profile, Surroundings
-from duetime.harness.scenario import LATENESS_LIMIT_S, REMINDER_LEAD_S, Scenario
+from duetime.harness.plan import Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.scenario import LATENESS_LIMIT_S, REMINDER_LEAD_S, Replay, Scenario
 from duetime.harness.workload import (
     called_off,
     changes,
@@ -306,16 +309,41 @@ SCENARIOS = (
 )
 
 
+def replay(path: Path) -> Replay:
+    """The plan of a stored run, to be done again."""
+    try:
+        plan = Plan.from_json(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise BadUsage(f"{path}: cannot be read ({error.strerror}); give the plan.json of a stored run") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadUsage(f"{path} is no plan of this version: {type(error).__name__} {error}") from error
+    return Replay(
+        name=plan.scenario,
+        idea=f"what {path} says",
+        teaches="whether it happens again",
+        unkind_to="nobody in particular",
+        servers=plan.servers,
+        operations=lambda _random: list(plan.operations),
+        faults=tuple(plan.faults),
+        profile=plan.profile,
+        surroundings=plan.surroundings,
+        written=plan,
+    )
+
+
 def names() -> list[str]:
     return [scenario.name for scenario in SCENARIOS]
 
 
 def named(name: str) -> Scenario:
-    """The scenario called `name`.
+    """The scenario called `name`, or what the plan.json of that path says was planned or done.
 
     Raises:
         UnknownName: there is none.
+        BadUsage: the file is no plan.
     """
+    if name.endswith(".json"):
+        return replay(Path(name))
     for scenario in SCENARIOS:
         if scenario.name == name:
             return scenario

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
@@ -19,6 +20,8 @@ from duetime.faults.fault import Waiting
 from duetime.harness.keeper import belonging
 from duetime.interface import Role
 from duetime.settings import Settings
+
+State = Literal["serving", "starting", "paused", "down"]
 
 START_S = 60.0
 """A worker is ready in 2 to 5 s on two cores; many at once take longer."""
@@ -59,6 +62,8 @@ class Server:
         self._log_offset = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
+        self._paused = False
+        self._said_ready: str | None = None
         self._had_clock: set[int] = set()
         # The conductor and the supervisor are two threads: only one of them may decide at a time whether it lives.
         self._deciding = threading.RLock()
@@ -68,6 +73,7 @@ class Server:
         """Begin to start; ``wait_ready`` says when it serves."""
         with self._deciding, self._log.open("ab") as output:
             self._log_offset = output.tell()
+            self._said_ready, self._paused = None, False
             self._process = subprocess.Popen(
                 self._argv,
                 cwd=self._state,
@@ -79,6 +85,20 @@ class Server:
                 start_new_session=True,
             )
             self._wanted = True
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is meant to be up: it was started, and neither killed nor asked to end since."""
+        return self._wanted
+
+    @property
+    def state(self) -> State:
+        """What it is doing, as far as its own log says."""
+        if not self.alive():
+            return "starting" if self._wanted else "down"
+        if self._paused:
+            return "paused"
+        return "serving" if self.serving() else "starting"
 
     def serving(self) -> bool:
         """Whether it lives, and this start's log says that it serves."""
@@ -118,10 +138,13 @@ class Server:
         # Before anything else: who kills in the middle of a delivery has a few milliseconds.
         with self._deciding, suppress(ProcessLookupError):
             self._wanted = False
-            os.killpg(self._main().pid, signal.SIGKILL)
+            if self._process is not None:
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def gone(self) -> str | None:
         """The evidence that every process of this server is gone; None while one is left."""
+        if self._process is None:
+            return "it was never started"
         if self._main().poll() is None:
             return None
         if left := self.pids():
@@ -153,12 +176,14 @@ class Server:
 
     def pause(self) -> None:
         """SIGSTOP the process group at once, then whoever left it; pool processes do not stop with their parent."""
+        self._paused = True
         with suppress(ProcessLookupError):
             os.killpg(self._main().pid, signal.SIGSTOP)
         _send(signal.SIGSTOP, self.pids())
 
     def resume(self) -> None:
         _send(signal.SIGCONT, self.pids())
+        self._paused = False
 
     def states(self) -> Sequence[str]:
         """What /proc says of each process of this server: T is stopped."""
@@ -199,10 +224,11 @@ class Server:
         return self._process
 
     def _ready_line(self) -> str | None:
-        for line in self._log_since_start().splitlines():
-            if self._ready in line:
-                return line.strip()
-        return None
+        # Read until it has been said and not again: logs grow for as long as somebody watches.
+        if self._said_ready is None:
+            lines = self._log_since_start().splitlines()
+            self._said_ready = next((line.strip() for line in lines if self._ready in line), None)
+        return self._said_ready
 
     def _log_since_start(self) -> str:
         with self._log.open("rb") as log:

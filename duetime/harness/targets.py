@@ -19,10 +19,10 @@ MIDDLE_WITHIN_S = 2.5
 
 
 class Targets:
-    """The servers of one run, for the faults that choose among them when their time has come."""
+    """The servers of one run, more of which may come, for the faults that choose when their time has come."""
 
     def __init__(self, servers: Sequence[Server], deliveries: Path, *, delivery_time: timedelta) -> None:
-        self._servers: Mapping[str, Server] = {server.name: server for server in servers}
+        self._there = servers
         self._deliveries = deliveries
         # A delivery is recorded half-way through it.
         self._rest_of_delivery_ns = int(delivery_time.total_seconds() / 2 * 1e9)
@@ -30,10 +30,19 @@ class Targets:
     def named(self, target: str) -> Target:
         """What ``all``, ``delivering`` or a server's name stands for."""
         if target == "all":
-            return lambda _stop: (list(self._servers.values()), "")
+            return self._all
         if target == "delivering":
             return self._delivering
-        return lambda _stop: ([self._servers[target]], "")
+        return lambda _stop: ([self._servers()[target]], "")
+
+    def _servers(self) -> Mapping[str, Server]:
+        return {server.name: server for server in self._there}
+
+    def _all(self, _stop: Waiting) -> tuple[Sequence[Server], str]:
+        there = [server for server in self._there if server.wanted]
+        if not there:
+            raise NotSeen("no server was up to be hit")
+        return there, ""
 
     def _delivering(self, stop: Waiting) -> tuple[Sequence[Server], str]:
         server, recorded_ns = self._first_in_the_middle(stop)
@@ -43,6 +52,7 @@ class Targets:
     def _first_in_the_middle(self, stop: Waiting) -> tuple[Server, int]:
         """Wait until one server has recorded `MIDDLE` deliveries from now on and is still busy with the last."""
         seen: dict[str, int] = {}
+        servers = self._servers()
         give_up_at = time.monotonic() + MIDDLE_WITHIN_S
         with self._deliveries.open("rb") as lines:
             lines.seek(0, 2)
@@ -55,7 +65,7 @@ class Targets:
                     worker = record["worker"]
                     seen[worker] = seen.get(worker, 0) + 1
                     busy = time.monotonic_ns() - record["at_ns"] < self._rest_of_delivery_ns
-                    if worker in self._servers and seen[worker] >= MIDDLE and busy:
-                        return self._servers[worker], record["at_ns"]
+                    if worker in servers and seen[worker] >= MIDDLE and busy:
+                        return servers[worker], record["at_ns"]
                 stop.sleep(0.002)
         raise NotSeen(f"no server delivered {MIDDLE} notifications within {MIDDLE_WITHIN_S} s: none to hit in one")

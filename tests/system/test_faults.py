@@ -34,6 +34,7 @@ TARGETS = {
     "kill": "delivering",
     "deploy": "all",
     "pause": "delivering",
+    "server_added": "server-2",
     "clock": "server-1",
     "client_kill": "client-0",
     "database_kill": "database",

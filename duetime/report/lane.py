@@ -1,0 +1,133 @@
+"""One run as the numbers that a picture of it is drawn from, in seconds after its start."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from duetime.checker import Results
+from duetime.checker.labels import Labelled
+from duetime.faults.fault import LOOKS, Look
+from duetime.history import NEVER, Fault, History, Operation
+
+Numbers = dict[str, Any]
+
+UNNAMED = Look(title="", colour="#7f7f7f", recovery_budget_s=0.0)
+"""A kind of fault of another version of duetime."""
+
+
+def lane(history: History, results: Results, *, logs: Mapping[str, Sequence[str]] | None = None) -> Numbers:
+    """Everything that is known of one run, by notification.
+
+    logs: by op, what the servers logged about it. Short names, because a page holds ten thousand of them.
+    """
+    axis = _Axis(history.started_ns)
+    workers = sorted({delivery.worker for delivery in history.deliveries})
+    return {
+        "design": results.run["design"],
+        "outcome": results.outcome,
+        "ends": axis(_end_ns(history)),
+        "workers": workers,
+        "faults": [_fault(fault, history, axis) for fault in history.faults if fault.injected_ns < NEVER],
+        "notes": _notes(history, results, {worker: number for number, worker in enumerate(workers)}, axis),
+        "anomalies": [
+            {
+                "op": anomaly.op,
+                "label": anomaly.label,
+                "at": axis(anomaly.at_ns),
+                "text": anomaly.explanation,
+                "evidence": anomaly.evidence,
+                "log": list((logs or {}).get(anomaly.op, ())),
+            }
+            for anomaly in results.anomalies
+        ],
+    }
+
+
+class _Axis:
+    """Seconds after the start, to the millisecond; None for what never was."""
+
+    def __init__(self, start_ns: int) -> None:
+        self._start_ns = start_ns
+
+    def __call__(self, at_ns: int) -> float | None:
+        return None if at_ns >= NEVER else round((at_ns - self._start_ns) / 1e9, 3)
+
+
+def _end_ns(history: History) -> int:
+    """When the history was closed; where it never was, the last that is known of it."""
+    if history.closed:
+        return history.closed.at_ns
+    known = [delivery.at_ns for delivery in history.deliveries] + [mono for _, mono in history.clock]
+    return max([*known, *(operation.invoked_ns for operation in history.operations.values())], default=0)
+
+
+def _fault(fault: Fault, history: History, axis: _Axis) -> Numbers:
+    profile = history.plan.profile
+    look = LOOKS.get(fault.kind, UNNAMED)  # type: ignore[call-overload]  # a stored run may know other kinds
+    excuses = fault.kind not in profile.excuses_nothing
+    healed = axis(fault.healed_ns)
+    budget_s = profile.recovery_budget_ns.get(fault.kind, 0) / 1e9
+    return {
+        "name": fault.fault,
+        "kind": fault.kind,
+        "target": fault.target,
+        "title": look.title or fault.kind,
+        "colour": look.colour,
+        "from": axis(fault.injected_ns),
+        "to": healed,
+        # None for a fault that was never seen to heal: it excuses to the end.
+        "excused": None if healed is None else round(healed + budget_s, 3) if excuses else axis(fault.injected_ns),
+        "only": list(fault.only),
+    }
+
+
+def _notes(history: History, results: Results, workers: Mapping[str, int], axis: _Axis) -> list[Numbers]:
+    """One for each key: its revisions in order, each with what became of it."""
+    delivered: dict[str, list[Labelled]] = defaultdict(list)
+    for labelled in results.labelled:
+        delivered[labelled.delivery.op].append(labelled)
+    by_key: dict[str, list[Operation]] = defaultdict(list)
+    for operation in history.operations.values():
+        by_key[operation.key].append(operation)
+    notes = [
+        {
+            "key": key,
+            "revs": [
+                _revision(operation, results, _deliveries(delivered.pop(operation.op, ()), workers, axis), axis)
+                for operation in operations
+            ],
+        }
+        for key, operations in by_key.items()
+    ]
+    # Nobody scheduled these under this name, and yet they came.
+    notes += [
+        {"key": op.rpartition("/")[0], "revs": [{"op": op, "got": _deliveries(found, workers, axis)}]}
+        for op, found in delivered.items()
+    ]
+    return notes
+
+
+def _revision(operation: Operation, results: Results, got: list[list[Any]], axis: _Axis) -> Numbers:
+    told: Numbers = {
+        "op": operation.op,
+        "asked": axis(operation.invoked_ns),
+        "answered": axis(operation.answered_ns),
+        "answer": operation.answer,
+    }
+    promise = results.promises.get(operation.op)
+    if promise:
+        told |= {
+            "due": axis(operation.due_ns),
+            "ready": axis(promise.ready_ns),
+            "deadline": axis(promise.deadline_ns),
+            "state": results.states[operation.op],
+            "required": promise.required,
+        }
+    return told | {"got": got} if got else told
+
+
+def _deliveries(found: Sequence[Labelled], workers: Mapping[str, int], axis: _Axis) -> list[list[Any]]:
+    """When, by which worker, at which attempt, and what the checker calls it."""
+    return [[axis(one.delivery.at_ns), workers[one.delivery.worker], one.delivery.attempt, one.label] for one in found]
