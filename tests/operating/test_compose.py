@@ -88,6 +88,7 @@ class Stack:
             "@postgres:5432": f"@127.0.0.1:{self._postgres}",
             "valkey:6379": f"127.0.0.1:{self._valkey}",
             "5555": str(self.flower_port),
+            "8080": str(free_port()),
             "0.0.0.0": "127.0.0.1",  # noqa: S104 - what it stands in for
             "/var/lib/duetime": str(self._home),
         }
@@ -116,6 +117,11 @@ class Stack:
 
     def ended(self, name: str) -> int:
         """Wait for the end of a service that ends by itself; its exit status."""
+        return self._started[name].wait(timeout=30)
+
+    def terminated(self, name: str) -> int:
+        """Ask a service to end, as Docker does; its exit status."""
+        self._started[name].terminate()
         return self._started[name].wait(timeout=30)
 
     def start(self, name: str) -> None:
@@ -271,6 +277,14 @@ def test_nobody_stops_a_worker_with_flower(stack: Stack) -> None:
 
     assert connection.getresponse().status == 403
     connection.close()
+
+
+@pytest.mark.full  # twenty seconds; that the demo answers and ends is also seen in a browser
+def test_the_demo_answers_and_ends_when_it_is_told_to(stack: Stack) -> None:
+    stack.start("demo")
+    wait_until(lambda: stack.is_healthy("demo"), or_say=lambda: stack.log("demo").read_text())
+
+    assert stack.terminated("demo") == 0
 
 
 def test_a_server_is_unhealthy_while_what_it_needs_is_away_or_it_stands_still(stack: Stack) -> None:
