@@ -16,7 +16,7 @@ RUN pip install --no-deps .
 
 # A user without a password or a shell. Each server's state and deliveries are written where it starts.
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin duetime \
-    && install -d -o duetime -g duetime /var/lib/duetime /var/lib/duetime/deliveries
+    && install -d -o duetime -g duetime /var/lib/duetime /var/lib/duetime/deliveries /var/lib/duetime/runs
 USER duetime
 WORKDIR /var/lib/duetime
 CMD ["duetime", "--help"]

@@ -88,6 +88,7 @@ class Stack:
             "@postgres:5432": f"@127.0.0.1:{self._postgres}",
             "valkey:6379": f"127.0.0.1:{self._valkey}",
             "5555": str(self.flower_port),
+            "8080": str(free_port()),
             "0.0.0.0": "127.0.0.1",  # noqa: S104 - what it stands in for
             "/var/lib/duetime": str(self._home),
         }
@@ -134,6 +135,9 @@ class Stack:
         for name, process in self._started.items():
             if process.poll() is not None and self.services[name].get("restart") == "unless-stopped":
                 self.start(name)
+
+    def main(self, name: str) -> subprocess.Popen[bytes]:
+        return self._started[name]
 
     def end(self, name: str) -> None:
         self.signal(name, signal.SIGKILL)
@@ -220,6 +224,17 @@ def stack() -> Iterator[Stack]:
         for name in (*DESIGNS, "flower"):
             wait_until(lambda name=name: stack.is_healthy(name), or_say=lambda name=name: stack.log(name).read_text())
         yield stack
+
+
+def test_the_demo_serves_its_page_and_ends_when_it_is_told_to(stack: Stack) -> None:
+    stack.start("demo")
+    try:
+        wait_until(lambda: stack.is_healthy("demo"), or_say=lambda: stack.log("demo").read_text())
+        stack.main("demo").send_signal(signal.SIGTERM)
+        assert stack.ended("demo") == 0
+        assert not stack.is_healthy("demo")
+    finally:
+        stack.end("demo")
 
 
 def test_each_design_is_given_a_database_of_its_own(stack: Stack) -> None:
