@@ -53,11 +53,11 @@ else
 endif
 
 test-computing: $(READY)
-	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web
+	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies
 	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable -k "not lateness"
 
 test-waiting: $(READY)
-	@$(BIN)/python -m pytest -q tests/anomalies tests/browser tests/operating
+	@$(BIN)/python -m pytest -q tests/browser tests/operating
 
 test-quick: $(READY) ## the tests that start no whole run
 	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)

@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import threading
 import time
-import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,6 +22,8 @@ from duetime.checker import judge, label_lines, write_results
 from duetime.errors import BadUsage, DuetimeError, Interrupted
 from duetime.interface import Design
 from duetime.operating import health_command, install_command, serve_command
+from duetime.options import JSON, OUT, SEED, listed, loaded, new_directory
+from duetime.showing import demo_command, report_command, write_report
 
 if TYPE_CHECKING:
     from duetime.harness.compare import Cell
@@ -34,16 +33,6 @@ EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is 
 INTERRUPTED = 130
 OVERVIEW_FROM = 3
 """So many cells are seen at a glance as they are."""
-
-OUT = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Where run directories are made.",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-SEED = click.option("--seed", default=1, show_default=True, help="The same seed makes the same plan for every design.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -113,11 +102,11 @@ def compare_command(
     """
     from duetime.harness import scenarios
 
-    names = _listed("--designs", designs) or [
+    names = listed("--designs", designs) or [
         name for name in registry.names() if name != registry.ORACLE and (full or ":" not in name)
     ]
     told = scenarios.SCENARIOS if full else scenarios.SERVERS_DIE
-    chosen = [scenarios.named(name) for name in _listed("--scenarios", scenario_names)] or list(told)
+    chosen = [scenarios.named(name) for name in listed("--scenarios", scenario_names)] or list(told)
     seeds = list(range(seed, seed + runs))
     cells = _measure(names, chosen, seeds, out=out, as_json=as_json, side_by_side=side_by_side)
     sys.exit(compare_status(cells, strict=strict))
@@ -169,102 +158,15 @@ def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:
     sys.exit(EXIT_STATUS[results.outcome])
 
 
-@cli.command(name="report")
-@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True,
-    help="The page; it holds everything, and asks no network.",
-)  # fmt: skip
-@click.option(
-    "--benchmark", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="A file that pytest benchmarks/ --benchmark-json FILE wrote: its medians come along.",
-)  # fmt: skip
-def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) -> None:
-    """Make the page about stored runs again. RUN_DIR is a run's directory, or one with runs anywhere below it.
-
-    \b
-      duetime report runs/20300101-120000
-    """
-    from duetime.harness.compare import stored_cell
-    from duetime.report.page import write_page
-
-    found = [plan.parent for run_dir in run_dirs for plan in sorted(run_dir.rglob("plan.json"))]
-    if not found:
-        raise BadUsage(f"no run below {', '.join(map(str, run_dirs))}: give what `duetime compare` printed as kept in")
-    cells = sorted((stored_cell(run_dir).to_json() for run_dir in dict.fromkeys(found)), key=_place)
-    try:
-        stored = json.loads(benchmark.read_bytes()) if benchmark else None
-        path = write_page(cells, out, ideas=_ideas(), benchmark=stored)
-    except OSError as error:
-        raise BadUsage(f"--out {str(out)!r} cannot be written ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadUsage(f"{benchmark} is no file of pytest-benchmark's: {type(error).__name__} {error}") from error
-    click.echo(f"{len(cells)} runs, {path.stat().st_size / 1e6:.1f} MB: {path.absolute().as_uri()}")
-
-
-@cli.command(name="demo")
-@click.option("--designs", default="", metavar="A,B", help="Who runs side by side. Default: the three designs.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback; 0.0.0.0 only inside a container.")
-@click.option("--port", default=8484, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option(
-    "--rate", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Notifications due in a second."
-)
-@click.option(
-    "--delivery-time", default=0.04, show_default=True, type=click.FloatRange(0, 1),
-    help="Seconds that the outside world takes over one; 0.002 for many a second.",
-)  # fmt: skip
-@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, if there is one.")
-@SEED
-@OUT
-def demo_command(
-    designs: str, host: str, port: int, rate: float, delivery_time: float, browser: bool, seed: int, out: Path
-) -> None:
-    """Show it live: the designs side by side on one page, to be hurt by whoever watches.
-
-    A guided tour of eight scenes, then a playground. Save keeps a run directory for each design, which `duetime check`
-    judges, `duetime report` draws, and `duetime run DESIGN RUN_DIR/plan.json` does again. Ctrl-C ends everything.
-    """
-    from duetime.harness.flower import Flower
-    from duetime.harness.keeper import workplace
-    from duetime.harness.live import SCENARIO, Live
-    from duetime.harness.services import Services
-    from duetime.harness.site import Site
-    from duetime.harness.stopping import StopSignal
-    from duetime.web import demo
-
-    loaded = _loaded(_listed("--designs", designs) or list(registry.the_three()))
-    if sum(name.startswith("oban_style_queue") for name in loaded) > 1:
-        raise BadUsage(
-            f"--designs {designs!r}: on one broker the shortest visibility timeout holds for all (celery#6236), so "
-            "only one of the oban_style_queue family can be in a demo; name one, or use `duetime compare`"
-        )
-    listening = demo.bind(host, port)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listening.getsockname()[1]}/"  # noqa: S104
-    click.echo("starting the servers: a few seconds", err=True)
-    with workplace() as place:
-        services = Services(place)
-        site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
-        live = Live(loaded, site=site, out=place / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time)
-        with live.running(), Flower(place / SCENARIO / "flower", broker_url=live.broker_url) as flower:
-
-            def ready() -> None:
-                click.echo(demo.told(list(loaded), url, flower.url))
-                if browser:
-                    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-
-            demo.serve(live, listening, out=lambda: _new_directory(out), flower_url=flower.url, ready=ready)
-    click.echo("the demo has ended; nothing is left running", err=True)
-
-
 @cli.command(name="designs")
 @JSON
 def designs_command(as_json: bool) -> None:
     """List the registered designs: what each is, what it promises, and its known weakness."""
-    loaded = [registry.load(name) for name in registry.names()]
+    designs = [registry.load(name) for name in registry.names()]
     if as_json:
-        click.echo(json.dumps([_described(design) for design in loaded]))
+        click.echo(json.dumps([_described(design) for design in designs]))
         return
-    for design in loaded:
+    for design in designs:
         promise = design.promise
         click.echo(f"{design.name}\n  {design.summary}")
         click.echo(
@@ -335,8 +237,8 @@ def lint_command(
     from duetime import lint  # late: it imports Celery, which no other command needs
 
     longest, tolerable = lint.duration("--horizon", horizon), lint.duration("--lateness", lateness)
-    loaded = lint.load(targets, [lint.parse(line) for line in workers])
-    findings = lint.lint(loaded, horizon=longest, lateness=tolerable, servers=servers)
+    read = lint.load(targets, [lint.parse(line) for line in workers])
+    findings = lint.lint(read, horizon=longest, lateness=tolerable, servers=servers)
     warnings = sum(finding.level == "warning" for finding in findings)
     if as_json:
         click.echo(json.dumps({"warnings": warnings, "findings": [finding.to_json() for finding in findings]}))
@@ -345,7 +247,7 @@ def lint_command(
     sys.exit(1 if warnings else 0)
 
 
-for command in (install_command, serve_command, health_command):
+for command in (install_command, serve_command, health_command, report_command, demo_command):
     cli.add_command(command)
 
 
@@ -378,14 +280,14 @@ def _measure(
     from duetime.report.table import console, print_matrix, print_overview
 
     # Everything that can be refused is refused before anything is started or written.
-    designs = _loaded(names)
+    designs = loaded(names)
     started = time.monotonic()
     cells: list[Cell] = []
     with workplace() as place:
         services = Services(place)
         at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
         site = Site(place, services, services.prepare(side_by_side=at_once), StopSignal())
-        directory = _new_directory(out)
+        directory = new_directory(out)
         with Board([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
             measured = compare(
                 designs,
@@ -401,7 +303,7 @@ def _measure(
                 board.cell(cell.scenario, cell.design, cell.outcome)
     seconds = time.monotonic() - started
     rows = [cell.to_json() for cell in cells]
-    page = _page(rows, directory)
+    page = write_report(rows, directory)
     if as_json:
         found = [rate.to_json() for rate in rates(rows)]
         told = {"cells": rows, "rates": found, "seconds": round(seconds, 1), "runs": str(directory)}
@@ -416,65 +318,6 @@ def _measure(
         if page:
             click.echo(f"See what happened: {page.absolute().as_uri()}")
     return cells
-
-
-def _page(rows: Sequence[Mapping[str, Any]], directory: Path) -> Path | None:
-    """The report beside the runs; None, with a word on standard error, where it could not be made."""
-    from duetime.report.page import write_page
-
-    try:
-        return write_page(rows, directory / "report.html", ideas=_ideas())
-    except Exception as error:  # noqa: BLE001 - a broken picture never changes a verdict
-        click.echo(f"duetime: no report was written ({type(error).__name__}: {error}); the verdicts stand", err=True)
-        return None
-
-
-def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Where a cell stands in a matrix: as `duetime scenarios` and `duetime designs` list them, others last."""
-    from duetime.harness import scenarios
-
-    known, designs = [scenario.name for scenario in scenarios.SCENARIOS], registry.names()
-    scenario, design = cell["scenario"], cell["design"]
-    return (
-        known.index(scenario) if scenario in known else len(known),
-        cell["seed"],
-        designs.index(design) if design in designs else len(designs),
-    )
-
-
-def _ideas() -> Mapping[str, str]:
-    from duetime.harness import scenarios
-
-    return {scenario.name: f"{scenario.idea[:1].upper()}{scenario.idea[1:]}. It teaches: {scenario.teaches}."
-            for scenario in scenarios.SCENARIOS}  # fmt: skip
-
-
-def _loaded(names: Sequence[str]) -> Mapping[str, Design]:
-    designs = {name: registry.load(name) for name in names}
-    if len({design.name for design in designs.values()}) < len(names):
-        raise BadUsage(f"two of {', '.join(names)} are the same design, or have the same name; name each once")
-    return designs
-
-
-def _new_directory(out: Path) -> Path:
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-        directory = out / f"{stamp}{suffix}"
-        try:
-            directory.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise BadUsage(f"--out {str(out)!r}: cannot make {str(directory)!r} ({error.strerror})") from error
-        return directory
-    raise BadUsage(f"--out {str(out)!r} is in use by too many runs of this second; try again")
-
-
-def _listed(option: str, names: str) -> list[str]:
-    listed = [name.strip() for name in names.split(",") if name.strip()]
-    if (names and not listed) or len(set(listed)) < len(listed):
-        raise BadUsage(f"{option} {names!r}: write names with commas between them, each once")
-    return listed
 
 
 def _described(design: Design) -> dict[str, Any]:

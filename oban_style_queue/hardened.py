@@ -24,8 +24,8 @@ from oban_style_queue.design import design as defaults
 from oban_style_queue.schedule import after_commit
 
 metadata = MetaData()
-SWEEP, SWEEP_LOCK_MS = "unacked_mutex", 300_000
-"""kombu's lock around its search for what dead workers held, and for how long it takes it."""
+SEARCHING = "unacked_mutex"
+"""kombu's lock around its search for what dead workers held."""
 
 wanted = Table(
     "wanted_notifications",
@@ -106,10 +106,10 @@ def messages(settings: Settings) -> dict[str, str]:
     """Where the broker holds the message of each revision."""
     waiting, taken = broker_holds(settings)
     with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
-        locked_ms = broker.pttl(SWEEP)
+        locked_ms = broker.pttl(SEARCHING)
     where = "its message unacknowledged"
     # Held for milliseconds at a time; whoever loses its connection while it holds it leaves it behind.
-    if 0 < locked_ms < SWEEP_LOCK_MS - 1000:
+    if locked_ms > 0:
         where += f", and the search that would give it back is locked for {locked_ms / 1000:.0f} s more"
     return dict.fromkeys(waiting, "its message in the queue") | dict.fromkeys(taken, where)
 

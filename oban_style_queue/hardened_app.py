@@ -33,6 +33,8 @@ app.conf.broker_transport_options = {
     # Look for such messages every second instead of every 100 s.
     "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
+    # A worker that dies in the middle of that look leaves its lock behind, for five minutes unless told otherwise.
+    "unacked_mutex_expire": max(1, int(settings.rescue_after.total_seconds())),
 }
 
 

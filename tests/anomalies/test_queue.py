@@ -84,7 +84,7 @@ def test_hardened_what_a_killed_worker_held_comes_back(world: Make) -> None:
 
 
 def test_hardened_a_lock_that_a_dying_worker_left_keeps_everything_where_it_is(world: Make) -> None:
-    """kombu searches for what dead workers held under a lock of five minutes; here somebody died while holding it."""
+    """kombu searches for what dead workers held under a lock; here somebody died who had it for five minutes."""
     w = world("oban_style_queue:hardened", rescue_after=timedelta(seconds=1))
     with w.server() as server:
         w.schedule("a", in_s=2)

@@ -119,11 +119,6 @@ class Stack:
         """Wait for the end of a service that ends by itself; its exit status."""
         return self._started[name].wait(timeout=30)
 
-    def terminated(self, name: str) -> int:
-        """Ask a service to end, as Docker does; its exit status."""
-        self._started[name].terminate()
-        return self._started[name].wait(timeout=30)
-
     def start(self, name: str) -> None:
         with self.log(name).open("ab") as log:
             self._started[name] = subprocess.Popen(
@@ -140,6 +135,9 @@ class Stack:
         for name, process in self._started.items():
             if process.poll() is not None and self.services[name].get("restart") == "unless-stopped":
                 self.start(name)
+
+    def main(self, name: str) -> subprocess.Popen[bytes]:
+        return self._started[name]
 
     def end(self, name: str) -> None:
         self.signal(name, signal.SIGKILL)
@@ -228,6 +226,17 @@ def stack() -> Iterator[Stack]:
         yield stack
 
 
+def test_the_demo_serves_its_page_and_ends_when_it_is_told_to(stack: Stack) -> None:
+    stack.start("demo")
+    try:
+        wait_until(lambda: stack.is_healthy("demo"), or_say=lambda: stack.log("demo").read_text())
+        stack.main("demo").send_signal(signal.SIGTERM)
+        assert stack.ended("demo") == 0
+        assert not stack.is_healthy("demo")
+    finally:
+        stack.end("demo")
+
+
 def test_each_design_is_given_a_database_of_its_own(stack: Stack) -> None:
     said = stack.log("install").read_text().splitlines()
 
@@ -277,14 +286,6 @@ def test_nobody_stops_a_worker_with_flower(stack: Stack) -> None:
 
     assert connection.getresponse().status == 403
     connection.close()
-
-
-@pytest.mark.full  # twenty seconds; that the demo answers and ends is also seen in a browser
-def test_the_demo_answers_and_ends_when_it_is_told_to(stack: Stack) -> None:
-    stack.start("demo")
-    wait_until(lambda: stack.is_healthy("demo"), or_say=lambda: stack.log("demo").read_text())
-
-    assert stack.terminated("demo") == 0
 
 
 def test_a_server_is_unhealthy_while_what_it_needs_is_away_or_it_stands_still(stack: Stack) -> None:

@@ -14,12 +14,12 @@ import pytest
 from small_histories import canary, cancelled, delivery, fault, numbered, scheduled
 from stored_runs import PLAN, close, good_run, write, write_lines
 
-from duetime import cli
 from duetime.checker import judge, judge_history
 from duetime.history import load
 from duetime.report.lane import lane
 from duetime.report.logs import log_lines
 from duetime.report.page import page, write_page
+from duetime.showing import write_report
 
 
 def cell(run_dir: Path, **more: Any) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def test_a_page_that_cannot_be_written_changes_no_verdict(
 ) -> None:
     (tmp_path / "report.html").mkdir()
 
-    assert cli._page([cell(good)], tmp_path) is None
+    assert write_report([cell(good)], tmp_path) is None
 
     assert "the verdicts stand" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if "draft" in path.name]

@@ -66,7 +66,9 @@ def test_every_duetime_command_in_it_is_one_that_duetime_understands(name: str) 
     service: dict[str, Any] = SERVICES[name]
     for words in (service["command"], service.get("healthcheck", {}).get("test", [])[1:]):
         if words[:1] == ["duetime"]:
-            cli.commands[words[1]].make_context(words[1], list(words[2:]))
+            command = cli.commands.get(words[1])
+            assert command is not None
+            command.make_context(words[1], list(words[2:]))
 
 
 def test_flower_shows_the_same_columns_wherever_it_runs() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from duetime.errors import BadUsage
 from duetime.harness.scenario import Scenario
-from duetime.harness.scenarios import SCENARIOS, SERVERS_DIE
+from duetime.harness.scenarios import SCENARIOS, SERVERS_DIE, named
 from duetime.harness.workload import CLOSE_S, WITHIN_SECOND_S
 
 TOLD = pytest.mark.parametrize("scenario", SERVERS_DIE, ids=lambda scenario: scenario.name)
@@ -61,3 +64,22 @@ def test_something_falls_due_while_every_server_is_down_and_something_is_called_
         operations = downtime.plan(seed).operations
         assert any(op.due_s and op.at_s < fault.inject_s < op.due_s < fault.heal_s for op in operations)
         assert any(op.do == "cancel_event" and fault.inject_s < op.at_s < fault.heal_s for op in operations)
+
+
+@EVERY
+def test_a_stored_plan_is_the_plan_again(scenario: Scenario, tmp_path: Path) -> None:
+    plan = scenario.plan(3)
+    (tmp_path / "plan.json").write_text(json.dumps(plan.to_json()))
+
+    again = named(str(tmp_path / "plan.json")).plan(99)
+
+    assert again.hash() == plan.hash()
+
+
+def test_a_file_that_is_no_plan_is_bad_usage_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"scenario": "calm"}')
+
+    with pytest.raises(BadUsage, match="is no plan"):
+        named(str(tmp_path / "other.json"))
+    with pytest.raises(BadUsage, match="cannot be read"):
+        named(str(tmp_path / "missing.json"))

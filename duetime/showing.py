@@ -1,0 +1,146 @@
+"""Commands that show what happened: report, demo."""
+
+from __future__ import annotations
+
+import json
+import threading
+import webbrowser
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from duetime import registry
+from duetime.errors import BadUsage
+from duetime.options import OUT, SEED, listed, loaded, new_directory
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not listened on
+
+
+@click.command(name="report")
+@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True,
+    help="The page; it holds everything, and asks no network.",
+)  # fmt: skip
+@click.option(
+    "--benchmark", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A file that pytest benchmarks/ --benchmark-json FILE wrote: its medians come along.",
+)  # fmt: skip
+def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) -> None:
+    """Make the page about stored runs again. RUN_DIR is a run's directory, or one with runs anywhere below it.
+
+    \b
+      duetime report runs/20300101-120000
+    """
+    from duetime.harness.compare import stored_cell
+    from duetime.report.page import write_page
+
+    found = [plan.parent for run_dir in run_dirs for plan in sorted(run_dir.rglob("plan.json"))]
+    if not found:
+        raise BadUsage(f"no run below {', '.join(map(str, run_dirs))}: give what `duetime compare` printed as kept in")
+    cells = sorted((stored_cell(run_dir).to_json() for run_dir in dict.fromkeys(found)), key=_place)
+    try:
+        stored = json.loads(benchmark.read_bytes()) if benchmark else None
+        path = write_page(cells, out, ideas=_ideas(), benchmark=stored)
+    except OSError as error:
+        raise BadUsage(f"--out {str(out)!r} cannot be written ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadUsage(f"{benchmark} is no file of pytest-benchmark's: {type(error).__name__} {error}") from error
+    click.echo(f"{len(cells)} runs, {path.stat().st_size / 1e6:.1f} MB: {path.absolute().as_uri()}")
+
+
+@click.command(name="demo")
+@click.option("--designs", default="", metavar="A,B", help="Who runs side by side. Default: the three designs.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback; 0.0.0.0 only inside a container.")
+@click.option("--port", default=8484, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--rate", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Notifications due in a second."
+)
+@click.option(
+    "--delivery-time", default=0.04, show_default=True, type=click.FloatRange(0, 1),
+    help="Seconds that the outside world takes over one; 0.002 for many a second.",
+)  # fmt: skip
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser, if there is one.")
+@SEED
+@OUT
+def demo_command(
+    designs: str, host: str, port: int, rate: float, delivery_time: float, browser: bool, seed: int, out: Path
+) -> None:
+    """Show it live: the designs side by side on one page, to be hurt by whoever watches.
+
+    A guided tour of eight scenes, then a playground. Save keeps a run directory for each design, which `duetime check`
+    judges, `duetime report` draws, and `duetime run DESIGN RUN_DIR/plan.json` does again. Ctrl-C ends everything.
+    """
+    from duetime.harness.flower import Flower
+    from duetime.harness.keeper import workplace
+    from duetime.harness.live import SCENARIO, Live
+    from duetime.harness.services import Services
+    from duetime.harness.site import Site
+    from duetime.harness.stopping import StopSignal
+    from duetime.web import demo
+
+    chosen = loaded(listed("--designs", designs) or list(registry.the_three()))
+    if sum(name.startswith("oban_style_queue") for name in chosen) > 1:
+        raise BadUsage(
+            f"--designs {designs!r}: on one broker the shortest visibility timeout holds for all (celery#6236), so "
+            "only one of the oban_style_queue family can be in a demo; name one, or use `duetime compare`"
+        )
+    if host not in (*LOOPBACK, *EVERYWHERE):
+        raise BadUsage(
+            f"--host {host!r}: the demo kills processes for whoever opens it, so it is loopback's: 127.0.0.1"
+        )
+    listening = demo.bind(host, port)
+    url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
+    click.echo("starting the servers: a few seconds", err=True)
+    with workplace() as place:
+        services = Services(place)
+        site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
+        live = Live(chosen, site=site, out=place / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time)
+        with live.running(), ExitStack() as beside:
+            # Inside a container it would be out of reach.
+            there = host not in EVERYWHERE
+            dashboard = Flower(place / SCENARIO / "flower", broker_url=live.broker_url) if there else None
+            flower_url = beside.enter_context(dashboard).url if dashboard else ""
+
+            def ready() -> None:
+                click.echo(demo.told(list(chosen), url, flower_url))
+                if browser:
+                    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+            demo.serve(live, listening, out=lambda: new_directory(out), flower_url=flower_url, ready=ready)
+    click.echo("the demo has ended; nothing is left running", err=True)
+
+
+def write_report(rows: Sequence[Mapping[str, Any]], directory: Path) -> Path | None:
+    """The report beside the runs; None, with a word on standard error, where it could not be made."""
+    from duetime.report.page import write_page
+
+    try:
+        return write_page(rows, directory / "report.html", ideas=_ideas())
+    except Exception as error:  # noqa: BLE001 - a broken picture never changes a verdict
+        click.echo(f"duetime: no report was written ({type(error).__name__}: {error}); the verdicts stand", err=True)
+        return None
+
+
+def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Where a cell stands in a matrix: as `duetime scenarios` and `duetime designs` list them, others last."""
+    from duetime.harness import scenarios
+
+    known, designs = [scenario.name for scenario in scenarios.SCENARIOS], registry.names()
+    scenario, design = cell["scenario"], cell["design"]
+    return (
+        known.index(scenario) if scenario in known else len(known),
+        cell["seed"],
+        designs.index(design) if design in designs else len(designs),
+    )
+
+
+def _ideas() -> Mapping[str, str]:
+    from duetime.harness import scenarios
+
+    return {scenario.name: f"{scenario.idea[:1].upper()}{scenario.idea[1:]}. It teaches: {scenario.teaches}."
+            for scenario in scenarios.SCENARIOS}  # fmt: skip
