@@ -44,20 +44,22 @@ compare: $(READY) ## the main job: three designs, four scenarios, one table (ARG
 	@$(BIN)/duetime compare $(ARGS)
 
 # Two cores: what only computes runs beside what mostly waits; whole runs, judged for lateness, have the machine alone.
-test: check $(READY) browser ## everything that must hold: make check, then all tests, and each benchmark once
+test: $(READY) ## everything that must hold: make check, then all tests, and each benchmark once
 ifeq ($(ARGS),)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-computing test-waiting
-	@$(BIN)/python -m pytest tests/system tests/conformance
+	@$(BIN)/python -m pytest tests/system
 else
+	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
 endif
 
 test-computing: $(READY)
-	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies
+	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance
 	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable -k "not lateness"
 
 test-waiting: $(READY)
-	@$(BIN)/python -m pytest -q tests/browser tests/operating
+	@$(BIN)/python -m pytest -q tests/browser tests/operating tests/faults
 
 test-quick: $(READY) ## the tests that start no whole run
 	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)

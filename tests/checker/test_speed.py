@@ -1,4 +1,4 @@
-"""A million operations and deliveries are judged from files in less than a minute and two gibibytes."""
+"""A million operations and deliveries are judged from files within a minute and two gibibytes, a tenth in a tenth."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from stored_runs import PLAN, close, write, write_lines
 
-NOTIFICATIONS = 500_000
 SECOND = 1_000_000_000
 
 JUDGE = """
@@ -26,22 +25,27 @@ print(json.dumps([results.outcome, results.counts["on_time"], took_s, peak_kib /
 
 
 @pytest.mark.slow
-def test_a_million_operations_and_deliveries_are_judged_within_a_minute(tmp_path: Path) -> None:
-    run_dir = _big_run(tmp_path)
+@pytest.mark.parametrize(
+    ("notifications", "seconds", "gib"), [(50_000, 6, 0.5), pytest.param(500_000, 60, 2, marks=pytest.mark.full)]
+)
+def test_a_million_operations_and_deliveries_are_judged_within_a_minute(
+    tmp_path: Path, notifications: int, seconds: float, gib: float
+) -> None:
+    run_dir = _big_run(tmp_path, notifications)
 
     command = [sys.executable, "-c", JUDGE, str(run_dir)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     outcome, on_time, took_s, peak_gib = json.loads(done.stdout)
 
-    assert (outcome, on_time) == ("pass", NOTIFICATIONS)
-    assert took_s < 60
-    assert peak_gib < 2
+    assert (outcome, on_time) == ("pass", notifications)
+    assert took_s < seconds
+    assert peak_gib < gib
 
 
-def _big_run(run_dir: Path) -> Path:
-    write(run_dir / "plan.json", {**PLAN, "faults": [], "exists_for": [], "planned": {"schedule": NOTIFICATIONS}})
+def _big_run(run_dir: Path, notifications: int) -> Path:
+    write(run_dir / "plan.json", {**PLAN, "faults": [], "exists_for": [], "planned": {"schedule": notifications}})
     with (run_dir / "history.jsonl").open("w", encoding="utf-8") as history:
-        for n in range(NOTIFICATIONS):
+        for n in range(notifications):
             op = f'"op":"event-reminder:{n}:7/1","client":0'
             due = f'"f":"schedule","key":"event-reminder:{n}:7","revision":1,"due_ns":{n + SECOND}'
             history.write(f'{{"i":{2 * n},{op},{due},"type":"invoke","at_ns":{n}}}\n')
@@ -53,7 +57,7 @@ def _big_run(run_dir: Path) -> Path:
         deliveries.writelines(
             f'{{"op":"event-reminder:{n}:7/1","key":"event-reminder:{n}:7","revision":1,"worker":"server-1",'
             f'"attempt":1,"at_ns":{n + SECOND}}}\n'
-            for n in range(NOTIFICATIONS)
+            for n in range(notifications)
         )
     write_lines(run_dir / "clock.jsonl", [{"wall_ns": 0, "mono_ns": 0}])
     return close(run_dir)

@@ -30,9 +30,7 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-EVERY_END = pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
-)
+EVERY_END = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 
 
 def started_duetime(temporary: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
