@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from duetime import registry
-from duetime.errors import BadUsage
+from duetime.errors import BadUsage, NotARun
 from duetime.options import OUT, SEED, listed, loaded, new_directory
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -42,13 +42,23 @@ def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) 
     found = [plan.parent for run_dir in run_dirs for plan in sorted(run_dir.rglob("plan.json"))]
     if not found:
         raise BadUsage(f"no run below {', '.join(map(str, run_dirs))}: give what `duetime compare` printed as kept in")
-    cells = sorted((stored_cell(run_dir).to_json() for run_dir in dict.fromkeys(found)), key=_place)
+    cells = []
+    for run_dir in dict.fromkeys(found):
+        try:
+            cells.append(stored_cell(run_dir).to_json())
+        except (NotARun, OSError) as error:
+            click.echo(f"duetime: left out: {error}", err=True)
+    if not cells:
+        raise BadUsage("none of these runs can be read")
+    cells.sort(key=_place)
     try:
         stored = json.loads(benchmark.read_bytes()) if benchmark else None
         path = write_page(cells, out, ideas=_ideas(), benchmark=stored)
     except OSError as error:
         raise BadUsage(f"--out {str(out)!r} cannot be written ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
+        if benchmark is None:
+            raise
         raise BadUsage(f"{benchmark} is no file of pytest-benchmark's: {type(error).__name__} {error}") from error
     click.echo(f"{len(cells)} runs, {path.stat().st_size / 1e6:.1f} MB: {path.absolute().as_uri()}")
 

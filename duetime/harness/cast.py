@@ -124,7 +124,8 @@ class Cast:
         """End everybody, in whatever state."""
         self.supervisor.stop()
         for client in self.clients:
-            client.stop()
+            with suppress(OSError):
+                client.stop()
         for server in self.servers:
             with suppress(Exception):
                 server.end()

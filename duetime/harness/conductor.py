@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -58,27 +59,37 @@ class Conductor:
             raise
         except BaseException:
             for name in begun:
-                made[name].heal()
+                with suppress(Exception):
+                    made[name].heal()
             raise
 
-    def bite(self, planned: PlannedFault, fault: Fault) -> None:
-        """Inject `fault` and wait for the evidence that it bites; what is not seen is noted in `unseen`."""
+    def bite(self, planned: PlannedFault, fault: Fault) -> bool:
+        """Inject `fault` and wait for the evidence that it bites; whether it was injected at all.
+
+        What is not seen is noted in `unseen`.
+        """
+        injected = False
         try:
             self._record(planned, "inject", fault.aim(self._stop))
+            injected = True
             fault.inject()
             self._record(planned, "observed", fault.observe(self._stop))
         except NotSeen as why:
             self.unseen.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
+        return injected
 
-    def mend(self, planned: PlannedFault, fault: Fault) -> None:
-        """Heal `fault` and wait for the evidence that it is over."""
+    def mend(self, planned: PlannedFault, fault: Fault) -> bool:
+        """Heal `fault` and wait for the evidence that it is over; whether it came."""
         self._record(planned, "heal", "mending begins")
         fault.heal()
         try:
             self._record(planned, "healed", fault.healed(self._stop) + self._settled())
         except NotSeen as why:
             self.unseen.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
-        self.last_healed_ns = time.monotonic_ns()
+            return False
+        finally:
+            self.last_healed_ns = time.monotonic_ns()
+        return True
 
     def close(self) -> None:
         self._journal.close()

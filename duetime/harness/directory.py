@@ -62,11 +62,15 @@ class RunDirectory:
         workers_alive: bool,
         restarts: Sequence[object],
         unseen: Sequence[str],
+        at_ns: int | None = None,
     ) -> None:
-        """Vouch for the files as they are now; what is written to them afterwards is damage."""
+        """Vouch for the files as they are now; what is written to them afterwards is damage.
+
+        at_ns: until when they tell everything, if not until now.
+        """
         contents = {name: (self.path / name).read_bytes() for name in ("plan.json", *RECORDED)}
         closed = {
-            "at_ns": time.monotonic_ns(),
+            "at_ns": time.monotonic_ns() if at_ns is None else at_ns,
             "lines": {name: content.count(b"\n") for name, content in contents.items()},
             "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
             "pending": [{"op": left.op, "where": left.where} for left in pending],

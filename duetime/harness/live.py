@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -42,6 +42,8 @@ AHEAD_S = 6
 EVERY_S = 0.25
 """How often operations are thought of; what a viewer asks for waits for no longer than that."""
 SETTLED_WITHIN_S = 30.0
+TOGETHER_S = 5.0
+QUIET_WITHIN_S = 10.0
 SHARED = ("database_kill", "broker_kill")
 ON_SERVERS = ("kill", "pause", "deploy")
 KINDS: tuple[FaultKind, ...] = ("kill", "pause", "deploy", "server_added", "database_kill", "broker_kill")
@@ -74,8 +76,9 @@ class Together:
         return str(self._once("aim", partial(self._fault.aim, stop)))
 
     def inject(self) -> None:
-        # Not before each has written down that it is about to happen.
-        self._all_there.wait()
+        # Not before each has written down that it is about to happen; who cannot must not hold up the rest for ever.
+        with suppress(threading.BrokenBarrierError):
+            self._all_there.wait(timeout=TOGETHER_S)
         self._once("inject", self._fault.inject)
 
     def observe(self, stop: Waiting) -> str:
@@ -140,6 +143,8 @@ class Traffic:
     """What the application does by itself. a_second: notifications that fall due in a second; 0 for none."""
 
     a_second: float
+    held: int = 0
+    """How many want it to stand still."""
     owed: float = 0.0
     upcoming: dict[int, float] = field(default_factory=dict)
     """Events that have not begun: when their reminders fall due, in seconds after the start."""
@@ -177,6 +182,7 @@ class Live:
         self._fault_numbers = count(1)
         self._lock = threading.RLock()
         self._ending = threading.Event()
+        self._saving = False
         self._started: Instant | None = None
         self._operations = site.place / "operations.jsonl"
         self._plan = Plan(
@@ -222,6 +228,8 @@ class Live:
             drumming.start()
             stack.callback(drumming.join)
             stack.callback(self._ending.set)
+            # First of all: whoever waits for something in another thread gives up.
+            stack.callback(self._site.stop.set)
             yield self
 
     def _prepare(self, name: str, design: Design, endpoints: Endpoints, stack: ExitStack) -> LiveRun:
@@ -248,11 +256,23 @@ class Live:
     def started_ns(self) -> int:
         return 0 if self._started is None else self._started.mono_ns
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """No traffic of its own meanwhile; several may want that at once."""
+        with self._lock:
+            self.traffic.held += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.traffic.held -= 1
+
     # What users do
 
     def schedule(self, *, in_s: float, people: int = 1) -> int:
         """Create one event whose reminders fall due `in_s` seconds from now; return its number."""
         with self._lock:
+            self._refuse_while_saving()
             now_s = self.now_s()
             event = next(self._numbers)
             first = event * 7
@@ -276,6 +296,7 @@ class Live:
             NotNow: it has begun, or there is none.
         """
         with self._lock:
+            self._refuse_while_saving()
             due_s = self._upcoming(event) + by_s
             at_s = round(self.now_s(), 3)
             self._send(Operation(at_s=at_s, client=0, do="move_event", event=event, due_s=round(due_s, 6)))
@@ -288,6 +309,7 @@ class Live:
             NotNow: it has begun, or there is none.
         """
         with self._lock:
+            self._refuse_while_saving()
             self._upcoming(event)
             del self.traffic.upcoming[event]
             self._send(Operation(at_s=round(self.now_s(), 3), client=0, do="cancel_event", event=event))
@@ -301,6 +323,7 @@ class Live:
             NotNow: it makes no sense in the present state.
         """
         with self._lock:
+            self._refuse_while_saving()
             self._check(kind, target)
             name = f"f{next(self._fault_numbers)}"
             planned = PlannedFault(fault=name, kind=kind, target=target, inject_s=round(self.now_s(), 3), heal_s=inf)
@@ -309,9 +332,19 @@ class Live:
                     run.cast.engage(target)
             doing = Doing(planned, self._made(planned))
             self.doing.append(doing)
-        self._each(doing, "lasts", lambda run: run.conductor.bite(doing.planned, doing.faults[run.name]))
+        self.broken = ""
+        bitten = self._each(doing, lambda run: run.conductor.bite(doing.planned, doing.faults[run.name]))
+        if not any(bitten.values()):
+            with self._lock:
+                self.doing.remove(doing)
+            why = {run.conductor.unseen[-1].partition(": ")[2] for run in self.runs.values() if run.conductor.unseen}
+            raise NotNow(f"nothing happened: {'; '.join(sorted(why)) or self.broken}")
+        if missing := [run for run, injected in bitten.items() if not injected]:
+            self.broken = f"{kind} of {target} did not happen in {', '.join(missing)}"
+        doing.phase = "lasts"
         if kind == "deploy":
-            self.undo(name)
+            with suppress(NotNow):
+                self.undo(name)
         return name
 
     def undo(self, fault: str) -> None:
@@ -326,12 +359,21 @@ class Live:
                 raise NotNow(f"nothing called {fault} is going on; it may be ending already")
             doing.planned = replace(doing.planned, heal_s=round(self.now_s(), 3))
             doing.phase = "ends"
-        self._each(doing, "over", lambda run: run.conductor.mend(doing.planned, doing.faults[run.name]))
+        self.broken = ""
+        mended = self._each(doing, lambda run: run.conductor.mend(doing.planned, doing.faults[run.name]))
+        if all(mended.values()):
+            doing.phase = "over"
+            return
+        # It can be tried again.
+        doing.phase = "lasts"
+        left = ", ".join(run for run, healed in mended.items() if not healed)
+        self.broken = self.broken or f"{doing.planned.kind} of {doing.planned.target} was not seen to be over in {left}"
 
     def undo_all(self) -> None:
-        """End whatever lasts, one after another."""
-        for doing in [one for one in self.doing if one.phase == "lasts"]:
-            self.undo(doing.planned.fault)
+        """End whatever lasts, the last to begin first: what was done to a server that joined ends before it leaves."""
+        for doing in [one for one in reversed(self.doing) if one.phase == "lasts"]:
+            with suppress(NotNow):
+                self.undo(doing.planned.fault)
 
     def taken_away(self) -> set[str]:
         """Servers that joined and left."""
@@ -345,15 +387,28 @@ class Live:
     def save(self, out: Path) -> list[Path]:
         """Mend everything, wait until all that is owed can have come, and keep a copy that is closed.
 
-        The traffic stands still meanwhile, and everything goes on afterwards. Returns a run directory for each design.
+        The traffic stands still meanwhile, nothing else is done, and everything goes on afterwards. Returns a run
+        directory for each design.
+
+        Raises:
+            NotNow: it is being saved already, or something could not be mended.
         """
-        before, self.traffic.a_second = self.traffic.a_second, 0.0
+        with self._lock:
+            self._refuse_while_saving()
+            self._saving = True
         try:
-            self.undo_all()
-            self._wait_until_all_is_due()
-            return [self._keep(run, out) for run in self.runs.values()]
+            with self.standing_still():
+                self._wait_until_nothing_is_under_way()
+                self.undo_all()
+                if lasting := [one.planned.fault for one in self.doing if one.phase != "over"]:
+                    raise NotNow(
+                        f"{', '.join(lasting)} could not be ended, so what follows cannot be judged: {self.broken}"
+                    )
+                self._wait_until_all_is_due()
+                plan = self.plan()
+                return [self._keep(run, plan, out) for run in self.runs.values()]
         finally:
-            self.traffic.a_second = before
+            self._saving = False
 
     def plan(self) -> Plan:
         """What was done so far, as a plan that can be carried out again."""
@@ -364,19 +419,33 @@ class Live:
             faults=tuple(one.planned for one in self.doing),
         )
 
-    def _keep(self, run: LiveRun, out: Path) -> Path:
+    def _keep(self, run: LiveRun, plan: Plan, out: Path) -> Path:
+        give_up_at = time.monotonic() + QUIET_WITHIN_S
+        while run.files.seconds_since_last_delivery() < plan.profile.quiet_s and time.monotonic() < give_up_at:
+            self._site.stop.sleep(0.1)
+        quiet_s, closed_ns = run.files.seconds_since_last_delivery(), time.monotonic_ns()
         path = out / SCENARIO / run.files.path.name
         kept = RunDirectory(path, self._designs[run.name], self._site.versions, loaded_as=run.name)
         shutil.copytree(run.files.path, kept.path)
-        kept.write_plan(self.plan(), self._started)
+        kept.write_plan(plan, self._started)
         kept.close(
             run.cast.pending(),
-            quiet_s=kept.seconds_since_last_delivery(),
+            quiet_s=quiet_s,
             workers_alive=run.cast.alive(),
             restarts=list(run.cast.supervisor.restarts),
             unseen=list(run.conductor.unseen),
+            at_ns=closed_ns,
         )
         return kept.path
+
+    def _wait_until_nothing_is_under_way(self) -> None:
+        give_up_at = time.monotonic() + SETTLED_WITHIN_S
+        while any(one.phase in ("begins", "ends") for one in self.doing) and time.monotonic() < give_up_at:
+            self._site.stop.sleep(0.05)
+
+    def _refuse_while_saving(self) -> None:
+        if self._saving:
+            raise NotNow("it is being saved: nothing else is done until that is over")
 
     def _wait_until_all_is_due(self) -> None:
         profile = self.profile
@@ -401,6 +470,8 @@ class Live:
         if kind in SHARED and any(one.kind == kind for one in lasting):
             raise NotNow(f"the {kind.removesuffix('_kill')} is down already")
         if kind == "server_added":
+            if any(one.kind == kind and one.target == target for one in lasting):
+                raise NotNow(f"{target} is being added already")
             if target != self.spare_server():
                 raise NotNow(f"{target} is not the next server; that is {self.spare_server()}")
             return
@@ -413,12 +484,13 @@ class Live:
                 if "serving" not in concerned:
                     raise NotNow(f"{target} of {run.name} is {concerned[0] if target in states else 'not up'}")
 
-    def _each(self, doing: Doing, phase: str, do: Callable[[LiveRun], None]) -> None:
-        """Do it to all designs at once; a failure of one is kept, and the rest goes on."""
+    def _each(self, doing: Doing, do: Callable[[LiveRun], bool]) -> Mapping[str, bool]:
+        """Do it to all designs at once; whether it was done to each. A failure of one is kept, and the rest goes on."""
+        done = dict.fromkeys(self.runs, False)
 
         def one(run: LiveRun) -> None:
             try:
-                do(run)
+                done[run.name] = do(run)
             except Interrupted:
                 pass
             except Exception as error:  # noqa: BLE001 - the page says it; the run's own files show the gap
@@ -429,7 +501,7 @@ class Live:
             thread.start()
         for thread in threads:
             thread.join()
-        doing.phase = phase
+        return done
 
     def _upcoming(self, event: int) -> float:
         due_s = self.traffic.upcoming.get(event)
@@ -453,6 +525,8 @@ class Live:
                 now_s = self.now_s()
                 for event in [event for event, due_s in self.traffic.upcoming.items() if due_s < now_s]:
                     del self.traffic.upcoming[event]
+                if self.traffic.held:
+                    continue
                 self.traffic.owed = min(self.traffic.owed, 1.0) + self.traffic.a_second * EVERY_S
                 while self.traffic.owed >= 1.0:
                     self.traffic.owed -= 1.0

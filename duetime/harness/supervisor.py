@@ -35,20 +35,22 @@ class Supervisor:
             self._thread.join()
 
     def wait_settled(self, stop: Waiting, *, within_s: float) -> str:
-        """Wait until every server that was started again serves; return the evidence.
+        """Wait until every server that was started again, and is meant to be up, serves; return the evidence.
 
         Raises:
             NotSeen: one did not get there in time.
         """
         again = {str(restart["server"]) for restart in self.restarts}
-        servers = [server for server in self._servers if server.name in again]
+        # Who was killed or taken away since is somebody else's to bring back.
+        servers = [server for server in self._servers if server.name in again and server.wanted]
+        names = ", ".join(sorted(server.name for server in servers))
         wait_for(
             lambda: all(server.serving() for server in servers),
             stop,
             within_s=within_s,
-            else_say=f"{', '.join(sorted(again))}, started again, did not serve",
+            else_say=f"{names}, started again, did not serve",
         )
-        return f"; {', '.join(sorted(again))} had ended by itself and serves again" if again else ""
+        return f"; {names} had ended by itself and serves again" if names else ""
 
     def _run(self) -> None:
         while not self._stopping.wait(RESTART_AFTER_S):

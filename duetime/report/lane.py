@@ -67,18 +67,19 @@ def _fault(fault: Fault, history: History, axis: _Axis) -> Numbers:
     profile = history.plan.profile
     look = LOOKS.get(fault.kind, UNNAMED)  # type: ignore[call-overload]  # a stored run may know other kinds
     excuses = fault.kind not in profile.excuses_nothing
-    healed = axis(fault.healed_ns)
+    healed, injected = axis(fault.healed_ns), axis(fault.injected_ns)
     budget_s = profile.recovery_budget_ns.get(fault.kind, 0) / 1e9
+    # None for a fault that was never seen to heal: it excuses to the end.
+    excused = None if healed is None else round(healed + budget_s, 3)
     return {
         "name": fault.fault,
         "kind": fault.kind,
         "target": fault.target,
         "title": look.title or fault.kind,
         "colour": look.colour,
-        "from": axis(fault.injected_ns),
+        "from": injected,
         "to": healed,
-        # None for a fault that was never seen to heal: it excuses to the end.
-        "excused": None if healed is None else round(healed + budget_s, 3) if excuses else axis(fault.injected_ns),
+        "excused": excused if excuses else injected,
         "only": list(fault.only),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +36,11 @@ LOOK_EVERY_S = 0.5
 RECENT = 30
 """Anomalies and faults that a page is told of; the files have all."""
 LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""No other site may load anything here, nor show this page in a frame and have its buttons pressed."""
 
 
 class Watcher:
@@ -65,9 +69,11 @@ class Watcher:
         with self._lock:
             lanes = []
             for name, drawn in self.lanes.items():
-                _, notes, gone = self._watches[name].since(since)
+                anew, notes, gone = self._watches[name].since(since)
                 servers = self._live.runs[name].servers(self._live.taken_away())
-                lanes.append({**_head(drawn), "notes": notes, "gone": gone, "servers": servers})
+                keys = {note["key"] for note in notes}
+                told = {"anew": anew, "notes": notes, "gone": gone, "servers": servers}
+                lanes.append({**_head(drawn, keys), **told})
             return {"look": self.looks, "now": self._live.now_s(), "lanes": lanes, **self._state()}
 
     def _state(self) -> Mapping[str, Any]:
@@ -97,9 +103,11 @@ class Watcher:
                 self.failed = f"the live picture could not be made: {type(error).__name__}: {error}"
 
 
-def _head(drawn: Numbers) -> Mapping[str, Any]:
-    """A lane without its notifications, which are told only when they change."""
-    few = {"faults": drawn["faults"][-RECENT:], "anomalies": drawn["anomalies"][-RECENT:]}
+def _head(drawn: Numbers, keys: Collection[str]) -> Mapping[str, Any]:
+    """A lane without its notifications, which are told only when they change, and their anomalies with them."""
+    recent = drawn["anomalies"][-RECENT:]
+    changed = [one for one in drawn["anomalies"][:-RECENT] if one["op"].rpartition("/")[0] in keys]
+    few = {"faults": drawn["faults"][-RECENT:], "anomalies": [*changed, *recent]}
     return {**{name: value for name, value in drawn.items() if name != "notes"}, **few}
 
 
@@ -181,6 +189,8 @@ def application(
             return JSONResponse({"error": "it is being saved already"}, 409)
         try:
             kept = await run_in_threadpool(save_runs)
+        except DuetimeError as error:
+            return JSONResponse({"error": str(error)}, 409)
         finally:
             saving.release()
         return JSONResponse(kept)

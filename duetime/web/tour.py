@@ -6,14 +6,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from duetime.errors import DuetimeError
+from duetime.faults.fault import FaultKind
 from duetime.harness.live import Live
 from duetime.report.lane import Numbers
 
 SETTLED = ("delivered", "missed", "none_due", "indeterminate")
+CERTAIN_WITHIN_S = 60.0
+"""A scene is over by then: longer than the longest deadline of any, with every recovery."""
 TOLD = ("missed", "duplicate", "late", "early", "phantom", "stale")
 
 
@@ -23,11 +28,21 @@ class Stage:
     def __init__(self, live: Live) -> None:
         self.live = live
         self.events: list[int] = []
+        self.faults: list[str] = []
 
     def schedule(self, *, in_s: float, people: int = 1) -> int:
         event = self.live.schedule(in_s=in_s, people=people)
         self.events.append(event)
         return event
+
+    def do(self, kind: FaultKind, target: str) -> str:
+        fault = self.live.do(kind, target)
+        self.faults.append(fault)
+        return fault
+
+    def undo(self, fault: str) -> None:
+        self.live.undo(fault)
+        self.faults.remove(fault)
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -65,48 +80,48 @@ def _move(stage: Stage) -> None:
 
 
 def _add(stage: Stage) -> None:
-    added = stage.live.do("server_added", stage.live.spare_server())
+    added = stage.do("server_added", stage.live.spare_server())
     for in_s in (3.5, 4.5, 5.5):
         stage.schedule(in_s=in_s, people=2)
     stage.wait(7.5)
-    stage.live.undo(added)
+    stage.undo(added)
 
 
 def _downtime(stage: Stage) -> None:
     for in_s in (4.5, 5.5, 6.5):
         stage.schedule(in_s=in_s, people=2)
     stage.wait(3)
-    down = stage.live.do("kill", "all")
+    down = stage.do("kill", "all")
     stage.wait(4.5)
-    stage.live.undo(down)
+    stage.undo(down)
 
 
 def _call_off_unheard(stage: Stage) -> None:
-    down = stage.live.do("kill", "all")
+    down = stage.do("kill", "all")
     event = stage.schedule(in_s=10)
     stage.wait(1.5)
     stage.live.cancel(event)
     stage.wait(1)
-    stage.live.undo(down)
+    stage.undo(down)
 
 
 def _kill(stage: Stage) -> None:
-    added = stage.live.do("server_added", stage.live.spare_server())
+    added = stage.do("server_added", stage.live.spare_server())
     stage.schedule(in_s=3, people=12)
     stage.wait(2.9)
-    killed = stage.live.do("kill", "delivering")
+    killed = stage.do("kill", "delivering")
     stage.wait(2)
-    stage.live.undo(killed)
-    stage.live.undo(added)
+    stage.undo(killed)
+    stage.undo(added)
 
 
 def _broker(stage: Stage) -> None:
     for in_s in (4.5, 5.5, 6.5):
         stage.schedule(in_s=in_s, people=2)
     stage.wait(3)
-    down = stage.live.do("broker_kill", "broker")
+    down = stage.do("broker_kill", "broker")
     stage.wait(1)
-    stage.live.undo(down)
+    stage.undo(down)
 
 
 SCENES = (
@@ -223,6 +238,8 @@ class Playing:
     phase: str = "playing"
     error: str = ""
     outcome: list[Mapping[str, Any]] = field(default_factory=list)
+    certain_by: float = inf
+    seen: dict[tuple[str, str], Numbers] = field(default_factory=dict)
 
 
 class Tour:
@@ -254,8 +271,20 @@ class Tour:
         if playing is None or playing.phase == "over":
             return
         beginnings = tuple(f"event-reminder:{event}:" for event in playing.stage.events)
-        mine = [[note for note in one["notes"] if beginnings and note["key"].startswith(beginnings)] for one in lanes]
+        for one in lanes:
+            # What has left the picture keeps the last that was known of it.
+            playing.seen.update(
+                ((one["design"], note["key"]), note)
+                for note in one["notes"]
+                if beginnings and note["key"].startswith(beginnings)
+            )
+        mine = [[note for (design, _), note in playing.seen.items() if design == one["design"]] for one in lanes]
         playing.outcome = [_outcome(one["design"], notes) for one, notes in zip(lanes, mine, strict=True)]
+        if playing.phase == "waiting" and time.monotonic() > playing.certain_by:
+            playing.error = (
+                f"Not all of it was certain after {CERTAIN_WITHIN_S:.0f} s: play it again when all servers serve."
+            )
+            playing.phase = "over"
         if playing.phase == "waiting" and all(
             notes and _certain(notes, one["now"]) for one, notes in zip(lanes, mine, strict=True)
         ):
@@ -273,16 +302,16 @@ class Tour:
         }
 
     def _play(self, playing: Playing) -> None:
-        before, self._live.traffic.a_second = self._live.traffic.a_second, 0.0
-        try:
-            playing.scene.play(playing.stage)
-        except DuetimeError as error:
-            playing.error = str(error)
-            playing.phase = "over"
-        else:
-            playing.phase = "waiting"
-        finally:
-            self._live.traffic.a_second = before
+        with self._live.standing_still():
+            try:
+                playing.scene.play(playing.stage)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the page says it, and the next scene can begin
+                playing.error = str(error) if isinstance(error, DuetimeError) else f"{type(error).__name__}: {error}"
+                for fault in reversed(playing.stage.faults):
+                    with suppress(DuetimeError):
+                        self._live.undo(fault)
+        playing.certain_by = time.monotonic() + CERTAIN_WITHIN_S
+        playing.phase = "over" if playing.error else "waiting"
 
 
 def _certain(notes: Sequence[Numbers], now_s: float) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from duetime.checker import Results, judge_history
+from duetime.checker.doubts import STEP_NS
 from duetime.history import Closed, History, Operation, Plan, assemble
 from duetime.history.assemble import CLOCK, DELIVERIES, FAULTS
 from duetime.history.pairing import HISTORY
@@ -60,6 +61,7 @@ class Watch:
         self._calls: dict[str, list[Line]] = defaultdict(list)
         self._deliveries: dict[str, list[Line]] = defaultdict(list)
         self._canaries: list[Line] = []
+        self._last_revision: int | None = None
         self._faults: list[Line] = []
         self._clock: list[Line] = []
         self._gone = Counter[str]()
@@ -67,26 +69,31 @@ class Watch:
         self._changed: dict[str, int] = {}
         self._left: deque[tuple[int, str]] = deque(maxlen=REMEMBERED)
         self._looks = 0
+        self._now_ns = 0
         self.counts: dict[str, int] = {}
         self._plan = Plan.from_json(json.loads((run_dir / "plan.json").read_bytes()))
 
     def look(self) -> Numbers:
         """Read what is new, judge, and return the lane; ``since`` then tells what changed."""
         self._looks += 1
+        # Before anything is read: what is recorded by then is among what is read.
+        self._now_ns = time.monotonic_ns()
         self._read()
         history = self._history()
         results = judge_history(history)
         drawn = lane(history, results)
-        self._mark_overdue(drawn, history)
-        self.counts = dict(Counter(results.counts) + self._gone)
+        overdue = self._mark_overdue(drawn, history)
+        self.counts = {**(Counter(results.counts) + self._gone), "overdue": overdue}
         self._note_changes(drawn)
         self._let_go(history, results)
         return {**drawn, "counts": self.counts}
 
-    def since(self, look: int) -> tuple[int, list[Numbers], list[str]]:
-        """The number of the last look, the notifications that changed after `look`, and the keys that left."""
-        changed = [note for key, note in self._seen.items() if self._changed[key] > look]
-        return self._looks, changed, [key for at, key in self._left if at > look and key not in self._seen]
+    def since(self, look: int) -> tuple[bool, list[Numbers], list[str]]:
+        """What changed after `look`: whether it is everything that there is, the notifications, the keys that left."""
+        forgotten = len(self._left) == REMEMBERED and self._left[0][0] > look
+        anew = look == 0 or forgotten
+        changed = [note for key, note in self._seen.items() if anew or self._changed[key] > look]
+        return anew, changed, [key for at, key in self._left if at > look and key not in self._seen]
 
     def _read(self) -> None:
         calls: dict[str, list[Line]] = defaultdict(list)
@@ -96,24 +103,43 @@ class Watch:
         # After the calls: what is delivered was asked for before.
         for line in self._tails[DELIVERIES].read():
             if line[1]["worker"] == "canary":
-                self._canaries.append(line)
+                self._witness(line)
             else:
                 deliveries[_key(line[1])].append(line)
         self._faults += self._tails[FAULTS].read()
         self._clock += self._tails[CLOCK].read()
-        # Half a witness is none: only whole stretches of time are dropped.
-        del self._canaries[:-WITNESSES], self._clock[:-WITNESSES]
+        self._dismiss()
         for key in {*calls, *deliveries}:
             if key not in self._calls and not _begins(calls[key]):
                 self._bring_back(key, calls[key], deliveries[key])
             self._calls[key] += calls[key]
             self._deliveries[key] += deliveries[key]
 
+    def _witness(self, line: Line) -> None:
+        """Keep a canary, counted from the first that is kept; one that never came leaves its gap."""
+        number, record = line
+        revision = int(record["revision"])
+        step = 0 if self._last_revision is None else min(2, max(1, revision - self._last_revision))
+        self._last_revision = revision
+        late = record["at_ns"] - record["due_ns"] > self._plan.profile.early_tolerance_ns
+        self._canaries.append((number, {**record, "step": step, "telling": late or step > 1}))
+
+    def _dismiss(self) -> None:
+        """Let the oldest witnesses go, but for those who saw the harness starved or a clock step."""
+        for old in range(len(self._canaries) - WITNESSES - 1, -1, -1):
+            # Of a gap both ends tell.
+            if not (self._canaries[old][1]["telling"] or self._canaries[old + 1][1]["telling"]):
+                del self._canaries[old]
+        for old in range(len(self._clock) - WITNESSES - 1, 0, -1):
+            before, this, after = (self._clock[old + there][1] for there in (-1, 0, 1))
+            if not (_stepped(before, this) or _stepped(this, after)):
+                del self._clock[old]
+
     def _history(self, only: str | None = None) -> History:
         """The history of what is of interest, closed a moment ago: what has not come by then is missed."""
         keys = self._calls if only is None else [only]
         grace_ns = int(self._plan.profile.as_written["grace_s"] * 1e9)
-        closed = Closed(at_ns=time.monotonic_ns() - grace_ns, pending=None, workers_alive=True)
+        closed = Closed(at_ns=self._now_ns - grace_ns, pending=None, workers_alive=True)
         deliveries = self._deliveries if only is None else {only: self._deliveries[only]}
         lines: dict[str, Iterable[Line]] = {
             HISTORY: _renumbered(sorted((line for key in keys for line in self._calls[key]), key=_number)),
@@ -123,15 +149,18 @@ class Watch:
         }
         return assemble(self._plan, lines=lines, closed=closed)
 
-    def _mark_overdue(self, drawn: Numbers, history: History) -> None:
-        """Owed for longer than health would need, and not yet proven missed."""
-        now_s = (time.monotonic_ns() - history.started_ns) / 1e9
+    def _mark_overdue(self, drawn: Numbers, history: History) -> int:
+        """Mark what is owed for longer than health would need and not yet proven missed; how many there are."""
+        marked = 0
+        now_s = (self._now_ns - history.started_ns) / 1e9
         patience_s = history.plan.profile.as_written["lateness_limit_s"] * 0.6
         for note in drawn["notes"]:
             for rev in note["revs"]:
                 if rev.get("state") == "open" and rev["required"] and now_s - rev["ready"] > patience_s:
                     rev["state"] = "overdue"
+                    marked += 1
         drawn["now"] = round(now_s, 3)
+        return marked
 
     def _note_changes(self, drawn: Numbers) -> None:
         for note in drawn["notes"]:
@@ -144,7 +173,7 @@ class Watch:
         by_key: dict[str, list[Operation]] = defaultdict(list)
         for operation in history.operations.values():
             by_key[operation.key].append(operation)
-        horizon_ns = time.monotonic_ns() - int(SHOWN_S * 1e9)
+        horizon_ns = self._now_ns - int(SHOWN_S * 1e9)
         for key, lines in list(self._calls.items()):
             operations = by_key[key]
             ops = [operation.op for operation in operations if operation.op in results.promises]
@@ -207,9 +236,14 @@ def _renumbered(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _recounted(canaries: Iterable[Line]) -> Iterator[Line]:
-    """Counted from the first that is kept, so that those before it are not missed; gaps between them stay."""
-    first: int | None = None
-    for number, record in canaries:
-        first = record["revision"] if first is None else first
-        revision = record["revision"] - first
+    """Numbered so that those that were let go are not missed, and those that never came are."""
+    revision = 0
+    for nth, (number, record) in enumerate(canaries):
+        revision += record["step"] if nth else 0
         yield number, {**record, "revision": revision, "op": f"canary/{revision}"}
+
+
+def _stepped(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether the wall clock stepped between two readings, as the checker sees it."""
+    step = (after["wall_ns"] - after["mono_ns"]) - (before["wall_ns"] - before["mono_ns"])
+    return bool(abs(step) > STEP_NS)

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from duetime.harness.plan import Plan
 from tests.system.commands import duetime
@@ -179,6 +179,8 @@ def test_another_site_may_do_nothing_and_another_name_is_not_served(demo: Demo) 
         ({"what": "schedule", "in_s": 1e9, "people": 1}, 400, "not between"),
         ({"what": "move", "event": 10**6, "by_s": 1}, 409, "not ahead"),
         ({"what": "undo", "fault": "f99"}, 409, "f99"),
+        # Nobody delivers anything just then; and what did not happen is not going on.
+        ({"what": "do", "kind": "kill", "target": "delivering"}, 409, "nothing happened"),
         ({"what": "scene", "name": "none"}, 409, "arrive"),
         ([], 400, "not understood"),
     ],
@@ -197,9 +199,13 @@ def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(liv
     live.wait_for_selector('.lane[data-design="pull_worker"] .chip:has-text("server-2 serving")', timeout=30_000)
     live.click('[data-do="gather"]')
     has(live, "pull_worker", "duplicate", at_least=12)
+    # Saved in the middle of it all: what was done last is mended first, and the server that joined leaves.
+    live.keyboard.press("d")
+    live.wait_for_selector('.lane[data-design="push_readmodel"] .chip[data-state="down"]')
     with live.expect_response(lambda response: response.url.endswith("/save"), timeout=90_000) as saved:
         live.click("#save")
     kept = saved.value.json()
+    assert "runs" in kept, kept
     # The picture is half a second behind.
     live.wait_for_timeout(1200)
 
@@ -210,15 +216,17 @@ def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(liv
         told = {label: checked["counts"][label] for label in ("delivered", "missed", "duplicate", "late", "phantom")}
         assert {label: shown.get(label, 0) for label in told} == told
         plan = Plan.from_json(json.loads((Path(run["run_dir"]) / "plan.json").read_text()))
-        assert "server_added" in {fault.kind for fault in plan.faults} and plan.operations
+        assert {"server_added", "kill"} <= {fault.kind for fault in plan.faults} and plan.operations
+        assert not live.is_visible(f'.lane[data-design="{run["design"]}"] .chip:has-text("server-2")')
     assert Path(kept["directory"], "report.html").exists()
     assert duetime("report", kept["directory"], "--out", str(demo.out / "again.html")).returncode == 0
 
 
-def test_it_ends_cleanly_with_an_open_page_and_leaves_no_process(tmp_path: Path, visit: Callable[..., Page]) -> None:
+def test_it_ends_cleanly_with_an_open_page_and_leaves_no_process(tmp_path: Path, browser: Browser) -> None:
     with running(tmp_path, "--designs", "push_readmodel") as demo:
-        first, second = visit(demo.url), visit(demo.url)
+        first, second = browser.new_page(), browser.new_page()
         for page in (first, second):
+            page.goto(demo.url)
             page.wait_for_selector(".chip")
         mine = psutil.Process(demo.process.pid).children(recursive=True)
         assert mine

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from random import Random
 
 import pytest
 from correct_worlds import correct_world
 from random_histories import nonsense
-from stored_runs import PLAN, good_run, store
+from small_histories import canary, delivery, numbered, scheduled
+from stored_runs import PLAN, close, good_run, store
 
 from duetime.checker import judge
 from duetime.history import NEVER, History
@@ -18,8 +20,8 @@ from duetime.web import watch
 from duetime.web.watch import Watch
 
 FILES = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
-NOT_LIVE = {"lost", "stuck"}
-"""Only at the end is the design's own store searched."""
+ONE_SIDED = {"lost", "stuck", "overdue"}
+"""Only at the end is the design's own store searched, and only before it is anything overdue."""
 
 
 def replay(stored: Path, live: Path, random: Random, *, pieces: int) -> Watch:
@@ -49,7 +51,7 @@ def replay(stored: Path, live: Path, random: Random, *, pieces: int) -> Watch:
 
 
 def nonzero(counts: dict[str, int]) -> dict[str, int]:
-    return {name: number for name, number in counts.items() if number and name not in NOT_LIVE}
+    return {name: number for name, number in counts.items() if number and name not in ONE_SIDED}
 
 
 @pytest.fixture(params=[0.0, 1e9], ids=["forgetting at once", "forgetting nothing"])
@@ -83,6 +85,35 @@ def test_so_does_what_makes_no_sense(shown: None, tmp_path: Path) -> None:
         accused.update(whole)
         assert nonzero(watching.counts) == whole, number
     assert {"missed", "duplicate", "phantom", "stale", "early", "late"} <= set(accused)
+
+
+@pytest.mark.parametrize("what", ["step", "late canary", "missing canary", "nothing"])
+def test_what_a_witness_saw_long_ago_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
+    monkeypatch.setattr(watch, "WITNESSES", 3)
+    stored = tmp_path / "stored"
+    stored.mkdir()
+    (stored / "plan.json").write_text(json.dumps({**PLAN, "faults": [], "planned": {}, "exists_for": []}))
+    # Ready while something was wrong with the witnesses, and four seconds late.
+    write(stored / "history.jsonl", numbered(scheduled("a/1", due_s=8.0)))
+    late = {4: 3.0} if what == "late canary" else {}
+    canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n + late.get(n, 0)) for n in range(30)]
+    if what == "missing canary":
+        del canaries[4:6]
+    write(stored / "deliveries.jsonl", [*canaries[:9], delivery("a/1", at_s=12.0), *canaries[9:]])
+    write(stored / "faults.jsonl", [])
+    step_ns = 10**9 if what == "step" else 0
+    clock = [{"wall_ns": 10**18 + n * 10**9 + (n > 2) * step_ns, "mono_ns": n * 10**9} for n in range(60)]
+    write(stored / "clock.jsonl", clock)
+    close(stored, at_s=70.0)
+
+    watching = Watch(stored)
+    watching.look()
+
+    whole = nonzero(judge(stored).counts)
+    assert nonzero(watching.counts) == whole
+    assert whole.get("unknown_late", 0) == (what != "nothing")
 
 
 def test_what_is_over_is_forgotten_and_still_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -146,7 +177,7 @@ def store_history(history: History, run_dir: Path) -> None:
     (run_dir / "closed.json").write_text(json.dumps({"at_ns": 10**15, "pending": [], "workers_alive": True}))
 
 
-def write(path: Path, records: list[dict[str, object]]) -> None:
+def write(path: Path, records: Iterable[Mapping[str, object]]) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 

@@ -4,9 +4,9 @@
 Duetime.SERIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f", "#9467bd"];
 Duetime.SHAPES = ["on_time", "stale", "late", "duplicate", "excused", "phantom", "early", "missed", "overdue"];
 
-/* [due, lateness] of everything that came, in seconds. */
-Duetime.lateness = (lane) => lane.notes.flatMap((note) => note.revs.flatMap((rev) =>
-  (rev.got || []).filter((got) => got[3] !== "phantom" && rev.ready !== undefined).map((got) => [rev.due, got[0] - rev.ready])));
+/* [due, lateness] of the first delivery of everything that was acknowledged, in seconds: as the checker counts it. */
+Duetime.lateness = (lane) => lane.notes.flatMap((note) => note.revs.filter((rev) => rev.answer === "ok" && rev.due !== undefined && rev.got?.length)
+  .map((rev) => [rev.due, Math.min(...rev.got.map((got) => got[0])) - rev.ready]));
 
 Duetime.frame = function frame(context, width, height, { left = 62, right = 12, top = 14, bottom = 38 } = {}) {
   return { left, top, width: width - left - right, height: height - top - bottom, bottom: height - bottom, right: width - right };

@@ -251,7 +251,7 @@ Duetime.Lanes = class Lanes {
     const loud = Math.min(layout.anomalous, 10), rest = layout.count - loud, top = 20;
     const quiet = rest ? Math.max(2, Math.min(9, (this.tallest - top - loud * 16) / rest)) : 0;
     const height = this.live ? this.tallest : Math.max(60, top + loud * 16 + rest * quiet + 6);
-    const each = this.live ? Math.max(3, Math.min(14, (height - top - 6) / Math.max(layout.count, 1))) : quiet;
+    const each = this.live ? Math.min(14, (height - top - 6) / Math.max(layout.count, 1)) : quiet;
     one.y = this.live ? (row) => top + (row + 0.5) * each
       : (row) => (row < loud ? top + (row + 0.5) * 16 : top + loud * 16 + (row - loud + 0.5) * quiet);
     const context = Duetime.canvas(one.canvas, this.width, height);

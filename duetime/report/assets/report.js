@@ -23,8 +23,10 @@
 
   async function show(wanted) {
     name = groups.has(wanted) ? wanted : groups.keys().next().value;
-    const runs = groups.get(name);
+    const wantedNow = name, runs = groups.get(name);
     await Promise.all(runs.map(unpack));
+    // Another was chosen while this one was unpacked.
+    if (wantedNow !== name) return;
     const to = Math.max(...runs.map((run) => run.lane.ends), 1);
     $("which").value = name;
     $("idea").textContent = page.scenarios[runs[0].scenario] || "";
@@ -110,11 +112,14 @@
     if (note) lanes.choose(number, note);
   }
 
+  document.body.classList.add("drawn");
+  if (!groups.size) { $("look").hidden = true; document.body.classList.add("ready"); return; }
   $("which").replaceChildren(...[...groups.keys()].map((one) => e("option", { value: one }, one)));
   $("which").addEventListener("change", async () => { await show($("which").value); remember(); });
   for (const link of document.querySelectorAll("[data-show]")) {
     link.addEventListener("click", async (event) => {
       event.preventDefault();
+      if (!groups.has(link.dataset.show)) return;
       await show(link.dataset.show); remember();
       $("look").scrollIntoView({ behavior: Duetime.calm() ? "auto" : "smooth" });
       $("lanes").querySelector(`[data-design="${CSS.escape(link.dataset.design)}"] canvas`)?.focus({ preventScroll: true });
@@ -130,6 +135,5 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", charts);
   new ResizeObserver(() => charts()).observe($("charts"));
   addEventListener("hashchange", recall);
-  document.body.classList.add("drawn");
   recall().then(() => document.body.classList.add("ready"));
 })();

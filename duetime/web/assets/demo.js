@@ -5,7 +5,7 @@
   const BEHIND = 34, AHEAD = 10, KEPT = 150;
   const COUNTED = ["delivered", "overdue", "missed", "duplicate", "late", "early", "phantom", "stale"];
   const lanes = new Map();
-  let about = { scenes: [], designs: [] }, told = null, arrived = 0, at = 0, playing = true, speed = 1, drawnAt = 0, chosen = "arrive";
+  let about = { scenes: [], designs: [] }, told = null, arrived = 0, at = 0, playing = true, speed = 1, drawnAt = 0, chosen = "arrive", broken = "";
   const done = new Set();
 
   const picture = new Duetime.Lanes($("lanes"), { live: true, tallest: 138, select: (lane, note) => {
@@ -29,13 +29,14 @@
     if (first) at = told.now;
     arrived = performance.now();
     for (const lane of told.lanes) {
-      const known = lanes.get(lane.design) ?? { notes: new Map() };
+      const known = (!lane.anew && lanes.get(lane.design)) || { notes: new Map(), said: new Map() };
       for (const key of lane.gone) known.notes.delete(key);
       for (const note of lane.notes) known.notes.set(note.key, note);
-      for (const [key, note] of known.notes) if (Duetime.finishes(note) < told.now - KEPT) known.notes.delete(key);
-      lanes.set(lane.design, { ...lane, notes: known.notes });
+      for (const one of lane.anomalies) known.said.set(`${one.label} ${one.op} ${one.at}`, one);
+      for (const [name, one] of known.said) if (one.at < told.now - KEPT) known.said.delete(name);
+      lanes.set(lane.design, { ...lane, notes: known.notes, said: known.said, recent: lane.anomalies, anomalies: [...known.said.values()] });
     }
-    if (told.broken) say(told.broken);
+    if (told.broken !== broken) { broken = told.broken; if (broken) say(broken); }
     controls();
     anomalies();
   }
@@ -53,7 +54,7 @@
     if (live - at > KEPT - BEHIND) at = live;
     $("clock").textContent = live - at > 1.5 ? `${at.toFixed(0)} s, ${(live - at).toFixed(0)} s ago` : `${at.toFixed(0)} s`;
     $("live").disabled = live - at <= 1.5;
-    const shown = [...lanes.values()].map((lane) => ({ ...lane, notes: [...lane.notes.values()].filter((note) =>
+    const shown = [...lanes.values()].map((lane) => ({ ...lane, faults: lane.faults.filter((fault) => fault.from <= at), notes: [...lane.notes.values()].filter((note) =>
       Duetime.finishes(note) > at - BEHIND && Duetime.begins(note) < at).map((note) => until(note, at)) }));
     picture.show(shown, { from: at - BEHIND, to: at + AHEAD, now: at, head });
   }
@@ -63,12 +64,11 @@
     if (instant > told.now - 1.5) return note;
     return { key: note.key, revs: note.revs.filter((rev) => (rev.asked ?? rev.got[0][0]) <= instant).map((rev) => ({
       ...rev, got: rev.got?.filter((got) => got[0] <= instant),
-      state: rev.state === "missed" && rev.deadline > instant ? "open" : rev.state })) };
+      state: ["missed", "overdue"].includes(rev.state) && (rev.deadline ?? Infinity) > instant ? "open" : rev.state })) };
   }
 
   function head(lane) {
-    const overdue = [...(lanes.get(lane.design)?.notes.values() ?? [])].flatMap((note) => note.revs).filter((rev) => rev.state === "overdue").length;
-    const counts = { ...lane.counts, overdue };
+    const { counts } = lane;
     return [e("h3", {}, lane.design),
       ...lane.servers.map((server) => e("span", { class: "chip", "data-state": server.state }, `${server.name} ${server.state}`)),
       ...COUNTED.filter((name) => name === "delivered" || counts[name]).map((name) =>
@@ -166,7 +166,7 @@
 
   async function save() {
     $("save").disabled = true;
-    say("Saving: mending everything, and waiting until all that is owed can have come. Half a minute at most …");
+    say("Saving: mending everything, and waiting until all that is owed can have come. That takes until a little after the last of them is due …");
     const kept = await ask(null);
     $("save").disabled = false;
     if (kept.runs) $("word").textContent = `Saved in ${kept.directory}: ${kept.runs.map((run) => `${run.design} ${run.outcome}`).join(", ")}. The page about it: ${kept.report}`;
@@ -188,7 +188,7 @@
     r: deeds.remove, s: deeds.schedule, m: deeds.move, c: deeds.cancel, b: deeds.broker, "?": () => $("keys").showModal() };
   document.addEventListener("keydown", (event) => {
     const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName), pressing = event.key === " " && event.target.tagName === "BUTTON";
-    if (event.ctrlKey || event.metaKey || event.altKey || typing || pressing || $("keys").open || !told) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing || pressing || $("keys").open || !told) return;
     const deed = keys[event.key.toLowerCase()];
     if (deed) { event.preventDefault(); deed(); }
   });
