@@ -38,9 +38,8 @@ Duetime.scatter = function scatter(canvas, lanes, to) {
     context.globalAlpha = 0.18; context.fillStyle = fault.colour;
     context.fillRect(x(fault.from), box.top, x(fault.to ?? to) - x(fault.from), box.height); context.globalAlpha = 1;
   }
-  const small = most < 2 ? [0, 0.25, 0.5, 0.75, 1].map((share) => share * most) : ticks(most, 5);
-  Duetime.labelled(context, box, ticks(to, width / 70).map((at) => [x(at), `${at}`]),
-    small.map((late) => [y(late), late.toFixed(most < 2 ? 2 : 0)]), "due, seconds after the start", "lateness, s");
+  Duetime.labelled(context, box, ticks(to, width / 70).map((at) => [x(at), `${+at.toFixed(2)}`]),
+    ticks(most, 5).map((late) => [y(late), `${+late.toFixed(2)}`]), "due, seconds after the start", "lateness, s");
   points.forEach((all, number) => {
     for (const [due, late] of all) Duetime.series(context, number, x(due), y(late));
   });

@@ -34,7 +34,7 @@ Duetime.canvas = function canvas(node, width, height) {
   return context;
 };
 
-Duetime.step = (span, room) => [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((step) => span / step <= room) || 1800;
+Duetime.step = (span, room) => [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((step) => span / step <= room) || 1800;
 
 /* One shape for each label, so that colour is never alone. */
 Duetime.mark = function mark(context, label, x, y, size) {
@@ -242,7 +242,7 @@ Duetime.Lanes = class Lanes {
     context.fillStyle = Duetime.colour("faint"); context.font = "12px system-ui, sans-serif"; context.textAlign = "center";
     const step = Duetime.step(this.to - this.from, this.width / 60);
     for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) {
-      context.fillText(`${+at.toFixed(1)} s`, Math.max(14, Math.min(this.width - 16, this.x(at))), 15);
+      context.fillText(`${+at.toFixed(2)} s`, Math.max(14, Math.min(this.width - 16, this.x(at))), 15);
     }
   }
 
