@@ -22,7 +22,8 @@ SCREENSHOTS = Path(os.environ.get("DUETIME_SCREENSHOTS", ".screenshots"))
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while playwright runs, its event loop is this thread's, and nobody else's can run in it.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("there is no chromium here; `make browser` installs Debian's, as root")
