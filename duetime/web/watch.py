@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Watch:
         # Before anything is read: what is recorded by then is among what is read.
         self._now_ns = time.monotonic_ns()
         self._read()
-        history = self._history()
+        history = self._history(self._calls.keys())
         results = judge_history(history)
         drawn = lane(history, results)
         overdue = self._mark_overdue(drawn, history)
@@ -135,15 +135,13 @@ class Watch:
             if not (_stepped(before, this) or _stepped(this, after)):
                 del self._clock[old]
 
-    def _history(self, only: str | None = None) -> History:
-        """The history of what is of interest, closed a moment ago: what has not come by then is missed."""
-        keys = self._calls if only is None else [only]
+    def _history(self, keys: Collection[str]) -> History:
+        """The history of `keys`, closed a moment ago: what has not come by then is missed."""
         grace_ns = int(self._plan.profile.as_written["grace_s"] * 1e9)
         closed = Closed(at_ns=self._now_ns - grace_ns, pending=None, workers_alive=True)
-        deliveries = self._deliveries if only is None else {only: self._deliveries[only]}
         lines: dict[str, Iterable[Line]] = {
             HISTORY: _renumbered(sorted((line for key in keys for line in self._calls[key]), key=_number)),
-            DELIVERIES: [*_recounted(self._canaries), *(line for found in deliveries.values() for line in found)],
+            DELIVERIES: [*_recounted(self._canaries), *(line for key in keys for line in self._deliveries[key])],
             FAULTS: self._faults,
             CLOCK: self._clock,
         }
@@ -174,7 +172,8 @@ class Watch:
         for operation in history.operations.values():
             by_key[operation.key].append(operation)
         horizon_ns = self._now_ns - int(SHOWN_S * 1e9)
-        for key, lines in list(self._calls.items()):
+        over = []
+        for key, lines in self._calls.items():
             operations = by_key[key]
             ops = [operation.op for operation in operations if operation.op in results.promises]
             newest = max((record["at_ns"] for _, record in [*lines, *self._deliveries[key]]), default=0)
@@ -182,13 +181,17 @@ class Watch:
             # What was delivered and never asked for stays: its call may only not have been read yet.
             answered = bool(operations) and all(operation.answered_line for operation in operations)
             if last < horizon_ns and answered and all(results.states[op] in SETTLED for op in ops):
-                self._gone += self._counted(key)
-                self._calls.pop(key), self._deliveries.pop(key)
-                self._seen.pop(key, None), self._changed.pop(key, None)
-                self._left.append((self._looks, key))
+                over.append(key)
+        # All at once: each judgement goes through all canaries and faults, however few its notifications are.
+        if over:
+            self._gone += self._counted(over)
+        for key in over:
+            self._calls.pop(key), self._deliveries.pop(key)
+            self._seen.pop(key, None), self._changed.pop(key, None)
+            self._left.append((self._looks, key))
 
-    def _counted(self, key: str) -> Counter[str]:
-        return Counter(judge_history(self._history(key)).counts)
+    def _counted(self, keys: Collection[str]) -> Counter[str]:
+        return Counter(judge_history(self._history(keys)).counts)
 
     def _bring_back(self, key: str, calls: list[Line], deliveries: list[Line]) -> None:
         """Something happened to a notification that was let go, or that nobody ever scheduled: find its beginnings."""
@@ -201,7 +204,7 @@ class Watch:
             line for line in _matching(self._run_dir / DELIVERIES, key) if line[0] < before[DELIVERIES]
         ]
         if self._calls[key] or self._deliveries[key]:
-            self._gone -= self._counted(key)
+            self._gone -= self._counted([key])
 
 
 def _key(record: Mapping[str, Any]) -> str:

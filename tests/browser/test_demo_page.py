@@ -136,6 +136,23 @@ def test_killed_overdue_missed_for_the_poller_and_recovery_for_the_drainer(live:
     assert counts(live, "pull_worker")["delivered"] == before["pull_worker"]
 
 
+def test_a_page_that_was_not_drawn_for_a_while_shows_the_present_again_and_not_when_the_viewer_went_back(
+    live: Page,
+) -> None:
+    not_drawn = """new Promise((tell) => {
+      const until = performance.now() + 4000;
+      while (performance.now() < until);
+      setTimeout(() => tell(document.getElementById("live").disabled), 1000); })"""
+    assert live.evaluate(not_drawn) is True
+
+    live.click("#play")
+    live.wait_for_selector("#live:not([disabled])")
+    live.click("#play")
+    assert live.evaluate(not_drawn) is False
+    live.click("#live")
+    live.wait_for_selector("#live[disabled]", state="attached")
+
+
 def test_axe_finds_nothing_serious_in_light_and_dark_and_on_a_telephone(
     demo: Demo, visit: Callable[..., Page], accessible: Callable[[Page], None], picture: Any
 ) -> None:

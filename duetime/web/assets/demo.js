@@ -5,7 +5,7 @@
   const BEHIND = 34, AHEAD = 10, KEPT = 150;
   const COUNTED = ["delivered", "overdue", "missed", "duplicate", "late", "early", "phantom", "stale"];
   const lanes = new Map();
-  let about = { scenes: [], designs: [] }, told = null, arrived = 0, at = 0, playing = true, speed = 1, drawnAt = 0, chosen = "arrive", broken = "";
+  let about = { scenes: [], designs: [] }, told = null, arrived = 0, at = 0, following = true, playing = true, speed = 1, drawnAt = 0, chosen = "arrive", broken = "";
   const done = new Set();
 
   const picture = new Duetime.Lanes($("lanes"), { live: true, tallest: 138, select: (lane, note) => {
@@ -48,10 +48,12 @@
     requestAnimationFrame(draw);
     const rest = Duetime.calm() ? 500 : 60;
     if (!told || time - drawnAt < rest) return;
-    const passed = Math.min((time - drawnAt) / 1000, 1), live = now();
+    const passed = (time - drawnAt) / 1000, live = now();
     drawnAt = time;
-    if (playing) at = speed === 1 && live - at < 1.5 ? live : Math.min(live, at + passed * speed);
+    // The present, however long nothing was drawn (a hidden tab, a busy machine), unless the viewer went back.
+    if (playing) at = following ? live : Math.min(live, at + passed * speed);
     if (live - at > KEPT - BEHIND) at = live;
+    following = playing && speed === 1 && live - at < 1.5;
     $("clock").textContent = live - at > 1.5 ? `${at.toFixed(0)} s, ${(live - at).toFixed(0)} s ago` : `${at.toFixed(0)} s`;
     $("live").disabled = live - at <= 1.5;
     const shown = [...lanes.values()].map((lane) => ({ ...lane, faults: lane.faults.filter((fault) => fault.from <= at), notes: [...lane.notes.values()].filter((note) =>
@@ -195,7 +197,7 @@
   for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => deeds[button.dataset.do]());
   $("play").addEventListener("click", () => play(!playing));
   $("speed").addEventListener("change", () => { speed = +$("speed").value; choose(chosen); });
-  $("live").addEventListener("click", () => { at = now(); speed = 1; $("speed").value = "1"; play(true); });
+  $("live").addEventListener("click", () => { at = now(); following = true; speed = 1; $("speed").value = "1"; play(true); });
   $("rate").addEventListener("change", () => ask({ what: "traffic", a_second: +$("rate").value }));
   $("save").addEventListener("click", save);
   $("theme").addEventListener("click", theme);
