@@ -66,6 +66,17 @@ class Notification:
     def from_json(cls, data: Mapping[str, Any]) -> Notification:
         return cls(**{**data, "due_at": datetime.fromisoformat(data["due_at"])})
 
+    @classmethod
+    def restored(
+        cls, key: str, revision: int, kind: str, recipient: str, due_at: datetime, payload: Mapping[str, Any]
+    ) -> Notification:
+        """One that a design reads back from its own store: checked when it was accepted, and not once more."""
+        self = object.__new__(cls)
+        fields = ("key", key), ("revision", revision), ("kind", kind), ("recipient", recipient)
+        for name, value in (*fields, ("due_at", due_at), ("payload", payload)):
+            object.__setattr__(self, name, value)
+        return self
+
 
 class Scheduler(Protocol):
     """Accepts notifications now, for delivery when they fall due. A due time in the past is delivered at once."""
@@ -79,6 +90,11 @@ class Scheduler(Protocol):
         Raises:
             ScheduleRejected: not stored, and never will be. Every other exception leaves the outcome unknown.
         """
+
+    def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
+        """As ``schedule()`` for each of `notifications`; a subclass may do it in fewer steps."""
+        for notification in notifications:
+            self.schedule(notification, session=session)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """Withdraw every revision of `key` below `revision`. A delivery already under way may still happen."""

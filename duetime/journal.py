@@ -7,6 +7,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+# Made once: json.dumps makes one for each call that asks for other separators than its own.
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
+
 
 class Journal:
     """A JSON Lines file that many processes may append to at once.
@@ -24,7 +27,7 @@ class Journal:
         Raises:
             OSError: the line was not written whole; the history can no longer be trusted.
         """
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        line = _COMPACT.encode(record).encode() + b"\n"
         if os.write(self._descriptor, line) != len(line):
             raise OSError(f"short write of a {len(line)} byte record")
 

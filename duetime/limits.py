@@ -15,6 +15,8 @@ MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_REVISION = 2**31 - 1
 """PostgreSQL's integer."""
 
+_WRITTEN = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """NUL as JSON writes it; with an even number of backslashes before the u it is text about NUL."""
 
@@ -33,7 +35,12 @@ def check_revision(key: str, revision: int) -> None:
 
 
 def check_text(key: str, field: str, text: str) -> None:
-    if "\0" in text or text.encode(errors="replace").decode() != text:
+    try:
+        text.encode()
+        writable = "\0" not in text
+    except UnicodeEncodeError:
+        writable = False
+    if not writable:
         raise BadNotification(f"the {field} of {key!r} has a NUL or half a surrogate pair in it; remove it")
 
 
@@ -44,7 +51,8 @@ def check_due_at(key: str, due_at: datetime) -> None:
 
 def check_payload(key: str, payload: Mapping[str, Any]) -> None:
     try:
-        size = len(json.dumps(dict(payload), allow_nan=False, ensure_ascii=False).encode())
+        written = _WRITTEN.encode(dict(payload))
+        size = len(written.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise BadNotification(
             f"the payload of {key!r} is not JSON ({error}); use str, int, float, bool, None, list, dict"
@@ -54,5 +62,5 @@ def check_payload(key: str, payload: Mapping[str, Any]) -> None:
             f"the payload of {key!r} is {size} bytes, the limit is {MAX_PAYLOAD_BYTES}; "
             "store it elsewhere and pass its id"
         )
-    if _NUL.search(json.dumps(dict(payload))):
+    if _NUL.search(written):
         raise BadNotification(f"the payload of {key!r} has a NUL in it, which PostgreSQL cannot keep; remove it")

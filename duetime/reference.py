@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from duetime.gateway import Gateway, gateway_from
-from duetime.interface import Design, Notification, Pending, Promise, Role
+from duetime.interface import Design, Notification, Pending, Promise, Role, Scheduler
 from duetime.settings import Settings
 
 LOOK_EVERY_S = 0.02
@@ -36,7 +36,7 @@ DELETE = text("DELETE FROM reference WHERE key = :key")
 LATER = text("UPDATE reference SET due_at = clock_timestamp() + interval '0.2 seconds' WHERE key = :key")
 
 
-class Reference:
+class Reference(Scheduler):
     """One row a key, written in the caller's transaction."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:

@@ -35,7 +35,7 @@ wanted = Table(
 )
 
 
-class HardenedQueue:
+class HardenedQueue(Scheduler):
     """Writes in the caller's transaction which revision is wanted, and publishes it after the commit.
 
     The gap in between is still there: a crash leaves a row that no message will ever ask for.

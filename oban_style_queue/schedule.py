@@ -9,12 +9,12 @@ from celery import Task
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from duetime.interface import Notification
+from duetime.interface import Notification, Scheduler
 
 OUTBOX = "oban_style_queue.after_commit"
 
 
-class CeleryQueue:
+class CeleryQueue(Scheduler):
     """Publishes one task a notification.
 
     A broker cannot take part in the caller's transaction. Publishing after the commit means that nothing is sent for

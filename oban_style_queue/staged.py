@@ -36,7 +36,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from duetime.gateway import Gateway
-from duetime.interface import Notification, Pending, Promise
+from duetime.interface import Notification, Pending, Promise, Scheduler
 from duetime.settings import Settings
 from oban_style_queue.design import design as defaults
 from oban_style_queue.design import serving
@@ -66,7 +66,7 @@ jobs = Table(
 )
 
 
-class JobsTable:
+class JobsTable(Scheduler):
     """Keeps jobs in the application's database."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:

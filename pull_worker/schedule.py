@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from duetime.interface import Notification
+from duetime.interface import Notification, Scheduler
 
 
-class NothingToSchedule:
+class NothingToSchedule(Scheduler):
     """Does nothing: the application has just written the event, and the poll will read it there.
 
     So this module must know the application's tables, and the application cannot change them without it.

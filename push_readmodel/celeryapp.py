@@ -13,13 +13,15 @@ from sqlalchemy import create_engine
 from duetime.gateway import Gateway, gateway_from
 from duetime.heartbeat import heartbeat_from
 from duetime.settings import Settings
-from push_readmodel.deliver import drain
-from push_readmodel.loop import Drain, DrainLoop
+from push_readmodel.deliver import Drain
+from push_readmodel.loop import DrainLoop
+from push_readmodel.policy import Policy
 from push_readmodel.visible import Failure, visible
 
 log = logging.getLogger(__name__)
 
 settings = Settings.from_environment()
+policy = Policy.from_environment()
 
 
 class DrainStep(bootsteps.StartStopStep):
@@ -27,7 +29,7 @@ class DrainStep(bootsteps.StartStopStep):
 
     requires = ("celery.worker.components:Pool",)
 
-    drain: Drain
+    drain: type[Drain]
     failure: Failure
 
     def __init__(self, parent: Any, **options: Any) -> None:
@@ -35,8 +37,17 @@ class DrainStep(bootsteps.StartStopStep):
         gateway: Gateway = gateway_from(settings)
         if settings.watched:
             gateway = visible(gateway, parent, failure=type(self).failure)
-        engine = create_engine(settings.database_url)
-        self._loop = DrainLoop(engine, gateway, type(self).drain, heartbeat=heartbeat_from(settings))
+        # A database whose machine is gone without a word is noticed within half a minute.
+        alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+        self._loop = DrainLoop(
+            create_engine(settings.database_url, connect_args=alive),
+            gateway,
+            type(self).drain,
+            policy=policy,
+            heartbeat=heartbeat_from(settings),
+            # Celery's own pool, if deliveries are to go side by side.
+            submit=parent.pool.apply_async if policy.threads > 1 else None,
+        )
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
 
     def start(self, _parent: Any) -> None:
@@ -57,13 +68,13 @@ class DrainStep(bootsteps.StartStopStep):
             state.should_stop = 70  # type: ignore[assignment]  # the stub knows only the initial None
 
 
-def draining(how: Drain, *, failure: Failure = "task-retried") -> Celery:
+def draining(how: type[Drain], *, failure: Failure = "task-retried") -> Celery:
     """An app whose workers run `how` whenever something is due; a dashboard calls a failed delivery a `failure`."""
     app = Celery("push_readmodel", broker=settings.broker_url)
     # A queue of its own, though nothing is ever in it: on a shared broker these workers take nobody else's tasks.
-    app.conf.update(settings.celery_events, task_default_queue="push_readmodel")
-    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"drain": staticmethod(how), "failure": failure}))
+    app.conf.update(settings.celery_events, task_default_queue="push_readmodel", worker_concurrency=policy.threads)
+    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"drain": how, "failure": failure}))
     return app
 
 
-app = draining(drain)
+app = draining(Drain)

@@ -6,11 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from sqlalchemy import Engine
-
-from duetime.gateway import Gateway
-from duetime.interface import Promise
-from push_readmodel.deliver import as_notification, claim_due, delete_delivered
+from duetime.interface import Notification, Promise
+from push_readmodel.deliver import Drain, Look
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import serving
 
@@ -19,30 +16,34 @@ log = logging.getLogger(__name__)
 BATCH = 4
 """Rows that no cancel can call back any more, and the most that a crash can lose: as few as take no time."""
 
+TAKE = """
+    DELETE FROM pending_notifications WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM pending_notifications WHERE attempt_at <= statement_timestamp()
+        ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED))
+    RETURNING attempts, key, revision, kind, recipient, due_at, payload
+"""
 
-def drain_deleting_first(
-    engine: Engine, gateway: Gateway, *, batch: int = BATCH, stopping: Callable[[], bool] = lambda: False
-) -> int:
-    """Deliver until nothing is due, or until `stopping` after some batch; return how many were tried.
 
-    The locks are held for one round trip instead of a batch of deliveries: nobody waits for the outside world.
-    """
-    tried = 0
-    while not stopping():
-        with engine.begin() as connection:
-            rows = claim_due(connection, limit=batch)
-            if rows:
-                delete_delivered(connection, [row.id for row in rows])
-        for row in rows:
-            try:
-                gateway.deliver(as_notification(row))
-            except Exception:
-                # Not put back: it may have arrived, and at most once is the promise.
-                log.exception("%s/%s was not delivered, or its answer was lost", row.key, row.revision)
-        tried += len(rows)
-        if len(rows) < batch:
-            break
-    return tried
+class DrainDeletingFirst(Drain):
+    """The locks are held for one round trip instead of a batch of deliveries: nobody waits for the outside world."""
+
+    def empty(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
+        tried = 0
+        while not stopping():
+            taken = self._execute(TAKE, [BATCH])
+            self._pipeline.sync()
+            rows = taken.fetchall()
+            for attempts, *fields in rows:
+                notification = Notification.restored(*fields)
+                try:
+                    self._gateway.deliver(notification, attempt=attempts + 1)
+                except Exception:
+                    # Not put back: it may have arrived, and at most once is the promise.
+                    log.exception("%s was not delivered, or its answer was lost", notification.op)
+            tried += len(rows)
+            if len(rows) < BATCH:
+                break
+        return tried, self.look()
 
 
 design = replace(

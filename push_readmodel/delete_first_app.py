@@ -1,7 +1,7 @@
 """The Celery side of deleting first."""
 
 from push_readmodel.celeryapp import draining
-from push_readmodel.delete_first import drain_deleting_first
+from push_readmodel.delete_first import DrainDeletingFirst
 
 # Never tried again, so not Celery's "retried".
-app = draining(drain_deleting_first, failure="task-failed")
+app = draining(DrainDeletingFirst, failure="task-failed")

@@ -1,106 +1,217 @@
-"""The drain: claim what is due, deliver each, delete it, in one transaction."""
+"""The drain: claim what is due, deliver each, delete it, in one transaction, and one round trip from batch to batch."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, update
+import psycopg
+from sqlalchemy import Engine
 
 from duetime.gateway import Gateway
 from duetime.interface import Notification
-from push_readmodel.schema import pending
-
-BATCH = 10
-"""Rows in one transaction: the most that a crash can repeat, and how long a cancel may have to wait."""
+from push_readmodel.policy import BATCH_TAKES_S, USUAL, Policy
 
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
+FROM_THE_FRONT_EVERY_S = 1.0
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+
+SET_UP = """
+    SET TimeZone = 'UTC';
+    -- The claim is planned once, maybe on an empty table, and has to be the same walk along the index when it is full.
+    SET plan_cache_mode = force_generic_plan;
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
+    -- A server whose machine is gone without a word holds its rows for half a minute, not for two hours.
+    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4
+"""
+# Due is judged by the database's clock, so a server with a wrong clock is never early. clock_timestamp() would be asked
+# again for every row, and so cannot end a walk along the index; now() would stand still in a long transaction.
+# The locking SELECT itself returns the rows: joined to a locking subquery they would be read as they stood before
+# the lock, and a revision that was replaced in between would be delivered in the place of the newer.
+CLAIM = """
+    SELECT ctid::text, attempts, attempt_at, extract(epoch FROM attempt_at - clock_timestamp())::float8,
+           key, revision, kind, recipient, due_at, payload
+    FROM pending_notifications
+    WHERE attempt_at BETWEEN %s AND statement_timestamp() + %s
+    ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+DELETE = "DELETE FROM pending_notifications WHERE ctid = ANY(%s::tid[])"
+PUT_BACK = """
+    UPDATE pending_notifications
+    SET attempts = attempts + 1, attempt_at = clock_timestamp() + %s, last_error = %s WHERE ctid = %s::tid
+"""
+LOOK = """
+    SELECT extract(epoch FROM clock_timestamp())::float8,
+           EXISTS (SELECT FROM pending_notifications WHERE attempt_at <= statement_timestamp() + %(ahead)s),
+           (SELECT extract(epoch FROM attempt_at - %(ahead)s)::float8 FROM pending_notifications
+            WHERE attempt_at > statement_timestamp() + %(ahead)s ORDER BY attempt_at LIMIT 1)
+"""
 
 
-def drain(engine: Engine, gateway: Gateway, *, batch: int = BATCH, stopping: Callable[[], bool] = lambda: False) -> int:
-    """Deliver until nothing is due, or until `stopping` after some batch; return how many were delivered."""
-    delivered = 0
-    while not stopping():
-        with engine.begin() as connection:
-            rows = claim_due(connection, limit=batch)
-            delivered += deliver_batch(connection, gateway, rows)
-        if len(rows) < batch:
-            break
-    return delivered
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is left: whether anything is due, which somebody else holds or which came just now, and when the next is.
 
-
-def deliver_batch(connection: Connection, gateway: Gateway, rows: Sequence[Row[Any]]) -> int:
-    """Deliver each of `rows`; delete those that arrived, put back those that did not."""
-    done: list[int] = []
-    for row in rows:
-        try:
-            gateway.deliver(as_notification(row), attempt=row.attempts + 1)
-        except Exception as error:  # noqa: BLE001 - whatever a gateway raises concerns this one notification
-            put_back(connection, row, error)
-        else:
-            done.append(row.id)
-    if done:
-        delete_delivered(connection, done)
-    return len(done)
-
-
-def claim_due(connection: Connection, *, limit: int) -> Sequence[Row[Any]]:
-    """Lock up to `limit` due rows, earliest first, until the caller's transaction ends.
-
-    Due is judged by the database's clock, so a server with a wrong clock is never early.
+    now_s, next_s: seconds since 1970 by the database's clock. at_s: when that was, by ``time.monotonic()``.
     """
-    return connection.execute(claim_statement(limit=limit)).all()
+
+    now_s: float
+    due: bool
+    next_s: float | None
+    at_s: float
 
 
-def claim_statement(*, limit: int) -> Select[Any]:
-    return (
-        # The locking SELECT itself returns the rows. Joined to a locking subquery, they would be read as they stood
-        # before the lock, and a revision that was replaced in between would be delivered in the place of the newer.
-        select(pending)
-        # now() would be the transaction's start, and stand still while a batch is delivered.
-        .where(pending.c.attempt_at <= func.clock_timestamp())
-        .order_by(pending.c.attempt_at, pending.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+@dataclass(slots=True)
+class Batch:
+    """Rows that one transaction holds, and what became of them. short: fewer than asked for. whole: from the front."""
+
+    rows: Sequence[tuple[Any, ...]]
+    short: bool
+    whole: bool
+    delivered: list[str] = field(default_factory=list)
+    failed: list[tuple[timedelta, str, str]] = field(default_factory=list)
 
 
-def delete_delivered(connection: Connection, ids: Sequence[int]) -> None:
-    connection.execute(delete(pending).where(pending.c.id == func.any(list(ids))))
+class Drain:
+    """Empties what is due over one connection; keeps how quick the gateway is, and how far it has got."""
+
+    def __init__(self, connection: psycopg.Connection[Any], gateway: Gateway, policy: Policy = USUAL) -> None:
+        self._connection = connection
+        self._whole_life = ExitStack()
+        self._pipeline = self._whole_life.enter_context(connection.pipeline())
+        self._gateway = gateway
+        self._most = policy.batch_most
+        self._ahead = timedelta(seconds=policy.look_ahead_s)
+        self._limit = 1
+        self._whole_at_s = 0.0
+
+    def close(self) -> None:
+        """Give up the connection, and whatever it holds."""
+        self._connection.close()
+        with suppress(psycopg.Error):
+            self._whole_life.close()
+
+    def empty(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
+        """Deliver until nothing is due that nobody else holds, or until `stopping` after some batch.
+
+        Returns how many arrived, and what is left.
+        """
+        arrived, batch = 0, self._turn(None, since=BEGINNING)
+        while batch is not None:
+            self._deliver(batch, stopping)
+            arrived += len(batch.delivered)
+            if stopping() or (batch.short and batch.whole):
+                break
+            batch = self._turn(batch, since=self._low_water_mark(batch))
+        return arrived, self.look(batch)
+
+    def look(self, batch: Batch | None = None) -> Look:
+        """Settle `batch`, and see what is left."""
+        self._settle(batch)
+        left = self._execute(LOOK, {"ahead": self._ahead})
+        self._pipeline.sync()
+        [(now_s, due, next_s)] = left.fetchall()
+        return Look(now_s, due, next_s, time.monotonic())
+
+    def _low_water_mark(self, batch: Batch) -> datetime:
+        """From where on to claim: rows that were deleted are stepped over again and again until they are vacuumed.
+
+        From the front whenever a claim came back short and every second: a row may have come in behind the mark.
+        """
+        if batch.short or time.monotonic() - self._whole_at_s > FROM_THE_FRONT_EVERY_S:
+            return BEGINNING
+        return batch.rows[len(batch.delivered) + len(batch.failed) - 1][2]  # type: ignore[no-any-return]
+
+    def _turn(self, settled: Batch | None, *, since: datetime) -> Batch:
+        """Delete what `settled` delivered, commit, and claim the next rows: one round trip."""
+        self._settle(settled)
+        self._execute("BEGIN")
+        claimed = self._execute(CLAIM, (since, self._ahead, limit := self._limit))
+        self._pipeline.sync()
+        if whole := since is BEGINNING:
+            self._whole_at_s = time.monotonic()
+        rows = claimed.fetchall()
+        return Batch(rows, short=len(rows) < limit, whole=whole)
+
+    def _settle(self, batch: Batch | None) -> None:
+        if batch is None:
+            return
+        for put_back in batch.failed:
+            self._execute(PUT_BACK, put_back)
+        if batch.delivered:
+            self._execute(DELETE, ['{"' + '","'.join(batch.delivered) + '"}'])
+        self._execute("COMMIT")
+
+    def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
+        """Deliver in due order, for as long as a batch may take; the rest is free again with the commit."""
+        spent_s, looked_s = 0.0, time.monotonic()
+        for ctid, attempts, _, wait_s, *fields in batch.rows:
+            if wait_s > 0 and not _wait_until(looked_s + wait_s, stopping):
+                break
+            began_s = time.monotonic()
+            try:
+                self._gateway.deliver(Notification.restored(*fields), attempt=attempts + 1)
+            except Exception as error:  # noqa: BLE001 - whatever a gateway raises concerns this one notification
+                batch.failed.append((retry_after(attempts), told(error), ctid))
+            else:
+                batch.delivered.append(ctid)
+            spent_s += time.monotonic() - began_s
+            if spent_s > BATCH_TAKES_S:
+                break
+        if tried := len(batch.delivered) + len(batch.failed):
+            # A little less than there is time for, so that a batch is seldom cut short.
+            self._limit = max(1, min(self._most, int(0.8 * BATCH_TAKES_S * tried / max(spent_s, 1e-6))))
+        if tried < len(batch.rows):
+            batch.short = False
+
+    def _execute(self, statement: str, parameters: Any = None) -> psycopg.Cursor[Any]:
+        return self._connection.cursor(binary=True).execute(statement, parameters, prepare=True)
 
 
-def put_back(connection: Connection, row: Row[Any], error: Exception) -> None:
-    """Keep one failed notification for a later attempt: after 1 s, 2 s, 4 s … up to an hour."""
-    wait = min(FIRST_RETRY * 2 ** min(row.attempts, 20), LONGEST_RETRY)
-    connection.execute(
-        update(pending)
-        .where(pending.c.id == row.id)
-        .values(
-            attempts=row.attempts + 1,
-            attempt_at=func.clock_timestamp() + wait,
-            last_error=f"{type(error).__name__}: {error}"[:500],
-        )
-    )
+def drain(
+    engine: Engine, gateway: Gateway, *, policy: Policy = USUAL, stopping: Callable[[], bool] = lambda: False
+) -> int:
+    """Deliver until nothing is due, or until `stopping` after some batch; return how many arrived."""
+    with closing(Drain(connect(engine), gateway, policy)) as draining:
+        return draining.empty(stopping)[0]
 
 
-def seconds_until_next(connection: Connection) -> float | None:
-    """Seconds until the earliest row is due, by the database's clock; None if there is no row.
+def connect(engine: Engine) -> psycopg.Connection[Any]:
+    """A connection set up for draining, none of the pool's; whatever it holds is free once it is closed."""
+    pooled = engine.raw_connection()
+    connection = pooled.driver_connection
+    pooled.detach()
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError(f"the drain speaks psycopg, not {type(connection).__name__}")
+    connection.autocommit = True
+    connection.execute(SET_UP)
+    return connection
 
-    Zero or less means that a row is due and another server holds it.
-    """
-    wait = select(func.extract("epoch", func.min(pending.c.attempt_at) - func.clock_timestamp()))
-    seconds = connection.execute(wait).scalar()
-    return None if seconds is None else float(seconds)
+
+def retry_after(attempts: int) -> timedelta:
+    """1 s, 2 s, 4 s … up to an hour."""
+    doubled: int = 2 ** min(attempts, 20)
+    return min(FIRST_RETRY * doubled, LONGEST_RETRY)
 
 
-def as_notification(row: Row[Any]) -> Notification:
-    return Notification(
-        key=row.key,
-        revision=row.revision,
-        kind=row.kind,
-        recipient=row.recipient,
-        due_at=row.due_at,
-        payload=row.payload,
-    )
+def told(error: Exception) -> str:
+    """`error` as PostgreSQL can keep it."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an error that cannot even say what it is
+        text = type(error).__name__
+    return text.encode(errors="replace").decode().replace("\0", "")[:500]
+
+
+def _wait_until(at_s: float, stopping: Callable[[], bool]) -> bool:
+    """Sleep until `at_s`, by ``time.monotonic()``, unless `stopping`; whether it is that time."""
+    while (left_s := at_s - time.monotonic()) > 0:
+        if stopping():
+            return False
+        time.sleep(min(left_s, 0.1))
+    return True

@@ -1,11 +1,16 @@
-"""When to drain: at the next due row, or when a transaction says that it brought an earlier one."""
+"""When to drain: when the next row is due, or when a transaction says that it brought an earlier one."""
 
 from __future__ import annotations
 
 import logging
+import random
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import Any
 
 import psycopg
 from sqlalchemy import Engine
@@ -13,37 +18,63 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from duetime.gateway import Gateway
 from duetime.heartbeat import NOBODY_LOOKS, Heartbeat
-from push_readmodel.deliver import drain, seconds_until_next
+from push_readmodel.deliver import Drain, Look, connect
+from push_readmodel.policy import USUAL, Policy
 from push_readmodel.schedule import CHANNEL
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 5.0
-"""The longest sleep with nothing to wait for: after so long at most it is noticed that the database does not answer."""
-HELD_ELSEWHERE_S = 0.25
-"""How soon to look again at a due row that another server holds: the longest that its crash can delay the row."""
+IDLE_S = 60.0
+"""The longest sleep: rows that are far from due are not told of, so every loop looks as often as that."""
+STAND_BY_S = 0.25
+"""How soon to look at a due row that another server has or will have: the longest that its crash can delay the row."""
 RECONNECT_S = 0.5
+ALIVE_EVERY_S = 5.0
 LOOKED = "looked into the database"
+LEADER = 7319
+"""The advisory lock of the one server that wakes when something falls due; the others come a moment later."""
 
-Drain = Callable[..., int]
-"""``drain``, or what a variant has in its place."""
+AWAY = (OperationalError, InterfaceError, psycopg.OperationalError)
+"""What a database that is not there raises, by way of SQLAlchemy or without it."""
+
+Submit = Callable[[Callable[[], None]], object]
+"""Runs a function in another thread, of a pool that somebody else keeps."""
 
 
 class DrainLoop:
-    """Drains until told to stop, through any outage of the database; needs nothing else."""
+    """Drains until told to stop, through any outage of the database; needs nothing else.
+
+    submit: where deliveries run if the policy wants several at a time; the loop itself then only looks.
+    """
 
     def __init__(
-        self, engine: Engine, gateway: Gateway, drain: Drain = drain, *, heartbeat: Heartbeat = NOBODY_LOOKS
+        self,
+        engine: Engine,
+        gateway: Gateway,
+        drain: type[Drain] = Drain,
+        *,
+        policy: Policy = USUAL,
+        heartbeat: Heartbeat = NOBODY_LOOKS,
+        submit: Submit | None = None,
     ) -> None:
         self._engine = engine
         self._gateway = gateway
         self._drain = drain
+        self._policy = policy
         self._heartbeat = heartbeat
+        self._submit = submit
         self._stopping = threading.Event()
+        self._woken, self._waking = socket.socketpair()
+        self._idle: list[Drain] = []
+        self._busy = 0
+        self._busy_lock = threading.Lock()
+        self._got_on_at_s = time.monotonic()
+        self._failure: Exception | None = None
 
     def stop(self) -> None:
         """End after the batch under way."""
         self._stopping.set()
+        self._wake()
 
     def run(self) -> None:
         """Drain and sleep in turn.
@@ -51,46 +82,103 @@ class DrainLoop:
         Raises:
             Exception: anything but a database that is away; the process must not look healthy after that.
         """
-        while not self._stopping.is_set():
-            try:
-                self._run_connected()
-            except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
-                log.warning("database away, trying again in %.1f s: %s", RECONNECT_S, error)
-                self._engine.dispose()
-                self._stopping.wait(RECONNECT_S)
-
-    def _run_connected(self) -> None:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as listening:
-            listening.exec_driver_sql(f"LISTEN {CHANNEL}")
-            driver = listening.connection.driver_connection
-            if not isinstance(driver, psycopg.Connection):
-                raise TypeError(f"the drain listens through psycopg, not {type(driver).__name__}")
+        with self._woken, self._waking:
             while not self._stopping.is_set():
-                _forget_notifications(driver)
-                due_in_s = seconds_until_next(listening)
-                # In this order: a row that falls due after the look is slept for, however briefly.
-                if due_in_s is None or due_in_s > 0:
-                    self._sleep(driver, due_in_s or IDLE_S)
-                elif self._drain(self._engine, self._gateway, stopping=self._between_batches) == 0:
-                    self._sleep(driver, HELD_ELSEWHERE_S)
+                try:
+                    with closing(connect(self._engine)) as listening, closing(self._open()) as drain:
+                        self._run_connected(listening, drain)
+                except AWAY as error:
+                    log.warning("database away, trying again in %.1f s: %s", RECONNECT_S, error)
+                    self._stopping.wait(RECONNECT_S)
+                finally:
+                    while self._idle:
+                        self._idle.pop().close()
 
-    def _sleep(self, driver: psycopg.Connection, seconds: float) -> None:
-        """Sleep until `seconds` have passed, or until a NOTIFY, or until told to stop."""
-        seconds = min(seconds, IDLE_S)
-        self._heartbeat.beat(LOOKED, again_within_s=seconds)
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
-            # Slices only so that stop() is heard; waiting asks the database nothing.
-            if any(True for _ in driver.notifies(timeout=min(left, 0.5), stop_after=1)):
+    def _run_connected(self, listening: psycopg.Connection[Any], drain: Drain) -> None:
+        listening.execute(f"LISTEN {CHANNEL}")
+        leads = False
+        while not self._stopping.is_set():
+            arrived, look = self._help(drain) if self._submit else drain.empty(self._between_batches)
+            if self._failure:
+                raise self._failure
+            if arrived and look.due:
+                continue
+            leads = leads or _try_to_lead(listening)
+            self._sleep(listening, look, leads=leads)
+
+    def _sleep(self, listening: psycopg.Connection[Any], look: Look, *, leads: bool) -> None:
+        """Sleep until the next row is due, or may be free, or a NOTIFY tells of an earlier one."""
+        behind_s = 0.0 if leads else STAND_BY_S * random.uniform(0.6, 1.0)
+
+        def locally(due_s: float) -> float:
+            return look.at_s + (due_s - look.now_s) + behind_s
+
+        wake_at_s = look.at_s + IDLE_S * random.uniform(0.9, 1.0)
+        if look.next_s is not None:
+            wake_at_s = min(wake_at_s, locally(look.next_s))
+        if look.due:
+            wake_at_s = min(wake_at_s, look.at_s + STAND_BY_S)
+        while (left_s := wake_at_s - time.monotonic()) > 0 and not self._stopping.is_set():
+            # Again and again, though nothing is asked of the database: that its connection stands is seen here.
+            if self._gets_on():
+                self._heartbeat.beat(LOOKED, again_within_s=min(left_s, ALIVE_EVERY_S))
+            ready, _, _ = select.select([listening.fileno(), self._woken.fileno()], [], [], min(left_s, ALIVE_EVERY_S))
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
                 return
+            if ready:
+                told = [locally(float(one.payload)) for one in listening.notifies(timeout=0)]
+                wake_at_s = min([wake_at_s, *told])
 
     def _between_batches(self) -> bool:
         """Whether to stop, asked before each batch; what was committed by then is a sign of life."""
-        self._heartbeat.beat(LOOKED, again_within_s=0)
+        self._got_on_at_s = time.monotonic()
+        if self._submit is None:
+            self._heartbeat.beat(LOOKED, again_within_s=0)
         return self._stopping.is_set()
 
+    def _open(self) -> Drain:
+        return self._drain(connect(self._engine), self._gateway, self._policy)
 
-def _forget_notifications(driver: psycopg.Connection) -> None:
-    """Empty what has piled up: the look that follows sees whatever they were about."""
-    for _ in driver.notifies(timeout=0):
-        pass
+    def _wake(self) -> None:
+        with suppress(OSError):  # the loop has ended
+            self._waking.send(b".")
+
+    # Several deliveries at a time
+
+    def _help(self, drain: Drain) -> tuple[int, Look]:
+        """Look, and have as many drain in the pool as are wanted; nothing of a delivery happens in this thread."""
+        look = drain.look()
+        while look.due and self._busy < self._policy.threads and self._submit is not None:
+            with self._busy_lock:
+                self._busy += 1
+            self._submit(self._drain_in_pool)
+        return 0, look
+
+    def _drain_in_pool(self) -> None:
+        try:
+            with self._busy_lock:
+                drain = self._idle.pop() if self._idle else None
+            drain = drain or self._open()
+            try:
+                drain.empty(self._between_batches)
+            except BaseException:
+                drain.close()
+                raise
+            self._idle.append(drain)
+        except AWAY as error:
+            log.warning("database away: %s", error)
+        except Exception as error:  # noqa: BLE001 - raised again by the loop
+            self._failure = error
+        finally:
+            with self._busy_lock:
+                self._busy -= 1
+            self._wake()
+
+    def _gets_on(self) -> bool:
+        """Whether not every thread has been at the same batch for long."""
+        return self._busy < self._policy.threads or time.monotonic() - self._got_on_at_s < ALIVE_EVERY_S
+
+
+def _try_to_lead(listening: psycopg.Connection[Any]) -> bool:
+    return bool(listening.execute("SELECT pg_try_advisory_lock(%s)", [LEADER]).fetchone() == (True,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Integer, MetaData, Table, Text
+from sqlalchemy import Column, DateTime, Index, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -10,8 +10,7 @@ metadata = MetaData()
 pending = Table(
     "pending_notifications",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("key", Text, nullable=False, unique=True),
+    Column("key", Text, primary_key=True),
     Column("revision", Integer, nullable=False),
     Column("kind", Text, nullable=False),
     Column("recipient", Text, nullable=False),
@@ -21,5 +20,15 @@ pending = Table(
     Column("attempt_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("last_error", Text),
-    Index("pending_notifications_by_attempt", "attempt_at", "id"),
+    # As narrow as can be: every row enters and leaves it once, and a claim reads it from its front.
+    Index("pending_notifications_by_attempt", "attempt_at"),
+    postgresql_with={
+        # A queue is mostly dead rows: vacuumed by their number, not by their share of a table that may be nearly empty
+        # or hold a million rows that are due next year; and at once, because every claim has to step over them.
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 5000,
+        "autovacuum_vacuum_cost_delay": 0,
+        # The pages will be filled again in a moment, and cutting them off would lock out schedule() and the drain.
+        "vacuum_truncate": "off",
+    },
 )

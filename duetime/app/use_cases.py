@@ -95,8 +95,8 @@ class Application:
             # A new one has no revision before its first.
             participation.reminder_revision = (participation.reminder_revision or 0) + 1
         session.flush()
-        for participation in participations:
-            self._notifications.schedule(reminder(participation, lead=self._lead), session=session)
+        reminders = [reminder(participation, lead=self._lead) for participation in participations]
+        self._notifications.schedule_many(reminders, session=session)
 
     def _cancel(self, session: Session, participation: Participation) -> None:
         participation.reminder_revision += 1

@@ -30,7 +30,7 @@ from duetime.journal import Journal
 from duetime.settings import Settings
 
 
-class Recorder:
+class Recorder(Scheduler):
     """A scheduler that writes an ``invoke`` before each call, and how the transaction ended after it."""
 
     def __init__(self, scheduler: Scheduler, journal: Journal, *, client: int) -> None:
@@ -42,9 +42,13 @@ class Recorder:
         self.started = Instant(0, 0)
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
-        due_ns = self.started.mono_ns + _wall_ns(notification.due_at) - self.started.wall_ns
-        self._invoke("schedule", notification.key, notification.revision, due_ns=due_ns)
-        self._scheduler.schedule(notification, session=session)
+        self.schedule_many([notification], session=session)
+
+    def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
+        for notification in notifications:
+            due_ns = self.started.mono_ns + _wall_ns(notification.due_at) - self.started.wall_ns
+            self._invoke("schedule", notification.key, notification.revision, due_ns=due_ns)
+        self._scheduler.schedule_many(notifications, session=session)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         self._invoke("cancel", key, revision)

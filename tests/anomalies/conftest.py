@@ -72,11 +72,18 @@ class World:
     def schedule(self, *keys: str, in_s: float = 0.0) -> None:
         """Schedule revision 1 of `keys` from this process."""
         scheduler = self.design.scheduler(self.settings)
+        notes = [
+            Notification(
+                key=key,
+                revision=1,
+                kind="test",
+                recipient="a@b.example",
+                due_at=system_clock() + timedelta(seconds=in_s),
+            )
+            for key in keys
+        ]
         with Session(self.engine) as session:
-            for key in keys:
-                due_at = system_clock() + timedelta(seconds=in_s)
-                note = Notification(key=key, revision=1, kind="test", recipient="a@b.example", due_at=due_at)
-                scheduler.schedule(note, session=session)
+            scheduler.schedule_many(notes, session=session)
             session.commit()
 
     def cancel(self, key: str) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
 
 from duetime.failpoints import Failpoint
 from duetime.gateway import TROUBLE, Trouble
+from push_readmodel.policy import BATCH_MOST
 from tests.anomalies.conftest import World, until
 
 Make = Callable[..., World]
 
 
-def test_a_server_killed_after_a_delivery_has_that_delivery_repeated(world: Make) -> None:
+def test_a_server_killed_in_the_middle_of_a_batch_has_that_part_of_it_repeated(world: Make) -> None:
     w = world("push_readmodel")
-    w.schedule("a", "b", "c")
-    w.arm(Failpoint(point="after_deliver", action="kill", nth=2))
+    w.schedule("a", "b", "c", "d")
+    # A server's first batch is one row, until it knows how quick the gateway is.
+    w.arm(Failpoint(point="after_deliver", action="kill", nth=3))
 
     with w.server(doomed=True) as killed:
         until(killed.main_ended)
@@ -23,8 +29,26 @@ def test_a_server_killed_after_a_delivery_has_that_delivery_repeated(world: Make
     with w.server():
         until(lambda: not w.pending())
 
-    assert before == {"a": 1, "b": 1}
-    assert w.delivered() == {"a": 2, "b": 2, "c": 1}
+    assert before == {"a": 1, "b": 1, "c": 1}
+    assert w.delivered() == {"a": 1, "b": 2, "c": 2, "d": 1}
+
+
+@pytest.mark.parametrize(("takes_s", "most"), [(0.0, BATCH_MOST), (0.06, 2)], ids=["quick", "slow"])
+def test_what_a_kill_repeats_is_bounded_by_the_batch_and_by_its_time(world: Make, takes_s: float, most: int) -> None:
+    w = world("push_readmodel", delivery_time=timedelta(seconds=takes_s))
+    keys = [f"k{number}" for number in range(3000 if takes_s == 0 else 20)]
+    w.schedule(*keys)
+    w.arm(Failpoint(point="after_deliver", action="kill", nth=len(keys) // 2 + 3))
+
+    with w.server(doomed=True) as killed:
+        until(killed.main_ended)
+    w.disarm()
+    with w.server():
+        until(lambda: not w.pending(), within_s=60)
+
+    times = Counter(w.delivered().values())
+    assert 1 <= times[2] <= most
+    assert times == {1: len(keys) - times[2], 2: times[2]}
 
 
 def test_killed_before_the_delivery_nothing_is_lost_and_nothing_repeated(world: Make) -> None:

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
-from duetime.interface import Notification
+from duetime.interface import Notification, Scheduler
 
 LEAD = timedelta(minutes=10)
 START = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-class Notebook:
+class Notebook(Scheduler):
     """A scheduler that writes down what it was told."""
 
     def __init__(self) -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
+from duetime.errors import BadUsage
 from duetime.interface import Notification
-from push_readmodel.deliver import claim_due, claim_statement, drain, seconds_until_next
+from push_readmodel import deliver
+from push_readmodel import loop as loop_module
+from push_readmodel.deliver import CLAIM, DELETE, LOOK, Batch, Drain, connect, drain
 from push_readmodel.loop import DrainLoop
+from push_readmodel.policy import Policy
 from push_readmodel.schedule import ReadModel
 from push_readmodel.schema import metadata, pending
 
@@ -91,12 +97,22 @@ def test_a_cancel_removes_older_revisions_and_spares_newer_ones(engine: Engine) 
     assert stored(engine) == ["b/3"]
 
 
+def test_what_is_scheduled_together_is_stored_together_and_the_newest_of_each_key(engine: Engine) -> None:
+    with Session(engine) as session:
+        many = [note("b", revision=2), note("a"), note("b", revision=3), note("b", revision=1)]
+        ReadModel().schedule_many(many, session=session)
+        ReadModel().schedule_many([], session=session)
+        session.commit()
+
+    assert stored(engine) == ["a/1", "b/3"]
+
+
 def test_a_drain_delivers_what_is_due_in_due_order_batch_after_batch(engine: Engine) -> None:
     schedule(engine, *(note(f"k{number}", due_at=PAST - timedelta(days=number)) for number in range(5)))
     schedule(engine, note("later", due_at=FAR))
     box = Box()
 
-    assert drain(engine, box, batch=2) == 5
+    assert drain(engine, box, policy=Policy(batch_most=2)) == 5
 
     assert box.ops == ["k4/1", "k3/1", "k2/1", "k1/1", "k0/1"]
     assert stored(engine) == ["later/1"]
@@ -106,28 +122,151 @@ def test_a_failed_delivery_waits_for_its_own_next_attempt_and_takes_nobody_with_
     schedule(engine, note("a"), note("bad", recipient="bad@b.example"), note("c"))
     box = Box(refuse="bad@b.example")
 
-    assert drain(engine, box) == 2
+    with closing(Drain(connect(engine), box)) as draining:
+        arrived, left = draining.empty()
 
-    assert box.ops == ["a/1", "c/1"]
+    assert sorted(box.ops) == ["a/1", "c/1"]
+    assert arrived == 2
     with engine.connect() as connection:
         row = connection.execute(select(pending)).one()
-        wait_s = seconds_until_next(connection)
     assert (row.key, row.attempts, row.last_error) == ("bad", 1, "ConnectionError: mailbox unavailable")
-    assert wait_s is not None
-    assert 0 < wait_s <= 1
+    assert not left.due
+    assert left.next_s is not None
+    assert 0 < left.next_s - left.now_s <= 1
 
 
-def test_two_claims_never_hold_the_same_row_and_no_claim_exceeds_its_limit(engine: Engine) -> None:
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("not even a word")
+
+
+@pytest.mark.parametrize(
+    "error", [Mute(), ValueError("half \ud800, nothing \0, " + "long" * 1000)], ids=["mute", "odd"]
+)
+def test_whatever_a_gateway_raises_can_be_kept(engine: Engine, error: Exception) -> None:
+    class Broken:
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            raise error
+
+    schedule(engine, note("a"))
+
+    assert drain(engine, Broken()) == 0
+
+    with engine.connect() as connection:
+        assert connection.execute(select(pending.c.last_error)).scalar_one().startswith(type(error).__name__)
+
+
+def test_two_drains_never_hold_the_same_row(engine: Engine) -> None:
     schedule(engine, *(note(f"k{number}") for number in range(7)))
+    other = Box()
 
-    with engine.begin() as one, engine.begin() as other:
-        first = {row.key for row in claim_due(one, limit=3)}
-        second = {row.key for row in claim_due(other, limit=3)}
-        third = {row.key for row in claim_due(one, limit=3)}
+    class Meanwhile(Box):
+        """While this delivers its first, another drain comes by."""
 
-    assert len(first) == len(second) == 3
-    assert first.isdisjoint(second)
-    assert third == first  # its own rows are not locked against it, and the limit still holds
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            if not self.ops:
+                drain(engine, other)
+            super().deliver(notification, attempt=attempt)
+
+    box = Meanwhile()
+    drain(engine, box)
+
+    assert len(other.ops) == 6
+    assert sorted(box.ops + other.ops) == [f"k{number}/1" for number in range(7)]
+    assert stored(engine) == []
+
+
+@pytest.mark.parametrize(("takes_s", "least", "most"), [(0.0, 200, 200), (0.01, 2, 6), (0.06, 1, 1)], ids="{}".format)
+def test_a_batch_is_as_large_as_the_gateway_is_quick(engine: Engine, takes_s: float, least: int, most: int) -> None:
+    """What is delivered and not yet deleted is what a crash would repeat."""
+    schedule(engine, *(note(f"k{number:03}") for number in range(600 if takes_s == 0 else 20)))
+    sizes = []
+
+    class Slow(Box):
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            time.sleep(takes_s)
+            super().deliver(notification, attempt=attempt)
+
+    class Noted(Drain):
+        def _settle(self, batch: Batch | None) -> None:
+            sizes.append(len(batch.delivered) if batch else 0)
+            super()._settle(batch)
+
+    with closing(Noted(connect(engine), Slow(), Policy(batch_most=200))) as draining:
+        draining.empty()
+
+    assert least <= max(sizes) <= most
+
+
+def test_a_gateway_that_gets_slow_in_the_middle_of_a_batch_cuts_it_short(engine: Engine) -> None:
+    schedule(engine, *(note(f"k{number:03}") for number in range(300)))
+    left = []
+
+    class Slower(Box):
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            super().deliver(notification, attempt=attempt)
+            if len(self.ops) > 150:
+                time.sleep(0.06)
+                left.append(300 - len(self.ops) - len(stored(engine)))
+            if len(self.ops) == 155:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drain(engine, Slower())
+
+    # Delivered and still there: the batch under way when it got slow, and then one by one.
+    assert left[1:] == [-1, -1, -1, -1]
+    assert len(stored(engine)) == 300 - 154
+
+
+def test_a_row_that_comes_in_behind_the_low_water_mark_is_found_in_the_same_drain(engine: Engine) -> None:
+    schedule(engine, *(note(f"k{number}", due_at=PAST + timedelta(days=number)) for number in range(10)))
+
+    class Late(Box):
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            super().deliver(notification, attempt=attempt)
+            if len(self.ops) == 8:
+                schedule(engine, note("behind", due_at=PAST - timedelta(days=1)))
+
+    box = Late()
+    assert drain(engine, box, policy=Policy(batch_most=3)) == 11
+    assert set(box.ops) >= {"behind/1"}
+
+
+def test_with_look_ahead_rows_are_held_before_they_are_due_and_delivered_when_they_are(engine: Engine) -> None:
+    due_at = datetime.now(UTC) + timedelta(seconds=0.6)
+    schedule(engine, note("a", due_at=due_at), note("b", due_at=due_at + timedelta(seconds=0.1)))
+    came = []
+
+    class Stamped(Box):
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            came.append((datetime.now(UTC) - notification.due_at).total_seconds())
+            super().deliver(notification, attempt=attempt)
+
+    assert drain(engine, Stamped(), policy=Policy(look_ahead_s=5.0)) == 2
+
+    assert stored(engine) == []
+    assert all(0 <= late_s < 0.1 for late_s in came), came
+
+
+def test_claim_look_and_delete_walk_an_index_however_full_the_table_is_and_was(engine: Engine) -> None:
+    """On the drain's own connection: planned while the table is empty, and kept."""
+    with closing(connect(engine)) as connection:
+        statements = {
+            CLAIM: (deliver.BEGINNING, timedelta(), 10),
+            LOOK: {"ahead": timedelta()},
+            DELETE: ['{"(0,1)","(0,2)"}'],
+        }
+        for round_ in ("empty", "full"):
+            for statement, parameters in statements.items():
+                plan = "\n".join(
+                    row[0] for row in connection.execute(f"EXPLAIN {statement}", parameters, prepare=True).fetchall()
+                )
+                assert "Seq Scan" not in plan, (round_, plan)
+                assert "Sort" not in plan, (round_, plan)
+            if round_ == "empty":
+                schedule(engine, *(note(f"k{number}") for number in range(2000)))
+                connection.execute("ANALYZE pending_notifications")
 
 
 def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_for(engine: Engine) -> None:
@@ -137,7 +276,7 @@ def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:
-        wait_until(lambda: is_asleep(engine))
+        wait_until(lambda: asleep(engine) == 1)
         schedule(engine, note("now"))
         assert box.arrived.wait(timeout=5)
     finally:
@@ -151,7 +290,7 @@ def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_
 def test_a_loop_that_meets_anything_but_an_absent_database_ends_with_the_error(engine: Engine) -> None:
     metadata.drop_all(engine)
 
-    with pytest.raises(ProgrammingError, match="pending_notifications"):
+    with pytest.raises(psycopg.errors.UndefinedTable, match="pending_notifications"):
         DrainLoop(engine, Box()).run()
 
 
@@ -159,25 +298,26 @@ def test_a_drain_told_to_stop_ends_after_the_batch_under_way(engine: Engine) -> 
     schedule(engine, *(note(f"k{number}") for number in range(6)))
     box = Box()
 
-    assert drain(engine, box, batch=2, stopping=lambda: len(box.ops) >= 4) == 4
+    assert drain(engine, box, policy=Policy(batch_most=1), stopping=lambda: len(box.ops) >= 4) == 4
 
 
 def test_a_claim_that_waited_behind_a_change_returns_the_row_as_it_is_now(engine: Engine) -> None:
     """The claim's snapshot is older than the change; what it returns must not be."""
     schedule(engine, note("a", revision=1))
-    slow = (
-        "CREATE FUNCTION slowly(timestamptz) RETURNS timestamptz LANGUAGE sql VOLATILE AS "
-        "'SELECT $1 FROM pg_sleep(0.5)'"
-    )
     with engine.begin() as connection:
-        connection.exec_driver_sql(slow)
+        connection.exec_driver_sql(
+            "CREATE FUNCTION slowly(timestamptz) RETURNS timestamptz LANGUAGE sql VOLATILE AS "
+            "'SELECT $1 FROM pg_sleep(0.5)'"
+        )
+    # The same claim, with half a second between its snapshot and its locks.
+    slow_claim = CLAIM.replace("ORDER BY", "AND slowly(due_at) <= clock_timestamp() ORDER BY")
+    assert slow_claim != CLAIM
     claimed: list[int] = []
 
     def claim_slowly() -> None:
-        with engine.begin() as connection:
-            # The same claim, with half a second between its snapshot and its locks.
-            due = claim_statement(limit=5).where(func.slowly(pending.c.due_at) <= func.clock_timestamp())
-            claimed.extend(row.revision for row in connection.execute(due))
+        with closing(connect(engine)) as connection:
+            rows = connection.execute(slow_claim, (deliver.BEGINNING, timedelta(), 5)).fetchall()
+            claimed.extend(revision for _, _, _, _, _, revision, *_ in rows)
 
     thread = threading.Thread(target=claim_slowly)
     thread.start()
@@ -188,19 +328,83 @@ def test_a_claim_that_waited_behind_a_change_returns_the_row_as_it_is_now(engine
     assert claimed == [2]
 
 
-def is_asleep(engine: Engine) -> bool:
-    """Whether the loop's listening connection has had its look and waits."""
-    return activity(engine, "state = 'idle' AND query LIKE '%%EXTRACT(epoch%%'")
+def test_several_deliveries_at_a_time_and_one_that_hangs_holds_up_no_other(engine: Engine) -> None:
+    may_end = threading.Event()
+
+    class Hanging(Box):
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            if notification.key == "hangs":
+                assert may_end.wait(timeout=10)
+            super().deliver(notification, attempt=attempt)
+
+    box = Hanging()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        loop = DrainLoop(engine, box, policy=Policy(threads=2), submit=pool.submit)
+        thread = threading.Thread(target=loop.run)
+        thread.start()
+        try:
+            schedule(engine, note("hangs"))
+            schedule(engine, note("later", due_at=datetime.now(UTC) + timedelta(seconds=0.5)))
+            wait_until(lambda: box.ops == ["later/1"])
+            may_end.set()
+            wait_until(lambda: box.ops == ["later/1", "hangs/1"])
+            wait_until(lambda: stored(engine) == [])
+        finally:
+            may_end.set()
+            loop.stop()
+            thread.join(timeout=5)
+
+
+def test_of_idle_loops_one_wakes_for_what_falls_due_and_the_others_a_moment_later(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "STAND_BY_S", 5.0)
+    boxes = [Box() for _ in range(4)]
+    loops = [DrainLoop(engine, box) for box in boxes]
+    threads = [threading.Thread(target=loop.run) for loop in loops]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: asleep(engine) == 4)
+        for number in range(20):
+            schedule(engine, note(f"k{number}", due_at=datetime.now(UTC) + timedelta(seconds=0.05)))
+            wait_until(lambda: stored(engine) == [])
+    finally:
+        for loop in loops:
+            loop.stop()
+        for thread in threads:
+            thread.join(timeout=5)
+
+    assert sorted(len(box.ops) for box in boxes) == [0, 0, 0, 20]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ({"DUETIME_THREADS": "0"}, "from 1"),
+        ({"DUETIME_BATCH_MOST": "many"}, "many"),
+        ({"DUETIME_LOOK_AHEAD_S": "nan"}, "nan"),
+    ],
+    ids="{}".format,
+)
+def test_a_policy_that_makes_no_sense_is_refused_by_name(written: dict[str, str], says: str) -> None:
+    with pytest.raises(BadUsage, match=says):
+        Policy.from_environment(written)
+
+
+def asleep(engine: Engine) -> int:
+    """How many loops have had their look, and asked to lead."""
+    return activity(engine, "state = 'idle' AND query LIKE '%%pg_try_advisory_lock%%'")
 
 
 def is_running(engine: Engine, what: str) -> bool:
-    return activity(engine, f"state = 'active' AND query LIKE '%%{what}(%%' AND query NOT LIKE '%%pg_stat%%'")
+    return bool(activity(engine, f"state = 'active' AND query LIKE '%%{what}(%%' AND query NOT LIKE '%%pg_stat%%'"))
 
 
-def activity(engine: Engine, condition: str) -> bool:
+def activity(engine: Engine, condition: str) -> int:
     with engine.connect() as connection:
         query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {condition}"
-        return bool(connection.exec_driver_sql(query).scalar_one())
+        return int(connection.exec_driver_sql(query).scalar_one())
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
