@@ -13,10 +13,12 @@ from duetime.history.damage import Damage
 from duetime.history.measure import measure
 from duetime.history.pairing import HISTORY
 from duetime.history.records import MALFORMED, Closed, Plan
+from duetime.history.uncollected import uncollected
 
 FORMAT = 1
 
 
+@uncollected
 def load(run_dir: Path) -> History:
     """Everything that `run_dir` says, and what is wrong with how it says it.
 
