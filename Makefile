@@ -56,7 +56,7 @@ endif
 
 test-computing: $(READY)
 	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance
-	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable -k "not lateness"
+	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "not lateness"
 
 test-waiting: $(READY)
 	@$(BIN)/python -m pytest -q tests/browser tests/operating tests/faults
@@ -79,7 +79,7 @@ check: $(READY) ## format, lint, types, import contracts
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
-bench: $(READY) ## pytest benchmarks/
+bench: $(READY) ## pytest benchmarks/ (ARGS="--size=full" for the numbers of docs/performance.md)
 	@$(BIN)/python -m pytest benchmarks/ $(ARGS)
 
 clean: ## remove .venv, caches and stored runs
