@@ -72,10 +72,16 @@ class Found:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self.benchmark.extra_info["table"] = {"columns": list(columns), "rows": [list(row) for row in rows]}
 
-    def plot(self, name: str, *, x: str, y: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
-        """Points to be drawn under docs/pictures/`name`.svg. x, y: what the axes say, units included."""
+    def plot(
+        self, name: str, *, x: str, y: str, series: Mapping[str, Sequence[tuple[float, float]]], logarithmic: str = ""
+    ) -> None:
+        """Points to be drawn as docs/pictures/`name`.svg.
+
+        x, y: what the axes say, units included. logarithmic: which axes are, as "x", "y" or "xy".
+        """
+        drawn = {"x": x, "y": y, "logarithmic": logarithmic}
         plots = self.benchmark.extra_info.setdefault("plots", {})
-        plots[name] = {"x": x, "y": y, "series": {key: list(points) for key, points in series.items()}}
+        plots[name] = {**drawn, "series": {key: list(points) for key, points in series.items()}}
 
 
 @dataclass

@@ -118,7 +118,7 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
         ],
     )
     found.plot(
-        "lateness", x="ms late", y="share of the notifications",
+        "lateness", x="ms late", y="share of the notifications", logarithmic="x",
         series={name: ecdf(late_ms) for name, late_ms in all_ms.items()},
     )  # fmt: skip
     bare, ours, ahead, queued = "LISTEN and a timer", "push_readmodel", "push_readmodel, look-ahead", "oban_style_queue"
