@@ -116,17 +116,27 @@ class Bench:
         self._numbers = count(1)
 
     def schedule(self, dues: Sequence[datetime], *, prefix: str = "k") -> None:
-        """Schedule one notification for each of `dues`, straight at the design's scheduler."""
-        for start in range(0, len(dues), CHUNK):
-            notes = [
-                Notification(
-                    key=f"{prefix}{start + number}", revision=1, kind="bench", recipient="a@b.example", due_at=due_at
-                )
-                for number, due_at in enumerate(dues[start : start + CHUNK])
-            ]
-            with Session(self.engine) as session:
+        """Schedule one notification for each of `dues`, straight at the design's scheduler, and commit."""
+        with self.scheduling(dues, prefix=prefix) as commit:
+            commit()
+
+    @contextmanager
+    def scheduling(self, dues: Sequence[datetime], *, prefix: str = "k") -> Iterator[Callable[[], None]]:
+        """Schedule them all in one transaction, and give its commit: only then is there anything to be seen."""
+        with Session(self.engine) as session:
+            for start in range(0, len(dues), CHUNK):
+                notes = [
+                    Notification(
+                        key=f"{prefix}{start + number}",
+                        revision=1,
+                        kind="bench",
+                        recipient="a@b.example",
+                        due_at=due_at,
+                    )
+                    for number, due_at in enumerate(dues[start : start + CHUNK])
+                ]
                 self.scheduler.schedule_many(notes, session=session)
-                session.commit()
+            yield session.commit
 
     def add_users(self, number: int) -> list[int]:
         ids = list(range(1, number + 1))
