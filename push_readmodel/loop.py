@@ -128,7 +128,8 @@ class DrainLoop:
                 self._woken.recv(4096)
                 return
             if ready:
-                told = [locally(float(one.payload)) for one in listening.notifies(timeout=0)]
+                dues = [float(one.payload) for one in listening.notifies(timeout=0)]
+                told = [locally(due_s - self._policy.look_ahead_s) for due_s in dues]
                 wake_at_s = min([wake_at_s, *told])
 
     def _between_batches(self) -> bool:
