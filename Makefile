@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-computing test-waiting test-quick soak test-full check format bench clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-quick soak test-full check format bench performance clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -56,7 +56,7 @@ endif
 
 test-computing: $(READY)
 	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance
-	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable -k "not lateness"
+	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "not lateness"
 
 test-waiting: $(READY)
 	@$(BIN)/python -m pytest -q tests/browser tests/operating tests/faults
@@ -79,8 +79,13 @@ check: $(READY) ## format, lint, types, import contracts
 format: $(READY) ## let ruff rewrite what it can
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
-bench: $(READY) ## pytest benchmarks/
+bench: $(READY) ## pytest benchmarks/ (ARGS="--size=full" for the numbers of docs/performance.md)
 	@$(BIN)/python -m pytest benchmarks/ $(ARGS)
+
+performance: $(READY) ## measure everything for docs/performance.md (three quarters of an hour, nothing else running)
+	@mkdir -p .benchmarks
+	@$(BIN)/python -m pytest benchmarks/ --size=full --benchmark-json=.benchmarks/full.json $(ARGS)
+	@$(BIN)/python -m benchmarks.document .benchmarks/full.json
 
 clean: ## remove .venv, caches and stored runs
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -1,31 +1,54 @@
-"""What the benchmarks share: one design on live servers, and a table of headlines at the end."""
+"""What the benchmarks share: designs on live servers, three sizes, and a line for each question at the end."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
+from statistics import median
+from typing import Literal, TypeVar
 
 import pytest
-from sqlalchemy import Engine, create_engine, insert
+from pytest_benchmark.fixture import BenchmarkFixture
+from sqlalchemy import Engine, create_engine, insert, text
 from sqlalchemy.orm import Session
 
 from duetime import registry
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
+from duetime.clock import system_clock
 from duetime.harness.servers import Server, stop_all
 from duetime.harness.stopping import StopSignal
-from duetime.interface import Design
+from duetime.interface import Design, Notification
 from duetime.settings import Settings
 
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue")
-HEADLINES: list[str] = []
+SIZES = ("quick", "default", "full")
+CHUNK = 1000
+"""Notifications in one ``schedule_many``."""
+SAID: list[str] = []
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class Size:
+    """quick: whether it runs at all. default: under three minutes in all. full: the numbers of docs/performance.md."""
+
+    name: Literal["quick", "default", "full"]
+
+    def pick(self, quick: Number, default: Number, full: Number) -> Number:
+        return {"quick": quick, "default": default, "full": full}[self.name]
 
 
 @dataclass(frozen=True)
@@ -34,111 +57,250 @@ class Delivery:
     at_ns: int
 
 
+@dataclass
+class Found:
+    """What a benchmark found: kept with its figures (`--benchmark-json`), and told at the end."""
+
+    benchmark: BenchmarkFixture
+    question: str
+
+    def say(self, sentence: str) -> None:
+        """One line that says what it means, with a ratio in it."""
+        self.benchmark.extra_info.setdefault("said", []).append(sentence)
+        SAID.append(f"{self.question}: {sentence}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self.benchmark.extra_info["table"] = {"columns": list(columns), "rows": [list(row) for row in rows]}
+
+    def plot(
+        self, name: str, *, x: str, y: str, series: Mapping[str, Sequence[tuple[float, float]]], logarithmic: str = ""
+    ) -> None:
+        """Points to be drawn as docs/pictures/`name`.svg.
+
+        x, y: what the axes say, units included. logarithmic: which axes are, as "x", "y" or "xy".
+        """
+        drawn = {"x": x, "y": y, "logarithmic": logarithmic}
+        plots = self.benchmark.extra_info.setdefault("plots", {})
+        plots[name] = {**drawn, "series": {key: list(points) for key, points in series.items()}}
+
+
+@dataclass
+class Paired:
+    """One figure of each contender a round, so that a slow moment of the machine concerns them all."""
+
+    figures: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, contender: str, figure: float) -> None:
+        self.figures.setdefault(contender, []).append(figure)
+
+    def median(self, contender: str) -> float:
+        return median(self.figures[contender])
+
+    def ratio(self, contender: str, other: str) -> float:
+        """The median of the ratios, round by round."""
+        return median(a / b for a, b in zip(self.figures[contender], self.figures[other], strict=True))
+
+
 class Bench:
-    """One design with its tables, its scheduler behind the application, and a server when asked for one."""
+    """One design with its tables, its scheduler, and as many servers as asked for."""
 
     def __init__(self, design: Design, settings: Settings, engine: Engine, place: Path, own: Path) -> None:
         self.design = design
+        self.settings = settings
         # With a pool, as an application has it: a connection for each transaction would hide everything else.
         self.engine = create_engine(engine.url)
-        self._settings = settings
+        self.scheduler = design.scheduler(settings)
+        self.application = Application(self.scheduler, reminder_lead=settings.reminder_lead)
         self._place = place
         self._own = own
-        self._events = 0
-        self.application = Application(design.scheduler(settings), reminder_lead=settings.reminder_lead)
+        self._numbers = count(1)
 
-    def add_users(self, count: int) -> list[int]:
-        ids = list(range(1, count + 1))
+    def schedule(self, dues: Sequence[datetime], *, prefix: str = "k") -> None:
+        """Schedule one notification for each of `dues`, straight at the design's scheduler, and commit."""
+        with self.scheduling(dues, prefix=prefix) as commit:
+            commit()
+
+    @contextmanager
+    def scheduling(self, dues: Sequence[datetime], *, prefix: str = "k") -> Iterator[Callable[[], None]]:
+        """Schedule them all in one transaction, and give its commit: only then is there anything to be seen."""
+        with Session(self.engine) as session:
+            for start in range(0, len(dues), CHUNK):
+                notes = [
+                    Notification(
+                        key=f"{prefix}{start + number}",
+                        revision=1,
+                        kind="bench",
+                        recipient="a@b.example",
+                        due_at=due_at,
+                    )
+                    for number, due_at in enumerate(dues[start : start + CHUNK])
+                ]
+                self.scheduler.schedule_many(notes, session=session)
+            yield session.commit
+
+    def add_users(self, number: int) -> list[int]:
+        ids = list(range(1, number + 1))
         with self.engine.begin() as connection:
             rows = [{"id": i, "name": f"user {i}", "address": f"{i}@example.org", "locale": "en"} for i in ids]
             connection.execute(insert(User), rows)
         return ids
 
-    def create_event(self, due_at: datetime, users: Sequence[int]) -> None:
-        """One committed transaction: the business rows, and one schedule() a user."""
-        self._events += 1
+    def create_event(self, due_at: datetime, users: Sequence[int]) -> int:
+        """One committed transaction: the business rows, and one reminder a user; the event's number."""
+        event = next(self._numbers)
         with Session(self.engine) as session:
             self.application.create_event(
                 session,
-                event_id=self._events,
+                event_id=event,
                 title="benchmark",
-                starts_at=due_at + self._settings.reminder_lead,
+                starts_at=due_at + self.settings.reminder_lead,
                 user_ids=users,
             )
+        return event
+
+    def number_events_by(self, numbers: Iterator[int]) -> None:
+        """Benches whose events stand in the same tables number them together."""
+        self._numbers = numbers
 
     def pending(self) -> int:
-        return len(self.design.pending(self._settings, self.engine))
+        return len(self.design.pending(self.settings, self.engine))
 
     @contextmanager
-    def server(self) -> Iterator[None]:
-        """One server of the design, ready."""
-        name = f"server-{time.monotonic_ns()}"
-        server = Server(
-            name=name,
-            role=self.design.roles[0],
-            settings=self._settings.for_server(name),
-            state=self._own / name,
-            log=self._own / "server.log",
-            place=self._place,
-        )
-        server.start()
+    def servers(self, number: int = 1, *, ready: bool = True, **environment: str) -> Iterator[list[Server]]:
+        """So many servers of the design, `ready` or not."""
+        servers = []
+        for _ in range(number):
+            name = f"server-{next(self._numbers)}"
+            servers.append(
+                Server(
+                    name=name,
+                    role=self.design.roles[0],
+                    settings=self.settings.for_server(name),
+                    state=self._own / name,
+                    log=self._own / f"{name}.log",
+                    place=self._place,
+                    environment=environment,
+                )
+            )
+        for server in servers:
+            server.start()
         try:
-            server.wait_ready(StopSignal())
-            yield
+            for server in servers if ready else ():
+                server.wait_ready(StopSignal())
+            yield servers
         finally:
-            stop_all([server], within_s=5)
+            stop_all(servers, within_s=10)
 
-    def wait_for_deliveries(self, count: int, *, within_s: float = 50) -> list[Delivery]:
-        """Wait until `count` deliveries are recorded; return all that are."""
-        path = self._settings.deliveries
-        give_up_at = time.monotonic() + within_s
-        while not path.exists() or path.read_bytes().count(b"\n") < count:
-            assert time.monotonic() < give_up_at, f"fewer than {count} deliveries after {within_s} s"
-            time.sleep(0.05)
+    @contextmanager
+    def bare(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A ceiling of ``benchmarks/bare.py``, in a process of its own."""
+        command = [sys.executable, "-m", "benchmarks.bare", *arguments]
+        environment = {**os.environ, **self.settings.environment()}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    def wait_for_deliveries(self, number: int, *, within_s: float = 120) -> list[Delivery]:
+        """Wait until `number` deliveries are recorded; return all that are, in order of time."""
+        path = self.settings.deliveries
+        give_up_at, seen = time.monotonic() + within_s, 0
+        while not path.exists():
+            assert time.monotonic() < give_up_at, "nothing was delivered"
+            time.sleep(0.02)
+        # Only what is new, and seldom: whoever is measured has the machine's other core.
+        with path.open("rb") as file:
+            while (seen := seen + file.read().count(b"\n")) < number:
+                assert time.monotonic() < give_up_at, f"{seen} of {number} deliveries after {within_s} s"
+                time.sleep(0.1)
         return self.deliveries()
 
     def deliveries(self) -> list[Delivery]:
         """What is recorded by now, in order of time."""
-        records = [json.loads(line) for line in self._settings.deliveries.read_text().splitlines()]
-        return sorted((Delivery(record["op"], record["at_ns"]) for record in records), key=lambda d: d.at_ns)
+        if not self.settings.deliveries.exists():
+            return []
+        records = [json.loads(line) for line in self.settings.deliveries.read_text().splitlines()]
+        return sorted((Delivery(record["op"], record["at_ns"]) for record in records), key=lambda one: one.at_ns)
 
     def forget_deliveries(self) -> None:
-        """Servers of one round must be stopped before the next round's are counted."""
-        self._settings.deliveries.unlink(missing_ok=True)
+        """Whoever delivered them must be stopped."""
+        self.settings.deliveries.unlink(missing_ok=True)
+
+    def execute(self, statement: str) -> None:
+        """One statement outside a transaction."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(statement))
 
 
-@pytest.fixture(params=DESIGNS)
-def bench(
-    request: pytest.FixtureRequest,
-    settings: Settings,
-    engine: Engine,
-    place: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Bench]:
-    design = registry.load(request.param)
-    mine = replace(settings, design=design.name, reminder_lead=timedelta(seconds=10))
-    for name, value in mine.environment().items():
-        monkeypatch.setenv(name, value)
-    design.install(engine)
-    bench = Bench(design, mine, engine, place, tmp_path)
-    yield bench
-    bench.engine.dispose()
+def past(number: int) -> list[datetime]:
+    """Due times that are over, a microsecond apart."""
+    first = system_clock() - timedelta(hours=1)
+    return [first + timedelta(microseconds=one) for one in range(number)]
+
+
+def rate(delivered: Sequence[Delivery], *, expected: int) -> float:
+    """Deliveries a second between the first and the last; each must have come once."""
+    times = Counter(one.op for one in delivered)
+    assert len(times) == expected, f"{expected - len(times)} were not delivered"
+    assert max(times.values()) == 1, "something was delivered twice"
+    return (len(delivered) - 1) / ((delivered[-1].at_ns - delivered[0].at_ns) / 1e9)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--size", choices=SIZES, default="default", help="of the benchmarks: quick, default (3 minutes) or full (40)"
+    )
 
 
 @pytest.fixture
-def headline(bench: Bench, request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """Sentences to print under the table: pytest-benchmark keeps extra_info out of the terminal."""
-    said: list[str] = []
-    yield said
-    question = request.node.originalname.removeprefix("test_").replace("_", " ")
-    HEADLINES.extend(f"{question:<40} {bench.design.name:<18} {text}" for text in said)
+def size(request: pytest.FixtureRequest) -> Size:
+    return Size(request.config.getoption("--size"))
+
+
+@pytest.fixture
+def found(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Found:
+    return Found(benchmark, request.node.originalname.removeprefix("test_").replace("_", " "))
+
+
+@pytest.fixture
+def make_bench(
+    settings: Settings, engine: Engine, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Bench]]:
+    """Makes benches of designs by name, all on one database and one broker; `changed` are settings that differ."""
+    made: list[Bench] = []
+
+    def make(name: str, **changed: object) -> Bench:
+        design = registry.load(name)
+        own = tmp_path / f"bench-{len(made)}"
+        own.mkdir()
+        mine = replace(
+            settings,
+            **{
+                "design": design.name,
+                "reminder_lead": timedelta(seconds=10),
+                "deliveries": own / "deliveries.jsonl",
+                **changed,
+            },
+        )
+        for variable, value in mine.environment().items():
+            monkeypatch.setenv(variable, value)
+        design.install(engine)
+        made.append(Bench(design, mine, engine, place, own))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.engine.dispose()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if HEADLINES:
+    if SAID:
         terminalreporter.section("what it means")
-        cores = os.cpu_count()
-        terminalreporter.line(f"{cores} cores, Python {platform.python_version()}; compare within this run only")
-        for line in HEADLINES:
-            terminalreporter.line(line)
+        terminalreporter.line(
+            f"{os.cpu_count()} cores, Python {platform.python_version()}; ratios and medians within this run"
+        )
+        for sentence in SAID:
+            terminalreporter.line(f"- {sentence}")

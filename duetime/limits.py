@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from duetime.errors import BadNotification, NaiveDueTime
@@ -47,6 +47,12 @@ def check_text(key: str, field: str, text: str) -> None:
 def check_due_at(key: str, due_at: datetime) -> None:
     if due_at.utcoffset() is None:
         raise NaiveDueTime(key, due_at)
+    try:
+        due_at.astimezone(UTC)
+    except OverflowError:
+        raise BadNotification(
+            f"the due time of {key!r}, {due_at.isoformat()}, is outside of the years 1 to 9999 in UTC; write one inside"
+        ) from None
 
 
 def check_payload(key: str, payload: Mapping[str, Any]) -> None:

@@ -45,8 +45,8 @@ class DrainStep(bootsteps.StartStopStep):
             type(self).drain,
             policy=policy,
             heartbeat=heartbeat_from(settings),
-            # Celery's own pool, if deliveries are to go side by side.
-            submit=parent.pool.apply_async if policy.threads > 1 else None,
+            # Celery's own pool, if deliveries are to go side by side; the worker has one when the loop starts.
+            submit=(lambda work: parent.pool.apply_async(work)) if policy.threads > 1 else None,
         )
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
 

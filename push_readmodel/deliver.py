@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -35,7 +36,7 @@ SET_UP = """
 # the lock, and a revision that was replaced in between would be delivered in the place of the newer.
 CLAIM = """
     SELECT ctid::text, attempts, attempt_at, extract(epoch FROM attempt_at - clock_timestamp())::float8,
-           key, revision, kind, recipient, due_at, payload
+           key, revision, kind, recipient, due_at, payload::text
     FROM pending_notifications
     WHERE attempt_at BETWEEN %s AND statement_timestamp() + %s
     ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
@@ -150,12 +151,14 @@ class Drain:
     def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
         """Deliver in due order, for as long as a batch may take; the rest is free again with the commit."""
         spent_s, looked_s = 0.0, time.monotonic()
-        for ctid, attempts, _, wait_s, *fields in batch.rows:
+        for ctid, attempts, _, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
             if wait_s > 0 and not _wait_until(looked_s + wait_s, stopping):
                 break
             began_s = time.monotonic()
             try:
-                self._gateway.deliver(Notification.restored(*fields), attempt=attempts + 1)
+                # Read only now: of a batch that is cut short the rest will be claimed again.
+                notification = Notification.restored(key, revision, kind, recipient, due_at, json.loads(payload))
+                self._gateway.deliver(notification, attempt=attempts + 1)
             except Exception as error:  # noqa: BLE001 - whatever a gateway raises concerns this one notification
                 batch.failed.append((retry_after(attempts), told(error), ctid))
             else:

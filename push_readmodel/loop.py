@@ -31,6 +31,7 @@ STAND_BY_S = 0.25
 RECONNECT_S = 0.5
 ALIVE_EVERY_S = 5.0
 LOOKED = "looked into the database"
+WAITED = "found its connection to the database standing"
 LEADER = 7319
 """The advisory lock of the one server that wakes when something falls due; the others come a moment later."""
 
@@ -119,15 +120,16 @@ class DrainLoop:
         if look.due:
             wake_at_s = min(wake_at_s, look.at_s + STAND_BY_S)
         while (left_s := wake_at_s - time.monotonic()) > 0 and not self._stopping.is_set():
-            # Again and again, though nothing is asked of the database: that its connection stands is seen here.
+            # Nothing is asked of the database meanwhile; that the connection breaks is heard.
             if self._gets_on():
-                self._heartbeat.beat(LOOKED, again_within_s=min(left_s, ALIVE_EVERY_S))
+                self._heartbeat.beat(WAITED, again_within_s=min(left_s, ALIVE_EVERY_S))
             ready, _, _ = select.select([listening.fileno(), self._woken.fileno()], [], [], min(left_s, ALIVE_EVERY_S))
             if self._woken.fileno() in ready:
                 self._woken.recv(4096)
                 return
             if ready:
-                told = [locally(float(one.payload)) for one in listening.notifies(timeout=0)]
+                dues = [float(one.payload) for one in listening.notifies(timeout=0)]
+                told = [locally(due_s - self._policy.look_ahead_s) for due_s in dues]
                 wake_at_s = min([wake_at_s, *told])
 
     def _between_batches(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -49,6 +50,21 @@ def test_what_a_kill_repeats_is_bounded_by_the_batch_and_by_its_time(world: Make
     times = Counter(w.delivered().values())
     assert 1 <= times[2] <= most
     assert times == {1: len(keys) - times[2], 2: times[2]}
+
+
+def test_a_server_with_several_threads_delivers_side_by_side_and_each_once(world: Make) -> None:
+    w = world("push_readmodel", delivery_time=timedelta(seconds=0.5))
+    keys = [f"k{number}" for number in range(8)]
+
+    with w.server(DUETIME_THREADS="4"):
+        began = time.monotonic()
+        w.schedule(*keys)
+        until(lambda: not w.pending())
+        took_s = time.monotonic() - began
+
+    assert w.delivered() == dict.fromkeys(keys, 1)
+    # One after another they would take four seconds.
+    assert took_s < 3
 
 
 def test_killed_before_the_delivery_nothing_is_lost_and_nothing_repeated(world: Make) -> None:

@@ -19,6 +19,19 @@ def test_a_due_time_without_a_zone_is_refused_with_an_example_of_one_that_has_it
         replace(GOOD, due_at=NOON.replace(tzinfo=None))
 
 
+@pytest.mark.parametrize(
+    "edge",
+    [
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=12))),
+    ],
+    ids=["before", "after"],
+)
+def test_a_due_time_that_is_in_no_year_of_utc_is_refused(edge: datetime) -> None:
+    with pytest.raises(ScheduleRejected, match="years 1 to 9999"):
+        replace(GOOD, due_at=edge)
+
+
 @pytest.mark.parametrize("key", ["", "k" * 201, "k" * 10_000])
 def test_a_key_that_is_empty_or_too_long_is_refused_in_one_short_sentence(key: str) -> None:
     with pytest.raises(ScheduleRejected, match="a key has 1 to 200 characters") as refused:

@@ -176,7 +176,7 @@ def test_two_drains_never_hold_the_same_row(engine: Engine) -> None:
     assert stored(engine) == []
 
 
-@pytest.mark.parametrize(("takes_s", "least", "most"), [(0.0, 200, 200), (0.01, 2, 6), (0.06, 1, 1)], ids="{}".format)
+@pytest.mark.parametrize(("takes_s", "least", "most"), [(0.0, 20, 200), (0.01, 2, 6), (0.06, 1, 1)], ids="{}".format)
 def test_a_batch_is_as_large_as_the_gateway_is_quick(engine: Engine, takes_s: float, least: int, most: int) -> None:
     """What is delivered and not yet deleted is what a crash would repeat."""
     schedule(engine, *(note(f"k{number:03}") for number in range(600 if takes_s == 0 else 20)))
@@ -184,7 +184,8 @@ def test_a_batch_is_as_large_as_the_gateway_is_quick(engine: Engine, takes_s: fl
 
     class Slow(Box):
         def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
-            time.sleep(takes_s)
+            if takes_s:
+                time.sleep(takes_s)
             super().deliver(notification, attempt=attempt)
 
     class Noted(Drain):

@@ -1,0 +1,107 @@
+"""Ceilings: the least code that drains, without Celery, without a loop that survives anything, without a design.
+
+``python -m benchmarks.bare pipeline --batch 1000`` drains what is due by the drain's own statements and ends;
+``two`` does so over two connections, one of which delivers while the other claims; ``timer`` waits for what falls due.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+
+from duetime.settings import Settings
+from push_readmodel.deliver import BEGINNING, CLAIM, DELETE, SET_UP
+from push_readmodel.schedule import CHANNEL
+
+NEXT = """
+    SELECT extract(epoch FROM attempt_at - clock_timestamp())::float8
+    FROM pending_notifications ORDER BY attempt_at LIMIT 1
+"""
+
+
+def connect(url: str) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True)
+    connection.execute(SET_UP)
+    return connection
+
+
+def deliver(file: int, rows: Sequence[tuple[Any, ...]]) -> str:
+    """One line in one write for each, as the gateway of a run does it; returns the rows to delete."""
+    for _, _, _, _, key, revision, *_ in rows:
+        line = f'{{"op":"{key}/{revision}","key":"{key}","revision":{revision},"worker":"bare","attempt":1,'
+        os.write(file, f'{line}"at_ns":{time.monotonic_ns()}}}\n'.encode())
+    return '{"' + '","'.join([row[0] for row in rows]) + '"}'
+
+
+def drain(url: str, file: int, batch: int, turn: Any) -> None:
+    """DELETE, COMMIT and the next claim in one round trip, until a claim from the front finds nothing."""
+    nothing = timedelta()
+    with connect(url) as connection, connection.pipeline() as pipeline:
+        since, done = BEGINNING, ""
+        while True:
+            if done:
+                connection.cursor().execute(DELETE, [done], prepare=True)
+                connection.cursor().execute("COMMIT", prepare=True)
+            connection.cursor().execute("BEGIN", prepare=True)
+            claimed = connection.cursor(binary=True).execute(CLAIM, (since, nothing, batch), prepare=True)
+            pipeline.sync()
+            rows = claimed.fetchall()
+            if not rows and since is BEGINNING:
+                connection.cursor().execute("COMMIT", prepare=True)
+                return
+            with turn:
+                done = deliver(file, rows) if rows else ""
+            if not rows:
+                connection.cursor().execute("COMMIT", prepare=True)
+            since = rows[-1][2] if len(rows) == batch else BEGINNING
+
+
+def on_time(url: str, file: int) -> None:
+    """LISTEN, sleep until the next row is due, and take it: for ever."""
+    nothing = timedelta()
+    with connect(url) as listening, connect(url) as connection:
+        listening.execute(f"LISTEN {CHANNEL}")
+        cursor = connection.cursor(binary=True)
+        while True:
+            with connection.transaction():
+                rows = cursor.execute(CLAIM, (BEGINNING, nothing, 1000), prepare=True).fetchall()
+                if rows:
+                    cursor.execute(DELETE, [deliver(file, rows)], prepare=True)
+            following = cursor.execute(NEXT, prepare=True).fetchone()
+            if select.select([listening.fileno()], [], [], max(0.0, following[0]) if following else 60)[0]:
+                for _ in listening.notifies(timeout=0):
+                    pass
+
+
+@click.command()
+@click.argument("how", type=click.Choice(["pipeline", "two", "timer"]))
+@click.option("--batch", default=1000)
+def main(how: str, batch: int) -> None:
+    settings = Settings.from_environment()
+    file = os.open(Path(settings.deliveries), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    print("ready", flush=True)
+    if how == "timer":
+        on_time(settings.database_url, file)
+    elif how == "pipeline":
+        drain(settings.database_url, file, batch, nullcontext())
+    else:
+        turn = threading.Lock()
+        pair = [threading.Thread(target=drain, args=(settings.database_url, file, batch, turn)) for _ in range(2)]
+        for thread in pair:
+            thread.start()
+        for thread in pair:
+            thread.join()
+
+
+if __name__ == "__main__":
+    main()
