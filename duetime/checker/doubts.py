@@ -7,6 +7,7 @@ or on a moment in which the harness itself was starved is withdrawn, and the run
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 
 from duetime.checker.labels import ACCUSATIONS, Doubtful, Label, Labelled
@@ -38,7 +39,7 @@ class Doubts:
         self._seen = list(_starved(history.canaries, self._profile.early_tolerance_ns))
         self._starved = Spans([*self._seen, *_silence(history)])
         self._softened = excused.besides(self._seen)
-        self._patient = self._more_patient(history, promises)
+        self._history, self._promises = history, promises
         self.used: set[Span] = set()
 
     def weigh(self, labelled: Labelled) -> None:
@@ -58,16 +59,18 @@ class Doubts:
         promise = self._patient[op]
         return promise.required and self._closed.at_ns >= promise.deadline_ns
 
-    def _more_patient(self, history: History, promises: Mapping[str, Promise]) -> Mapping[str, Promise]:
-        """`promises`, not counting seconds in which the harness was starved, or by which the wall clock stepped.
+    @cached_property
+    def _patient(self) -> Mapping[str, Promise]:
+        """The promises, not counting seconds in which the harness was starved, or by which the wall clock stepped.
 
-        A later deadline also leaves more time for a lawful cancel, so they are worked out afresh.
+        A later deadline also leaves more time for a lawful cancel, so they are worked out afresh; but not unless
+        something did not come.
         """
         stepped_ns = sum(abs(step) for _, step in self.steps)
         if not stepped_ns and not self._seen:
-            return promises
+            return self._promises
         limit_ns = self._profile.lateness_limit_ns + stepped_ns
-        return promises_of(history.operations.values(), excused=self._softened, lateness_limit_ns=limit_ns)
+        return promises_of(self._history.operations.values(), excused=self._softened, lateness_limit_ns=limit_ns)
 
     def _doubt(self, accusation: Label, labelled: Labelled) -> Doubtful | None:
         if self._altered:

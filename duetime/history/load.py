@@ -12,6 +12,7 @@ from duetime.history.assemble import DELIVERIES, FAULTS, FILES, History, assembl
 from duetime.history.damage import Damage
 from duetime.history.measure import measure
 from duetime.history.pairing import HISTORY
+from duetime.history.parse import parsed
 from duetime.history.records import MALFORMED, Closed, Plan
 from duetime.history.uncollected import uncollected
 
@@ -97,18 +98,6 @@ def _records(path: Path, damage: Damage) -> Iterator[tuple[int, Any]]:
                 if not line.endswith(b"\n"):
                     damage.lacks(path.name, f" line {number} is torn: the file ends in the middle of it")
                 else:
-                    yield number, _parse(line.decode())
+                    yield number, parsed(line.decode())
             except (ValueError, RecursionError):
                 damage.lacks(path.name, f" line {number} is not JSON")
-
-
-_DECODER = json.JSONDecoder()
-
-
-def _parse(line: str) -> Any:
-    """What ``decode()`` says, which mostly looks for blanks around it."""
-    try:
-        record, end = _DECODER.raw_decode(line)
-    except ValueError:
-        end = -1
-    return record if end == len(line) - 1 else _DECODER.decode(line)

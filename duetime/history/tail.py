@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from duetime.history.parse import parsed
+
 Line = tuple[int, Mapping[str, Any]]
 """A line's number, from 1, and its record."""
 
@@ -32,7 +34,7 @@ class Tail:
                     return
                 self._at += len(line)
                 self.lines += 1
-                yield self.lines, json.loads(line)
+                yield self.lines, parsed(line.decode())
 
 
 def backwards(path: Path) -> Iterator[Mapping[str, Any]]:
