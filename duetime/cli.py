@@ -26,8 +26,10 @@ from duetime.options import JSON, OUT, SEED, listed, loaded, new_directory
 from duetime.showing import demo_command, report_command, write_report
 
 if TYPE_CHECKING:
+    from duetime.checker import Results
     from duetime.harness.compare import Cell
     from duetime.harness.scenario import Scenario
+    from duetime.history import History
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}  # 2 is bad usage
 INTERRUPTED = 130
@@ -276,6 +278,7 @@ def _measure(
     from duetime.harness.services import Services
     from duetime.harness.site import Site
     from duetime.harness.stopping import StopSignal
+    from duetime.report.page import Picture, picture
     from duetime.report.rates import rates
     from duetime.report.table import console, print_matrix, print_overview
 
@@ -283,6 +286,11 @@ def _measure(
     designs = loaded(names)
     started = time.monotonic()
     cells: list[Cell] = []
+    pictures: dict[str, Picture] = {}
+
+    def look(run_dir: Path, history: History, results: Results) -> None:
+        pictures[str(run_dir)] = picture(run_dir, history, results)
+
     with workplace() as place:
         services = Services(place)
         at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
@@ -297,13 +305,14 @@ def _measure(
                 out=directory,
                 progress=board.update,
                 side_by_side=side_by_side,
+                look=look,
             )
             for cell in measured:
                 cells.append(cell)
                 board.cell(cell.scenario, cell.design, cell.outcome)
     seconds = time.monotonic() - started
     rows = [cell.to_json() for cell in cells]
-    page = write_report(rows, directory)
+    page = write_report(rows, directory, pictures)
     if as_json:
         found = [rate.to_json() for rate in rates(rows)]
         told = {"cells": rows, "rates": found, "seconds": round(seconds, 1), "runs": str(directory)}

@@ -8,13 +8,16 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from duetime import registry
 from duetime.errors import BadUsage, NotARun
 from duetime.options import OUT, SEED, listed, loaded, new_directory
+
+if TYPE_CHECKING:
+    from duetime.report.page import Picture
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not listened on
@@ -125,12 +128,14 @@ def demo_command(
     click.echo("the demo has ended; nothing is left running", err=True)
 
 
-def write_report(rows: Sequence[Mapping[str, Any]], directory: Path) -> Path | None:
+def write_report(
+    rows: Sequence[Mapping[str, Any]], directory: Path, pictures: Mapping[str, Picture] | None = None
+) -> Path | None:
     """The report beside the runs; None, with a word on standard error, where it could not be made."""
     from duetime.report.page import write_page
 
     try:
-        return write_page(rows, directory / "report.html", ideas=_ideas())
+        return write_page(rows, directory / "report.html", ideas=_ideas(), pictures=pictures)
     except Exception as error:  # noqa: BLE001 - a broken picture never changes a verdict
         click.echo(f"duetime: no report was written ({type(error).__name__}: {error}); the verdicts stand", err=True)
         return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from duetime.checker import ACCUSATIONS, Results, judge, write_results
+from duetime.checker import ACCUSATIONS, Results, judge, judge_history, write_results
 from duetime.errors import DuetimeError, Interrupted, NotARun
 from duetime.harness.applicable import why_not
 from duetime.harness.keeper import sweep
@@ -19,6 +20,7 @@ from duetime.harness.run import Run
 from duetime.harness.scenario import Scenario
 from duetime.harness.site import Site
 from duetime.harness.startline import StartLine
+from duetime.history import History, load
 from duetime.interface import Design, Promise
 
 Outcome = Literal["pass", "fail", "unknown", "not applicable"]
@@ -27,6 +29,8 @@ VIOLATIONS: tuple[str, ...] = ("missed", *ACCUSATIONS)
 
 Progress = Callable[[str, str, str], None]
 """Called with scenario, design and phase, from the threads of the runs."""
+Look = Callable[[Path, History, Results], None]
+"""Called with each stored run that was judged, from the same threads, while its history is in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +148,12 @@ def compare(
     out: Path,
     progress: Progress,
     side_by_side: int | None = None,
+    look: Look = lambda *_: None,
 ) -> Iterator[Cell]:
     """Run every cell; give each scenario's cells as soon as they are judged.
 
     designs: by the name under which a process can load them again. side_by_side: how many at once, if not as many as
-    the scenario says.
+    the scenario says. look: may fail, and changes nothing.
     """
     names = list(designs)
     for scenario in scenarios:
@@ -156,10 +161,12 @@ def compare(
             at_once = side_by_side or scenario.side_by_side
             for first in range(0, len(names), at_once):
                 together = {name: designs[name] for name in names[first : first + at_once]}
-                yield from _side_by_side(together, scenario.plan(seed), site, out, progress)
+                yield from _side_by_side(together, scenario.plan(seed), site, out, progress, look)
 
 
-def _side_by_side(designs: Mapping[str, Design], plan: Plan, site: Site, out: Path, progress: Progress) -> list[Cell]:
+def _side_by_side(
+    designs: Mapping[str, Design], plan: Plan, site: Site, out: Path, progress: Progress, look: Look
+) -> list[Cell]:
     line = StartLine(len(designs), site.stop)
     cells: dict[str, Cell] = {}
 
@@ -168,7 +175,7 @@ def _side_by_side(designs: Mapping[str, Design], plan: Plan, site: Site, out: Pa
         report = partial(progress, plan.scenario, design.name)
         run = Run(design, plan, directory, design_name=name, site=site, slot=slot, progress=report)
         try:
-            cells[name] = _cell(run, design, plan, line, site)
+            cells[name] = _cell(run, design, plan, line, site, look)
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001 - no cell may go missing without a word
@@ -197,7 +204,7 @@ def _side_by_side(designs: Mapping[str, Design], plan: Plan, site: Site, out: Pa
     return [cells[name] for name in designs if name in cells]
 
 
-def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site) -> Cell:
+def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site, look: Look) -> Cell:
     if explanation := why_not(plan, design, site.services):
         line.withdraw()
         return _new_cell(run, design, plan, "not applicable", explanation=explanation)
@@ -211,10 +218,13 @@ def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site) -> 
         text = str(error) if isinstance(error, DuetimeError) else f"{type(error).__name__}: {error}"
         broke = f"The run could not be carried out: {text}\n"
     try:
-        results = judge(run.directory)
+        history = load(run.directory)
     except NotARun:
         return _new_cell(run, design, plan, "unknown", explanation=broke)
+    results = judge_history(history)
     write_results(results, run.directory)
+    with suppress(Exception):
+        look(run.directory, history, results)
     promised = kept(design.promise, plan, results)
     explanation = broke + results.explanation + _unseen(run.directory)
     return _new_cell(run, design, plan, results.outcome, explanation=explanation, promised=promised, results=results)

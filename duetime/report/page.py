@@ -7,15 +7,16 @@ import gzip
 import json
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from duetime.checker import ACCUSATIONS, judge_history
+from duetime.checker import ACCUSATIONS, Results, judge_history
 from duetime.errors import NotARun
-from duetime.history import load
+from duetime.history import History, load
 from duetime.report.lane import Numbers, lane
 from duetime.report.logs import log_lines
 from duetime.report.rates import rates
@@ -32,26 +33,38 @@ Cell = Mapping[str, Any]
 
 
 def write_page(
-    cells: Sequence[Cell], path: Path, *, ideas: Mapping[str, str], benchmark: Mapping[str, Any] | None = None
+    cells: Sequence[Cell],
+    path: Path,
+    *,
+    ideas: Mapping[str, str],
+    benchmark: Mapping[str, Any] | None = None,
+    pictures: Mapping[str, Picture] | None = None,
 ) -> Path:
     """Write the page whole or not at all.
 
     ideas: by scenario, what happens in it. benchmark: a file of pytest-benchmark's, as JSON.
+    pictures: by run directory, of runs that need not be read again.
 
     Raises:
         OSError: it cannot be written.
     """
     draft = path.with_name(f"{path.name}.draft")
     try:
-        draft.write_text(page(cells, ideas=ideas, benchmark=benchmark), encoding="utf-8")
+        draft.write_text(page(cells, ideas=ideas, benchmark=benchmark, pictures=pictures), encoding="utf-8")
         return draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def page(cells: Sequence[Cell], *, ideas: Mapping[str, str], benchmark: Mapping[str, Any] | None = None) -> str:
-    told = [_Told(cell, known=ideas) for cell in cells]
-    drawn = [one for one in told if one.lane is not None]
+def page(
+    cells: Sequence[Cell],
+    *,
+    ideas: Mapping[str, str],
+    benchmark: Mapping[str, Any] | None = None,
+    pictures: Mapping[str, Picture] | None = None,
+) -> str:
+    told = [_Told(cell, known=ideas, drawn=(pictures or {}).get(cell["run_dir"])) for cell in cells]
+    drawn = [one for one in told if one.picture]
     scenarios = list(dict.fromkeys(cell["scenario"] for cell in cells))
     data = {
         "scenarios": {name: ideas.get(name, "") for name in scenarios},
@@ -70,11 +83,44 @@ def page(cells: Sequence[Cell], *, ideas: Mapping[str, str], benchmark: Mapping[
         grounds=_grounds(drawn),
         benchmarks=_benchmarks(benchmark) if benchmark else None,
         data=_inert(data),
-        lanes=[one.packed() for one in drawn],
+        lanes=[one.picture.lane for one in drawn if one.picture],
         # Markup: these are the page's own, and must not be escaped.
         css=Markup("\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES)),  # noqa: S704
         scripts=[Markup((ASSETS / name).read_text(encoding="utf-8")) for name in SCRIPTS],  # noqa: S704
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the page shows of one stored run, small whatever the size of the run.
+
+    plan, results: what it quotes of them. lane: compressed, because much of it repeats, and a page of two hundred runs
+    is opened from a disk, too.
+    """
+
+    plan: Mapping[str, Any]
+    results: Mapping[str, Any]
+    lane: str
+
+
+def picture(run_dir: Path, history: History, results: Results) -> Picture:
+    """The picture of `run_dir`, whose `history` has just been read and judged."""
+    plan, told = json.loads((run_dir / "plan.json").read_bytes()), results.to_json()
+    drawn = lane(history, results, logs=log_lines(run_dir, history, results), at_most=DRAWN)
+    text = json.dumps(drawn, ensure_ascii=False, separators=(",", ":"))
+    return Picture(
+        {name: plan[name] for name in ("loaded_as", "versions", "plan_hash", "profile") if name in plan},
+        {"vacuity": told["vacuity"]},
+        base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode(),
+    )
+
+
+def _picture_again(run_dir: Path) -> Picture | None:
+    try:
+        history = load(run_dir)
+    except NotARun:
+        return None
+    return picture(run_dir, history, judge_history(history))
 
 
 class _Told:
@@ -83,21 +129,11 @@ class _Told:
     known: the scenarios that can be named; any other run is repeated by its plan.
     """
 
-    def __init__(self, cell: Cell, *, known: Collection[str]) -> None:
+    def __init__(self, cell: Cell, *, known: Collection[str], drawn: Picture | None) -> None:
         self.cell = cell
         self.known = known
-        self.plan: Mapping[str, Any] = {}
-        self.lane: Numbers | None = None
-        self.results: Mapping[str, Any] = {}
-        run_dir = Path(cell["run_dir"])
-        try:
-            history = load(run_dir)
-        except NotARun:
-            return
-        results = judge_history(history)
-        self.plan = json.loads((run_dir / "plan.json").read_bytes())
-        self.results = results.to_json()
-        self.lane = lane(history, results, logs=log_lines(run_dir, history, results), at_most=DRAWN)
+        self.picture = drawn or _picture_again(Path(cell["run_dir"]))
+        self.plan: Mapping[str, Any] = self.picture.plan if self.picture else {}
 
     @property
     def command(self) -> str:
@@ -116,11 +152,6 @@ class _Told:
             "design": cell["design"],
             "command": self.command,
         }
-
-    def packed(self) -> str:
-        """Its lane, compressed: much of it repeats, and a page of two hundred runs is opened from a disk, too."""
-        text = json.dumps(self.lane, ensure_ascii=False, separators=(",", ":"))
-        return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
     def brief(self) -> str:
         counts = self.cell["counts"]
@@ -164,6 +195,8 @@ def _grounds(told: Sequence[_Told]) -> list[Numbers]:
     """What a scenario's verdicts rest on: its profile, and what had to happen for them to mean anything."""
     grounds: dict[tuple[str, int], Numbers] = {}
     for one in told:
+        if one.picture is None:
+            continue
         cell = one.cell
         ground = grounds.setdefault(
             (cell["scenario"], cell["seed"]),
@@ -174,7 +207,7 @@ def _grounds(told: Sequence[_Told]) -> list[Numbers]:
                 "vacuity": [],
             },
         )
-        ground["vacuity"] += [{"design": cell["design"], **need} for need in one.results["vacuity"]]
+        ground["vacuity"] += [{"design": cell["design"], **need} for need in one.picture.results["vacuity"]]
     return list(grounds.values())
 
 

@@ -19,7 +19,7 @@ from duetime.checker import judge, judge_history
 from duetime.history import load
 from duetime.report.lane import lane
 from duetime.report.logs import log_lines
-from duetime.report.page import page, write_page
+from duetime.report.page import page, picture, write_page
 from duetime.showing import write_report
 
 
@@ -165,6 +165,16 @@ def test_a_run_that_cannot_be_read_is_in_the_matrix_and_spoils_nothing(good: Pat
 
     assert "it broke" in html
     assert len(drawn(html)) == 1
+
+
+def test_a_run_that_was_drawn_when_it_was_judged_is_not_read_again(good: Path) -> None:
+    history = load(good)
+    seen = picture(good, history, judge_history(history))
+    told = cell(good)
+    again = page([told], ideas={})
+    (good / "plan.json").unlink()
+
+    assert page([told], ideas={}, pictures={str(good): seen}) == again
 
 
 def test_a_stored_benchmark_comes_along(good: Path) -> None:
