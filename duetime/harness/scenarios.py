@@ -308,7 +308,7 @@ CAPACITY = (
         unkind_to="whoever does something for each notification alone",
         # Later than that, and the event has begun.
         profile=Profile(lateness_limit_s=REMINDER_LEAD_S, delivery_time_s=0.0, measures_capacity=True),
-        operations=lambda random: crowds(random, events=1000, people=1000, created_s=(0.2, 80.0), due_s=(70.0, 135.0)),
+        operations=lambda random: crowds(random, events=1000, people=1000, created_s=(0.2, 100.0), due_s=(75.0, 150.0)),
         side_by_side=1,
     ),
 )
