@@ -92,8 +92,7 @@ def test_churn_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found:
     (_, first, last, _), (_, old_first, old_last, dead_rows) = rows
     found.say(
         f"after {turns * AT_ONCE:,} inserts and deletes the median of {AT_ONCE} due together is {last / first:.2f} × "
-        f"as "
-        f"late as at first; with an old transaction open, and {dead_rows:,} dead rows, {old_last / old_first:.2f} ×"
+        f"as late as at first; with an old transaction open, and {dead_rows:,} dead rows, {old_last / old_first:.2f} ×"
     )
 
 
