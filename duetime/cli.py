@@ -184,14 +184,14 @@ def scenarios_command(as_json: bool) -> None:
     from duetime.harness import scenarios
 
     if as_json:
-        click.echo(json.dumps([{"name": s.name, "idea": s.idea, "teaches": s.teaches} for s in scenarios.SCENARIOS]))
+        click.echo(json.dumps([{"name": s.name, "idea": s.idea, "teaches": s.teaches} for s in scenarios.EVERY]))
         return
-    for scenario in scenarios.SCENARIOS:
+    for scenario in scenarios.EVERY:
         servers = "1 server" if scenario.servers == 1 else f"{scenario.servers} servers"
         click.echo(f"{scenario.name} ({servers})\n  {scenario.idea}\n  teaches: {scenario.teaches}")
-        click.echo(
-            f"  unkind to: {scenario.unkind_to}; late after: {scenario.profile.lateness_limit_s:g} s in health\n"
-        )
+        click.echo(f"  unkind to: {scenario.unkind_to}; late after: {scenario.profile.lateness_limit_s:g} s in health")
+        alone = "  for capacity: one design at a time and by name only, because it takes minutes\n"
+        click.echo(alone if scenario in scenarios.CAPACITY else "")
 
 
 @cli.command(name="doctor")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 # Made once: json.dumps makes one for each call that asks for other separators than its own.
@@ -27,9 +27,17 @@ class Journal:
         Raises:
             OSError: the line was not written whole; the history can no longer be trusted.
         """
-        line = _COMPACT.encode(record).encode() + b"\n"
-        if os.write(self._descriptor, line) != len(line):
-            raise OSError(f"short write of a {len(line)} byte record")
+        self.append_all([record])
+
+    def append_all(self, records: Iterable[Mapping[str, object]]) -> None:
+        """Write a line for each of `records`, next to each other and all at once.
+
+        Raises:
+            OSError: they were not written whole; the history can no longer be trusted.
+        """
+        lines = "".join(f"{_COMPACT.encode(record)}\n" for record in records).encode()
+        if os.write(self._descriptor, lines) != len(lines):
+            raise OSError(f"short write of {len(lines)} bytes of records")
 
     def close(self) -> None:
         os.close(self._descriptor)

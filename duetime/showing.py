@@ -140,7 +140,7 @@ def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
     """Where a cell stands in a matrix: as `duetime scenarios` and `duetime designs` list them, others last."""
     from duetime.harness import scenarios
 
-    known, designs = [scenario.name for scenario in scenarios.SCENARIOS], registry.names()
+    known, designs = scenarios.names(), registry.names()
     scenario, design = cell["scenario"], cell["design"]
     return (
         known.index(scenario) if scenario in known else len(known),
@@ -153,4 +153,4 @@ def _ideas() -> Mapping[str, str]:
     from duetime.harness import scenarios
 
     return {scenario.name: f"{scenario.idea[:1].upper()}{scenario.idea[1:]}. It teaches: {scenario.teaches}."
-            for scenario in scenarios.SCENARIOS}  # fmt: skip
+            for scenario in scenarios.EVERY}  # fmt: skip

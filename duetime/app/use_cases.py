@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import insert, literal, select
 from sqlalchemy.orm import Session
 
-from duetime.app.reminders import reminder, reminder_key
+from duetime.app.reminders import reminder, reminder_key, reminder_to
 from duetime.app.tables import Event, Participation, User
 from duetime.interface import Scheduler
 
@@ -32,11 +32,19 @@ class Application:
             KeyError: there is no such user.
         """
         event = Event(id=event_id, title=title, starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))
-        invited = list(user_ids)
-        users = {user.id: user for user in session.scalars(select(User).where(User.id.in_(invited)))}
-        event.participations = [Participation(user=users[user_id]) for user_id in invited]
         session.add(event)
-        self._schedule(session, event.participations)
+        session.flush()
+        invited = list(user_ids)
+        addressed = select(User.id, User.address).where(User.id.in_(invited))
+        address_of = {user.id: user.address for user in session.execute(addressed)}
+        # One statement and no objects: an event may have a thousand participants.
+        places = select(literal(event_id), User.id, literal("going"), literal(1)).where(User.id.in_(invited))
+        columns = ["event_id", "user_id", "status", "reminder_revision"]
+        session.execute(insert(Participation).from_select(columns, places))
+        reminders = [
+            reminder_to(user_id, address_of[user_id], event=event, revision=1, lead=self._lead) for user_id in invited
+        ]
+        self._notifications.schedule_many(reminders, session=session)
         session.commit()
 
     def move_event(self, session: Session, *, event_id: int, starts_at: datetime) -> None:
@@ -92,7 +100,7 @@ class Application:
 
     def _schedule(self, session: Session, participations: Sequence[Participation]) -> None:
         for participation in participations:
-            # A new one has no revision before its first.
+            # One that has just joined has no revision before its first.
             participation.reminder_revision = (participation.reminder_revision or 0) + 1
         session.flush()
         reminders = [reminder(participation, lead=self._lead) for participation in participations]
@@ -101,7 +109,9 @@ class Application:
     def _cancel(self, session: Session, participation: Participation) -> None:
         participation.reminder_revision += 1
         self._notifications.cancel(
-            reminder_key(participation), revision=participation.reminder_revision, session=session
+            reminder_key(participation.event_id, participation.user_id),
+            revision=participation.reminder_revision,
+            session=session,
         )
 
 

@@ -17,6 +17,7 @@ from duetime.checker.results import Outcome, Results
 from duetime.checker.unknown import reasons
 from duetime.checker.vacuity import needs
 from duetime.history import NEVER, History, load
+from duetime.history.uncollected import uncollected
 
 
 def judge(run_dir: Path) -> Results:
@@ -28,6 +29,7 @@ def judge(run_dir: Path) -> Results:
     return judge_history(load(run_dir))
 
 
+@uncollected
 def judge_history(history: History) -> Results:
     profile = history.plan.profile
     excused = Excuses.by(history.faults, profile)

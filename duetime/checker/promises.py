@@ -71,9 +71,23 @@ def promises_of(operations: Iterable[Operation], *, excused: Excuses, lateness_l
         by_key[o.key].append(o)
     promises: dict[str, Promise] = {}
     for name, on_key in by_key.items():
-        key, mine = _Key(on_key), excused.of(name)
-        promises.update({o.op: key.promise(o, mine, lateness_limit_ns) for o in on_key if o.verb == "schedule"})
+        # On most keys of a large run there is one operation, which nothing can have taken back.
+        key, mine = _Key(on_key) if len(on_key) > 1 else None, excused.of(name)
+        for o in on_key:
+            if o.verb == "schedule":
+                promises[o.op] = _promise(o, key, mine, lateness_limit_ns)
     return {o.op: promises[o.op] for o in found if o.verb == "schedule"}
+
+
+def _promise(o: Operation, key: _Key | None, excused: Spans, limit_ns: int) -> Promise:
+    if o.answer != "ok":
+        return Promise(o, NEVER, NEVER, NEVER, None, required=False, excused=excused)
+    ready_ns = max(o.due_ns, o.answered_ns)
+    deadline_ns = excused.after(ready_ns, limit_ns)
+    by = key.superseding(o) if key else None
+    superseded_ns = by.answered_ns if by else NEVER
+    required = key is None or key.alone(o, deadline_ns)
+    return Promise(o, ready_ns, deadline_ns, superseded_ns, by, required=required, excused=excused)
 
 
 class _Key:
@@ -87,22 +101,12 @@ class _Key:
         self._acknowledged = [o.invoked_ns for o in acknowledged]
         self._first_to_return = _suffix_minimum(acknowledged)
 
-    def promise(self, o: Operation, excused: Spans, limit_ns: int) -> Promise:
-        if o.answer != "ok":
-            return Promise(o, NEVER, NEVER, NEVER, None, required=False, excused=excused)
-        ready_ns = max(o.due_ns, o.answered_ns)
-        deadline_ns = excused.after(ready_ns, limit_ns)
-        by = self._superseding(o)
-        superseded_ns = by.answered_ns if by else NEVER
-        required = self._alone(o, deadline_ns)
-        return Promise(o, ready_ns, deadline_ns, superseded_ns, by, required=required, excused=excused)
-
-    def _superseding(self, o: Operation) -> Operation | None:
+    def superseding(self, o: Operation) -> Operation | None:
         """Of the acknowledged operations invoked surely after `o`, the one that returned first."""
         later = bisect_right(self._acknowledged, o.answered_ns)
         return self._first_to_return[later] if later < len(self._first_to_return) else None
 
-    def _alone(self, o: Operation, deadline_ns: int) -> bool:
+    def alone(self, o: Operation, deadline_ns: int) -> bool:
         """Whether every other operation that may have taken effect was surely over before `o`, or began too late.
 
         Those that ended before `o` began also began before the deadline, so one count less the other leaves the

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, assert_never
@@ -45,35 +45,43 @@ class Recorder(Scheduler):
         self.schedule_many([notification], session=session)
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
-        for notification in notifications:
-            due_ns = self.started.mono_ns + _wall_ns(notification.due_at) - self.started.wall_ns
-            self._invoke("schedule", notification.key, notification.revision, due_ns=due_ns)
+        wall_to_mono_ns = self.started.mono_ns - self.started.wall_ns
+        self._invoke(
+            {
+                "op": one.op,
+                "f": "schedule",
+                "key": one.key,
+                "revision": one.revision,
+                "due_ns": _wall_ns(one.due_at) + wall_to_mono_ns,
+            }
+            for one in notifications
+        )
         self._scheduler.schedule_many(notifications, session=session)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        self._invoke("cancel", key, revision)
+        self._invoke([{"op": f"{key}/{revision}", "f": "cancel", "key": key, "revision": revision}])
         self._scheduler.cancel(key, revision=revision, session=session)
 
     def answer_for(self, op: str, *, because: str) -> None:
         """Acknowledge a call that another process made and did not live to see answered."""
-        self._write({"op": op, "type": "ok", "because": because})
+        self._write([{"op": op, "type": "ok", "because": because}])
 
     def close(self, kind: str, error: Exception | None = None) -> None:
         """Write `kind` as the end of every call since the last close."""
-        for op in self._open:
-            more = {"error": f"{type(error).__name__}: {error}"[:300]} if error else {}
-            self._write({"op": op, "type": kind, **more})
+        more = {"error": f"{type(error).__name__}: {error}"[:300]} if error else {}
+        self._write([{"op": op, "type": kind, **more} for op in self._open])
         self._open.clear()
 
-    def _invoke(self, function: str, key: str, revision: int, **more: int) -> None:
-        op = f"{key}/{revision}"
-        self._write({"op": op, "f": function, "key": key, "revision": revision, **more, "type": "invoke"})
-        self._open.append(op)
+    def _invoke(self, calls: Iterable[dict[str, object]]) -> None:
+        invoked = [{**call, "type": "invoke"} for call in calls]
+        self._write(invoked)
+        self._open += [str(call["op"]) for call in invoked]
 
-    def _write(self, record: dict[str, object]) -> None:
-        line = {"i": self._lines, **record, "client": self._client, "at_ns": time.monotonic_ns()}
-        self._journal.append(line)
-        self._lines += 1
+    def _write(self, records: Sequence[dict[str, object]]) -> None:
+        """All at one instant, which is before what they announce is begun, or after what they answer for is over."""
+        stamp = {"client": self._client, "at_ns": time.monotonic_ns()}
+        self._journal.append_all({"i": i, **record, **stamp} for i, record in enumerate(records, start=self._lines))
+        self._lines += len(records)
 
 
 class ChangedItsMind(Exception):

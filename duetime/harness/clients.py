@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from duetime.clock import Instant
@@ -83,7 +82,7 @@ class ClientProcess:
         Raises:
             BrokenPipeError: the client is gone.
         """
-        self._send(asdict(operation))
+        self._send(operation.to_json())
 
     def ended_with(self) -> int | None:
         """Its exit status; None while it lives."""
@@ -136,7 +135,7 @@ class ClientProcess:
         instructions = {
             "client": number,
             "history": str(self._history),
-            "operations": [asdict(operation) for operation in operations],
+            "operations": [operation.to_json() for operation in operations],
             "interrupted": list(interrupted),
         }
         _write(process, instructions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,8 @@ class Cell:
     """What one design did in one scenario under one seed.
 
     promised: whether that is what the design promises; None where the run proves nothing.
+    counts, lateness_s: of the results, which may be a million notifications large and are in the run directory; empty
+    where there are none.
     """
 
     design: str
@@ -44,18 +46,18 @@ class Cell:
     explanation: str
     weakness: str
     run_dir: Path
-    results: Results | None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    lateness_s: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        results = self.results.to_json() if self.results else {}
         return {
             "design": self.design,
             "scenario": self.scenario,
             "seed": self.seed,
             "outcome": self.outcome,
             "promised": self.promised,
-            "counts": results.get("counts", {}),
-            "lateness_s": results.get("lateness_s", {}),
+            "counts": self.counts,
+            "lateness_s": self.lateness_s,
             "explanation": self.explanation,
             "weakness": self.weakness,
             "run_dir": str(self.run_dir),
@@ -128,7 +130,8 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         explanation=results.explanation + _unseen(run_dir),
         weakness=weakness,
         run_dir=run_dir,
-        results=results,
+        counts=results.counts,
+        lateness_s=results.lateness_s,
     )
 
 
@@ -245,5 +248,6 @@ def _new_cell(
         explanation=explanation.strip(),
         weakness=design.weakness,
         run_dir=run.directory,
-        results=results,
+        counts=results.counts if results else {},
+        lateness_s=results.lateness_s if results else {},
     )

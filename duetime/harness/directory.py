@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -10,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from duetime.clock import Instant
 from duetime.harness.plan import Plan
+from duetime.history.measure import measure
+from duetime.history.tail import Tail, backwards
 from duetime.interface import Design, Pending
 
 RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
@@ -51,7 +53,7 @@ class RunDirectory:
             "versions": {**versions(), **self._versions},
         }
         draft = self.path / "plan.json.new"
-        draft.write_text(json.dumps(written, indent=1) + "\n")
+        draft.write_text(_laid_out(written))
         draft.replace(self.path / "plan.json")
 
     def close(
@@ -68,11 +70,11 @@ class RunDirectory:
 
         at_ns: until when they tell everything, if not until now.
         """
-        contents = {name: (self.path / name).read_bytes() for name in ("plan.json", *RECORDED)}
+        measured = {name: measure(self.path / name) for name in ("plan.json", *RECORDED)}
         closed = {
             "at_ns": time.monotonic_ns() if at_ns is None else at_ns,
-            "lines": {name: content.count(b"\n") for name, content in contents.items()},
-            "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+            "lines": {name: count for name, (count, _) in measured.items()},
+            "sha256": {name: digest for name, (_, digest) in measured.items()},
             "pending": [{"op": left.op, "where": left.where} for left in pending],
             "quiet_s": round(quiet_s, 3),
             "workers_alive": workers_alive,
@@ -81,19 +83,50 @@ class RunDirectory:
         }
         (self.path / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
 
-    def owed(self) -> set[str]:
-        """The acknowledged revisions not delivered yet, in a run in which nothing is taken back."""
-        answers = (json.loads(line) for line in (self.path / "history.jsonl").read_bytes().splitlines())
-        acknowledged = {answer["op"] for answer in answers if answer["type"] == "ok"}
-        return acknowledged - {json.loads(line)["op"] for line in self.deliveries.read_bytes().splitlines()}
-
     def seconds_since_last_delivery(self) -> float:
         """Since the last line that is not a canary; since the beginning of time if there is none."""
-        for line in reversed(self.deliveries.read_bytes().splitlines()):
-            record = json.loads(line)
+        for record in backwards(self.deliveries):
             if record["worker"] != "canary":
                 return (time.monotonic_ns() - int(record["at_ns"])) / 1e9
         return time.monotonic()
+
+
+class Owed:
+    """The acknowledged revisions not delivered yet, in a run in which nothing is taken back."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._history = Tail(directory.path / "history.jsonl")
+        self._deliveries = Tail(directory.deliveries)
+        self._owed: set[str] = set()
+        self._early: set[str] = set()
+        """Delivered, and not yet seen to be acknowledged."""
+
+    def anything(self) -> bool:
+        """Whether anything is owed at the moment; reads only what was written since it was last asked."""
+        for _, delivery in self._deliveries.read():
+            if delivery["op"] in self._owed:
+                self._owed.remove(delivery["op"])
+            else:
+                self._early.add(delivery["op"])
+        for _, call in self._history.read():
+            if call["type"] == "ok":
+                if call["op"] in self._early:
+                    self._early.remove(call["op"])
+                else:
+                    self._owed.add(call["op"])
+        return bool(self._owed)
+
+
+def _laid_out(plan: Mapping[str, Any]) -> str:
+    """`plan` as JSON, an operation a line: indented, each of a million participants would have a line of its own."""
+    entries = []
+    for name, value in plan.items():
+        if isinstance(value, list) and value:
+            text = "[\n  " + ",\n  ".join(json.dumps(one) for one in value) + "\n ]"
+        else:
+            text = json.dumps(value)
+        entries.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 def versions() -> dict[str, str]:

@@ -14,7 +14,7 @@ from duetime.clock import Instant
 from duetime.gateway import JournalGateway
 from duetime.harness.cast import Cast
 from duetime.harness.conductor import Conductor
-from duetime.harness.directory import RunDirectory
+from duetime.harness.directory import Owed, RunDirectory
 from duetime.harness.hurting import maker
 from duetime.harness.metronome import Metronome
 from duetime.harness.plan import Plan
@@ -96,13 +96,14 @@ class Run:
 
     def _go(self, agree_on_start: Callable[[], Instant], cast: Cast, gateway: JournalGateway) -> None:
         started = agree_on_start()
-        self._files.write_plan(self._plan, started)
         period_s = self._plan.profile.canary_period_s
         metronome = Metronome(gateway, self.directory / "clock.jsonl", period_s=period_s)
         metronome.start(started)
         try:
             for client in cast.clients:
                 client.begin(started)
+            # Not before that: a large plan takes longer to write than there is time until the first operation.
+            self._files.write_plan(self._plan, started)
             self._progress("running")
             cast.supervisor.start()
             settled = partial(cast.supervisor.wait_settled, self._stop, within_s=SETTLED_WITHIN_S)
@@ -135,8 +136,9 @@ class Run:
         excused_until_ns = last_healed_ns + int(budget_s * 1e9) if last_healed_ns else 0
         last_ready_ns = max(started.mono_ns + int(last_due_s * 1e9), excused_until_ns)
         until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
+        owed = Owed(self._files)
         while time.monotonic_ns() < until_ns:
-            if profile.measures_capacity and not self._files.owed():
+            if profile.measures_capacity and not owed.anything():
                 # Nor can anything come again: longer than whoever rescues waits.
                 again_ns = int((self._plan.surroundings.rescue_after_s + profile.grace_s) * 1e9)
                 self._stop.sleep_until(min(until_ns, time.monotonic_ns() + again_ns))

@@ -12,6 +12,7 @@ from duetime.harness.scenario import LATENESS_LIMIT_S, REMINDER_LEAD_S, Replay, 
 from duetime.harness.workload import (
     called_off,
     changes,
+    crowds,
     gathering,
     just_too_late,
     long_planned,
@@ -299,6 +300,20 @@ THE_OUTSIDE_WORLD = (
     ),
 )
 
+CAPACITY = (
+    Scenario(
+        name="million",
+        idea="a million notifications: a thousand events of a thousand participants each",
+        teaches="what a design does in minutes, with two processors for everything",
+        unkind_to="whoever does something for each notification alone",
+        # Later than that, and the event has begun.
+        profile=Profile(lateness_limit_s=REMINDER_LEAD_S, delivery_time_s=0.0, measures_capacity=True),
+        operations=lambda random: crowds(random, events=1000, people=1000, created_s=(0.2, 100.0), due_s=(60.0, 160.0)),
+        side_by_side=1,
+    ),
+)
+"""For one design at a time, and only when it is named: it takes minutes, and the whole machine."""
+
 SCENARIOS = (
     *SERVERS_DIE,
     *SERVERS_COME_AND_GO,
@@ -307,6 +322,8 @@ SCENARIOS = (
     *A_LOT,
     *THE_OUTSIDE_WORLD,
 )
+EVERY = (*SCENARIOS, *CAPACITY)
+"""Whatever can be named; a full comparison has only `SCENARIOS` in it."""
 
 
 def replay(path: Path) -> Replay:
@@ -332,7 +349,7 @@ def replay(path: Path) -> Replay:
 
 
 def names() -> list[str]:
-    return [scenario.name for scenario in SCENARIOS]
+    return [scenario.name for scenario in EVERY]
 
 
 def named(name: str) -> Scenario:
@@ -344,7 +361,7 @@ def named(name: str) -> Scenario:
     """
     if name.endswith(".json"):
         return replay(Path(name))
-    for scenario in SCENARIOS:
+    for scenario in EVERY:
         if scenario.name == name:
             return scenario
     raise UnknownName("scenario", name, names())

@@ -33,6 +33,8 @@ EVENTS_A_SECOND = 2
 """Per client."""
 PARTICIPANTS = 3
 """The most that one event has at first."""
+TOWN = 10_000
+"""As many users as a client can have."""
 
 TICKS_WITHIN_S = 0.04
 """How long after the full second a poll may look, on a busy machine."""
@@ -171,6 +173,30 @@ def on_the_tick(random: Random, *, seconds: Iterable[int], each: int) -> list[Op
     return operations
 
 
+def crowds(
+    random: Random, *, events: int, people: int, created_s: tuple[float, float], due_s: tuple[float, float]
+) -> list[Operation]:
+    """Events of as many `people` each, created at an even pace, and due at another in the same order.
+
+    The people are neighbours in a town, of which each client has its own, and take part in several.
+    """
+    operations = []
+    for number in range(events):
+        client, done = number % CLIENTS, (number + random.random()) / events
+        first = user_id(client, random.randrange(TOWN - people + 1))
+        operations.append(
+            Operation(
+                at_s=_between(created_s, number / events),
+                client=client,
+                do="create_event",
+                event=event_id(client, number // CLIENTS),
+                users=tuple(range(first, first + people)),
+                due_s=_between(due_s, done),
+            )
+        )
+    return operations
+
+
 def called_off(*, created_s: float, called_off_s: float, due_s: float) -> list[Operation]:
     """One event created and called off at given times: the reminder must not come, whatever happens in between."""
     event = event_id(0, 998)
@@ -228,6 +254,10 @@ def _story(
                 )
         case _:
             assert_never(story)
+
+
+def _between(span: tuple[float, float], share: float) -> float:
+    return span[0] + (span[1] - span[0]) * share
 
 
 def _due(random: Random, second: int) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from sys import intern
 from typing import Any, TypeVar
 
 from duetime.history.damage import Damage
@@ -55,7 +57,7 @@ def assemble(
     operations = pair(lines.get(HISTORY, ()), damage)
     deliveries: list[Delivery] = []
     canaries: list[Canary] = []
-    for delivery in _each(DELIVERIES, _delivery, lines, damage):
+    for delivery in _each(DELIVERIES, partial(_delivery, operations), lines, damage):
         if isinstance(delivery, Canary):
             canaries.append(delivery)
         else:
@@ -77,13 +79,16 @@ def _each(file: str, parse: Callable[[int, Any], T], lines: Mapping[str, Numbere
             yield parsed
 
 
-def _delivery(line: int, record: Mapping[str, Any]) -> Delivery | Canary:
+def _delivery(operations: Mapping[str, Operation], line: int, record: Mapping[str, Any]) -> Delivery | Canary:
     at_ns, op, worker = whole(record["at_ns"]), record["op"], record["worker"]
     if worker == "canary":
         return Canary(whole(record["revision"]), whole(record["due_ns"]), at_ns)
     if op != f"{record['key']}/{record['revision']}":
         raise ValueError(f"op {op!r} is not key {record['key']!r} and revision {record['revision']}")
-    return Delivery(at_ns, line, op, worker, record.get("attempt", 1))
+    # The words that stand already: a million of them are many.
+    asked = operations.get(op)
+    server = intern(worker) if type(worker) is str else worker
+    return Delivery(at_ns, line, asked.op if asked else op, server, record.get("attempt", 1))
 
 
 def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str, Any]]:

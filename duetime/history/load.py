@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import Any
 from duetime.errors import NotARun
 from duetime.history.assemble import DELIVERIES, FAULTS, FILES, History, assemble
 from duetime.history.damage import Damage
+from duetime.history.measure import measure
 from duetime.history.pairing import HISTORY
 from duetime.history.records import MALFORMED, Closed, Plan
+from duetime.history.uncollected import uncollected
 
 FORMAT = 1
 
 
+@uncollected
 def load(run_dir: Path) -> History:
     """Everything that `run_dir` says, and what is wrong with how it says it.
 
@@ -71,22 +73,13 @@ def _compare(run_dir: Path, closed: dict[str, Any], damage: Damage) -> None:
         if Path(file).name != file or not path.is_file():
             damage.lacks(file, " was there when the run was closed and is missing now")
             continue
-        count, digest = _measure(path)
+        count, digest = measure(path)
         if digest == digests.get(file, digest) and count == lines.get(file, count):
             continue
         if count < lines.get(file, 0):
             damage.lacks(file, f" has {count} lines, and had {lines[file]} when the run was closed")
         else:
             damage.differs(file, f" was altered after the run was closed (SHA-256 {digest[:12]}…)")
-
-
-def _measure(path: Path) -> tuple[int, str]:
-    digest, count = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            count += block.count(b"\n")
-    return count, digest.hexdigest()
 
 
 def _exists(path: Path, plan: Plan, damage: Damage) -> bool:
@@ -98,13 +91,24 @@ def _exists(path: Path, plan: Plan, damage: Damage) -> bool:
 
 
 def _records(path: Path, damage: Damage) -> Iterator[tuple[int, Any]]:
-    decode = json.JSONDecoder().decode
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 if not line.endswith(b"\n"):
                     damage.lacks(path.name, f" line {number} is torn: the file ends in the middle of it")
                 else:
-                    yield number, decode(line.decode())
+                    yield number, _parse(line.decode())
             except (ValueError, RecursionError):
                 damage.lacks(path.name, f" line {number} is not JSON")
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _parse(line: str) -> Any:
+    """What ``decode()`` says, which mostly looks for blanks around it."""
+    try:
+        record, end = _DECODER.raw_decode(line)
+    except ValueError:
+        end = -1
+    return record if end == len(line) - 1 else _DECODER.decode(line)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from duetime.history.damage import Damage
-from duetime.history.records import MALFORMED, Operation, whole
+from duetime.history.records import MALFORMED, Answer, Operation, Verb, whole
 
 HISTORY = "history.jsonl"
+VERBS: Mapping[str, Verb] = {verb: verb for verb in get_args(Verb)}
+ANSWERS: Mapping[str, Answer] = {answer: answer for answer in get_args(Answer)}
+"""Each word once: as read from the lines there would be a million of them."""
 
 
 def pair(lines: Iterable[tuple[int, Any]], damage: Damage) -> dict[str, Operation]:
@@ -40,11 +43,11 @@ def _count(line: int, record: Mapping[str, Any], next_i: dict[Any, int], damage:
 
 
 def _invoke(line: int, record: Mapping[str, Any], operations: dict[str, Operation]) -> None:
-    op, key, revision, verb = record["op"], record["key"], whole(record["revision"]), record["f"]
+    op, key, revision, verb = record["op"], record["key"], whole(record["revision"]), VERBS.get(record["f"])
     if op != f"{key}/{revision}":
         raise ValueError(f"op {op!r} is not key {key!r} and revision {revision}")
-    if verb not in ("schedule", "cancel"):
-        raise ValueError(f"{verb!r} is neither schedule nor cancel")
+    if verb is None:
+        raise ValueError(f"{record['f']!r} is neither schedule nor cancel")
     due_ns = whole(record["due_ns"]) if verb == "schedule" else 0
     again = operations.get(op)
     if again is not None:
@@ -54,9 +57,9 @@ def _invoke(line: int, record: Mapping[str, Any], operations: dict[str, Operatio
 
 
 def _answer(line: int, record: Mapping[str, Any], operations: dict[str, Operation]) -> None:
-    answer, at_ns = record["type"], whole(record["at_ns"])
-    if answer not in ("ok", "fail", "info"):
-        raise ValueError(f"type {answer!r} is none of invoke, ok, fail, info")
+    answer, at_ns = ANSWERS.get(record["type"]), whole(record["at_ns"])
+    if answer is None:
+        raise ValueError(f"type {record['type']!r} is none of invoke, ok, fail, info")
     operation = operations.get(record["op"])
     if operation is None:
         raise ValueError(f"{record['op']!r} is answered but was never invoked")

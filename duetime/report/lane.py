@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from duetime.checker import Results
@@ -17,20 +17,30 @@ UNNAMED = Look(title="", colour="#7f7f7f", recovery_budget_s=0.0)
 """A kind of fault of another version of duetime."""
 
 
-def lane(history: History, results: Results, *, logs: Mapping[str, Sequence[str]] | None = None) -> Numbers:
+def lane(
+    history: History,
+    results: Results,
+    *,
+    logs: Mapping[str, Sequence[str]] | None = None,
+    at_most: int | None = None,
+) -> Numbers:
     """Everything that is known of one run, by notification.
 
     logs: by op, what the servers logged about it. Short names, because a page holds ten thousand of them.
+    at_most: of more notifications every n-th only, and of more than as many that went wrong likewise; ``part`` then
+    says of how many, and what all were accused of.
     """
     axis = _Axis(history.started_ns)
     workers = sorted({delivery.worker for delivery in history.deliveries})
+    chosen, part = _chosen(history, results, at_most)
     return {
+        **part,
         "design": results.run["design"],
         "outcome": results.outcome,
         "ends": axis(_end_ns(history)),
         "workers": workers,
         "faults": [_fault(fault, history, axis) for fault in history.faults if fault.injected_ns < NEVER],
-        "notes": _notes(history, results, {worker: number for number, worker in enumerate(workers)}, axis),
+        "notes": _notes(history, results, chosen, {worker: number for number, worker in enumerate(workers)}, axis),
         "anomalies": [
             {
                 "op": anomaly.op,
@@ -41,8 +51,31 @@ def lane(history: History, results: Results, *, logs: Mapping[str, Sequence[str]
                 "log": list((logs or {}).get(anomaly.op, ())),
             }
             for anomaly in results.anomalies
+            if chosen is None or _key_of(anomaly.op) in chosen
         ],
     }
+
+
+def _key_of(op: str) -> str:
+    return op.rpartition("/")[0]
+
+
+def _chosen(history: History, results: Results, at_most: int | None) -> tuple[Collection[str] | None, Numbers]:
+    """The keys that are drawn, and how they were chosen; None for all of them."""
+    keys = dict.fromkeys(operation.key for operation in history.operations.values())
+    keys.update(dict.fromkeys(_key_of(delivery.op) for delivery in history.deliveries))
+    if at_most is None or len(keys) <= at_most:
+        return None, {}
+    wrong = dict.fromkeys(_key_of(anomaly.op) for anomaly in results.anomalies)
+    others = [key for key in keys if key not in wrong]
+    every, every_wrong = (max(1, -(-len(some) // at_most)) for some in (others, wrong))
+    part = {
+        "notes": len(keys),
+        "every": every,
+        "every_wrong": every_wrong,
+        "anomalies": dict(Counter(anomaly.label for anomaly in results.anomalies)),
+    }
+    return {*others[::every], *list(wrong)[::every_wrong]}, {"part": part}
 
 
 class _Axis:
@@ -84,14 +117,18 @@ def _fault(fault: Fault, history: History, axis: _Axis) -> Numbers:
     }
 
 
-def _notes(history: History, results: Results, workers: Mapping[str, int], axis: _Axis) -> list[Numbers]:
-    """One for each key: its revisions in order, each with what became of it."""
+def _notes(
+    history: History, results: Results, chosen: Collection[str] | None, workers: Mapping[str, int], axis: _Axis
+) -> list[Numbers]:
+    """One for each key, or each of the `chosen`: its revisions in order, each with what became of it."""
     delivered: dict[str, list[Labelled]] = defaultdict(list)
     for labelled in results.labelled:
-        delivered[labelled.delivery.op].append(labelled)
+        if chosen is None or _key_of(labelled.delivery.op) in chosen:
+            delivered[labelled.delivery.op].append(labelled)
     by_key: dict[str, list[Operation]] = defaultdict(list)
     for operation in history.operations.values():
-        by_key[operation.key].append(operation)
+        if chosen is None or operation.key in chosen:
+            by_key[operation.key].append(operation)
     notes = [
         {
             "key": key,
@@ -104,7 +141,7 @@ def _notes(history: History, results: Results, workers: Mapping[str, int], axis:
     ]
     # Nobody scheduled these under this name, and yet they came.
     notes += [
-        {"key": op.rpartition("/")[0], "revs": [{"op": op, "got": _deliveries(found, workers, axis)}]}
+        {"key": _key_of(op), "revs": [{"op": op, "got": _deliveries(found, workers, axis)}]}
         for op, found in delivered.items()
     ]
     return notes

@@ -18,9 +18,8 @@ from duetime.checker.doubts import STEP_NS
 from duetime.history import Closed, History, Operation, Plan, assemble
 from duetime.history.assemble import CLOCK, DELIVERIES, FAULTS
 from duetime.history.pairing import HISTORY
+from duetime.history.tail import Line, Tail
 from duetime.report.lane import Numbers, lane
-
-Line = tuple[int, Mapping[str, Any]]
 
 SHOWN_S = 75.0
 """For so long after its end a notification stays in the picture."""
@@ -29,27 +28,6 @@ WITNESSES = 600
 SETTLED = ("delivered", "missed", "none_due", "indeterminate")
 REMEMBERED = 20_000
 """Of so many keys that left the picture it is known when; a page that slept for longer loads everything anew."""
-
-
-class Tail:
-    """The whole lines that were appended to a file since the last look."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._at = 0
-        self.lines = 0
-        """That were read so far."""
-        self._rest = b""
-
-    def read(self) -> list[Line]:
-        with self._path.open("rb") as file:
-            file.seek(self._at)
-            new = file.read()
-        self._at += len(new)
-        *whole, self._rest = (self._rest + new).split(b"\n")
-        first = self.lines + 1
-        self.lines += len(whole)
-        return [(number, json.loads(line)) for number, line in enumerate(whole, start=first)]
 
 
 class Watch:

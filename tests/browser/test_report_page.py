@@ -49,6 +49,20 @@ def ready(page: Page) -> Page:
     return page
 
 
+def test_where_a_part_is_drawn_the_page_says_so_and_counts_all(
+    tmp_path: Path, visit: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("duetime.report.page.DRAWN", 2)
+    ops = [f"event-reminder:{n}:1/1" for n in range(6)]
+    bad = stored(tmp_path / "bad", "pull_worker", *((op, 7.5) for op in ops[2:]), (ops[5], 7.6))
+    page = ready(visit(write_page([stored_cell(bad).to_json()], tmp_path / "report.html", ideas={}).as_uri()))
+
+    head = page.inner_text("#lanes header")
+    assert "2 missed" in head and "1 duplicate" in head
+    assert "drawn: 1 in 2, and 1 in 2 of what went wrong" in head
+    assert page.inner_text("#how-many") == "3"
+
+
 def test_a_cell_leads_to_its_lane_and_an_anomaly_to_its_story(
     report: str, visit: Callable[..., Page], picture: Callable[[Page, str], None]
 ) -> None:

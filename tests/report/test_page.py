@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,27 @@ def test_what_nobody_scheduled_has_a_lifeline_too(bad: Path) -> None:
     assert {one["label"] for one in told["anomalies"]} == {"missed", "duplicate", "phantom"}
 
 
+def test_of_too_many_every_nth_is_drawn_and_all_are_counted(tmp_path: Path) -> None:
+    run_dir = many(tmp_path, notifications=100, missed=range(0, 100, 10))
+    history = load(run_dir)
+    results = judge_history(history)
+
+    told = lane(history, results, at_most=20)
+    drawn_keys = {note["key"] for note in told["notes"]}
+
+    # Ninety in order, of which every fifth; ten that went wrong, which are fewer than twenty.
+    assert told["part"] == {"notes": 100, "every": 5, "every_wrong": 1, "anomalies": {"missed": 10}}
+    assert len(told["notes"]) == 28
+    assert len(told["anomalies"]) == 10
+    assert {one["op"].rpartition("/")[0] for one in told["anomalies"]} <= drawn_keys
+
+    few = lane(history, results, at_most=5)
+    assert (few["part"]["every"], few["part"]["every_wrong"]) == (18, 2)
+    assert (len(few["notes"]), len(few["anomalies"])) == (10, 5)
+
+    assert "part" not in lane(history, results, at_most=100)
+
+
 def test_an_anomaly_comes_with_the_lines_that_name_it_or_else_with_those_of_its_moment(bad: Path) -> None:
     history = load(bad)
     stamp = datetime.fromtimestamp(10**9 + 5, UTC).astimezone().strftime("[%Y-%m-%d %H:%M:%S,")
@@ -171,22 +193,28 @@ def test_a_page_that_cannot_be_written_changes_no_verdict(
     assert not [path for path in tmp_path.iterdir() if "draft" in path.name]
 
 
-def test_ten_thousand_notifications_stay_below_five_megabytes(tmp_path: Path) -> None:
+def many(tmp_path: Path, *, notifications: int, missed: Collection[int]) -> Path:
+    """A run of as many, one after another, of which the `missed` never came."""
     run_dir = tmp_path / "many"
     run_dir.mkdir()
     write(run_dir / "plan.json", {**PLAN, "faults": [], "exists_for": [], "planned": {}})
-    ops = [f"event-reminder:{n}:{n * 7}/1" for n in range(10_000)]
-    dues = [n * 0.0137 for n in range(10_000)]
+    ops = [f"event-reminder:{n}:{n * 7}/1" for n in range(notifications)]
+    dues = [n * 0.0137 for n in range(notifications)]
     calls = [line for op, due in zip(ops, dues, strict=True) for line in scheduled(op, due_s=due + 5)]
     write_lines(run_dir / "history.jsonl", numbered(calls))
-    # Every tenth is missed, so that the page has a thousand sentences to tell.
-    came = [delivery(op, at_s=due + 5.01) for n, (op, due) in enumerate(zip(ops, dues, strict=True)) if n % 10]
+    came = [delivery(op, at_s=due + 5.01) for n, (op, due) in enumerate(zip(ops, dues, strict=True)) if n not in missed]
     canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n) for n in range(80)]
     write_lines(run_dir / "deliveries.jsonl", [*came, *canaries])
     write_lines(run_dir / "faults.jsonl", fault(inject_s=200.0, healed_s=201.0))
     write_lines(run_dir / "clock.jsonl", [{"wall_ns": 0, "mono_ns": 0}])
+    return close(run_dir, at_s=210.0)
 
-    path = write_page([cell(close(run_dir, at_s=210.0))], tmp_path / "report.html", ideas={})
+
+def test_ten_thousand_notifications_stay_below_five_megabytes(tmp_path: Path) -> None:
+    # Every tenth is missed, so that the page has a thousand sentences to tell.
+    run_dir = many(tmp_path, notifications=10_000, missed=range(0, 10_000, 10))
+
+    path = write_page([cell(run_dir)], tmp_path / "report.html", ideas={})
 
     assert path.stat().st_size < 5_000_000
     (told,) = drawn(path.read_text())

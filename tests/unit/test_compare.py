@@ -27,7 +27,6 @@ def cell(outcome: Outcome, *, promised: bool | None) -> Cell:
         explanation="",
         weakness="",
         run_dir=Path("run"),
-        results=None,
     )
 
 

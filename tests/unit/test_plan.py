@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from duetime.errors import BadUsage
 from duetime.harness.scenario import Scenario
-from duetime.harness.scenarios import SCENARIOS, SERVERS_DIE, named
-from duetime.harness.workload import CLOSE_S, WITHIN_SECOND_S
+from duetime.harness.scenarios import CAPACITY, SCENARIOS, SERVERS_DIE, named, names
+from duetime.harness.workload import CLOSE_S, TOWN, WITHIN_SECOND_S, crowds
 
 TOLD = pytest.mark.parametrize("scenario", SERVERS_DIE, ids=lambda scenario: scenario.name)
 EVERY = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -74,6 +75,28 @@ def test_a_stored_plan_is_the_plan_again(scenario: Scenario, tmp_path: Path) -> 
     again = named(str(tmp_path / "plan.json")).plan(99)
 
     assert again.hash() == plan.hash()
+
+
+def test_a_crowd_knows_nobody_of_the_other_client_and_is_created_before_it_is_reminded() -> None:
+    events = crowds(Random(1), events=20, people=30, created_s=(0.2, 2.0), due_s=(2.0, 4.0))
+
+    assert len({event.event for event in events}) == 20
+    assert all(len(set(event.users)) == 30 for event in events)
+    mine, yours = ({user for event in events if event.client == client for user in event.users} for client in (0, 1))
+    assert not mine & yours
+    assert len(mine | yours) <= 2 * TOWN
+    assert all(event.due_s is not None and event.at_s < event.due_s <= 4.0 for event in events)
+    assert [event.at_s for event in events] == sorted(event.at_s for event in events)
+
+
+def test_a_million_is_a_million_keys_and_for_nobody_who_did_not_name_it() -> None:
+    (million,) = CAPACITY
+    plan = million.plan(1)
+
+    assert len({(event.event, user) for event in plan.operations for user in event.users}) == 1_000_000
+    assert all(event.due_s is not None and event.at_s < event.due_s for event in plan.operations)
+    assert million not in SCENARIOS
+    assert million.name in names() and named(million.name) is million
 
 
 def test_a_file_that_is_no_plan_is_bad_usage_and_says_so(tmp_path: Path) -> None:

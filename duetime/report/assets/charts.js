@@ -4,9 +4,9 @@
 Duetime.SERIES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f", "#9467bd"];
 Duetime.SHAPES = ["on_time", "stale", "late", "duplicate", "excused", "phantom", "early", "missed", "overdue"];
 
-/* [due, lateness] of the first delivery of everything that was acknowledged, in seconds: as the checker counts it. */
+/* [due, lateness, how many it stands for] of the first delivery of everything that was acknowledged, in seconds: as the checker counts it. */
 Duetime.lateness = (lane) => lane.notes.flatMap((note) => note.revs.filter((rev) => rev.answer === "ok" && rev.due !== undefined && rev.got?.length)
-  .map((rev) => [rev.due, Math.min(...rev.got.map((got) => got[0])) - rev.ready]));
+  .map((rev) => [rev.due, Math.min(...rev.got.map((got) => got[0])) - rev.ready, Duetime.standsFor(lane, note)]));
 
 Duetime.frame = function frame(context, width, height, { left = 62, right = 12, top = 14, bottom = 38 } = {}) {
   return { left, top, width: width - left - right, height: height - top - bottom, bottom: height - bottom, right: width - right };
@@ -54,8 +54,8 @@ Duetime.series = function series(context, number, x, y) {
 
 Duetime.ecdf = function ecdf(canvas, lanes) {
   const width = canvas.parentElement.clientWidth, context = Duetime.canvas(canvas, width, 260), box = Duetime.frame(context, width, 260);
-  const all = lanes.map((lane) => Duetime.lateness(lane).map((point) => Math.max(point[1], 0.001)).sort((a, b) => a - b));
-  const most = Math.max(1, ...all.flat()), decades = Math.log10(most / 0.001);
+  const all = lanes.map((lane) => Duetime.lateness(lane).map((point) => [Math.max(point[1], 0.001), point[2]]).sort((a, b) => a[0] - b[0]));
+  const most = Math.max(1, ...all.map((sorted) => sorted.at(-1)?.[0] ?? 0)), decades = Math.log10(most / 0.001);
   const x = (late) => box.left + (Math.log10(late / 0.001) / decades) * box.width, y = (share) => box.bottom - share * box.height;
   const ticks = [0.001, 0.01, 0.1, 1, 10, 100].filter((late) => late <= most);
   Duetime.labelled(context, box, ticks.map((late) => [x(late), late < 1 ? `${late * 1000} ms` : `${late} s`]),
@@ -63,12 +63,13 @@ Duetime.ecdf = function ecdf(canvas, lanes) {
   all.forEach((sorted, number) => {
     if (!sorted.length) return;
     // What never came is part of the whole: the curve of who misses does not reach the top.
-    const whole = sorted.length + lanes[number].anomalies.filter((one) => one.label === "missed").length;
+    const came = sorted.reduce((sum, point) => sum + point[1], 0), whole = came + (Duetime.accused(lanes[number]).get("missed") || 0);
     context.strokeStyle = Duetime.SERIES[number % Duetime.SERIES.length]; context.lineWidth = 2; context.beginPath();
     context.setLineDash([[], [6, 3], [2, 3]][number % 3]);
-    context.moveTo(x(sorted[0]), y(0));
-    sorted.forEach((late, i) => { context.lineTo(x(late), y(i / whole)); context.lineTo(x(late), y((i + 1) / whole)); });
-    context.lineTo(box.right, y(sorted.length / whole)); context.stroke(); context.setLineDash([]);
+    context.moveTo(x(sorted[0][0]), y(0));
+    let by = 0;
+    for (const [late, many] of sorted) { context.lineTo(x(late), y(by / whole)); by += many; context.lineTo(x(late), y(by / whole)); }
+    context.lineTo(box.right, y(came / whole)); context.stroke(); context.setLineDash([]);
   });
 };
 

@@ -273,7 +273,7 @@ Duetime.Lanes = class Lanes {
     }
     const bad = Duetime.tally(lane);
     one.canvas.setAttribute("aria-label",
-      `${lane.design}: ${lane.notes.length} notifications, ${bad || "nothing wrong"}. Left and right step through them, plus and minus zoom.`);
+      `${lane.design}: ${Duetime.many(lane)} notifications, ${bad || "nothing wrong"}. Left and right step through them, plus and minus zoom.`);
   }
 
   grid(context, height) {
@@ -354,10 +354,19 @@ Duetime.Lanes = class Lanes {
   }
 };
 
+/* Of a run with too many notifications a part is drawn; what is counted is all of them. */
+Duetime.many = (lane) => lane.part?.notes ?? lane.notes.length;
+Duetime.part = (lane) => lane.part && `drawn: 1 in ${lane.part.every}, ${lane.part.every_wrong > 1 ? `and 1 in ${lane.part.every_wrong} of` : "and all of"} what went wrong`;
+Duetime.standsFor = (lane, note) => (lane.part ? lane.part[Duetime.worst(note) ? "every_wrong" : "every"] : 1);
+Duetime.accused = function accused(lane) {
+  const found = new Map(Object.entries(lane.part?.anomalies ?? {}));
+  if (!lane.part) for (const anomaly of lane.anomalies) found.set(anomaly.label, (found.get(anomaly.label) || 0) + 1);
+  return found;
+};
+
 /* A lane's anomalies in a few words. */
 Duetime.tally = function tally(lane) {
-  const found = new Map();
-  for (const anomaly of lane.anomalies) found.set(anomaly.label, (found.get(anomaly.label) || 0) + 1);
+  const found = Duetime.accused(lane);
   return [...found].map(([label, number]) => `${number} ${label}`).join(", ");
 };
 

@@ -40,7 +40,8 @@
     return [
       e("h3", {}, lane.design),
       e("span", { class: `verdict ${lane.outcome}` }, lane.outcome),
-      e("span", {}, Duetime.tally(lane) || `${lane.notes.length} notifications`),
+      e("span", {}, Duetime.tally(lane) || `${Duetime.many(lane)} notifications`),
+      lane.part ? e("span", { class: "faint" }, Duetime.part(lane)) : null,
       run.lane.outcome === "fail" ? e("span", { class: "faint" }, run.promised ? "as it promises no better" : "its promise is broken") : null,
       e("code", { class: "faint" }, run.command),
     ].filter(Boolean);
@@ -67,11 +68,14 @@
         if (note) items.push(e("li", {}, e("button", { onclick: () => { lanes.choose(number, note); $("story").firstChild.focus(); } },
           `${anomaly.label} ${anomaly.op}`), ` ${run.lane.design}, ${Duetime.seconds(anomaly.at)}`));
       }
-      if (run.lane.anomalies.length > 100) items.push(e("li", {}, `and ${run.lane.anomalies.length - 100} more of ${run.lane.design}, in the table below`));
+      const all = total(run);
+      if (all > 100) items.push(e("li", {}, `and ${all - 100} more of ${run.lane.design}${run.lane.part ? "" : ", in the table below"}`));
     });
     $("anomalies").replaceChildren(...(items.length ? items : [e("li", {}, "None.")]));
-    $("how-many").textContent = `${runs.reduce((sum, run) => sum + run.lane.anomalies.length, 0)}`;
+    $("how-many").textContent = `${runs.reduce((sum, run) => sum + total(run), 0)}`;
   }
+
+  function total(run) { return [...Duetime.accused(run.lane).values()].reduce((sum, number) => sum + number, 0); }
 
   function table(runs) {
     const twin = $("twin"), body = $("twin-rows");

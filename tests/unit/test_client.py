@@ -1,0 +1,74 @@
+"""What a client writes down of its calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from duetime.clock import Instant
+from duetime.harness.client import Recorder
+from duetime.interface import Notification, Scheduler
+from duetime.journal import Journal
+
+DUE = datetime(2030, 1, 1, tzinfo=UTC)
+NOTIFICATIONS = [
+    Notification(key=key, revision=1, kind="k", recipient="r", due_at=DUE + timedelta(seconds=later))
+    for later, key in enumerate("abc")
+]
+
+
+class Looking(Scheduler):
+    """Sees what stands in the history when it is called."""
+
+    def __init__(self, history: Path) -> None:
+        self._history = history
+        self.seen: list[dict[str, Any]] = []
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        raise AssertionError("many were handed over, and came one by one")
+
+    def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
+        self.seen = lines(self._history)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    return tmp_path / "history.jsonl"
+
+
+def test_every_call_is_on_record_before_it_is_made_and_answered_after_it(history: Path) -> None:
+    looking = Looking(history)
+    recorder = Recorder(looking, Journal(history), client=4)
+    recorder.started = Instant(wall_ns=int(DUE.timestamp()) * 1_000_000_000, mono_ns=7)
+
+    with Session() as session:
+        recorder.schedule_many(NOTIFICATIONS, session=session)
+    recorder.close("ok")
+
+    assert [(line["op"], line["type"]) for line in looking.seen] == [(f"{key}/1", "invoke") for key in "abc"]
+    assert [line["due_ns"] for line in looking.seen] == [7, 1_000_000_007, 2_000_000_007]
+    told = lines(history)
+    assert [(line["op"], line["type"]) for line in told[3:]] == [(f"{key}/1", "ok") for key in "abc"]
+    assert [(line["i"], line["client"]) for line in told] == [(i, 4) for i in range(6)]
+    assert told[2]["at_ns"] <= told[3]["at_ns"]
+
+
+def test_an_error_answers_for_every_open_call_and_for_none_twice(history: Path) -> None:
+    recorder = Recorder(Looking(history), Journal(history), client=0)
+    with Session() as session:
+        recorder.schedule_many(NOTIFICATIONS, session=session)
+
+    recorder.close("info", ValueError("gone"))
+    recorder.close("ok")
+
+    assert [(line["type"], line["error"]) for line in lines(history)[3:]] == [("info", "ValueError: gone")] * 3

@@ -1,0 +1,74 @@
+"""Files that grow are read once, and their ends without their beginnings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from duetime.history import tail
+from duetime.history.tail import Tail, backwards
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "some.jsonl").touch()
+    return tmp_path / "some.jsonl"
+
+
+def numbers(records: Sequence[object]) -> list[object]:
+    return [record["n"] for record in records]  # type: ignore[index]  # records, as json gives them
+
+
+def test_a_look_tells_what_came_since_the_last_one(path: Path) -> None:
+    grown = Tail(path)
+    append(path, '{"n":1}\n{"n":2}\n')
+    assert list(grown.read()) == [(1, {"n": 1}), (2, {"n": 2})]
+    assert not list(grown.read())
+
+    append(path, '{"n":3}\n')
+
+    assert list(grown.read()) == [(3, {"n": 3})]
+
+
+def test_a_line_that_is_being_written_is_told_once_it_is_whole(path: Path) -> None:
+    grown = Tail(path)
+    append(path, '{"n":1}\n{"n":')
+    assert list(grown.read()) == [(1, {"n": 1})]
+
+    append(path, "2}\n")
+
+    assert list(grown.read()) == [(2, {"n": 2})]
+
+
+def test_what_was_not_taken_from_a_look_is_told_at_the_next(path: Path) -> None:
+    grown = Tail(path)
+    append(path, '{"n":1}\n{"n":2}\n')
+
+    assert next(iter(grown.read())) == (1, {"n": 1})
+    assert list(grown.read()) == [(2, {"n": 2})]
+
+
+@pytest.mark.parametrize("block", [1, 7, 8, 9, 1000])
+@pytest.mark.parametrize("being_written", ["", '{"n":'])
+def test_backwards_the_last_whole_line_comes_first(
+    path: Path, monkeypatch: pytest.MonkeyPatch, block: int, being_written: str
+) -> None:
+    monkeypatch.setattr(tail, "BLOCK", block)
+    append(path, "".join(json.dumps({"n": n}) + "\n" for n in range(20)) + being_written)
+
+    assert numbers(list(backwards(path))) == list(reversed(range(20)))
+
+
+@pytest.mark.parametrize("text", ["", '{"n":'])
+def test_backwards_there_is_nothing_where_no_line_is_whole(path: Path, text: str) -> None:
+    append(path, text)
+
+    assert not list(backwards(path))
