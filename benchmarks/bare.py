@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +20,14 @@ from typing import Any
 import click
 import psycopg
 
+from duetime.gateway import Gateway, gateway_from
+from duetime.interface import Notification
 from duetime.settings import Settings
 from push_readmodel.deliver import BEGINNING, CLAIM, DELETE, SET_UP
 from push_readmodel.schedule import CHANNEL
+
+Rows = Sequence[tuple[Any, ...]]
+Deliver = Callable[[Rows], str]
 
 NEXT = """
     SELECT extract(epoch FROM attempt_at - clock_timestamp())::float8
@@ -35,15 +41,36 @@ def connect(url: str) -> psycopg.Connection[Any]:
     return connection
 
 
-def deliver(file: int, rows: Sequence[tuple[Any, ...]]) -> str:
-    """One line in one write for each, as the gateway of a run does it; returns the rows to delete."""
-    for _, _, _, _, key, revision, *_ in rows:
-        line = f'{{"op":"{key}/{revision}","key":"{key}","revision":{revision},"worker":"bare","attempt":1,'
-        os.write(file, f'{line}"at_ns":{time.monotonic_ns()}}}\n'.encode())
+def to_gateway(gateway: Gateway) -> Deliver:
+    """Through the gateway that the designs have; returns the rows to delete."""
+
+    parse = json.JSONDecoder().raw_decode
+
+    def deliver(rows: Rows) -> str:
+        for _, _, _, _, key, revision, kind, recipient, due_at, payload in rows:
+            gateway.deliver(Notification.restored(key, revision, kind, recipient, due_at, parse(payload)[0]))
+        return ids(rows)
+
+    return deliver
+
+
+def to_file(path: Path) -> Deliver:
+    """A line in one write for each, and nothing of the notification but its name: what cannot be undercut."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def deliver(rows: Rows) -> str:
+        for _, _, _, _, key, revision, *_ in rows:
+            os.write(file, f'{{"op":"{key}/{revision}","at_ns":{time.monotonic_ns()}}}\n'.encode())
+        return ids(rows)
+
+    return deliver
+
+
+def ids(rows: Rows) -> str:
     return '{"' + '","'.join([row[0] for row in rows]) + '"}'
 
 
-def drain(url: str, file: int, batch: int, turn: Any) -> None:
+def drain(url: str, deliver: Deliver, batch: int, turn: Any) -> None:
     """DELETE, COMMIT and the next claim in one round trip, until a claim from the front finds nothing."""
     nothing = timedelta()
     with connect(url) as connection, connection.pipeline() as pipeline:
@@ -60,13 +87,13 @@ def drain(url: str, file: int, batch: int, turn: Any) -> None:
                 connection.cursor().execute("COMMIT", prepare=True)
                 return
             with turn:
-                done = deliver(file, rows) if rows else ""
+                done = deliver(rows) if rows else ""
             if not rows:
                 connection.cursor().execute("COMMIT", prepare=True)
             since = rows[-1][2] if len(rows) == batch else BEGINNING
 
 
-def on_time(url: str, file: int) -> None:
+def on_time(url: str, deliver: Deliver) -> None:
     """LISTEN, sleep until the next row is due, and take it: for ever."""
     nothing = timedelta()
     with connect(url) as listening, connect(url) as connection:
@@ -76,7 +103,7 @@ def on_time(url: str, file: int) -> None:
             with connection.transaction():
                 rows = cursor.execute(CLAIM, (BEGINNING, nothing, 1000), prepare=True).fetchall()
                 if rows:
-                    cursor.execute(DELETE, [deliver(file, rows)], prepare=True)
+                    cursor.execute(DELETE, [deliver(rows)], prepare=True)
             following = cursor.execute(NEXT, prepare=True).fetchone()
             if select.select([listening.fileno()], [], [], max(0.0, following[0]) if following else 60)[0]:
                 for _ in listening.notifies(timeout=0):
@@ -86,17 +113,18 @@ def on_time(url: str, file: int) -> None:
 @click.command()
 @click.argument("how", type=click.Choice(["pipeline", "two", "timer"]))
 @click.option("--batch", default=1000)
-def main(how: str, batch: int) -> None:
+@click.option("--to", type=click.Choice(["gateway", "file"]), default="gateway")
+def main(how: str, batch: int, to: str) -> None:
     settings = Settings.from_environment()
-    file = os.open(Path(settings.deliveries), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    deliver = to_gateway(gateway_from(settings)) if to == "gateway" else to_file(settings.deliveries)
     print("ready", flush=True)
     if how == "timer":
-        on_time(settings.database_url, file)
+        on_time(settings.database_url, deliver)
     elif how == "pipeline":
-        drain(settings.database_url, file, batch, nullcontext())
+        drain(settings.database_url, deliver, batch, nullcontext())
     else:
         turn = threading.Lock()
-        pair = [threading.Thread(target=drain, args=(settings.database_url, file, batch, turn)) for _ in range(2)]
+        pair = [threading.Thread(target=drain, args=(settings.database_url, deliver, batch, turn)) for _ in range(2)]
         for thread in pair:
             thread.start()
         for thread in pair:

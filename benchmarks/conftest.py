@@ -229,6 +229,11 @@ class Bench:
         """Whoever delivered them must be stopped."""
         self.settings.deliveries.unlink(missing_ok=True)
 
+    def ask(self, question: str) -> int:
+        """The one number that `question` selects."""
+        with self.engine.connect() as connection:
+            return int(connection.execute(text(question)).scalar_one())
+
     def execute(self, statement: str) -> None:
         """One statement outside a transaction."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

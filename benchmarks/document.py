@@ -18,7 +18,10 @@ from jinja2 import Environment
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
 PICTURES = DOCS / "pictures"
-PLACE = re.compile(r"(<!-- (?P<name>test_\w+|conditions) -->\n).*?(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- (?P<name>test_\w+|conditions|capacity) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+DAY_S, A_DAY, PEAK, WAITS_D = 86_400, 1e9, 10, 14
+"""A billion notifications a day, a peak of ten times the average, scheduled two weeks ahead."""
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 64, 210, 16, 48
 # Okabe and Ito's colours, told apart by people who see few; each line has its own dashes as well.
@@ -112,6 +115,55 @@ def conditions(measured: Mapping[str, Any], command: str) -> str:
     )
 
 
+def cell(infos: Mapping[str, Any], test: str, row: int | str, column: int) -> float:
+    """One figure of a benchmark's table, by the row's number or its first words."""
+    rows = infos[test]["table"]["rows"]
+    found = rows[row] if isinstance(row, int) else next(one for one in rows if one[0] == row)
+    return float(str(found[column]).replace(",", ""))
+
+
+def capacity(infos: Mapping[str, Any]) -> str:
+    """What follows for a billion notifications a day, from what was measured; every line says how."""
+    drained = cell(infos, "test_drain_a_backlog", "push_readmodel", 1)
+    in_bulk = cell(infos, "test_schedule_in_bulk", "schedule_many", 1)
+    singly = cell(infos, "test_schedule_one_at_a_time", "schedule()", 1)
+    logged = cell(infos, "test_churn_of_one_large_backlog", "nobody", 2)
+    pending = [row for row in infos["test_memory_of_a_server"]["table"]["rows"] if row[0] == "push_readmodel"][-1]
+    stored = float(pending[3].replace(",", "")) * 1024 / float(pending[1].replace(",", ""))
+    average = A_DAY / DAY_S
+    peak = PEAK * average
+    rows = [
+        ("what one machine like this one drains", f"{drained:,.0f} a second", "measured, its PostgreSQL included"),
+        ("in a day, if it did nothing else", f"{drained * DAY_S / 1e9:.1f} billion", "that × 86,400"),
+        ("a billion a day, on average", f"{average:,.0f} a second", "10⁹ ÷ 86,400"),
+        (f"at its peak, {PEAK} times that", f"{peak:,.0f} a second", "everybody's nine o'clock"),
+        ("machines that drain that peak on time", f"{math.ceil(peak / drained)}", "peak ÷ drained"),
+        (
+            "machines that schedule the average, in bulk",
+            f"{average / in_bulk:.2f}",
+            f"average ÷ {in_bulk:,.0f} rows a second",
+        ),
+        (
+            "connections that schedule it one by one",
+            f"{math.ceil(average / singly)}",
+            f"average ÷ {singly:,.0f} a second each",
+        ),
+        ("write-ahead log, on average", f"{average * logged / 1e6:.0f} MB a second", f"average × {logged:.0f} bytes"),
+        ("write-ahead log, at the peak", f"{peak * logged / 1e6:.0f} MB a second", f"peak × {logged:.0f} bytes"),
+        ("a row that waits, indexes included", f"{stored:.0f} bytes", f"of {pending[1]} pending"),
+        (
+            f"{WAITS_D} days' worth of them",
+            f"{A_DAY * WAITS_D * stored / 1e12:.1f} TB",
+            "what is scheduled so long ahead",
+        ),
+        ("rows whose table and indexes fit 16 GB", f"{16e9 / stored / 1e6:.0f} million", "16 GB ÷ that"),
+    ]
+    return (
+        "\n".join(f"| {' | '.join(row)} |" for row in [("what", "how much", "from"), ("---", "---", "---"), *rows])
+        + "\n"
+    )
+
+
 @click.command()
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--command", default="make performance", help="what made FILE, for the reader")
@@ -121,6 +173,7 @@ def main(file: Path, command: str) -> None:
     infos = {one["name"]: one["extra_info"] for one in measured["benchmarks"]}
     made = {name: section(info) for name, info in infos.items() if "table" in info}
     made["conditions"] = conditions(measured, command)
+    made["capacity"] = capacity(infos)
     text = PAGE.read_text()
     if missing := made.keys() - {found["name"] for found in PLACE.finditer(text)}:
         raise click.ClickException(f"{PAGE.name} has no place for {', '.join(sorted(missing))}")

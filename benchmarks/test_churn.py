@@ -19,6 +19,8 @@ from duetime.clock import system_clock
 
 Make = Callable[..., Bench]
 
+LOGGED = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
+
 AT_ONCE = 500
 AHEAD_S = 0.4
 
@@ -41,14 +43,20 @@ def test_churn_of_one_large_backlog(make_bench: Make, benchmark: BenchmarkFixtur
     def one_round() -> None:
         for name, held in (("nobody", nullcontext()), ("an old transaction", old_transaction(read_model))):
             settled(read_model)
+            logged = read_model.ask(LOGGED)
             with held:
                 paired.note(name, drained(read_model, rows))
+            paired.note(f"bytes, {name}", (read_model.ask(LOGGED) - logged) / rows)
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
 
-    found.table(
-        ["held open", f"deliveries a second of {rows:,}"], [(n, round(paired.median(n))) for n in paired.figures]
-    )
+    columns = [
+        "held open",
+        f"deliveries a second of {rows:,}",
+        "bytes of write-ahead log each, from schedule() to the end",
+    ]
+    held_open = ("nobody", "an old transaction")
+    found.table(columns, [(n, round(paired.median(n)), round(paired.median(f"bytes, {n}"))) for n in held_open])
     ratio = paired.ratio("an old transaction", "nobody")
     found.say(f"with an old transaction open a backlog of {rows:,} is drained at {ratio:.0%} of the rate without it")
 
@@ -84,14 +92,11 @@ def test_churn_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found:
     (_, first, last, _), (_, old_first, old_last, dead_rows) = rows
     found.say(
         f"after {turns * AT_ONCE:,} inserts and deletes the median of {AT_ONCE} due together is {last / first:.2f} × "
-        f"as "
-        f"late as at first; with an old transaction open, and {dead_rows:,} dead rows, {old_last / old_first:.2f} ×"
+        f"as late as at first; with an old transaction open, and {dead_rows:,} dead rows, {old_last / old_first:.2f} ×"
     )
 
 
 def dead(bench: Bench) -> int:
     """Dead rows, once the statistics have come in."""
-    query = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'pending_notifications'"
     time.sleep(1.5)
-    with bench.engine.connect() as connection:
-        return int(connection.exec_driver_sql(query).scalar_one())
+    return bench.ask("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'pending_notifications'")

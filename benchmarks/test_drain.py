@@ -75,6 +75,8 @@ def test_drain_a_backlog(make_bench: Make, benchmark: BenchmarkFixture, found: F
         settled(read_model)
         paired.note("two connections", drained_bare(read_model, rows, "two"))
         settled(read_model)
+        paired.note("bare loop, names only", drained_bare(read_model, rows, "pipeline", "--to", "file"))
+        settled(read_model)
         paired.note("push_readmodel, full at its start", drained_by_one_that_planned_well(read_model, rows))
         paired.note("push_readmodel", drained(read_model, rows))
         paired.note("bare loop, one by one", drained_bare(read_model, singly, "pipeline", "--batch", "1"))
@@ -86,6 +88,7 @@ def test_drain_a_backlog(make_bench: Make, benchmark: BenchmarkFixture, found: F
     pairs = {
         "bare loop": "push_readmodel",
         "two connections": "push_readmodel",
+        "bare loop, names only": "push_readmodel",
         "oban_style_queue": "push_readmodel",
         "push_readmodel, full at its start": "push_readmodel",
         "bare loop, one by one": "push_readmodel, one by one",

@@ -114,8 +114,7 @@ def test_growth_of_the_main_table(make_bench: Make, benchmark: BenchmarkFixture,
     found.say(
         f"from {first:,} to {last:,} events the read model's look takes {grew('read model'):.2f} × as long and touches "
         f"{ours[0][1]} pages, then {ours[1][1]}; the poll takes {grew('poll without an index'):.0f} × as long without "
-        f"an "
-        f"index and {grew('poll with an index'):.1f} × with one"
+        f"an index and {grew('poll with an index'):.1f} × with one"
     )
     indexed, ours_ms, on_the_column = (
         figures[last][name][0] for name in ("poll with an index", "read model", "arithmetic on the column")

@@ -20,6 +20,7 @@ Make = Callable[..., Bench]
 
 FAR = timedelta(days=100)
 QUIET_S = 2.0
+STORED = "SELECT pg_total_relation_size('pending_notifications') / 1024"
 ASKED_EVERY_S = 0.1
 
 
@@ -60,6 +61,7 @@ def test_memory_of_a_server(make_bench: Make, benchmark: BenchmarkFixture, found
     read_model, queue = make_bench("push_readmodel"), make_bench("oban_style_queue")
     megabytes: dict[tuple[str, int], float] = {}
     asked: dict[int, int] = {}
+    kilobytes: dict[int, int] = {}
 
     def measure() -> None:
         for bench, steps in ((read_model, numbers), (queue, queued)):
@@ -67,6 +69,8 @@ def test_memory_of_a_server(make_bench: Make, benchmark: BenchmarkFixture, found
             for number in steps:
                 bench.schedule([system_clock() + FAR] * (number - there), prefix=f"{number}:")
                 there = number
+                if bench is read_model:
+                    kilobytes[number] = bench.ask(STORED)
                 with bench.servers() as [server]:
                     megabytes[bench.design.name, number] = settled_mb(server)
                     if bench is read_model and number in (steps[0], steps[-1]):
@@ -80,8 +84,16 @@ def test_memory_of_a_server(make_bench: Make, benchmark: BenchmarkFixture, found
     each_kb = (megabytes["oban_style_queue", queued[-1]] - megabytes["oban_style_queue", 0]) * 1000 / queued[-1]
     assert read_model.pending() == most
     found.table(
-        ["design", "pending", "MB, all processes of a server"],
-        [(name, f"{number:,}", round(mb, 1)) for (name, number), mb in megabytes.items()],
+        ["design", "pending", "MB, all processes of a server", "kB of table and indexes"],
+        [
+            (
+                name,
+                f"{number:,}",
+                round(mb, 1),
+                f"{kilobytes[number]:,}" if name == "push_readmodel" else "in the broker",
+            )
+            for (name, number), mb in megabytes.items()
+        ],
     )
     found.say(
         f"with {most:,} pending a server of the read model has {ratio:.2f} × the memory that it has with none, and "

@@ -71,10 +71,13 @@ class Notification:
         cls, key: str, revision: int, kind: str, recipient: str, due_at: datetime, payload: Mapping[str, Any]
     ) -> Notification:
         """One that a design reads back from its own store: checked when it was accepted, and not once more."""
-        self = object.__new__(cls)
-        fields = ("key", key), ("revision", revision), ("kind", kind), ("recipient", recipient)
-        for name, value in (*fields, ("due_at", due_at), ("payload", payload)):
-            object.__setattr__(self, name, value)
+        self, put = object.__new__(cls), object.__setattr__
+        put(self, "key", key)
+        put(self, "revision", revision)
+        put(self, "kind", kind)
+        put(self, "recipient", recipient)
+        put(self, "due_at", due_at)
+        put(self, "payload", payload)
         return self
 
 

@@ -27,7 +27,11 @@ class Journal:
         Raises:
             OSError: the line was not written whole; the history can no longer be trusted.
         """
-        self.append_all([record])
+        self._write(f"{_COMPACT.encode(record)}\n")
+
+    def append_line(self, written: str) -> None:
+        """Write `written`, a record in JSON without line breaks."""
+        self._write(f"{written}\n")
 
     def append_all(self, records: Iterable[Mapping[str, object]]) -> None:
         """Write a line for each of `records`, next to each other and all at once.
@@ -35,12 +39,15 @@ class Journal:
         Raises:
             OSError: they were not written whole; the history can no longer be trusted.
         """
-        lines = "".join(f"{_COMPACT.encode(record)}\n" for record in records).encode()
-        if os.write(self._descriptor, lines) != len(lines):
-            raise OSError(f"short write of {len(lines)} bytes of records")
+        self._write("".join(f"{_COMPACT.encode(record)}\n" for record in records))
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+    def _write(self, text: str) -> None:
+        lines = text.encode()
+        if os.write(self._descriptor, lines) != len(lines):
+            raise OSError(f"short write of {len(lines)} bytes of records")
 
 
 def append_once(path: Path, record: Mapping[str, object]) -> None:

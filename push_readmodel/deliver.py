@@ -20,6 +20,7 @@ from push_readmodel.policy import BATCH_TAKES_S, USUAL, Policy
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
 FROM_THE_FRONT_EVERY_S = 1.0
+_parse = json.JSONDecoder().raw_decode
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 SET_UP = """
@@ -157,7 +158,7 @@ class Drain:
             began_s = time.monotonic()
             try:
                 # Read only now: of a batch that is cut short the rest will be claimed again.
-                notification = Notification.restored(key, revision, kind, recipient, due_at, json.loads(payload))
+                notification = Notification.restored(key, revision, kind, recipient, due_at, _parse(payload)[0])
                 self._gateway.deliver(notification, attempt=attempts + 1)
             except Exception as error:  # noqa: BLE001 - whatever a gateway raises concerns this one notification
                 batch.failed.append((retry_after(attempts), told(error), ctid))

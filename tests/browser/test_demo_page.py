@@ -241,6 +241,20 @@ def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(liv
     assert duetime("report", kept["directory"], "--out", str(demo.out / "again.html")).returncode == 0
 
 
+def test_what_was_saved_is_carried_out_again_by_run(tmp_path: Path) -> None:
+    with running(tmp_path / "demo", "--designs", "push_readmodel", "--rate", "0") as demo:
+        demo.post("/wish", {"what": "schedule", "in_s": 3, "people": 4})
+        demo.post("/wish", {"what": "do", "kind": "kill", "target": "all"})
+        demo.post("/wish", {"what": "undo_all"})
+        _, kept = demo.post("/save", {})
+    [saved] = kept["runs"]
+
+    done = duetime("run", saved["design"], f"{saved['run_dir']}/plan.json", "--json", "--out", str(tmp_path / "again"))
+
+    [again] = json.loads(done.stdout)["cells"]
+    assert (again["outcome"], again["counts"]["delivered"]) == (saved["outcome"], 4) == ("pass", 4), done.stderr
+
+
 def test_it_ends_cleanly_with_an_open_page_and_leaves_no_process(tmp_path: Path, browser: Browser) -> None:
     with running(tmp_path, "--designs", "push_readmodel") as demo:
         first, second = browser.new_page(), browser.new_page()

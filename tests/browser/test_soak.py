@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -24,8 +25,8 @@ pytestmark = pytest.mark.soak
 
 LASTS_S = float(os.environ.get("DUETIME_SOAK_S", "1800"))
 EVERY_S = 10.0
-A_SECOND = 50
-"""Of each of three designs: 150 deliveries a second when all is well, and less than half of that under faults."""
+A_SECOND = 40
+"""Of each of three designs: 120 deliveries a second when all is well, and about half of that under faults."""
 WISHES = (
     ("kill", "server-1"),
     ("broker_kill", "broker"),
@@ -39,6 +40,8 @@ WISHES = (
 )
 """A server's fault and a service's in turn, so that each can begin while the one before is still being mended."""
 AGAIN_S = 0.5
+NOBODY = re.compile("nothing happened|is (not up|starting|down)$")
+"""What is said when there is nobody to be hurt just then."""
 
 
 @dataclass
@@ -125,8 +128,8 @@ def test_half_an_hour_of_faults_leaves_it_as_it_was(
         )
     _, alive = psutil.wait_procs(everybody, timeout=10)
     assert (status, alive) == (0, [])
-    # One that finds nobody in the middle of a delivery, or nobody up for ten seconds, is refused; nothing else is.
-    assert all("nothing happened" in said or "not up" in said for said in hurting.refused), hurting.refused
+    # One that finds nobody in the middle of a delivery, or nobody up within ten seconds, is refused; nothing else is.
+    assert all(NOBODY.search(said) for said in hurting.refused), hurting.refused
     assert len(hurting.done) >= 0.9 * LASTS_S / EVERY_S
     assert word == "" or "did not happen in" in word
     assert delivered / samples[-1][0] >= 50
