@@ -23,16 +23,17 @@ def lane(
     *,
     logs: Mapping[str, Sequence[str]] | None = None,
     at_most: int | None = None,
+    of_more: int = 1_000,
 ) -> Numbers:
     """Everything that is known of one run, by notification.
 
     logs: by op, what the servers logged about it. Short names, because a page holds ten thousand of them.
-    at_most: of more notifications every n-th only, and of more than as many that went wrong likewise; ``part`` then
-    says of how many, and what all were accused of.
+    at_most: of more notifications than that only every n-th is drawn, `of_more` of those with nothing wrong and as many
+    of the others; ``part`` then says of how many, and what all were accused of.
     """
     axis = _Axis(history.started_ns)
     workers = sorted({delivery.worker for delivery in history.deliveries})
-    chosen, part = _chosen(history, results, at_most)
+    chosen, part = _chosen(history, results, at_most, of_more)
     return {
         **part,
         "design": results.run["design"],
@@ -60,7 +61,9 @@ def _key_of(op: str) -> str:
     return op.rpartition("/")[0]
 
 
-def _chosen(history: History, results: Results, at_most: int | None) -> tuple[Collection[str] | None, Numbers]:
+def _chosen(
+    history: History, results: Results, at_most: int | None, of_more: int
+) -> tuple[Collection[str] | None, Numbers]:
     """The keys that are drawn, and how they were chosen; None for all of them."""
     keys = dict.fromkeys(operation.key for operation in history.operations.values())
     keys.update(dict.fromkeys(_key_of(delivery.op) for delivery in history.deliveries))
@@ -68,7 +71,7 @@ def _chosen(history: History, results: Results, at_most: int | None) -> tuple[Co
         return None, {}
     wrong = dict.fromkeys(_key_of(anomaly.op) for anomaly in results.anomalies)
     others = [key for key in keys if key not in wrong]
-    every, every_wrong = (max(1, -(-len(some) // at_most)) for some in (others, wrong))
+    every, every_wrong = (max(1, -(-len(some) // of_more)) for some in (others, wrong))
     part = {
         "notes": len(keys),
         "every": every,

@@ -26,7 +26,7 @@ STYLES = ("look.css", "report.css")
 SCRIPTS = ("lanes.js", "charts.js", "report.js")
 TOLD = ("missed", *ACCUSATIONS)
 DRAWN = 10_000
-"""Notifications of one run with nothing wrong, and as many with something: nobody sees more, and a page stays small."""
+"""So many notifications of one run are all drawn; of more a thousand, and a thousand of those that went wrong."""
 
 Cell = Mapping[str, Any]
 """What ``compare --json`` prints of one cell."""

@@ -59,7 +59,7 @@ def test_where_a_part_is_drawn_the_page_says_so_and_counts_all(
 
     head = page.inner_text("#lanes header")
     assert "2 missed" in head and "1 duplicate" in head
-    assert "drawn: 1 in 2, and 1 in 2 of what went wrong" in head
+    assert "drawn: 1 in 1, and all of what went wrong" in head
     assert page.inner_text("#how-many") == "3"
 
 

@@ -123,16 +123,16 @@ def test_of_too_many_every_nth_is_drawn_and_all_are_counted(tmp_path: Path) -> N
     history = load(run_dir)
     results = judge_history(history)
 
-    told = lane(history, results, at_most=20)
+    told = lane(history, results, at_most=20, of_more=20)
     drawn_keys = {note["key"] for note in told["notes"]}
 
-    # Ninety in order, of which every fifth; ten that went wrong, which are fewer than twenty.
+    # Ninety in order, of which every fifth; ten that went wrong, fewer than twenty.
     assert told["part"] == {"notes": 100, "every": 5, "every_wrong": 1, "anomalies": {"missed": 10}}
     assert len(told["notes"]) == 28
     assert len(told["anomalies"]) == 10
     assert {one["op"].rpartition("/")[0] for one in told["anomalies"]} <= drawn_keys
 
-    few = lane(history, results, at_most=5)
+    few = lane(history, results, at_most=20, of_more=5)
     assert (few["part"]["every"], few["part"]["every_wrong"]) == (18, 2)
     assert (len(few["notes"]), len(few["anomalies"])) == (10, 5)
 
