@@ -63,7 +63,7 @@ class DrainStep(bootsteps.StartStopStep):
     def _run(self) -> None:
         try:
             self._loop.run()
-        except Exception:
+        except BaseException:
             log.exception("the drain died; ending the worker with it")
             state.should_stop = 70  # type: ignore[assignment]  # the stub knows only the initial None
 

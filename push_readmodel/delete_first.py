@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import psycopg
+
+from duetime.gateway import Gateway
 from duetime.interface import Notification, Promise
 from push_readmodel.deliver import Drain, Look
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import serving
+from push_readmodel.policy import USUAL, Policy
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,10 @@ TAKE = """
 
 class DrainDeletingFirst(Drain):
     """The locks are held for one round trip instead of a batch of deliveries: nobody waits for the outside world."""
+
+    def __init__(self, connection: psycopg.Connection[Any], gateway: Gateway, policy: Policy = USUAL) -> None:
+        # What is taken is gone, so nothing is taken before it is due.
+        super().__init__(connection, gateway, replace(policy, look_ahead_s=0.0))
 
     def empty(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
         tried = 0

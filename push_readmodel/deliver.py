@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from duetime.gateway import Gateway
 from duetime.interface import Notification
 from push_readmodel.policy import BATCH_TAKES_S, USUAL, Policy
+from push_readmodel.schedule import CHANNEL
 
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
@@ -29,7 +30,9 @@ SET_UP = """
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
     -- A server whose machine is gone without a word holds its rows for half a minute, not for two hours.
-    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4
+    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4;
+    -- A delivery may take longer than somebody set for everybody; cut off, it would be repeated for ever.
+    SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
 """
 # Due is judged by the database's clock, so a server with a wrong clock is never early. clock_timestamp() would be asked
 # again for every row, and so cannot end a walk along the index; now() would stand still in a long transaction.
@@ -43,14 +46,18 @@ CLAIM = """
     ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 DELETE = "DELETE FROM pending_notifications WHERE ctid = ANY(%s::tid[])"
-PUT_BACK = """
-    UPDATE pending_notifications
-    SET attempts = attempts + 1, attempt_at = clock_timestamp() + %s, last_error = %s WHERE ctid = %s::tid
-"""
+PUT_BACK = f"""
+    WITH later AS (
+        UPDATE pending_notifications
+        SET attempts = attempts + 1, attempt_at = clock_timestamp() + %s, last_error = %s WHERE ctid = %s::tid
+        RETURNING attempt_at
+    )
+    SELECT pg_notify('{CHANNEL}', extract(epoch FROM attempt_at)::text) FROM later
+"""  # noqa: S608 - the channel is ours
 LOOK = """
     SELECT extract(epoch FROM clock_timestamp())::float8,
            EXISTS (SELECT FROM pending_notifications WHERE attempt_at <= statement_timestamp() + %(ahead)s),
-           (SELECT extract(epoch FROM attempt_at - %(ahead)s)::float8 FROM pending_notifications
+           (SELECT extract(epoch FROM attempt_at)::float8 FROM pending_notifications
             WHERE attempt_at > statement_timestamp() + %(ahead)s ORDER BY attempt_at LIMIT 1)
 """
 

@@ -35,8 +35,8 @@ WAITED = "found its connection to the database standing"
 LEADER = 7319
 """The advisory lock of the one server that wakes when something falls due; the others come a moment later."""
 
-AWAY = (OperationalError, InterfaceError, psycopg.OperationalError)
-"""What a database that is not there raises, by way of SQLAlchemy or without it."""
+AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
+"""What a database raises that is not there, or is a standby now, by way of SQLAlchemy or without it."""
 
 Submit = Callable[[Callable[[], None]], object]
 """Runs a function in another thread, of a pool that somebody else keeps."""
@@ -66,6 +66,7 @@ class DrainLoop:
         self._submit = submit
         self._stopping = threading.Event()
         self._woken, self._waking = socket.socketpair()
+        self._waking.setblocking(False)
         self._idle: list[Drain] = []
         self._busy = 0
         self._busy_lock = threading.Lock()
@@ -92,8 +93,10 @@ class DrainLoop:
                     log.warning("database away, trying again in %.1f s: %s", RECONNECT_S, error)
                     self._stopping.wait(RECONNECT_S)
                 finally:
-                    while self._idle:
-                        self._idle.pop().close()
+                    with self._busy_lock:
+                        idle, self._idle = self._idle, []
+                    for drain in idle:
+                        drain.close()
 
     def _run_connected(self, listening: psycopg.Connection[Any], drain: Drain) -> None:
         listening.execute(f"LISTEN {CHANNEL}")
@@ -103,6 +106,8 @@ class DrainLoop:
             if self._failure:
                 raise self._failure
             if arrived and look.due:
+                # Read, though nothing of it is news: PostgreSQL keeps what nobody reads, for everybody.
+                _told(listening)
                 continue
             leads = leads or _try_to_lead(listening)
             self._sleep(listening, look, leads=leads)
@@ -112,13 +117,15 @@ class DrainLoop:
         behind_s = 0.0 if leads else STAND_BY_S * random.uniform(0.6, 1.0)
 
         def locally(due_s: float) -> float:
-            return look.at_s + (due_s - look.now_s) + behind_s
+            return look.at_s + (due_s - self._policy.look_ahead_s - look.now_s) + behind_s
 
         wake_at_s = look.at_s + IDLE_S * random.uniform(0.9, 1.0)
         if look.next_s is not None:
             wake_at_s = min(wake_at_s, locally(look.next_s))
         if look.due:
             wake_at_s = min(wake_at_s, look.at_s + STAND_BY_S)
+        # First of all: what came while this connection was asked something else is not to be seen on its socket.
+        wake_at_s = min([wake_at_s, *map(locally, _told(listening))])
         while (left_s := wake_at_s - time.monotonic()) > 0 and not self._stopping.is_set():
             # Nothing is asked of the database meanwhile; that the connection breaks is heard.
             if self._gets_on():
@@ -128,9 +135,7 @@ class DrainLoop:
                 self._woken.recv(4096)
                 return
             if ready:
-                dues = [float(one.payload) for one in listening.notifies(timeout=0)]
-                told = [locally(due_s - self._policy.look_ahead_s) for due_s in dues]
-                wake_at_s = min([wake_at_s, *told])
+                wake_at_s = min([wake_at_s, *map(locally, _told(listening))])
 
     def _between_batches(self) -> bool:
         """Whether to stop, asked before each batch; what was committed by then is a sign of life."""
@@ -151,23 +156,28 @@ class DrainLoop:
     def _help(self, drain: Drain) -> tuple[int, Look]:
         """Look, and have as many drain in the pool as are wanted; nothing of a delivery happens in this thread."""
         look = drain.look()
-        while look.due and self._busy < self._policy.threads and self._submit is not None:
+        for _ in range(self._policy.threads - self._busy if look.due else 0):
             with self._busy_lock:
                 self._busy += 1
-            self._submit(self._drain_in_pool)
+            if self._submit is not None:
+                self._submit(self._drain_in_pool)
         return 0, look
 
     def _drain_in_pool(self) -> None:
+        arrived = 0
         try:
             with self._busy_lock:
                 drain = self._idle.pop() if self._idle else None
             drain = drain or self._open()
             try:
-                drain.empty(self._between_batches)
+                arrived, _ = drain.empty(self._between_batches)
             except BaseException:
                 drain.close()
                 raise
-            self._idle.append(drain)
+            with self._busy_lock:
+                self._idle.append(drain)
+            if self._stopping.is_set():
+                drain.close()
         except AWAY as error:
             log.warning("database away: %s", error)
         except Exception as error:  # noqa: BLE001 - raised again by the loop
@@ -175,11 +185,24 @@ class DrainLoop:
         finally:
             with self._busy_lock:
                 self._busy -= 1
-            self._wake()
+            # Who found nothing wakes nobody: what is due is held elsewhere, and will be looked at in a moment anyway.
+            if arrived or self._failure:
+                self._wake()
 
     def _gets_on(self) -> bool:
         """Whether not every thread has been at the same batch for long."""
         return self._busy < self._policy.threads or time.monotonic() - self._got_on_at_s < ALIVE_EVERY_S
+
+
+def _told(listening: psycopg.Connection[Any]) -> list[float]:
+    """When those are due that NOTIFYs told of, in seconds since 1970; now, if one tells nothing that we understand."""
+    dues = []
+    for one in listening.notifies(timeout=0):
+        try:
+            dues.append(float(one.payload))
+        except ValueError:
+            dues.append(0.0)
+    return dues
 
 
 def _try_to_lead(listening: psycopg.Connection[Any]) -> bool:

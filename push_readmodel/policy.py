@@ -22,8 +22,9 @@ class Policy:
 
     batch_most: rows in one transaction at most; with 1 a crash repeats no more than one delivery.
     threads: deliveries at a time; each has a connection of its own.
-    look_ahead_s: how many seconds before they are due rows are claimed. They are delivered on time then, instead of a
-    round trip late; a cancel or a new revision that comes within these seconds comes too late.
+    look_ahead_s: how many seconds before they are due rows are claimed, 0.5 at most. They are delivered on time then,
+    instead of a round trip late; a cancel or a new revision that comes within these seconds waits, and comes too late,
+    and what is scheduled to be due before them waits as well.
     """
 
     batch_most: int = BATCH_MOST
@@ -50,8 +51,8 @@ class Policy:
 
         return cls(
             batch_most=int(number("DUETIME_BATCH_MOST", BATCH_MOST, 1, 10_000)),
-            threads=int(number("DUETIME_THREADS", 1, 1, 1000)),
-            look_ahead_s=number("DUETIME_LOOK_AHEAD_S", 0.0, 0, 10),
+            threads=int(number("DUETIME_THREADS", 1, 1, 400)),
+            look_ahead_s=number("DUETIME_LOOK_AHEAD_S", 0.0, 0, 0.5),
         )
 
 

@@ -12,6 +12,8 @@ from duetime.interface import Notification, Scheduler
 from push_readmodel.schema import pending
 
 CHANNEL = "pending_notifications"
+TOGETHER = 1000
+"""Rows in one statement: even of the largest payloads they are far from what one JSON value can hold."""
 
 UPSERT = text(
     f"""
@@ -28,9 +30,9 @@ UPSERT = text(
         RETURNING due_at
     )
     -- Arrives with the commit, never before the row. Committing it takes a lock of which the whole server has one, so
-    -- only those are told of that would be missed: a loop looks each minute.
+    -- nobody is told of what is due in an hour or more: every loop looks each minute.
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM min(due_at))::text)
-    FROM written HAVING min(due_at) < clock_timestamp() + interval '5 minutes'
+    FROM written HAVING min(due_at) < clock_timestamp() + interval '1 hour'
     """  # noqa: S608 - the channel is ours
 ).bindparams(bindparam("notifications", type_=JSONB))
 
@@ -46,13 +48,13 @@ class ReadModel(Scheduler):
         self.schedule_many([notification], session=session)
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
-        """All rows in one statement, and one word to the servers."""
+        """All rows in one statement, and one word to the servers; of many, so many at a time."""
         # The newest of each key: a statement may change a row only once.
         newest = {one.key: one for one in sorted(notifications, key=lambda one: one.revision)}
         # In order of their keys, so that two callers who lock the same rows do so in the same order.
         rows = [newest[key].to_json() for key in sorted(newest)]
-        if rows:
-            session.execute(UPSERT, {"notifications": rows})
+        for start in range(0, len(rows), TOGETHER):
+            session.execute(UPSERT, {"notifications": rows[start : start + TOGETHER]})
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """Delete the row. If a drain holds it, wait for that delivery to end; it cannot be called back."""

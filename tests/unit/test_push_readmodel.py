@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
 from duetime.interface import Notification
 from push_readmodel import deliver
 from push_readmodel import loop as loop_module
-from push_readmodel.deliver import CLAIM, DELETE, LOOK, Batch, Drain, connect, drain
+from push_readmodel.deliver import CLAIM, DELETE, LOOK, PUT_BACK, Batch, Drain, Look, connect, drain
 from push_readmodel.loop import DrainLoop
 from push_readmodel.policy import Policy
 from push_readmodel.schedule import ReadModel
@@ -52,6 +52,19 @@ def _table(engine: Engine) -> None:
 
 def note(key: str, *, revision: int = 1, due_at: datetime = PAST, recipient: str = "a@b.example") -> Notification:
     return Notification(key=key, revision=revision, kind="test", recipient=recipient, due_at=due_at)
+
+
+def row(key: str) -> dict[str, object]:
+    """A row as schedule() writes it."""
+    return {
+        "key": key,
+        "revision": 1,
+        "kind": "test",
+        "recipient": "a@b.example",
+        "payload": {},
+        "due_at": PAST,
+        "attempt_at": PAST,
+    }
 
 
 def schedule(engine: Engine, *notifications: Notification) -> None:
@@ -244,30 +257,66 @@ def test_with_look_ahead_rows_are_held_before_they_are_due_and_delivered_when_th
             came.append((datetime.now(UTC) - notification.due_at).total_seconds())
             super().deliver(notification, attempt=attempt)
 
-    assert drain(engine, Stamped(), policy=Policy(look_ahead_s=5.0)) == 2
+    assert drain(engine, Stamped(), policy=Policy(look_ahead_s=1.0)) == 2
 
     assert stored(engine) == []
     assert all(0 <= late_s < 0.1 for late_s in came), came
 
 
-def test_claim_look_and_delete_walk_an_index_however_full_the_table_is_and_was(engine: Engine) -> None:
-    """On the drain's own connection: planned while the table is empty, and kept."""
+def test_the_claim_walks_an_index_though_it_was_planned_while_the_table_was_empty(engine: Engine) -> None:
+    """On the drain's own connection: prepared, and explained as it is kept."""
+    statements = {
+        "claim": (CLAIM % ("$1", "$2", "$3"), "timestamptz, interval, bigint", "'0001-01-01', '0', 10"),
+        "look": (LOOK % {"ahead": "$1"}, "interval", "'0'"),
+        "gone": (DELETE % "$1", "text", """'{"(0,1)","(0,2)"}'"""),
+    }
     with closing(connect(engine)) as connection:
-        statements = {
-            CLAIM: (deliver.BEGINNING, timedelta(), 10),
-            LOOK: {"ahead": timedelta()},
-            DELETE: ['{"(0,1)","(0,2)"}'],
-        }
-        for round_ in ("empty", "full"):
-            for statement, parameters in statements.items():
-                plan = "\n".join(
-                    row[0] for row in connection.execute(f"EXPLAIN {statement}", parameters, prepare=True).fetchall()
-                )
-                assert "Seq Scan" not in plan, (round_, plan)
-                assert "Sort" not in plan, (round_, plan)
-            if round_ == "empty":
+        for name, (statement, types, _) in statements.items():
+            connection.execute(f"PREPARE {name} ({types}) AS {statement}")
+        for full in (False, True):
+            if full:
                 schedule(engine, *(note(f"k{number}") for number in range(2000)))
-                connection.execute("ANALYZE pending_notifications")
+            for name, (_, __, values) in statements.items():
+                explained = connection.execute(f"EXPLAIN EXECUTE {name} ({values})").fetchall()
+                plan = "\n".join(row[0] for row in explained)
+                assert "Seq Scan" not in plan, (full, plan)
+                assert "Sort" not in plan, (full, plan)
+
+
+def test_a_notify_that_tells_nothing_makes_the_loop_look_and_hurts_nobody(engine: Engine) -> None:
+    box = Box()
+    loop = DrainLoop(engine, box)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        wait_until(lambda: asleep(engine) == 1)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("NOTIFY pending_notifications")
+        schedule(engine, note("now"))
+        assert box.arrived.wait(timeout=20)
+    finally:
+        loop.stop()
+        thread.join(timeout=5)
+
+
+def test_what_was_put_back_is_tried_again_by_another_server_that_slept(engine: Engine) -> None:
+    box = Box()
+    loop = DrainLoop(engine, box)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        wait_until(lambda: asleep(engine) == 1)
+        with engine.begin() as connection:
+            # Unseen by the loop, as if another server had just claimed it.
+            connection.execute(insert(pending).values(**row("a")))
+            connection.exec_driver_sql("SELECT FROM pending_notifications FOR UPDATE")
+            connection.exec_driver_sql(PUT_BACK, (timedelta(seconds=0.3), "refused", "(0,1)"))
+        assert box.arrived.wait(timeout=20)
+    finally:
+        loop.stop()
+        thread.join(timeout=5)
+
+    assert box.attempts == [2]
 
 
 def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_for(engine: Engine) -> None:
@@ -279,7 +328,7 @@ def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_
     try:
         wait_until(lambda: asleep(engine) == 1)
         schedule(engine, note("now"))
-        assert box.arrived.wait(timeout=5)
+        assert box.arrived.wait(timeout=20)
     finally:
         loop.stop()
         thread.join(timeout=5)
@@ -338,15 +387,25 @@ def test_several_deliveries_at_a_time_and_one_that_hangs_holds_up_no_other(engin
                 assert may_end.wait(timeout=10)
             super().deliver(notification, attempt=attempt)
 
+    class Counted(Drain):
+        def look(self, batch: Batch | None = None) -> Look:
+            looks.append(1)
+            return super().look(batch)
+
+    looks: list[int] = []
     box = Hanging()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        loop = DrainLoop(engine, box, policy=Policy(threads=2), submit=pool.submit)
+        loop = DrainLoop(engine, box, Counted, policy=Policy(threads=2), submit=pool.submit)
         thread = threading.Thread(target=loop.run)
         thread.start()
         try:
             schedule(engine, note("hangs"))
             schedule(engine, note("later", due_at=datetime.now(UTC) + timedelta(seconds=0.5)))
             wait_until(lambda: box.ops == ["later/1"])
+            looked = len(looks)
+            time.sleep(1.0)
+            # The row that is held is looked at again every 0.25 s, not all the time.
+            assert len(looks) - looked <= 12
             may_end.set()
             wait_until(lambda: box.ops == ["later/1", "hangs/1"])
             wait_until(lambda: stored(engine) == [])
