@@ -82,10 +82,11 @@ format: $(READY) ## let ruff rewrite what it can
 bench: $(READY) ## pytest benchmarks/ (ARGS="--size=full" for the numbers of docs/performance.md)
 	@$(BIN)/python -m pytest benchmarks/ $(ARGS)
 
-performance: $(READY) ## measure everything for docs/performance.md (three quarters of an hour, nothing else running)
+performance: $(READY) ## measure everything for docs/performance.md (half an hour, nothing else running)
 	@mkdir -p .benchmarks
-	@$(BIN)/python -m pytest benchmarks/ --size=full --benchmark-json=.benchmarks/full.json $(ARGS)
-	@$(BIN)/python -m benchmarks.document .benchmarks/full.json
+	@for one in schedule drain lateness growth churn memory recovery; do \
+	  $(BIN)/python -m pytest benchmarks/test_$$one.py --size=full --benchmark-json=.benchmarks/full-$$one.json || exit; done
+	@$(BIN)/python -m benchmarks.document .benchmarks/full-*.json
 
 clean: ## remove .venv, caches and stored runs
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

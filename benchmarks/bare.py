@@ -23,9 +23,11 @@ import psycopg
 from duetime.gateway import Gateway, gateway_from
 from duetime.interface import Notification
 from duetime.settings import Settings
+from push_readmodel.delete_first import TAKE
 from push_readmodel.deliver import BEGINNING, CLAIM, DELETE, SET_UP
 from push_readmodel.schedule import CHANNEL
 
+TAKE_AS_TEXT = TAKE.replace("payload", "payload::text")
 Rows = Sequence[tuple[Any, ...]]
 Deliver = Callable[[Rows], str]
 
@@ -94,16 +96,14 @@ def drain(url: str, deliver: Deliver, batch: int, turn: Any) -> None:
 
 
 def on_time(url: str, deliver: Deliver) -> None:
-    """LISTEN, sleep until the next row is due, and take it: for ever."""
-    nothing = timedelta()
+    """LISTEN, sleep until the next row is due, delete it, deliver it, and ask for the next: two round trips, for "
+    "ever."""
     with connect(url) as listening, connect(url) as connection:
         listening.execute(f"LISTEN {CHANNEL}")
         cursor = connection.cursor(binary=True)
         while True:
-            with connection.transaction():
-                rows = cursor.execute(CLAIM, (BEGINNING, nothing, 1000), prepare=True).fetchall()
-                if rows:
-                    cursor.execute(DELETE, [deliver(rows)], prepare=True)
+            rows = cursor.execute(TAKE_AS_TEXT, [1000], prepare=True).fetchall()
+            deliver([(None, None, None, None, *row[1:]) for row in rows])
             following = cursor.execute(NEXT, prepare=True).fetchone()
             if select.select([listening.fileno()], [], [], max(0.0, following[0]) if following else 60)[0]:
                 for _ in listening.notifies(timeout=0):

@@ -256,7 +256,7 @@ def rate(delivered: Sequence[Delivery], *, expected: int) -> float:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--size", choices=SIZES, default="default", help="of the benchmarks: quick, default (3 minutes) or full (40)"
+        "--size", choices=SIZES, default="default", help="of the benchmarks: quick, default (3 minutes) or full (30)"
     )
 
 

@@ -1,6 +1,6 @@
 """Writes what a run of the benchmarks found into docs/performance.md, and its pictures beside it.
 
-``pytest benchmarks/ --size=full --benchmark-json=FILE``, then ``python -m benchmarks.document FILE``.
+``pytest benchmarks/ --size=full --benchmark-json=FILE``, then ``python -m benchmarks.document FILE…``.
 """
 
 from __future__ import annotations
@@ -122,6 +122,15 @@ def cell(infos: Mapping[str, Any], test: str, row: int | str, column: int) -> fl
     return float(str(found[column]).replace(",", ""))
 
 
+NEEDED = {
+    "test_drain_a_backlog",
+    "test_schedule_in_bulk",
+    "test_schedule_one_at_a_time",
+    "test_churn_of_one_large_backlog",
+    "test_memory_of_a_server",
+}
+
+
 def capacity(infos: Mapping[str, Any]) -> str:
     """What follows for a billion notifications a day, from what was measured; every line says how."""
     drained = cell(infos, "test_drain_a_backlog", "push_readmodel", 1)
@@ -139,7 +148,7 @@ def capacity(infos: Mapping[str, Any]) -> str:
         (f"at its peak, {PEAK} times that", f"{peak:,.0f} a second", "everybody's nine o'clock"),
         ("machines that drain that peak on time", f"{math.ceil(peak / drained)}", "peak ÷ drained"),
         (
-            "machines that schedule the average, in bulk",
+            "connections that schedule the average in bulk",
             f"{average / in_bulk:.2f}",
             f"average ÷ {in_bulk:,.0f} rows a second",
         ),
@@ -150,7 +159,7 @@ def capacity(infos: Mapping[str, Any]) -> str:
         ),
         ("write-ahead log, on average", f"{average * logged / 1e6:.0f} MB a second", f"average × {logged:.0f} bytes"),
         ("write-ahead log, at the peak", f"{peak * logged / 1e6:.0f} MB a second", f"peak × {logged:.0f} bytes"),
-        ("a row that waits, indexes included", f"{stored:.0f} bytes", f"of {pending[1]} pending"),
+        ("a row that waits, with its indexes and an empty payload", f"{stored:.0f} bytes", f"of {pending[1]} pending"),
         (
             f"{WAITS_D} days' worth of them",
             f"{A_DAY * WAITS_D * stored / 1e12:.1f} TB",
@@ -165,15 +174,16 @@ def capacity(infos: Mapping[str, Any]) -> str:
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
-@click.option("--command", default="make performance", help="what made FILE, for the reader")
-def main(file: Path, command: str) -> None:
-    """Put the findings of FILE, a --benchmark-json of these benchmarks, into docs/performance.md."""
-    measured = json.loads(file.read_text())
-    infos = {one["name"]: one["extra_info"] for one in measured["benchmarks"]}
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--command", default="make performance", help="what made FILES, for the reader")
+def main(files: Sequence[Path], command: str) -> None:
+    """Put the findings of FILES, each a --benchmark-json of these benchmarks, into docs/performance.md."""
+    measured = [json.loads(file.read_text()) for file in files]
+    infos = {one["name"]: one["extra_info"] for run in measured for one in run["benchmarks"]}
     made = {name: section(info) for name, info in infos.items() if "table" in info}
-    made["conditions"] = conditions(measured, command)
-    made["capacity"] = capacity(infos)
+    made["conditions"] = conditions(measured[0], command)
+    if infos.keys() >= NEEDED:
+        made["capacity"] = capacity(infos)
     text = PAGE.read_text()
     if missing := made.keys() - {found["name"] for found in PLACE.finditer(text)}:
         raise click.ClickException(f"{PAGE.name} has no place for {', '.join(sorted(missing))}")
@@ -181,7 +191,7 @@ def main(file: Path, command: str) -> None:
     for info in infos.values():
         for name, plot in info.get("plots", {}).items():
             (PICTURES / f"{name}.svg").write_text(picture(plot))
-    click.echo(f"{PAGE} and its pictures are of {file}")
+    click.echo(f"{PAGE} and its pictures are of {', '.join(map(str, files))}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def test_recovery_after_downtime(make_bench: Make, benchmark: BenchmarkFixture, 
                 took_s.note(bench.design.name, delivered[-1].at_ns / 1e9 - began_s)
             rate(delivered, expected=number)
 
-    benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
+    benchmark.pedantic(one_round, rounds=size.pick(1, 1, 3))
 
     found.table(
         ["design", "seconds, the worker's start included"],
