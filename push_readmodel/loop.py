@@ -100,12 +100,14 @@ class DrainLoop:
 
     def _run_connected(self, listening: psycopg.Connection[Any], drain: Drain) -> None:
         listening.execute(f"LISTEN {CHANNEL}")
-        leads = False
+        leads = held = False
         while not self._stopping.is_set():
             arrived, look = self._help(drain) if self._submit else drain.empty(self._between_batches)
             if self._failure:
                 raise self._failure
-            if arrived and look.due:
+            # At the first time it may have come between the claim and the look; at the second somebody holds it.
+            held, before = look.due and not arrived, held
+            if look.due and not (held and before) and self._submit is None:
                 # Read, though nothing of it is news: PostgreSQL keeps what nobody reads, for everybody.
                 _told(listening)
                 continue
