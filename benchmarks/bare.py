@@ -103,7 +103,7 @@ def on_time(url: str, deliver: Deliver) -> None:
         cursor = connection.cursor(binary=True)
         while True:
             rows = cursor.execute(TAKE_AS_TEXT, [1000], prepare=True).fetchall()
-            deliver([(None, None, None, None, *row[1:]) for row in rows])
+            deliver([("", 0, None, None, *row[1:]) for row in rows])
             following = cursor.execute(NEXT, prepare=True).fetchone()
             if select.select([listening.fileno()], [], [], max(0.0, following[0]) if following else 60)[0]:
                 for _ in listening.notifies(timeout=0):
