@@ -75,7 +75,7 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
     poller, read_model, queue = (make_bench(name) for name in DESIGNS)
     users = poller.add_users(1)
     all_ms: dict[str, list[float]] = {}
-    p50, p99, share = Paired(), Paired(), Paired()
+    p50, p99 = Paired(), Paired()
     rounds = iter(range(1000))
 
     def directly(bench: Bench, prefix: str) -> Callable[[Sequence[datetime]], Sequence[str]]:
@@ -107,7 +107,6 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
             written = {"pull_worker": 150.0, "oban_style_queue": 400.0}.get(bench.design.name, 4000.0)
             late_ms = stream(bench, serving, schedule, seconds=seconds, seed=seed, written_a_second=written)
             all_ms.setdefault(name, []).extend(late_ms)
-            share.note(name, len(late_ms) / len(list(poisson(Random(seed), system_clock(), seconds))))
             p50.note(name, percentile(late_ms, 50))
             p99.note(name, percentile(late_ms, 99))
 
