@@ -23,7 +23,7 @@ PLACE = re.compile(r"(<!-- (?P<name>test_\w+|conditions|capacity) -->\n).*?(<!--
 DAY_S, A_DAY, PEAK, WAITS_D = 86_400, 1e9, 10, 14
 """A billion notifications a day, a peak of ten times the average, scheduled two weeks ahead."""
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 64, 210, 16, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 740, 360, 64, 230, 16, 48
 # Okabe and Ito's colours, told apart by people who see few; each line has its own dashes as well.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("", "8 3", "2 3", "10 3 2 3", "5 5", "1 5")
