@@ -43,7 +43,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Size:
-    """quick: whether it runs at all. default: under three minutes in all. full: the numbers of docs/performance.md."""
+    """quick: whether it runs at all. default: a first impression. full: the numbers of docs/performance.md."""
 
     name: Literal["quick", "default", "full"]
 
@@ -256,7 +256,10 @@ def rate(delivered: Sequence[Delivery], *, expected: int) -> float:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--size", choices=SIZES, default="default", help="of the benchmarks: quick, default (3 minutes) or full (30)"
+        "--size",
+        choices=SIZES,
+        default="default",
+        help="of the benchmarks: quick, default, or full, which takes half an hour",
     )
 
 

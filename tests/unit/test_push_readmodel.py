@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -285,36 +285,22 @@ def test_the_claim_walks_an_index_though_it_was_planned_while_the_table_was_empt
 
 def test_a_notify_that_tells_nothing_makes_the_loop_look_and_hurts_nobody(engine: Engine) -> None:
     box = Box()
-    loop = DrainLoop(engine, box)
-    thread = threading.Thread(target=loop.run)
-    thread.start()
-    try:
-        wait_until(lambda: asleep(engine) == 1)
+    with asleep_loop(engine, box):
         with engine.begin() as connection:
             connection.exec_driver_sql("NOTIFY pending_notifications")
         schedule(engine, note("now"))
         assert box.arrived.wait(timeout=20)
-    finally:
-        loop.stop()
-        thread.join(timeout=5)
 
 
 def test_what_was_put_back_is_tried_again_by_another_server_that_slept(engine: Engine) -> None:
     box = Box()
-    loop = DrainLoop(engine, box)
-    thread = threading.Thread(target=loop.run)
-    thread.start()
-    try:
-        wait_until(lambda: asleep(engine) == 1)
+    with asleep_loop(engine, box):
         with engine.begin() as connection:
             # Unseen by the loop, as if another server had just claimed it.
             connection.execute(insert(pending).values(**row("a")))
             connection.exec_driver_sql("SELECT FROM pending_notifications FOR UPDATE")
             connection.exec_driver_sql(PUT_BACK, (timedelta(seconds=0.3), "refused", "(0,1)"))
         assert box.arrived.wait(timeout=20)
-    finally:
-        loop.stop()
-        thread.join(timeout=5)
 
     assert box.attempts == [2]
 
@@ -322,16 +308,9 @@ def test_what_was_put_back_is_tried_again_by_another_server_that_slept(engine: E
 def test_a_sleeping_loop_wakes_for_a_row_that_falls_due_before_the_one_it_waits_for(engine: Engine) -> None:
     schedule(engine, note("far", due_at=FAR))
     box = Box()
-    loop = DrainLoop(engine, box)
-    thread = threading.Thread(target=loop.run)
-    thread.start()
-    try:
-        wait_until(lambda: asleep(engine) == 1)
+    with asleep_loop(engine, box):
         schedule(engine, note("now"))
         assert box.arrived.wait(timeout=20)
-    finally:
-        loop.stop()
-        thread.join(timeout=5)
 
     assert box.ops == ["now/1"]
     assert stored(engine) == ["far/1"]
@@ -450,6 +429,20 @@ def test_of_idle_loops_one_wakes_for_what_falls_due_and_the_others_a_moment_late
 def test_a_policy_that_makes_no_sense_is_refused_by_name(written: dict[str, str], says: str) -> None:
     with pytest.raises(BadUsage, match=says):
         Policy.from_environment(written)
+
+
+@contextmanager
+def asleep_loop(engine: Engine, box: Box) -> Iterator[None]:
+    """A loop that delivers to `box`, from its first sleep on."""
+    loop = DrainLoop(engine, box)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        wait_until(lambda: asleep(engine) == 1)
+        yield
+    finally:
+        loop.stop()
+        thread.join(timeout=5)
 
 
 def asleep(engine: Engine) -> int:
