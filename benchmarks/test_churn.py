@@ -66,7 +66,7 @@ def test_churn_of_one_large_backlog(make_bench: Make, benchmark: BenchmarkFixtur
 @pytest.mark.benchmark(group="an hour's inserts and deletes")
 def test_churn_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
     """36,000 notifications are an hour of ten a second."""
-    read_model, turns = make_bench("push_readmodel"), size.pick(2, 20, 72)
+    read_model, turns = make_bench("push_readmodel"), size.pick(2, 8, 72)
     rows: list[tuple[str, float, float, int]] = []
 
     def one_round() -> None:

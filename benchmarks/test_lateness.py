@@ -71,7 +71,7 @@ def percentile(late_ms: Sequence[float], p: int) -> float:
 
 @pytest.mark.benchmark(group=f"lateness, Poisson {A_SECOND} a second, one server")
 def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    seconds = size.pick(1, 4, 8)
+    seconds = size.pick(1, 2, 8)
     poller, read_model, queue = (make_bench(name) for name in DESIGNS)
     users = poller.add_users(1)
     all_ms: dict[str, list[float]] = {}
@@ -133,7 +133,7 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
 
 @pytest.mark.benchmark(group="lateness of a burst, two servers")
 def test_lateness_of_a_burst(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    number = size.pick(200, 5000, 5000)
+    number = size.pick(200, 1000, 5000)
     benches = [make_bench(name) for name in DESIGNS[1:]]
     last = Paired()
     rounds = iter(range(1000))

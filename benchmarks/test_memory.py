@@ -58,9 +58,9 @@ def looks(bench: Bench, watched_s: float) -> int:
 
 @pytest.mark.benchmark(group="much is pending, all far away")
 def test_memory_of_a_server(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    numbers = {"quick": [0, 500], "default": [0, 10_000, 100_000], "full": [0, 10_000, 100_000, 1_000_000]}[size.name]
-    queued = {"quick": [0, 200], "default": [0, 2_000], "full": [0, 10_000]}[size.name]
-    watched_s = size.pick(2, 15, 130)
+    numbers = {"quick": [0, 500], "default": [0, 20_000], "full": [0, 10_000, 100_000, 1_000_000]}[size.name]
+    queued = {"quick": [0, 200], "default": [0, 1_000], "full": [0, 10_000]}[size.name]
+    watched_s = size.pick(2, 5, 130)
     read_model, queue = make_bench("push_readmodel"), make_bench("oban_style_queue")
     megabytes: dict[tuple[str, int], float] = {}
     asked: dict[int, int] = {}

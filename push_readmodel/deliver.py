@@ -20,7 +20,9 @@ from push_readmodel.schedule import CHANNEL
 
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
-FROM_THE_FRONT_EVERY_S = 1.0
+FROM_THE_FRONT_EVERY_S = 2.0
+AWAKE_S = 0.0003
+"""For so long a row that was claimed ahead is waited for without sleeping: so much too late a sleep may end."""
 _parse = json.JSONDecoder().raw_decode
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -77,9 +79,13 @@ class Look:
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that one transaction holds, and what became of them. short: fewer than asked for. whole: from the front."""
+    """Rows that one transaction holds, and what became of them. short: fewer than asked for. whole: from the front.
+
+    at_s: when they were here, by ``time.monotonic()``.
+    """
 
     rows: Sequence[tuple[Any, ...]]
+    at_s: float
     short: bool
     whole: bool
     delivered: list[str] = field(default_factory=list)
@@ -97,6 +103,7 @@ class Drain:
         self._most = policy.batch_most
         self._ahead = timedelta(seconds=policy.look_ahead_s)
         self._limit = 1
+        self._mark = BEGINNING
         self._whole_at_s = 0.0
 
     def close(self) -> None:
@@ -110,14 +117,13 @@ class Drain:
 
         Returns how many arrived, and what is left.
         """
-        arrived, batch = 0, self._turn(None, since=BEGINNING)
-        while batch is not None:
+        arrived, batch = 0, self._turn(None)
+        while True:
             self._deliver(batch, stopping)
             arrived += len(batch.delivered)
             if stopping() or (batch.short and batch.whole):
-                break
-            batch = self._turn(batch, since=self._low_water_mark(batch))
-        return arrived, self.look(batch)
+                return arrived, self.look(batch)
+            batch = self._turn(batch)
 
     def look(self, batch: Batch | None = None) -> Look:
         """Settle `batch`, and see what is left."""
@@ -127,25 +133,29 @@ class Drain:
         [(now_s, due, next_s)] = left.fetchall()
         return Look(now_s, due, next_s, time.monotonic())
 
-    def _low_water_mark(self, batch: Batch) -> datetime:
+    def _low_water_mark(self, batch: Batch | None) -> datetime:
         """From where on to claim: rows that were deleted are stepped over again and again until they are vacuumed.
 
-        From the front whenever a claim came back short and every second: a row may have come in behind the mark.
+        From the front whenever a claim came back short and every other second: a row may have come in behind the mark.
         """
-        if batch.short or time.monotonic() - self._whole_at_s > FROM_THE_FRONT_EVERY_S:
+        if batch and (tried := len(batch.delivered) + len(batch.failed)):
+            self._mark = batch.rows[tried - 1][2]
+        if (batch and batch.short) or time.monotonic() - self._whole_at_s > FROM_THE_FRONT_EVERY_S:
             return BEGINNING
-        return batch.rows[len(batch.delivered) + len(batch.failed) - 1][2]  # type: ignore[no-any-return]
+        return self._mark
 
-    def _turn(self, settled: Batch | None, *, since: datetime) -> Batch:
+    def _turn(self, settled: Batch | None) -> Batch:
         """Delete what `settled` delivered, commit, and claim the next rows: one round trip."""
+        since = self._low_water_mark(settled)
         self._settle(settled)
         self._execute("BEGIN")
         claimed = self._execute(CLAIM, (since, self._ahead, limit := self._limit))
         self._pipeline.sync()
+        at_s = time.monotonic()
         if whole := since is BEGINNING:
-            self._whole_at_s = time.monotonic()
+            self._whole_at_s = at_s
         rows = claimed.fetchall()
-        return Batch(rows, short=len(rows) < limit, whole=whole)
+        return Batch(rows, at_s, short=len(rows) < limit, whole=whole)
 
     def _settle(self, batch: Batch | None) -> None:
         if batch is None:
@@ -158,9 +168,9 @@ class Drain:
 
     def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
         """Deliver in due order, for as long as a batch may take; the rest is free again with the commit."""
-        spent_s, looked_s = 0.0, time.monotonic()
+        spent_s = 0.0
         for ctid, attempts, _, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
-            if wait_s > 0 and not _wait_until(looked_s + wait_s, stopping):
+            if wait_s > 0 and not _wait_until(batch.at_s + wait_s, stopping):
                 break
             began_s = time.monotonic()
             try:
@@ -224,5 +234,6 @@ def _wait_until(at_s: float, stopping: Callable[[], bool]) -> bool:
     while (left_s := at_s - time.monotonic()) > 0:
         if stopping():
             return False
-        time.sleep(min(left_s, 0.1))
+        if left_s > AWAKE_S:
+            time.sleep(min(left_s - AWAKE_S, 0.1))
     return True
