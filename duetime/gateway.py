@@ -1,4 +1,4 @@
-"""The outside world. ``deliver()`` is the only call that a design makes outward.
+"""The outside world, ``deliver()``, and what the application wants done inside its own database instead.
 
 The gateway of a run is a file: what stands in it did reach somebody, and nothing else did.
 """
@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from json.encoder import encode_basestring_ascii as _quote
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal, Protocol, assert_never
 
+from duetime.errors import BadUsage
 from duetime.failpoints import Failpoints
 from duetime.journal import Journal, append_once
 
@@ -172,6 +174,41 @@ def gateway_from(settings: Settings) -> JournalGateway:
         trouble=settings.deliveries.with_name(TROUBLE),
         failpoints=failpoints,
     )
+
+
+class Effects:
+    """What is done inside the application's database when it is due, instead of being delivered.
+
+    statements: for each such kind of notification one in SQL, with ``%(…)s`` for the payload's fields, ``op`` and
+    ``worker``.
+    """
+
+    def __init__(self, statements: Mapping[str, str], *, worker: str) -> None:
+        self._statements = statements
+        self._worker = worker
+
+    def of(self, notification: Notification) -> tuple[str, dict[str, Any]] | None:
+        """The statement and its parameters, if `notification` is to be done inside the database."""
+        statement = self._statements.get(notification.kind)
+        if statement is None:
+            return None
+        return statement, {**notification.payload, "op": notification.op, "worker": self._worker}
+
+
+NO_EFFECTS = Effects({}, worker="")
+
+
+def effects_from(settings: Settings) -> Effects:
+    """The effects of the application that this process was told of.
+
+    Raises:
+        BadUsage: there is nothing of that name.
+    """
+    try:
+        statements = resolve_name(settings.effects) if settings.effects else {}
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadUsage(f"DUETIME_EFFECTS is {settings.effects!r}; write package.module:attribute ({error})") from error
+    return Effects(statements, worker=settings.server)
 
 
 def _felt(file: Path) -> Path:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from duetime.gateway import Gateway, gateway_from
+from duetime.gateway import NO_EFFECTS, Effects, Gateway, effects_from, gateway_from
 from duetime.interface import Design, Notification, Pending, Promise, Role, Scheduler
 from duetime.settings import Settings
 
@@ -60,7 +60,7 @@ class Arrived:
         return notification.op in self._ops
 
 
-def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived) -> bool:
+def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived, effects: Effects = NO_EFFECTS) -> bool:
     """Deliver the one row that is due first, unless it has arrived; whether there was one.
 
     One that the outside world refuses stands back for a moment, behind whatever else is due.
@@ -71,7 +71,10 @@ def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived) -> 
     notification = Notification.from_json(row.body)
     # The row is locked: whoever had it before either finished or is dead, so the answer cannot change under us.
     try:
-        if notification not in arrived:
+        if effect := effects.of(notification):
+            with connection.begin_nested():
+                connection.exec_driver_sql(*effect)
+        elif notification not in arrived:
             gateway.deliver(notification)
     except Exception:  # noqa: BLE001 - whatever a gateway raises: the next look finds out whether it has arrived
         connection.execute(LATER, {"key": row.key})
@@ -83,10 +86,11 @@ def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived) -> 
 def serve(settings: Settings) -> None:
     """Deliver what is due, until ended."""
     engine, gateway, arrived = create_engine(settings.database_url), gateway_from(settings), Arrived(settings)
+    effects = effects_from(settings)
     os.write(sys.stdout.fileno(), f"{settings.server} serves\n".encode())
     while True:
         with engine.begin() as connection:
-            delivered = deliver_next(connection, gateway, arrived)
+            delivered = deliver_next(connection, gateway, arrived, effects)
         if not delivered:
             time.sleep(LOOK_EVERY_S)
 

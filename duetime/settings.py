@@ -10,6 +10,7 @@ from pathlib import Path
 
 from duetime.errors import BadUsage
 
+EFFECTS = "duetime.app.effects:STATEMENTS"
 TRUTH = {
     "yes": True,
     "true": True,
@@ -37,6 +38,8 @@ class Settings:
     rescue_after: after how long without an end a design that rescues takes a delivery's worker for dead.
     watched: whether workers tell a dashboard what they do.
     heartbeat: the file in which this server leaves its signs of life, if anybody looks there.
+    effects: where the statements are for what is done inside the database, as ``package.module:attribute``.
+    time_scale: how many times sooner than in life follow-ups are due.
     """
 
     design: str
@@ -51,6 +54,8 @@ class Settings:
     rescue_after: timedelta = timedelta(minutes=5)
     watched: bool = False
     heartbeat: Path | None = None
+    effects: str = EFFECTS
+    time_scale: float = 1.0
 
     def for_server(self, name: str) -> Settings:
         """These settings as the server called `name` gets them."""
@@ -77,6 +82,8 @@ class Settings:
             "DUETIME_RESCUE_AFTER_S": str(self.rescue_after.total_seconds()),
             "DUETIME_WATCHED": "yes" if self.watched else "no",
             "DUETIME_HEARTBEAT": str(self.heartbeat or ""),
+            "DUETIME_EFFECTS": self.effects,
+            "DUETIME_TIME_SCALE": str(self.time_scale),
         }
 
     @classmethod
@@ -100,6 +107,16 @@ class Settings:
             except ValueError:
                 raise BadUsage(f"{name} is {value!r}; write a number of seconds") from None
 
+        def factor(name: str) -> float:
+            value = text(name, "1")
+            try:
+                number = float(value)
+            except ValueError:
+                number = 0.0
+            if number <= 0:
+                raise BadUsage(f"{name} is {value!r}; write a number above 0")
+            return number
+
         def truth(name: str) -> bool:
             value = text(name, "no")
             if value.lower() not in TRUTH:
@@ -118,6 +135,8 @@ class Settings:
             visibility_timeout=seconds("DUETIME_VISIBILITY_TIMEOUT_S", "3600"),
             rescue_after=seconds("DUETIME_RESCUE_AFTER_S", "300"),
             watched=truth("DUETIME_WATCHED"),
+            effects=text("DUETIME_EFFECTS", EFFECTS),
+            time_scale=factor("DUETIME_TIME_SCALE"),
             heartbeat=Path(heartbeat) if (heartbeat := text("DUETIME_HEARTBEAT", "")) else None,
         )
 

@@ -7,8 +7,9 @@ from functools import cache
 from typing import Any
 
 from celery import Celery, Task
+from sqlalchemy import Engine, create_engine
 
-from duetime.gateway import JournalGateway, gateway_from
+from duetime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.interface import Notification
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
@@ -35,8 +36,23 @@ def gateway() -> JournalGateway:
     return gateway_from(settings)
 
 
+@cache
+def engine() -> Engine:
+    """Only for effects inside the application's database; one in each pool process."""
+    return create_engine(settings.database_url, pool_pre_ping=True)
+
+
+effects = effects_from(settings)
+
+
 # Not shared: or every other app of the process would get it.
 @app.task(name="oban_style_queue.deliver", bind=True, ignore_result=True, shared=False)
 def deliver(self: Task[..., Any], notification: dict[str, Any]) -> None:
     """A shell around ``deliver_one``."""
-    deliver_one(gateway(), Notification.from_json(notification), retries=self.request.retries)
+    deliver_one(
+        gateway(),
+        Notification.from_json(notification),
+        retries=self.request.retries,
+        effects=effects,
+        engine=engine,
+    )

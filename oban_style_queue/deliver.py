@@ -1,11 +1,31 @@
-"""What a worker does with one task: hand the copy that travelled with it to the gateway."""
+"""What a worker does with one task: hand the copy that travelled with it to the gateway, or to the database."""
 
 from __future__ import annotations
 
-from duetime.gateway import Gateway
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+
+from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.interface import Notification
 
 
-def deliver_one(gateway: Gateway, notification: Notification, *, retries: int) -> None:
-    """Deliver `notification` as it was when it was published; the queue knows nothing newer."""
-    gateway.deliver(notification, attempt=retries + 1)
+def deliver_one(
+    gateway: Gateway,
+    notification: Notification,
+    *,
+    retries: int,
+    effects: Effects = NO_EFFECTS,
+    engine: Callable[[], Engine] | None = None,
+) -> None:
+    """Deliver `notification` as it was when it was published; the queue knows nothing newer.
+
+    engine: on the application's database, for an effect inside it: a transaction of its own, because the broker, which
+    holds the message, cannot take part in one.
+    """
+    effect = effects.of(notification)
+    if effect and engine:
+        with engine().begin() as connection:
+            connection.exec_driver_sql(*effect)
+    else:
+        gateway.deliver(notification, attempt=retries + 1)

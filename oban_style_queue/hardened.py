@@ -16,7 +16,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, delete, s
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from duetime.gateway import Gateway
+from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.interface import Notification, Pending, Promise, Scheduler
 from duetime.settings import Settings
 from oban_style_queue.design import broker_holds, serving
@@ -62,7 +62,9 @@ class HardenedQueue(Scheduler):
         session.execute(delete(wanted).where(wanted.c.key == key, wanted.c.revision < revision))
 
 
-def deliver_if_wanted(engine: Engine, gateway: Gateway, notification: Notification, *, retries: int) -> bool:
+def deliver_if_wanted(
+    engine: Engine, gateway: Gateway, notification: Notification, *, retries: int, effects: Effects = NO_EFFECTS
+) -> bool:
     """Deliver `notification` unless it was cancelled, replaced or delivered; whether it was delivered.
 
     The row is locked until the delivery is over, so that of several copies of the message one delivers.
@@ -71,7 +73,11 @@ def deliver_if_wanted(engine: Engine, gateway: Gateway, notification: Notificati
     with engine.begin() as connection:
         if connection.execute(select(wanted.c.key).where(*mine).with_for_update()).one_or_none() is None:
             return False
-        gateway.deliver(notification, attempt=retries + 1)
+        if effect := effects.of(notification):
+            # In the transaction that deletes the row: exactly once, however often the message comes.
+            connection.exec_driver_sql(*effect)
+        else:
+            gateway.deliver(notification, attempt=retries + 1)
         connection.execute(delete(wanted).where(*mine))
     return True
 

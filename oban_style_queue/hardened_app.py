@@ -11,7 +11,7 @@ from celery.signals import worker_process_init
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
-from duetime.gateway import JournalGateway, gateway_from
+from duetime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.interface import Notification
 from duetime.settings import Settings
 from oban_style_queue.design import QUEUE
@@ -49,6 +49,9 @@ def gateway() -> JournalGateway:
     return gateway_from(settings)
 
 
+effects = effects_from(settings)
+
+
 @worker_process_init.connect
 def get_ready(**_: Any) -> None:
     """Open what deliveries need when the process starts, so that the first one does not wait for it."""
@@ -71,4 +74,6 @@ def get_ready(**_: Any) -> None:
 )
 def deliver(self: Task[..., Any], notification: dict[str, Any]) -> None:
     """A shell around ``deliver_if_wanted``."""
-    deliver_if_wanted(engine(), gateway(), Notification.from_json(notification), retries=self.request.retries)
+    deliver_if_wanted(
+        engine(), gateway(), Notification.from_json(notification), retries=self.request.retries, effects=effects
+    )

@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import JSONB, array, insert
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from duetime.gateway import Gateway
+from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.interface import Notification, Pending, Promise, Scheduler
 from duetime.settings import Settings
 from oban_style_queue.design import design as defaults
@@ -120,7 +120,7 @@ def rescue(engine: Engine, *, after: timedelta) -> int:
         return connection.execute(stuck).rowcount
 
 
-def execute(engine: Engine, gateway: Gateway, job: int) -> bool:
+def execute(engine: Engine, gateway: Gateway, job: int, *, effects: Effects = NO_EFFECTS) -> bool:
     """Deliver one job that was handed over; whether there was anything to do.
 
     No lock is held meanwhile: nobody waits for the outside world, and nobody knows whether this worker still lives.
@@ -132,8 +132,13 @@ def execute(engine: Engine, gateway: Gateway, job: int) -> bool:
         ).one_or_none()
     if row is None:
         return False
+    notification = Notification.from_json(row.body)
     try:
-        gateway.deliver(Notification.from_json(row.body), attempt=row.attempts)
+        if effect := effects.of(notification):
+            with engine.begin() as connection:
+                connection.exec_driver_sql(*effect)
+        else:
+            gateway.deliver(notification, attempt=row.attempts)
     except Exception as error:  # noqa: BLE001 - whatever a gateway raises concerns this one notification
         log.warning("%s/%s goes back: %s", row.key, row.revision, error)
         put_back(engine, row)

@@ -12,7 +12,7 @@ from celery.signals import worker_process_init
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
-from duetime.gateway import JournalGateway, gateway_from
+from duetime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.settings import Settings
 from oban_style_queue.design import QUEUE
 from oban_style_queue.pulse import add_pulse
@@ -35,6 +35,9 @@ def gateway() -> JournalGateway:
     return gateway_from(settings)
 
 
+effects = effects_from(settings)
+
+
 @worker_process_init.connect
 def get_ready(**_: Any) -> None:
     """Open what deliveries need when the process starts, so that the first one does not wait for it."""
@@ -55,7 +58,7 @@ def get_ready(**_: Any) -> None:
 )
 def run(job: int) -> None:
     """A shell around ``execute``."""
-    execute(engine(), gateway(), job)
+    execute(engine(), gateway(), job, effects=effects)
 
 
 class StagerStep(bootsteps.StartStopStep):

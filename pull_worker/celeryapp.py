@@ -10,13 +10,15 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
-from duetime.gateway import JournalGateway, gateway_from
+from duetime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from pull_worker.deliver import poll
+from pull_worker.follow_ups import settle_overdue
 
 settings = Settings.from_environment()
 heartbeat = heartbeat_from(settings)
+effects = effects_from(settings)
 
 Poll = Callable[..., int]
 """``poll``, or what a variant has in its place."""
@@ -48,7 +50,9 @@ def polling(name: str, poll: Poll) -> Celery:
                 now=system_clock(),
                 lead=settings.reminder_lead,
                 interval=settings.poll_interval,
+                time_scale=settings.time_scale,
             )
+            settle_overdue(session, effects, now=system_clock(), time_scale=settings.time_scale)
         # Twice: each server's beat sends a tick, and now and then one server takes two of them and another none.
         heartbeat.beat("finished a poll", again_within_s=2 * settings.poll_interval.total_seconds())
 

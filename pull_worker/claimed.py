@@ -9,10 +9,9 @@ from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, Text,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from duetime.app.reminders import reminder
 from duetime.gateway import Gateway
 from duetime.interface import Notification
-from pull_worker.deliver import participants_of_events_starting_in, window
+from pull_worker.deliver import becoming_due, window
 from pull_worker.design import design as naive
 from pull_worker.design import serving
 
@@ -27,13 +26,15 @@ sent = Table(
 )
 
 
-def poll_and_claim(session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta) -> int:
+def poll_and_claim(
+    session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta, time_scale: float = 1.0
+) -> int:
     """Deliver what this poll's window holds and nobody has sent yet; return how many that were.
 
     One transaction a notification: a delivery that fails takes its claim back with it, and the poll with it.
     """
-    found = participants_of_events_starting_in(session, window(now, lead=lead, interval=interval))
-    due = [reminder(participation, lead=lead) for participation in found]
+    looked_at = window(now, lead=lead, interval=interval)
+    due = becoming_due(session, looked_at, lead=lead, time_scale=time_scale)
     session.commit()
     delivered = 0
     for notification in due:

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session, contains_eager
 from duetime.app.reminders import reminder
 from duetime.app.tables import Event, Participation
 from duetime.gateway import Gateway
+from duetime.interface import Notification
+from pull_worker.follow_ups import following
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +47,29 @@ def participants_of_events_starting_in(session: Session, window: Window) -> Sequ
     ).all()
 
 
-def poll(session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta) -> int:
+def becoming_due(
+    session: Session, window: Window, *, lead: timedelta, time_scale: float = 1.0
+) -> Sequence[Notification]:
+    """The reminders for starts in `window`, and whatever else falls due a lead time before."""
+    found = participants_of_events_starting_in(session, window)
+    due_from, due_until = window.starts_from - lead, window.starts_until - lead
+    return [
+        *(reminder(participation, lead=lead) for participation in found),
+        *following(session, due_from=due_from, due_until=due_until, time_scale=time_scale),
+    ]
+
+
+def poll(
+    session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta, time_scale: float = 1.0
+) -> int:
     """Deliver what this poll's window holds; return how many that were.
 
     Nothing is written down: whether this window was polled before, or ever will be, nobody can say.
     """
     looked_at = window(now, lead=lead, interval=interval)
-    found = participants_of_events_starting_in(session, looked_at)
-    for participation in found:
-        gateway.deliver(reminder(participation, lead=lead))
+    found = becoming_due(session, looked_at, lead=lead, time_scale=time_scale)
+    for notification in found:
+        gateway.deliver(notification)
     log.info(
         "poll window=%s/%s delivered=%d",
         looked_at.starts_from.isoformat(),

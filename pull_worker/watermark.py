@@ -10,9 +10,8 @@ from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, func,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from duetime.app.reminders import reminder
 from duetime.gateway import Gateway
-from pull_worker.deliver import Window, participants_of_events_starting_in
+from pull_worker.deliver import Window, becoming_due
 from pull_worker.design import design as naive
 from pull_worker.design import serving
 
@@ -28,7 +27,7 @@ watermark = Table(
 
 
 def poll_since_watermark(
-    session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta
+    session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta, time_scale: float = 1.0
 ) -> int:
     """Deliver what starts between the last poll's end and a lead time from `now`; return how many that were.
 
@@ -38,9 +37,10 @@ def poll_since_watermark(
     until = now + lead
     since = session.scalar(select(watermark.c.polled_until)) or until - interval
     # Both ends included, as in the naive poll; the microsecond keeps the last one's end from being delivered again.
-    found = participants_of_events_starting_in(session, Window(since + timedelta(microseconds=1), until))
-    for participation in found:
-        gateway.deliver(reminder(participation, lead=lead))
+    looked_at = Window(since + timedelta(microseconds=1), until)
+    found = becoming_due(session, looked_at, lead=lead, time_scale=time_scale)
+    for notification in found:
+        gateway.deliver(notification)
     move_watermark(session, until)
     session.commit()
     log.info("poll window=%s/%s delivered=%d", since.isoformat(), until.isoformat(), len(found))

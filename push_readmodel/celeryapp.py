@@ -10,7 +10,7 @@ from celery import Celery, bootsteps
 from celery.worker import state
 from sqlalchemy import create_engine
 
-from duetime.gateway import Gateway, gateway_from
+from duetime.gateway import Gateway, effects_from, gateway_from
 from duetime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from push_readmodel.deliver import Drain
@@ -44,6 +44,7 @@ class DrainStep(bootsteps.StartStopStep):
             gateway,
             type(self).drain,
             policy=policy,
+            effects=effects_from(settings),
             heartbeat=heartbeat_from(settings),
             # Celery's own pool, if deliveries are to go side by side; the worker has one when the loop starts.
             submit=(lambda work: parent.pool.apply_async(work)) if policy.threads > 1 else None,

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from duetime.gateway import Gateway
+from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.interface import Notification, Promise
 from push_readmodel.deliver import Drain, Look
 from push_readmodel.design import design as at_least_once
@@ -32,9 +32,15 @@ TAKE = """
 class DrainDeletingFirst(Drain):
     """The locks are held for one round trip instead of a batch of deliveries: nobody waits for the outside world."""
 
-    def __init__(self, connection: psycopg.Connection[Any], gateway: Gateway, policy: Policy = USUAL) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        gateway: Gateway,
+        policy: Policy = USUAL,
+        effects: Effects = NO_EFFECTS,
+    ) -> None:
         # What is taken is gone, so nothing is taken before it is due.
-        super().__init__(connection, gateway, replace(policy, look_ahead_s=0.0))
+        super().__init__(connection, gateway, replace(policy, look_ahead_s=0.0), effects)
 
     def empty(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
         tried = 0
@@ -45,7 +51,11 @@ class DrainDeletingFirst(Drain):
             for attempts, *fields in rows:
                 notification = Notification.restored(*fields)
                 try:
-                    self._gateway.deliver(notification, attempt=attempts + 1)
+                    if effect := self._effects.of(notification):
+                        self._execute(*effect)
+                        self._pipeline.sync()
+                    else:
+                        self._gateway.deliver(notification, attempt=attempts + 1)
                 except Exception:
                     # Not put back: it may have arrived, and at most once is the promise.
                     log.exception("%s was not delivered, or its answer was lost", notification.op)

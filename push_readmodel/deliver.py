@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine
 
-from duetime.gateway import Gateway
+from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.interface import Notification
 from push_readmodel.policy import BATCH_TAKES_S, USUAL, Policy
 from push_readmodel.schedule import CHANNEL
@@ -95,8 +95,15 @@ class Batch:
 class Drain:
     """Empties what is due over one connection; keeps how quick the gateway is, and how far it has got."""
 
-    def __init__(self, connection: psycopg.Connection[Any], gateway: Gateway, policy: Policy = USUAL) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        gateway: Gateway,
+        policy: Policy = USUAL,
+        effects: Effects = NO_EFFECTS,
+    ) -> None:
         self._connection = connection
+        self._effects = effects
         self._whole_life = ExitStack()
         self._pipeline = self._whole_life.enter_context(connection.pipeline())
         self._gateway = gateway
@@ -176,7 +183,10 @@ class Drain:
             try:
                 # Read only now: of a batch that is cut short the rest will be claimed again.
                 notification = Notification.restored(key, revision, kind, recipient, due_at, _parse(payload)[0])
-                self._gateway.deliver(notification, attempt=attempts + 1)
+                if effect := self._effects.of(notification):
+                    self._apply(*effect)
+                else:
+                    self._gateway.deliver(notification, attempt=attempts + 1)
             except Exception as error:  # noqa: BLE001 - whatever a gateway raises concerns this one notification
                 batch.failed.append((retry_after(attempts), told(error), ctid))
             else:
@@ -189,6 +199,21 @@ class Drain:
             self._limit = max(1, min(self._most, int(0.8 * BATCH_TAKES_S * tried / max(spent_s, 1e-6))))
         if tried < len(batch.rows):
             batch.short = False
+
+    def _apply(self, statement: str, parameters: dict[str, Any]) -> None:
+        """Do it in this transaction: it has happened exactly if the row is gone, whoever crashes when."""
+        self._execute("SAVEPOINT undone")
+        try:
+            self._execute(statement, parameters)
+            self._execute("RELEASE undone")
+            self._pipeline.sync()
+        except psycopg.Error:
+            # What cannot be done takes nothing else of the batch with it. The pipeline skips all up to a sync.
+            with suppress(psycopg.Error):
+                self._pipeline.sync()
+            self._execute("ROLLBACK TO undone")
+            self._pipeline.sync()
+            raise
 
     def _execute(self, statement: str, parameters: Any = None) -> psycopg.Cursor[Any]:
         return self._connection.cursor(binary=True).execute(statement, parameters, prepare=True)

@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from duetime.gateway import Gateway
+from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.heartbeat import NOBODY_LOOKS, Heartbeat
 from push_readmodel.deliver import Drain, Look, connect
 from push_readmodel.policy import USUAL, Policy
@@ -55,6 +55,7 @@ class DrainLoop:
         drain: type[Drain] = Drain,
         *,
         policy: Policy = USUAL,
+        effects: Effects = NO_EFFECTS,
         heartbeat: Heartbeat = NOBODY_LOOKS,
         submit: Submit | None = None,
     ) -> None:
@@ -62,6 +63,7 @@ class DrainLoop:
         self._gateway = gateway
         self._drain = drain
         self._policy = policy
+        self._effects = effects
         self._heartbeat = heartbeat
         self._submit = submit
         self._stopping = threading.Event()
@@ -147,7 +149,7 @@ class DrainLoop:
         return self._stopping.is_set()
 
     def _open(self) -> Drain:
-        return self._drain(connect(self._engine), self._gateway, self._policy)
+        return self._drain(connect(self._engine), self._gateway, self._policy, self._effects)
 
     def _wake(self) -> None:
         with suppress(OSError):  # the loop has ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, DateTime, ForeignKey, Index, String, func
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, String, Text, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -21,6 +21,7 @@ class User(Base):
     name: Mapped[str]
     address: Mapped[str]
     locale: Mapped[str] = mapped_column(default="en")
+    balance_cents: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Event(Base):
@@ -63,3 +64,60 @@ class Participation(Base):
 
     event: Mapped[Event] = relationship(back_populates="participations")
     user: Mapped[User] = relationship()
+
+
+class Undertaking(Base):
+    """Something that a user began, and that has a follow-up.
+
+    status: open until the follow-up happens or is called off.
+    revision: counts the changes to the follow-up, cancels included.
+    """
+
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    began_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    status: Mapped[str] = mapped_column(String(20))
+    revision: Mapped[int]
+
+
+class Trial(Undertaking):
+    """Ended 14 days after the sign-up, unless the user upgraded."""
+
+    __tablename__ = "trials"
+
+
+class Purchase(Undertaking):
+    """A month later a review is asked for, unless it was refunded."""
+
+    __tablename__ = "purchases"
+
+
+class Reservation(Undertaking):
+    """Cancelled if nobody shows up within 15 minutes."""
+
+    __tablename__ = "reservations"
+
+
+class Errand(Undertaking):
+    """What a user did for somebody: paid three days later, unless they complained."""
+
+    __tablename__ = "errands"
+
+
+class Order(Undertaking):
+    """Cancelled if it is not paid within 48 hours."""
+
+    __tablename__ = "orders"
+
+
+class Effect(Base):
+    """What was done inside the database because it was due: a row for each time it was done."""
+
+    __tablename__ = "effects"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    op: Mapped[str] = mapped_column(Text)
+    worker: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())

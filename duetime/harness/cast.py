@@ -7,10 +7,12 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import create_engine, insert
+from sqlalchemy import create_engine, insert, select
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from duetime.app.tables import Base, User
+from duetime.app.tables import Base, Effect, User
+from duetime.clock import instant
 from duetime.faults.clock import SkewedClock
 from duetime.faults.fault import Waiting
 from duetime.gateway import TROUBLE
@@ -24,6 +26,7 @@ from duetime.harness.services import Endpoints
 from duetime.harness.supervisor import Supervisor
 from duetime.harness.targets import Targets
 from duetime.interface import Design, Pending
+from duetime.journal import Journal
 from duetime.settings import Settings
 
 
@@ -116,6 +119,18 @@ class Cast:
         """What the design's own store still holds."""
         return self._design.pending(self._plain, self.engine)
 
+    def record_effects(self) -> None:
+        """Write down beside the deliveries what was done inside the database: what it shows was done, each time."""
+        read_at = instant()
+        journal = Journal(self._files.deliveries)
+        with Session(self.engine) as session:
+            for effect in session.scalars(select(Effect).order_by(Effect.id)):
+                key, _, revision = effect.op.rpartition("/")
+                at_ns = int(effect.at.timestamp() * 1e9) - read_at.wall_ns + read_at.mono_ns
+                told = {"op": effect.op, "key": key, "revision": int(revision), "worker": effect.worker}
+                journal.append({**told, "attempt": 1, "at_ns": at_ns})
+        journal.close()
+
     def alive(self) -> bool:
         """Whether every server serves that is meant to be up."""
         return all(server.serving() for server in self.servers if server.wanted)
@@ -171,5 +186,6 @@ class Cast:
             poll_interval=timedelta(seconds=POLL_INTERVAL_S),
             visibility_timeout=timedelta(seconds=self._plan.surroundings.visibility_timeout_s),
             rescue_after=timedelta(seconds=self._plan.surroundings.rescue_after_s),
+            time_scale=self._plan.surroundings.time_scale,
             watched=self._watched,
         )

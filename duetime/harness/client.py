@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session
 
 from duetime import registry
-from duetime.app.reminders import event_and_user
-from duetime.app.tables import Participation
+from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, FollowUps
+from duetime.app.shown import revision_shown
 from duetime.app.use_cases import Application
 from duetime.clock import Instant, system_clock
 from duetime.errors import ScheduleRejected
@@ -99,6 +99,8 @@ class Client:
         self._lead = settings.reminder_lead
         self._recorder = recorder
         self._application = Application(recorder, reminder_lead=settings.reminder_lead)
+        self._follow_ups = FollowUps(recorder, time_scale=settings.time_scale)
+        self._time_scale = settings.time_scale
         self._retired_events: set[int] = set()
 
     def connect(self) -> None:
@@ -112,8 +114,7 @@ class Client:
         """
         with Session(self._engine) as session:
             for call in interrupted:
-                participation = session.get(Participation, event_and_user(call["key"]))
-                if participation is not None and participation.reminder_revision >= call["revision"]:
+                if revision_shown(session, call["key"]) >= call["revision"]:
                     self._recorder.answer_for(call["op"], because="the application's tables show the change")
 
     def run(self, operations: Sequence[Operation], started: Instant) -> None:
@@ -164,15 +165,39 @@ class Client:
             case "change_address":
                 address = operation.address or ""
                 application.change_address(session, user_id=operation.users[0], address=address, now=system_clock())
+            case "begin" | "postpone" | "call_off":
+                self._follow(session, operation, FOLLOW_UPS[operation.kind or ""], started)
             case _:
                 assert_never(operation.do)
 
+    def _follow(self, session: Session, operation: Operation, what: FollowUp, started: Instant) -> None:
+        number = operation.event
+        if operation.do == "call_off":
+            self._follow_ups.call_off(session, what, number=number)
+            return
+        began_at = self._began(what, self._due(operation, started))
+        if operation.do == "begin":
+            user = operation.users[0]
+            self._follow_ups.begin(session, what, number=number, user_id=user, began_at=began_at)
+        else:
+            self._follow_ups.postpone(session, what, number=number, began_at=began_at)
+
+    def _began(self, what: FollowUp, due_at: datetime) -> datetime:
+        """When it began that follows at `due_at`; twice, because the month before may be of another length."""
+        began_at = due_at
+        for _ in range(2):
+            began_at = due_at - (what.due_at(began_at, time_scale=self._time_scale) - began_at)
+        return began_at
+
     def _start(self, operation: Operation, started: Instant) -> datetime:
         """The event starts one lead time after its reminder falls due."""
+        return self._due(operation, started) + self._lead
+
+    def _due(self, operation: Operation, started: Instant) -> datetime:
         if operation.due_s is None:
             raise ValueError(f"{operation.do} of event {operation.event} has no due time")
         due_us = started.wall_ns // 1000 + round(operation.due_s * 1e6)
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=due_us) + self._lead
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=due_us)
 
 
 def _change_mind(_session: Session) -> NoReturn:

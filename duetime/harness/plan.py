@@ -12,14 +12,26 @@ from typing import Any, Literal
 from duetime.faults.fault import FaultKind
 from duetime.harness.embedded import Persistence
 
-UseCase = Literal["create_event", "move_event", "cancel_event", "join_event", "leave_event", "change_address"]
+UseCase = Literal[
+    "create_event",
+    "move_event",
+    "cancel_event",
+    "join_event",
+    "leave_event",
+    "change_address",
+    "begin",
+    "postpone",
+    "call_off",
+]
+CANCELS = {"cancel_event", "leave_event", "call_off"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One use case, carried out by one client `at_s` seconds after the start of the run.
 
-    event: the one event whose reminders this changes. Whoever changes an address takes part in one only.
+    event: the one event whose reminders this changes. Whoever changes an address takes part in one only. Or else the
+    number of a row that has a follow-up of this `kind`.
     due_s: when the reminders fall due, in seconds after the start; for the use cases that set a start time.
     rolled_back: the application changes its mind at the very end of the transaction.
     """
@@ -32,6 +44,7 @@ class Operation:
     due_s: float | None = None
     address: str | None = None
     rolled_back: bool = False
+    kind: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         # asdict() would copy each of a thousand users.
@@ -93,12 +106,14 @@ class Surroundings:
     """How the services are set up, where a scenario is about that; the same for every design.
 
     visibility_timeout_s: of the broker; Celery's default of an hour unless the scenario shortens it.
+    time_scale: how many times sooner than in life follow-ups are due: with 86,400 a day is a second.
     rescue_after_s: when designs that rescue take a worker for dead: five minutes of the application.
     """
 
     broker_keeps: Persistence = "default"
     visibility_timeout_s: float = 3600.0
     rescue_after_s: float = 5.0
+    time_scale: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +168,7 @@ class Plan:
     def planned(self) -> dict[str, int]:
         """How many use cases that are carried through lead to each kind of notification operation."""
         kept = [operation for operation in self.operations if not operation.rolled_back]
-        cancels = sum(operation.do in {"cancel_event", "leave_event"} for operation in kept)
+        cancels = sum(operation.do in CANCELS for operation in kept)
         return {"schedule": len(kept) - cancels, "cancel": cancels}
 
     def longest_horizon_s(self) -> float:

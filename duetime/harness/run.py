@@ -120,6 +120,7 @@ class Run:
             alive = cast.alive()
             stop_all(cast.servers, within_s=STOP_WITHIN_S)
             self._stop.sleep(self._plan.profile.in_flight_allowance_s)
+            cast.record_effects()
         finally:
             metronome.stop()
         self._files.close(

@@ -13,6 +13,7 @@ from duetime.harness.workload import (
     called_off,
     changes,
     crowds,
+    follow_ups,
     gathering,
     just_too_late,
     long_planned,
@@ -20,6 +21,7 @@ from duetime.harness.workload import (
     plain,
     rolled_back,
     stories,
+    wages,
 )
 
 SERVERS_DIE = (
@@ -300,6 +302,38 @@ THE_OUTSIDE_WORLD = (
     ),
 )
 
+USE_CASES = (
+    Scenario(
+        name="use_cases",
+        idea="one server, and all six use cases: reminders, trials, reviews, reservations, wages, unpaid orders",
+        teaches="one schedule() serves them all; a day is a second here",
+        unkind_to="nobody",
+        operations=lambda random: [*follow_ups(random, seconds=7), *stories(random, seconds=4, horizon_s=3)],
+    ),
+    Scenario(
+        name="use_cases_downtime",
+        idea="the same, and the server is killed for some days and started again",
+        teaches="who remembers; and that a status in the table remembers too",
+        unkind_to="oban_style_queue",
+        operations=lambda random: [*follow_ups(random, seconds=9), *stories(random, seconds=4, horizon_s=3)],
+        faults=(PlannedFault(fault="f1", kind="kill", target="all", inject_s=5.2, heal_s=8.6),),
+    ),
+    Scenario(
+        name="wages",
+        idea="reminders and wages fall due together, and one of two servers is killed in the middle of them",
+        teaches="what leaves the building may come twice; what stays inside the database need not",
+        unkind_to="oban_style_queue:staged",
+        servers=2,
+        profile=Profile(lateness_limit_s=LATENESS_LIMIT_S, delivery_time_s=0.05),
+        operations=lambda random: [
+            *gathering(due_s=4.6, people=8),
+            *wages(due_s=4.6, errands=40, apart_s=0.01),
+            *stories(random, seconds=7, horizon_s=4),
+        ],
+        faults=(PlannedFault(fault="f1", kind="kill", target="delivering", inject_s=4.5, heal_s=7.5),),
+    ),
+)
+
 CAPACITY = (
     Scenario(
         name="million",
@@ -321,6 +355,7 @@ SCENARIOS = (
     *TIME_ITSELF,
     *A_LOT,
     *THE_OUTSIDE_WORLD,
+    *USE_CASES,
 )
 EVERY = (*SCENARIOS, *CAPACITY)
 """Whatever can be named; a full comparison has only `SCENARIOS` in it."""

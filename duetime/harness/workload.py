@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Literal, assert_never
 
+from duetime.app.follow_ups import FOLLOW_UPS, PAY_ERRAND
 from duetime.harness.plan import Operation
 
 Story = Literal[
@@ -203,6 +204,45 @@ def called_off(*, created_s: float, called_off_s: float, due_s: float) -> list[O
     return [
         Operation(at_s=created_s, client=0, do="create_event", event=event, users=(user_id(0, 1998),), due_s=due_s),
         Operation(at_s=called_off_s, client=0, do="cancel_event", event=event),
+    ]
+
+
+def follow_ups(random: Random, *, seconds: int) -> list[Operation]:
+    """Each second one of each kind begins; a third of them is called off before it is due, and a third postponed."""
+    operations = []
+    for second in range(seconds):
+        for place, kind in enumerate(FOLLOW_UPS):
+            client, number = (second + place) % CLIENTS, second * len(FOLLOW_UPS) + place
+            row, due = event_id(client, number), _due(random, second + random.randint(3, 4))
+            at = second + random.uniform(0.1, 0.9)
+            user = (user_id(client, 5000 + number),)
+            operations.append(
+                Operation(at_s=at, client=client, do="begin", kind=kind, event=row, users=user, due_s=due)
+            )
+            close = due - random.uniform(*CLOSE_S)
+            if (second + place) % 3 == 1:
+                operations.append(Operation(at_s=close, client=client, do="call_off", kind=kind, event=row))
+            elif (second + place) % 3 == 2:
+                later = _due(random, int(due) + 1)
+                operations.append(
+                    Operation(at_s=close, client=client, do="postpone", kind=kind, event=row, due_s=later)
+                )
+    return operations
+
+
+def wages(*, due_s: float, errands: int, apart_s: float) -> list[Operation]:
+    """Errands that are all to be paid at about the same time: money that is easily sent twice."""
+    return [
+        Operation(
+            at_s=0.2 + number * 0.02,
+            client=number % CLIENTS,
+            do="begin",
+            kind=PAY_ERRAND.kind,
+            event=event_id(number % CLIENTS, 900 + number),
+            users=(user_id(number % CLIENTS, 9000 + number),),
+            due_s=due_s + number * apart_s,
+        )
+        for number in range(errands)
     ]
 
 

@@ -37,18 +37,19 @@ def test_every_plan_creates_moves_cancels_and_readdresses_close_to_the_due_time(
 @EVERY
 def test_a_client_changes_an_event_only_after_it_created_it_and_before_it_is_due(scenario: Scenario) -> None:
     for seed in SEEDS:
-        created: dict[int, float] = {}
-        due: dict[int, float] = {}
+        created: dict[tuple[str | None, int], float] = {}
+        due: dict[tuple[str | None, int], float] = {}
         operations = scenario.plan(seed).operations
         assert all(earlier.at_s <= later.at_s for earlier, later in pairwise(operations))
         for op in operations:
-            if op.do == "create_event":
-                created[op.event] = op.at_s
+            subject = op.kind, op.event
+            if op.do in {"create_event", "begin"}:
+                created[subject] = op.at_s
             else:
-                assert created[op.event] < op.at_s < due[op.event], f"seed {seed}: {op}"
+                assert created[subject] < op.at_s < due[subject], f"seed {seed}: {op}"
             if op.due_s is not None:
                 assert op.due_s > op.at_s or scenario.name == "late_event"
-                due[op.event] = op.due_s
+                due[subject] = op.due_s
 
 
 @TOLD
