@@ -24,6 +24,7 @@ from duetime.interface import Design
 from duetime.operating import health_command, install_command, serve_command
 from duetime.options import JSON, OUT, SEED, listed, loaded, new_directory
 from duetime.showing import demo_command, report_command, write_report
+from duetime.status import status_command
 
 if TYPE_CHECKING:
     from duetime.checker import Results
@@ -249,7 +250,7 @@ def lint_command(
     sys.exit(1 if warnings else 0)
 
 
-for command in (install_command, serve_command, health_command, report_command, demo_command):
+for command in (install_command, serve_command, health_command, status_command, report_command, demo_command):
     cli.add_command(command)
 
 

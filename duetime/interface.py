@@ -148,12 +148,33 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How a design is doing at this moment; None for what it cannot know, and `says` why.
+
+    oldest_due_at: of what is pending. late_s: for how many seconds the oldest has been due; 0 if none is.
+    claimed: what servers hold right now. failed: what was tried, and is to be tried again.
+    bytes_of_table, bytes_of_indexes, dead_rows: of where it is kept.
+    """
+
+    pending: int | None
+    oldest_due_at: datetime | None = None
+    late_s: float | None = None
+    claimed: int | None = None
+    failed: int | None = None
+    bytes_of_table: int | None = None
+    bytes_of_indexes: int | None = None
+    dead_rows: int | None = None
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
     """A way to keep the promise of ``schedule()``, and all that duetime needs to run it.
 
     weakness: the known one, in a sentence.
     install: creates what the design keeps in the application's database; safe to repeat.
     pending: reads the design's own stores from outside; must not disturb them.
+    status: the same in figures; None if it has none beyond the number that is pending.
     uses_broker: whether any of its processes talks to the broker; if none does, no fault of the broker can hit it.
     """
 
@@ -166,3 +187,4 @@ class Design:
     scheduler: Callable[[Settings], Scheduler]
     pending: Callable[[Settings, Engine], Sequence[Pending]]
     uses_broker: bool = True
+    status: Callable[[Settings, Engine], Status] | None = None

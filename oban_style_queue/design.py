@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import redis
 from sqlalchemy import Engine
 
-from duetime.interface import Design, Pending, Promise, Role, Scheduler
+from duetime.interface import Design, Pending, Promise, Role, Scheduler, Status
 from duetime.settings import Settings
 
 QUEUE = "oban_style_queue"
@@ -55,6 +55,16 @@ def broker_holds(settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
     return [message["headers"]["id"] for message in waiting], [message["headers"]["id"] for message in taken]
 
 
+def status(settings: Settings, _engine: Engine) -> Status:
+    """How many messages, by reading them all; no broker has an index on the ETA in their headers."""
+    waiting, taken = broker_holds(settings)
+    return Status(
+        pending=len(waiting) + len(taken),
+        says=f"{len(waiting)} wait in the broker's list and {len(taken)} in workers' memories, due or not: when each "
+        "is due stands inside the message, and of what failed nothing is kept",
+    )
+
+
 def serving(app: str) -> Role:
     """A server that runs `app`, with mingle and gossip: by them a worker learns of revokes from the others."""
     return Role(
@@ -79,4 +89,5 @@ design = Design(
     install=install,
     scheduler=scheduler,
     pending=pending,
+    status=status,
 )

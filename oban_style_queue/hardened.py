@@ -133,4 +133,5 @@ design = replace(
     install=install,
     scheduler=scheduler,
     pending=pending,
+    status=None,
 )

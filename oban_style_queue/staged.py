@@ -213,4 +213,5 @@ design = replace(
     install=install,
     scheduler=lambda _settings: JobsTable(),
     pending=pending,
+    status=None,
 )

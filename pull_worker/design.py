@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
 
-from duetime.interface import Design, Pending, Promise, Role
+from duetime.app.tables import Event, Participation
+from duetime.interface import Design, Pending, Promise, Role, Status
 from duetime.settings import Settings
 from pull_worker.schedule import NothingToSchedule
 
@@ -19,6 +21,23 @@ def install(_engine: Engine) -> None:
 def pending(_settings: Settings, _engine: Engine) -> Sequence[Pending]:
     """Nothing: a poller keeps no record of what is still to come, and none of what it has done."""
     return []
+
+
+def status(settings: Settings, engine: Engine) -> Status:
+    """A query over the main table: what lies ahead, and nothing of what should have been sent by now."""
+    ahead = (
+        select(func.count().label("pending"), func.min(Event.starts_at).label("first"))
+        .join(Participation, Participation.event_id == Event.id)
+        .where(Event.starts_at > func.now() + settings.reminder_lead)
+        .where(Event.status == "scheduled", Participation.status == "going")
+    )
+    with Session(engine) as session:
+        row = session.execute(ahead).one()
+    return Status(
+        pending=row.pending,
+        oldest_due_at=row.first - settings.reminder_lead if row.first else None,
+        says="reminders that are still ahead, counted in the main tables; whether what was due was sent, no row says",
+    )
 
 
 def serving(app: str) -> Role:
@@ -44,4 +63,5 @@ design = Design(
     install=install,
     scheduler=lambda _settings: NothingToSchedule(),
     pending=pending,
+    status=status,
 )

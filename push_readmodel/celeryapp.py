@@ -15,6 +15,7 @@ from duetime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from push_readmodel.deliver import Drain
 from push_readmodel.loop import DrainLoop
+from push_readmodel.metrics import metered
 from push_readmodel.policy import Policy
 from push_readmodel.visible import Failure, visible
 
@@ -35,6 +36,8 @@ class DrainStep(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         gateway: Gateway = gateway_from(settings)
+        if policy.metrics_port:
+            gateway = metered(gateway, policy.metrics_port, settings, create_engine(settings.database_url))
         if settings.watched:
             gateway = visible(gateway, parent, failure=type(self).failure)
         # A database whose machine is gone without a word is noticed within half a minute.

@@ -12,6 +12,7 @@ from duetime.settings import Settings
 from push_readmodel.policy import BATCH_MOST
 from push_readmodel.schedule import ReadModel
 from push_readmodel.schema import metadata, pending
+from push_readmodel.status import status
 
 
 def install(engine: Engine) -> None:
@@ -53,4 +54,5 @@ design = Design(
     install=install,
     scheduler=lambda _settings: ReadModel(),
     pending=still_pending,
+    status=status,
 )

@@ -25,15 +25,17 @@ class Policy:
     look_ahead_s: how many seconds before they are due rows are claimed, 0.5 at most. They are delivered on time then,
     instead of a round trip late; a cancel or a new revision that comes within these seconds waits, and comes too late,
     and what is scheduled to be due before them waits as well.
+    metrics_port: where Prometheus finds this server's figures, on loopback; 0 for none.
     """
 
     batch_most: int = BATCH_MOST
     threads: int = 1
     look_ahead_s: float = 0.0
+    metrics_port: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read ``DUETIME_BATCH_MOST``, ``DUETIME_THREADS`` and ``DUETIME_LOOK_AHEAD_S``.
+        """Read ``DUETIME_BATCH_MOST``, ``DUETIME_THREADS``, ``DUETIME_LOOK_AHEAD_S`` and ``DUETIME_METRICS_PORT``.
 
         Raises:
             BadUsage: one of them is not a number, or out of its bounds.
@@ -53,6 +55,7 @@ class Policy:
             batch_most=int(number("DUETIME_BATCH_MOST", BATCH_MOST, 1, 10_000)),
             threads=int(number("DUETIME_THREADS", 1, 1, 400)),
             look_ahead_s=number("DUETIME_LOOK_AHEAD_S", 0.0, 0, 0.5),
+            metrics_port=int(number("DUETIME_METRICS_PORT", 0, 0, 65_535)),
         )
 
 
