@@ -21,7 +21,7 @@ from duetime import registry
 from duetime.checker import judge, label_lines, write_results
 from duetime.errors import BadUsage, DuetimeError, Interrupted
 from duetime.interface import Design
-from duetime.operating import health_command, install_command, serve_command
+from duetime.operating import health_command, install_command, migrate_command, serve_command
 from duetime.options import JSON, OUT, SEED, listed, loaded, new_directory
 from duetime.showing import demo_command, report_command, write_report
 from duetime.status import status_command
@@ -250,7 +250,15 @@ def lint_command(
     sys.exit(1 if warnings else 0)
 
 
-for command in (install_command, serve_command, health_command, status_command, report_command, demo_command):
+for command in (
+    install_command,
+    serve_command,
+    health_command,
+    status_command,
+    migrate_command,
+    report_command,
+    demo_command,
+):
     cli.add_command(command)
 
 

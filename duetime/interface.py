@@ -167,6 +167,20 @@ class Status:
     says: str = ""
 
 
+class Destination(Protocol):
+    """Another design, that takes over what one of them hands it."""
+
+    def take(self, notification: Notification, *, session: Session) -> None:
+        """In the transaction in which it is taken out of the store that it was in."""
+
+    def take_unless_changed(self, notification: Notification, *, session: Session) -> None:
+        """From a store outside the database: unless it was changed or cancelled meanwhile."""
+
+
+HandOver = Callable[["Settings", "Engine", Destination, datetime | None], int]
+"""Also told from when on nothing was delivered, for a design that does not know; may raise ``BadUsage``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
     """A way to keep the promise of ``schedule()``, and all that duetime needs to run it.
@@ -175,6 +189,8 @@ class Design:
     install: creates what the design keeps in the application's database; safe to repeat.
     pending: reads the design's own stores from outside; must not disturb them.
     status: the same in figures; None if it has none beyond the number that is pending.
+    hand_over: moves what is pending, and not due within a moment, to another design; returns how many moved.
+    takes_over_not: why it cannot go on where another design has got to; empty if it can.
     uses_broker: whether any of its processes talks to the broker; if none does, no fault of the broker can hit it.
     """
 
@@ -188,3 +204,5 @@ class Design:
     pending: Callable[[Settings, Engine], Sequence[Pending]]
     uses_broker: bool = True
     status: Callable[[Settings, Engine], Status] | None = None
+    hand_over: HandOver | None = None
+    takes_over_not: str = ""

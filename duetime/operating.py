@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -120,6 +121,46 @@ def health_command(design: str, name: str, state: Path, patience_s: float) -> No
     healthy, sentence = verdict(latest_sign(_heartbeat(called, name, state)), time.monotonic_ns(), patience_s)
     click.echo(f"{name} of {called} {sentence}")
     sys.exit(0 if healthy else 1)
+
+
+@click.command(name="migrate")
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"]),
+    metavar="TIME",
+    help="From when on nothing was delivered, with its zone; for an OLD that keeps no record of it.",
+)
+def migrate_command(old: str, new: str, since: datetime | None) -> None:
+    """Swap the design behind schedule() of a running system from OLD to NEW, on the servers that DUETIME_… name.
+
+    \b
+      1  duetime install OLD-to-NEW, and start the servers of NEW
+      2  restart the application with DUETIME_DESIGN=OLD-to-NEW: its calls still go to OLD
+      3  duetime migrate OLD NEW: its calls go to NEW, and what is pending moves
+      4  when this has ended, stop the servers of OLD, and restart the application with DUETIME_DESIGN=NEW
+
+    It ends when OLD holds nothing any more; it may be repeated if it was interrupted.
+    """
+    from sqlalchemy import create_engine
+
+    from duetime.migration import TO, migrate
+
+    leaving, joining = registry.load(old), registry.load(new)
+    both = registry.load(f"{old}{TO}{new}")
+    settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": both.name})
+    engine = create_engine(settings.database_url)
+    told = ""
+
+    def tell(line: str) -> None:
+        nonlocal told
+        if line != told:
+            click.echo(line)
+        told = line
+
+    moved = migrate(leaving, joining, settings, engine, since=since, told=tell)
+    click.echo(f"{moved} moved; stop the servers of {old}, and give the application DUETIME_DESIGN={new}")
 
 
 def verdict(sign: Sign | None, now_ns: int, patience_s: float) -> tuple[bool, str]:

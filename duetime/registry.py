@@ -9,6 +9,7 @@ from pathlib import Path
 
 from duetime.errors import DesignNotLoadable, UnknownName
 from duetime.interface import Design
+from duetime.migration import TO, migrating
 
 GROUP = "duetime.designs"
 ORACLE = "reference"
@@ -25,12 +26,16 @@ def the_three() -> list[str]:
 
 
 def load(name: str) -> Design:
-    """The design called `name`, or the one at ``path/to/file.py:attribute``.
+    """The design called `name`, the one at ``path/to/file.py:attribute``, or the migration ``OLD-to-NEW``.
 
     Raises:
+        BadUsage: there is no way from OLD to NEW.
         UnknownName: nobody registers it.
         DesignNotLoadable: it cannot be imported, or is not a Design.
     """
+    old, to, new = name.partition(TO)
+    if to and not old.endswith(".py"):
+        return migrating(load(old), load(new))
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
         return _checked(name, _from_file(name, Path(path), attribute))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
 import redis
 from sqlalchemy import Engine
 
-from duetime.interface import Design, Pending, Promise, Role, Scheduler, Status
+from duetime.interface import Design, Destination, Pending, Promise, Role, Scheduler, Status
 from duetime.settings import Settings
 
 QUEUE = "oban_style_queue"
@@ -65,6 +66,12 @@ def status(settings: Settings, _engine: Engine) -> Status:
     )
 
 
+def hand_over(settings: Settings, engine: Engine, to: Destination, since: datetime | None) -> int:
+    from oban_style_queue.hand_over import hand_over as moved  # it needs the names of this page
+
+    return moved(settings, engine, to, since)
+
+
 def serving(app: str) -> Role:
     """A server that runs `app`, with mingle and gossip: by them a worker learns of revokes from the others."""
     return Role(
@@ -90,4 +97,5 @@ design = Design(
     scheduler=scheduler,
     pending=pending,
     status=status,
+    hand_over=hand_over,
 )

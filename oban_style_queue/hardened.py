@@ -134,4 +134,5 @@ design = replace(
     scheduler=scheduler,
     pending=pending,
     status=None,
+    hand_over=None,
 )

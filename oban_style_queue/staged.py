@@ -214,4 +214,5 @@ design = replace(
     scheduler=lambda _settings: JobsTable(),
     pending=pending,
     status=None,
+    hand_over=None,
 )

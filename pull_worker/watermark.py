@@ -11,9 +11,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.gateway import Gateway
+from duetime.interface import Destination
+from duetime.settings import Settings
 from pull_worker.deliver import Window, becoming_due
 from pull_worker.design import design as naive
 from pull_worker.design import serving
+from pull_worker.hand_over import hand_over
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,13 @@ def move_watermark(session: Session, until: datetime) -> None:
     session.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={"polled_until": latest}))
 
 
+def hand_over_from_watermark(settings: Settings, engine: Engine, to: Destination, _since: datetime | None) -> int:
+    """This one knows where its last poll ended."""
+    with engine.connect() as connection:
+        until = connection.scalar(select(watermark.c.polled_until))
+    return hand_over(settings, engine, to, until - settings.reminder_lead if until else None)
+
+
 def install(engine: Engine) -> None:
     """Create the table of one row."""
     metadata.create_all(engine)
@@ -67,4 +77,5 @@ design = replace(
     "of its window until it succeeds, and polls that overlap, of two servers or of a slow one, repeat each other",
     roles=[serving("pull_worker.watermark_app")],
     install=install,
+    hand_over=hand_over_from_watermark,
 )

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, select
 
 from duetime.interface import Design, Pending, Promise, Role
 from duetime.settings import Settings
+from push_readmodel.hand_over import hand_over
 from push_readmodel.policy import BATCH_MOST
 from push_readmodel.schedule import ReadModel
 from push_readmodel.schema import metadata, pending
@@ -55,4 +56,5 @@ design = Design(
     scheduler=lambda _settings: ReadModel(),
     pending=still_pending,
     status=status,
+    hand_over=hand_over,
 )

@@ -27,6 +27,7 @@ from duetime.failpoints import Failpoints
 from duetime.harness.plan import Operation, operation_from
 from duetime.interface import Notification, Scheduler
 from duetime.journal import Journal
+from duetime.migration import TO, migrate
 from duetime.settings import Settings
 
 
@@ -96,6 +97,7 @@ class Client:
             settings.database_url,
             connect_args={"connect_timeout": 3, "options": "-c statement_timeout=5000"},
         )
+        self._settings = settings
         self._lead = settings.reminder_lead
         self._recorder = recorder
         self._application = Application(recorder, reminder_lead=settings.reminder_lead)
@@ -167,8 +169,16 @@ class Client:
                 application.change_address(session, user_id=operation.users[0], address=address, now=system_clock())
             case "begin" | "postpone" | "call_off":
                 self._follow(session, operation, FOLLOW_UPS[operation.kind or ""], started)
+            case "migrate":
+                self._migrate()
             case _:
                 assert_never(operation.do)
+
+    def _migrate(self) -> None:
+        """What whoever operates the application does on the command line; there is nothing to do for most designs."""
+        old, to, new = self._settings.design.partition(TO)
+        if to:
+            migrate(registry.load(old), registry.load(new), self._settings, self._engine)
 
     def _follow(self, session: Session, operation: Operation, what: FollowUp, started: Instant) -> None:
         number = operation.event

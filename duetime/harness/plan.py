@@ -22,6 +22,7 @@ UseCase = Literal[
     "begin",
     "postpone",
     "call_off",
+    "migrate",
 ]
 CANCELS = {"cancel_event", "leave_event", "call_off"}
 
@@ -168,6 +169,7 @@ class Plan:
     def planned(self) -> dict[str, int]:
         """How many use cases that are carried through lead to each kind of notification operation."""
         kept = [operation for operation in self.operations if not operation.rolled_back]
+        kept = [operation for operation in kept if operation.do != "migrate"]
         cancels = sum(operation.do in CANCELS for operation in kept)
         return {"schedule": len(kept) - cancels, "cancel": cancels}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from duetime.errors import BadUsage, UnknownName
 from duetime.harness.embedded import Persistence
-from duetime.harness.plan import Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.plan import Operation, Plan, PlannedFault, Profile, Surroundings
 from duetime.harness.scenario import LATENESS_LIMIT_S, REMINDER_LEAD_S, Replay, Scenario
 from duetime.harness.workload import (
     called_off,
@@ -334,6 +334,22 @@ USE_CASES = (
     ),
 )
 
+MIGRATIONS = (
+    Scenario(
+        name="migration",
+        idea="the design is swapped while operations go on; for designs called OLD-to-NEW",
+        teaches="whatever stands behind schedule() can be replaced",
+        unkind_to="whoever keeps no record of what is pending",
+        # Client 1 carries out the migration, and nothing else after it; client 0 goes on.
+        operations=lambda random: [
+            *(op for op in stories(random, seconds=11, horizon_s=5) if op.client == 0 or op.at_s < 5.0),
+            *long_planned(random, created_s=(0.2, 2.5), due_s=(8, 14), events=24),
+            Operation(at_s=5.2, client=1, do="migrate", event=0),
+        ],
+    ),
+)
+"""Only by name: no other design has anything to do in them."""
+
 CAPACITY = (
     Scenario(
         name="million",
@@ -357,7 +373,7 @@ SCENARIOS = (
     *THE_OUTSIDE_WORLD,
     *USE_CASES,
 )
-EVERY = (*SCENARIOS, *CAPACITY)
+EVERY = (*SCENARIOS, *MIGRATIONS, *CAPACITY)
 """Whatever can be named; a full comparison has only `SCENARIOS` in it."""
 
 

@@ -1,0 +1,187 @@
+"""Swapping the design of a running system: what is pending moves, and operations go on meanwhile.
+
+The application runs with the design ``A-to-B``: its calls go to A, and from the switch on to B. The switch is a row
+that each of its transactions reads and holds, so no transaction is on both sides of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from duetime.errors import BadUsage
+from duetime.interface import Design, Notification, Pending, Promise, Scheduler
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.orm import Session
+
+    from duetime.settings import Settings
+
+TO = "-to-"
+LOOK_EVERY_S = 0.2
+WEAKER = ("nothing", "at_most_once", "at_least_once")
+Told = Callable[[str], None]
+
+metadata = MetaData()
+migration = Table(
+    "migration", metadata, Column("name", Text, primary_key=True), Column("switched", Boolean, nullable=False)
+)
+changed_since = Table(
+    "changed_since_migration",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where what is pending goes, for a design that hands it over."""
+
+    scheduler: Scheduler
+
+    def take(self, notification: Notification, *, session: Session) -> None:
+        """Schedule it there, in the transaction in which it is taken out of the store that it was in."""
+        self.scheduler.schedule(notification, session=session)
+
+    def take_unless_changed(self, notification: Notification, *, session: Session) -> None:
+        """The same from a store outside the database: what was changed or cancelled since the switch is left out."""
+        _lock(session, notification.key)
+        newest = session.scalar(select(changed_since.c.revision).where(changed_since.c.key == notification.key))
+        if newest is None or newest < notification.revision:
+            self.take(notification, session=session)
+
+
+class Migrating(Scheduler):
+    """The application's side: to the old design before the switch, to the new one from then on."""
+
+    def __init__(self, name: str, old: Scheduler, new: Scheduler) -> None:
+        self._name = name
+        self._old = old
+        self._new = new
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        if not self._switched(session):
+            self._old.schedule(notification, session=session)
+            return
+        self._withdraw(notification.key, notification.revision, session)
+        self._new.schedule(notification, session=session)
+
+    def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
+        if not self._switched(session):
+            self._old.schedule_many(notifications, session=session)
+            return
+        # In order of their keys, so that two callers who lock the same do so in the same order.
+        for notification in sorted(notifications, key=lambda one: one.key):
+            self._withdraw(notification.key, notification.revision, session)
+        self._new.schedule_many(notifications, session=session)
+
+    def cancel(self, key: str, *, revision: int, session: Session) -> None:
+        if self._switched(session):
+            self._withdraw(key, revision, session)
+            self._new.cancel(key, revision=revision, session=session)
+        else:
+            self._old.cancel(key, revision=revision, session=session)
+
+    def _switched(self, session: Session) -> bool:
+        """Held until the caller's transaction ends: the switch waits for it."""
+        held = select(migration.c.switched).where(migration.c.name == self._name).with_for_update(read=True)
+        return bool(session.scalar(held))
+
+    def _withdraw(self, key: str, revision: int, session: Session) -> None:
+        """Whatever of `key` has not been moved yet is not to be delivered, nor to be moved."""
+        _lock(session, key)
+        row = insert(changed_since).values(key=key, revision=revision)
+        greatest = func.greatest(changed_since.c.revision, row.excluded.revision)
+        session.execute(row.on_conflict_do_update(index_elements=["key"], set_={"revision": greatest}))
+        self._old.cancel(key, revision=revision, session=session)
+
+
+def migrating(old: Design, new: Design) -> Design:
+    """The design ``OLD-to-NEW``: both kinds of servers, and an application that can be switched.
+
+    Raises:
+        BadUsage: one of them cannot be on that side, and why.
+    """
+    if old.hand_over is None:
+        raise BadUsage(f"{old.name} has nothing that could be handed over")
+    if new.takes_over_not:
+        raise BadUsage(f"{new.name} cannot take over from {old.name}: {new.takes_over_not}")
+    name = f"{old.name}{TO}{new.name}"
+
+    def install(engine: Engine) -> None:
+        old.install(engine)
+        new.install(engine)
+        metadata.create_all(engine)
+        with engine.begin() as connection:
+            connection.execute(insert(migration).values(name=name, switched=False).on_conflict_do_nothing())
+
+    def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
+        return [*old.pending(settings, engine), *new.pending(settings, engine)]
+
+    promises = (old.promise, new.promise)
+    return Design(
+        name=name,
+        summary=f"{old.name} until `duetime migrate`, then {new.name}",
+        weakness=f"{old.weakness}; then {new.weakness}",
+        promise=Promise(
+            delivery=min((one.delivery for one in promises), key=WEAKER.index),
+            transactional=all(one.transactional for one in promises),
+            cancels=all(one.cancels for one in promises),
+            as_durable_as="broker" if any(one.as_durable_as == "broker" for one in promises) else "database",
+            due_by="servers" if any(one.due_by == "servers" for one in promises) else "database",
+        ),
+        roles=[
+            *(replace(role, name=f"old-{role.name}") for role in old.roles),
+            *(replace(role, name=f"new-{role.name}") for role in new.roles),
+        ],
+        install=install,
+        scheduler=lambda settings: Migrating(name, old.scheduler(settings), new.scheduler(settings)),
+        pending=pending,
+        uses_broker=old.uses_broker or new.uses_broker,
+    )
+
+
+def migrate(
+    old: Design,
+    new: Design,
+    settings: Settings,
+    engine: Engine,
+    *,
+    since: datetime | None = None,
+    told: Told = lambda _: None,
+) -> int:
+    """Switch, and move what is pending until the old design holds nothing any more; return how many moved.
+
+    What is due within the next moment is left to the old servers, which must be running. May be repeated after a crash.
+    since: from when on nothing was delivered, for a design that keeps no record of it.
+
+    Raises:
+        BadUsage: this direction is not possible, or something that it takes is missing.
+    """
+    both = migrating(old, new)
+    both.install(engine)
+    destination = Destination(new.scheduler(settings))
+    with engine.begin() as connection:
+        # Waits for every transaction that is still on the old side.
+        connection.execute(update(migration).where(migration.c.name == both.name).values(switched=True))
+    told(f"switched: what is scheduled from now on goes to {new.name}")
+    moved = 0
+    while True:
+        moved += old.hand_over(settings, engine, destination, since) if old.hand_over else 0
+        left = len(old.pending(settings, engine))
+        told(f"moved {moved}, {left} left to the servers of {old.name}")
+        if not left:
+            return moved
+        time.sleep(LOOK_EVERY_S)
+
+
+def _lock(session: Session, key: str) -> None:
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 7320))))
