@@ -121,3 +121,30 @@ class Effect(Base):
     op: Mapped[str] = mapped_column(Text)
     worker: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+
+
+class Invoice(Base):
+    """What a user paid for the company, as last amended; reimbursed after it was accepted.
+
+    version: counts its amendments, from 1.
+    """
+
+    __tablename__ = "invoices"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    version: Mapped[int] = mapped_column(default=1)
+    purchased_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    payee: Mapped[str]
+    reimbursed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class Decision(Base):
+    """A supervisor's word about one version of an invoice. number: they may change their mind."""
+
+    __tablename__ = "decisions"
+
+    invoice_id: Mapped[int] = mapped_column(ForeignKey("invoices.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    accepted: Mapped[bool]
+    decided_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
