@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-computing test-waiting test-quick soak test-full check format bench performance clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-quick soak test-full check format bench performance lessons clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -87,6 +87,9 @@ performance: $(READY) ## measure everything for docs/performance.md (half an hou
 	@for one in schedule drain lateness growth churn memory recovery; do \
 	  $(BIN)/python -m pytest benchmarks/test_$$one.py --size=full --benchmark-json=.benchmarks/full-$$one.json || exit; done
 	@$(BIN)/python -m benchmarks.document .benchmarks/full-*.json
+
+lessons: $(READY) ## follow docs/lessons/ and write what was said onto their pages (ARGS="docs/lessons/02-*.md" for some)
+	@$(BIN)/python -m tests.lessons.rewrite $(ARGS)
 
 clean: ## remove .venv, caches and stored runs
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -33,11 +33,16 @@ EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - named to be told apart, not liste
     "--benchmark", type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="A file that pytest benchmarks/ --benchmark-json FILE wrote: its medians come along.",
 )  # fmt: skip
-def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) -> None:
+@click.option(
+    "--svg", type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw one run as a still picture into this file instead.",
+)  # fmt: skip
+def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None, svg: Path | None) -> None:
     """Make the page about stored runs again. RUN_DIR is a run's directory, or one with runs anywhere below it.
 
     \b
       duetime report runs/20300101-120000
+      duetime report runs/20300101-120000/downtime/pull_worker-seed1 --svg downtime.svg
     """
     from duetime.harness.compare import stored_cell
     from duetime.report.page import write_page
@@ -45,6 +50,9 @@ def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None) 
     found = [plan.parent for run_dir in run_dirs for plan in sorted(run_dir.rglob("plan.json"))]
     if not found:
         raise BadUsage(f"no run below {', '.join(map(str, run_dirs))}: give what `duetime compare` printed as kept in")
+    if svg:
+        _draw(found, svg)
+        return
     cells = []
     for run_dir in dict.fromkeys(found):
         try:
@@ -126,6 +134,22 @@ def demo_command(
 
             demo.serve(live, listening, out=lambda: new_directory(out), flower_url=flower_url, ready=ready)
     click.echo("the demo has ended; nothing is left running", err=True)
+
+
+def _draw(run_dirs: Sequence[Path], svg: Path) -> None:
+    from duetime.checker import judge_history
+    from duetime.history import load
+    from duetime.report.lane import lane
+    from duetime.report.strip import strip
+
+    if len(run_dirs) != 1:
+        raise BadUsage(f"--svg draws one run, and there are {len(run_dirs)}; give the directory of one of them")
+    history = load(run_dirs[0])
+    try:
+        svg.write_text(strip(lane(history, judge_history(history))))
+    except OSError as error:
+        raise BadUsage(f"--svg {str(svg)!r} cannot be written ({error.strerror})") from error
+    click.echo(f"{svg} is a picture of {run_dirs[0]}")
 
 
 def write_report(

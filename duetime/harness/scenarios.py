@@ -19,6 +19,7 @@ from duetime.harness.workload import (
     long_planned,
     on_the_tick,
     plain,
+    readdressed,
     rolled_back,
     stories,
     wages,
@@ -334,7 +335,23 @@ USE_CASES = (
     ),
 )
 
-MIGRATIONS = (
+BY_NAME = (
+    Scenario(
+        name="long_look",
+        idea="one server, nothing goes wrong, and the run goes on until well after the events",
+        teaches="what comes so late that one would have stopped looking",
+        unkind_to="nobody",
+        profile=Profile(lateness_limit_s=LATENESS_LIMIT_S, grace_s=20.0),
+        operations=lambda random: stories(random, seconds=3, horizon_s=3),
+    ),
+    Scenario(
+        name="new_address",
+        idea="addresses change after reminders were scheduled, and the server is restarted in order in between",
+        teaches="who sends to the old address: a copy that nobody can call back",
+        unkind_to="oban_style_queue",
+        operations=lambda random: [*readdressed(random), *plain(random, seconds=7, horizon_s=3, clients=(1,))],
+        faults=(PlannedFault(fault="f1", kind="deploy", target="all", inject_s=4.9, heal_s=4.9),),
+    ),
     Scenario(
         name="migration",
         idea="the design is swapped while operations go on; for designs called OLD-to-NEW",
@@ -348,7 +365,7 @@ MIGRATIONS = (
         ],
     ),
 )
-"""Only by name: no other design has anything to do in them."""
+"""Only when they are named: what most designs have no use for."""
 
 CAPACITY = (
     Scenario(
@@ -373,7 +390,7 @@ SCENARIOS = (
     *THE_OUTSIDE_WORLD,
     *USE_CASES,
 )
-EVERY = (*SCENARIOS, *MIGRATIONS, *CAPACITY)
+EVERY = (*SCENARIOS, *BY_NAME, *CAPACITY)
 """Whatever can be named; a full comparison has only `SCENARIOS` in it."""
 
 

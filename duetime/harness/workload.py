@@ -137,6 +137,25 @@ def changes(random: Random) -> list[Operation]:
     return operations
 
 
+def readdressed(random: Random) -> list[Operation]:
+    """Long-planned events whose first participant gets another address meanwhile."""
+    operations = []
+    for planned in long_planned(random, created_s=(0.2, 1.8), due_s=(11, 13), events=20):
+        address = f"{planned.event}@new.example"
+        operations += [
+            planned,
+            Operation(
+                at_s=random.uniform(2.0, 4.5),
+                client=planned.client,
+                do="change_address",
+                event=planned.event,
+                users=planned.users[:1],
+                address=address,
+            ),
+        ]
+    return operations
+
+
 def just_too_late(random: Random, *, seconds: Iterable[int]) -> list[Operation]:
     """Around each full second, one event that is created and one that is moved when the reminder is already due.
 

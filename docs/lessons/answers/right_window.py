@@ -1,0 +1,49 @@
+"""The same poller, looking ahead, with an interval in the unit that it has."""
+
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from duetime.app.reminders import reminder
+from duetime.clock import system_clock
+from duetime.gateway import gateway_from
+from duetime.interface import Role
+from duetime.settings import Settings
+from pull_worker.deliver import Window, participants_of_events_starting_in
+from pull_worker.design import design as poller
+
+
+def window(now: datetime, *, lead: timedelta, interval: timedelta) -> Window:
+    """The starts of the events whose participants are to be reminded now, `lead` before the start."""
+    return Window(now + lead - interval, now + lead)
+
+
+def serve(settings: Settings) -> None:
+    engine, gateway = create_engine(settings.database_url), gateway_from(settings)
+    interval = settings.poll_interval
+    print("I serve", flush=True)
+    while True:
+        time.sleep(1 - time.time() % 1)  # until the next full second: the interval of a run
+        with Session(engine) as session:
+            due = window(system_clock(), lead=settings.reminder_lead, interval=interval)
+            for participation in participants_of_events_starting_in(session, due):
+                gateway.deliver(reminder(participation, lead=settings.reminder_lead))
+
+
+role = Role(name="server", argv=(sys.executable, str(Path(__file__).resolve())), ready="I serve")
+design = replace(
+    poller,
+    name="right_window",
+    summary="a loop asks for the events that start in a lead time",
+    weakness="everything else that a poller has",
+    roles=[role],
+    uses_broker=False,
+)
+
+if __name__ == "__main__":
+    serve(Settings.from_environment())
