@@ -48,14 +48,14 @@ test: $(READY) ## everything that must hold: make check, then all tests, and eac
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-computing test-waiting
-	@$(BIN)/python -m pytest tests/system
+	@$(BIN)/python -m pytest tests/system tests/lessons
 else
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
 endif
 
 test-computing: $(READY)
-	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance
+	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance tests/testability
 	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "not lateness"
 
 test-waiting: $(READY)

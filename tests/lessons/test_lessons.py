@@ -12,7 +12,7 @@ from tests.lessons.transcript import PAGES, Step, comparable, follow, steps
 
 pytestmark = pytest.mark.slow
 
-AT_A_TIME = 3
+AT_A_TIME = 4
 """They mostly wait, and each run has its own servers."""
 
 

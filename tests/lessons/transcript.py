@@ -63,10 +63,11 @@ def comparable(said: list[str]) -> str:
     """Without what every run has of its own.
 
     Numbers, how wide a column is, where a long line is broken; which of several notifications stands for all of them;
-    and how many, if any, were late for a lawful reason.
+    and what else there was beside the first thing that is wrong.
     """
     text = KEPT.sub("runs/N", "\n".join(said))
+    text = re.sub(r"^( +\d+ [a-z]+)(?:, \d+ [a-z]+)*\.", r"\1.", text, flags=re.MULTILINE)
     text = re.sub(r"Let \S+ be .*?(?=\n +Known weakness|\n\n|\Z)", "EVIDENCE", text, flags=re.DOTALL)
-    text = re.sub(r"\b(zombie|excused|recovered|indeterminate) \d+", "", text)
+    text = re.sub(r"\b(lost|stuck|late|early|phantom|stale|zombie|excused|recovered|indeterminate) \d+", "", text)
     text = re.sub(r"(?<= )-(?= )", "", text)
     return " ".join(re.sub(r"[0-9][0-9.,:/-]*", "N", text).split())
