@@ -171,14 +171,17 @@ class Destination(Protocol):
     """Another design, that takes over what one of them hands it."""
 
     def take(self, notification: Notification, *, session: Session) -> None:
-        """In the transaction in which it is taken out of the store that it was in."""
+        """While its row is locked in the store that it is in, and before it is deleted there."""
 
-    def take_unless_changed(self, notification: Notification, *, session: Session) -> None:
-        """From a store outside the database: unless it was changed or cancelled meanwhile."""
+    def take_unless_changed(self, notification: Notification, *, session: Session) -> bool:
+        """From a store outside the database: unless it was changed, cancelled or taken meanwhile; whether it was not.
+
+        Commit soon: whoever changes the same waits.
+        """
 
 
 HandOver = Callable[["Settings", "Engine", Destination, datetime | None], int]
-"""Also told from when on nothing was delivered, for a design that does not know; may raise ``BadUsage``."""
+"""Also told where it had got to, for a design that does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +192,7 @@ class Design:
     install: creates what the design keeps in the application's database; safe to repeat.
     pending: reads the design's own stores from outside; must not disturb them.
     status: the same in figures; None if it has none beyond the number that is pending.
+    may_leave: raises ``BadUsage`` if it cannot hand over as things are; asked before anything is changed.
     hand_over: moves what is pending, and not due within a moment, to another design; returns how many moved.
     takes_over_not: why it cannot go on where another design has got to; empty if it can.
     uses_broker: whether any of its processes talks to the broker; if none does, no fault of the broker can hit it.
@@ -204,5 +208,6 @@ class Design:
     pending: Callable[[Settings, Engine], Sequence[Pending]]
     uses_broker: bool = True
     status: Callable[[Settings, Engine], Status] | None = None
+    may_leave: Callable[[Settings, datetime | None], None] | None = None
     hand_over: HandOver | None = None
     takes_over_not: str = ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, func, select, update
+from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from duetime.errors import BadUsage
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from duetime.settings import Settings
 
 TO = "-to-"
+SWITCH = 7320
+"""The advisory lock that the application shares and the switch has alone."""
 LOOK_EVERY_S = 0.2
+EMPTY_FOR_S = 2.0
+"""A transaction of the old side may have committed just before the switch, and publish only now."""
 WEAKER = ("nothing", "at_most_once", "at_least_once")
 Told = Callable[[str], None]
 
@@ -36,7 +40,9 @@ migration = Table(
 changed_since = Table(
     "changed_since_migration",
     metadata,
+    Column("migration", Text, primary_key=True),
     Column("key", Text, primary_key=True),
+    # The newest that was scheduled, cancelled or moved since the switch: its row puts them in an order.
     Column("revision", Integer, nullable=False),
 )
 
@@ -45,18 +51,19 @@ changed_since = Table(
 class Destination:
     """Where what is pending goes, for a design that hands it over."""
 
+    name: str
     scheduler: Scheduler
 
     def take(self, notification: Notification, *, session: Session) -> None:
-        """Schedule it there, in the transaction in which it is taken out of the store that it was in."""
+        """Schedule it there, from a store in which whoever changes it meets a lock."""
         self.scheduler.schedule(notification, session=session)
 
-    def take_unless_changed(self, notification: Notification, *, session: Session) -> None:
-        """The same from a store outside the database: what was changed or cancelled since the switch is left out."""
-        _lock(session, notification.key)
-        newest = session.scalar(select(changed_since.c.revision).where(changed_since.c.key == notification.key))
-        if newest is None or newest < notification.revision:
+    def take_unless_changed(self, notification: Notification, *, session: Session) -> bool:
+        """The same from any other store: what was changed, cancelled or taken since the switch is left out."""
+        mine = _note(session, self.name, notification.key, notification.revision)
+        if mine:
             self.take(notification, session=session)
+        return mine
 
 
 class Migrating(Scheduler):
@@ -91,16 +98,13 @@ class Migrating(Scheduler):
             self._old.cancel(key, revision=revision, session=session)
 
     def _switched(self, session: Session) -> bool:
-        """Held until the caller's transaction ends: the switch waits for it."""
-        held = select(migration.c.switched).where(migration.c.name == self._name).with_for_update(read=True)
-        return bool(session.scalar(held))
+        """Held until the caller's transaction ends: the switch waits for it, and those after it for the switch."""
+        session.execute(select(func.pg_advisory_xact_lock_shared(SWITCH)))
+        return bool(session.scalar(select(migration.c.switched).where(migration.c.name == self._name)))
 
     def _withdraw(self, key: str, revision: int, session: Session) -> None:
         """Whatever of `key` has not been moved yet is not to be delivered, nor to be moved."""
-        _lock(session, key)
-        row = insert(changed_since).values(key=key, revision=revision)
-        greatest = func.greatest(changed_since.c.revision, row.excluded.revision)
-        session.execute(row.on_conflict_do_update(index_elements=["key"], set_={"revision": greatest}))
+        _note(session, self._name, key, revision)
         self._old.cancel(key, revision=revision, session=session)
 
 
@@ -112,6 +116,12 @@ def migrating(old: Design, new: Design) -> Design:
     """
     if old.hand_over is None:
         raise BadUsage(f"{old.name} has nothing that could be handed over")
+    family = old.name.partition(":")[0]
+    if family == new.name.partition(":")[0]:
+        raise BadUsage(
+            f"{old.name} and {new.name} are of one family: what is pending stays where it is if they share a store "
+            "(push_readmodel and its variant do: replace the servers), and cannot be moved if they share a queue"
+        )
     if new.takes_over_not:
         raise BadUsage(f"{new.name} cannot take over from {old.name}: {new.takes_over_not}")
     name = f"{old.name}{TO}{new.name}"
@@ -121,6 +131,9 @@ def migrating(old: Design, new: Design) -> Design:
         new.install(engine)
         metadata.create_all(engine)
         with engine.begin() as connection:
+            # What is left of the way here must not stand in the way back.
+            connection.execute(delete(changed_since).where(changed_since.c.migration != name))
+            connection.execute(delete(migration).where(migration.c.name != name))
             connection.execute(insert(migration).values(name=name, switched=False).on_conflict_do_nothing())
 
     def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
@@ -160,28 +173,44 @@ def migrate(
 ) -> int:
     """Switch, and move what is pending until the old design holds nothing any more; return how many moved.
 
-    What is due within the next moment is left to the old servers, which must be running. May be repeated after a crash.
-    since: from when on nothing was delivered, for a design that keeps no record of it.
+    What is due within the next moment is left to the old servers, which must be running. To be repeated after a crash.
+    since: where the old design had got to, for one that keeps no record of it.
 
     Raises:
         BadUsage: this direction is not possible, or something that it takes is missing.
     """
     both = migrating(old, new)
+    if old.may_leave:
+        old.may_leave(settings, since)
     both.install(engine)
-    destination = Destination(new.scheduler(settings))
-    with engine.begin() as connection:
-        # Waits for every transaction that is still on the old side.
-        connection.execute(update(migration).where(migration.c.name == both.name).values(switched=True))
+    destination = Destination(both.name, new.scheduler(settings))
+    switch(engine, both.name)
     told(f"switched: what is scheduled from now on goes to {new.name}")
-    moved = 0
-    while True:
-        moved += old.hand_over(settings, engine, destination, since) if old.hand_over else 0
+    # Once in any case, and not again unless it holds something: one that holds nothing would hand over the same twice.
+    moved, held_at = old.hand_over(settings, engine, destination, since) if old.hand_over else 0, time.monotonic()
+    while time.monotonic() - held_at < EMPTY_FOR_S:
         left = len(old.pending(settings, engine))
         told(f"moved {moved}, {left} left to the servers of {old.name}")
-        if not left:
-            return moved
+        if left and old.hand_over:
+            moved += old.hand_over(settings, engine, destination, since)
+            held_at = time.monotonic()
         time.sleep(LOOK_EVERY_S)
+    return moved
 
 
-def _lock(session: Session, key: str) -> None:
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 7320))))
+def switch(engine: Engine, name: str) -> None:
+    """Wait for every transaction that is still on the old side, and hold up those that come after, for a moment."""
+    with engine.begin() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(SWITCH)))
+        connection.execute(update(migration).where(migration.c.name == name).values(switched=True))
+
+
+def _note(session: Session, name: str, key: str, revision: int) -> bool:
+    """Write down that `key` has come to `revision`, unless it had already; locked until the transaction ends."""
+    row = insert(changed_since).values(migration=name, key=key, revision=revision)
+    newer = row.on_conflict_do_update(
+        index_elements=["migration", "key"],
+        set_={"revision": revision},
+        where=changed_since.c.revision < revision,
+    )
+    return session.execute(newer.returning(changed_since.c.key)).one_or_none() is not None

@@ -130,7 +130,7 @@ def health_command(design: str, name: str, state: Path, patience_s: float) -> No
     "--since",
     type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"]),
     metavar="TIME",
-    help="From when on nothing was delivered, with its zone; for an OLD that keeps no record of it.",
+    help="Where OLD had got to, with its zone, if it keeps no record: for a poller the end of its last window.",
 )
 def migrate_command(old: str, new: str, since: datetime | None) -> None:
     """Swap the design behind schedule() of a running system from OLD to NEW, on the servers that DUETIME_… name.
@@ -143,13 +143,17 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
 
     It ends when OLD holds nothing any more; it may be repeated if it was interrupted.
     """
+    from kombu.exceptions import KombuError
+    from redis import RedisError
     from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
 
     from duetime.migration import TO, migrate
 
     leaving, joining = registry.load(old), registry.load(new)
     both = registry.load(f"{old}{TO}{new}")
-    settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": both.name})
+    os.environ["DUETIME_DESIGN"] = both.name  # what the designs' own modules read
+    settings = Settings.from_environment()
     engine = create_engine(settings.database_url)
     told = ""
 
@@ -159,7 +163,12 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
             click.echo(line)
         told = line
 
-    moved = migrate(leaving, joining, settings, engine, since=since, told=tell)
+    try:
+        moved = migrate(leaving, joining, settings, engine, since=since, told=tell)
+    except (OSError, RedisError, SQLAlchemyError, KombuError) as error:
+        raise BadUsage(
+            f"{type(error).__name__}: {error}; once what is missing is back, run this again at once"
+        ) from None
     click.echo(f"{moved} moved; stop the servers of {old}, and give the application DUETIME_DESIGN={new}")
 
 

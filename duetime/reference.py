@@ -73,6 +73,7 @@ def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived, eff
     try:
         if effect := effects.of(notification):
             with connection.begin_nested():
+                connection.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
                 connection.exec_driver_sql(*effect)
         elif notification not in arrived:
             gateway.deliver(notification)

@@ -34,7 +34,7 @@ def load(name: str) -> Design:
         DesignNotLoadable: it cannot be imported, or is not a Design.
     """
     old, to, new = name.partition(TO)
-    if to and not old.endswith(".py"):
+    if to and ".py" not in name:
         return migrating(load(old), load(new))
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):

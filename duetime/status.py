@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict
 
 import click
+from redis import RedisError
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -40,6 +41,8 @@ def status_command(design: str, as_json: bool) -> None:
     engine = create_engine(settings.database_url)
     try:
         now = found.status(settings, engine) if found.status else Status(pending=len(found.pending(settings, engine)))
+    except RedisError as error:
+        raise BadUsage(f"{design} has no status: the broker at {settings.broker_url} says {error}") from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         raise BadUsage(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import redis
+from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -18,10 +20,13 @@ from duetime.interface import Destination, Notification
 from duetime.settings import Settings
 from oban_style_queue.design import QUEUE, UNACKED
 
-SOON = timedelta(seconds=2.5)
-"""What is due by then its own workers deliver: a revoke takes a moment to reach all of them."""
+log = logging.getLogger(__name__)
+
+SOON = timedelta(seconds=4)
+"""What is due by then its own workers deliver: they are asked twice, and what is moved is scheduled one by one."""
 ANSWERED_S = 1.0
-AT_ONCE = 500
+AT_ONCE = 200
+"""Few enough to be scheduled within the second or two that are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +41,38 @@ class Held:
 def hand_over(settings: Settings, engine: Engine, to: Destination, _since: datetime | None) -> int:
     """Have the workers forget what can wait, schedule it there, and take it out of the broker.
 
-    Three stores that share no transaction, so in this order: whoever dies in between may do it again.
+    Three stores that share no transaction, so in this order: whoever dies in between does it again, and soon, because
+    the workers have forgotten.
     """
     from oban_style_queue.celeryapp import app  # reads the environment
 
+    moved = 0
     with redis.Redis.from_url(settings.broker_url, decode_responses=True) as broker, Session(engine) as session:
-        can_wait = [one for one in held(broker) if one.notification.due_at > system_clock() + SOON]
-        for start in range(0, len(can_wait), AT_ONCE):
-            some = can_wait[start : start + AT_ONCE]
-            # Each worker answers once it has it; a revoke is remembered until the worker ends.
-            app.control.revoke([one.notification.op for one in some], reply=True, timeout=ANSWERED_S)
+        while some := [one for one in held(broker) if one.notification.due_at > system_clock() + SOON][:AT_ONCE]:
+            if not forgotten([one.notification.op for one in some], app):
+                return moved
             for one in some:
-                to.take_unless_changed(one.notification, session=session)
-            session.commit()
+                moved += to.take_unless_changed(one.notification, session=session)
+                session.commit()
             take_out(broker, some)
-    return len(can_wait)
+    return moved
+
+
+def forgotten(ids: Sequence[str], app: Celery) -> bool:
+    """Whether every worker of this queue that is up has said that it will not execute these."""
+
+    def mine(answers: Sequence[Mapping[str, Any]] | None) -> set[str]:
+        return {name for one in answers or () for name in one if name.endswith(f"@{QUEUE}")}
+
+    up = mine(app.control.ping(timeout=ANSWERED_S))
+    if not up:
+        return True
+    answered = mine(
+        app.control.revoke(list(ids), reply=True, timeout=ANSWERED_S, destination=sorted(up), limit=len(up))
+    )
+    if missing := up - answered:
+        log.warning("%s did not answer, so nothing is moved yet", ", ".join(sorted(missing)))
+    return not missing
 
 
 def held(broker: redis.Redis) -> Sequence[Held]:

@@ -74,7 +74,9 @@ def deliver_if_wanted(
         if connection.execute(select(wanted.c.key).where(*mine).with_for_update()).one_or_none() is None:
             return False
         if effect := effects.of(notification):
-            # In the transaction that deletes the row: exactly once, however often the message comes.
+            # In the transaction that deletes the row: exactly once, however often the message comes. Whoever changes
+            # the application's row holds it and waits for ours: let them go first, and try again.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
             connection.exec_driver_sql(*effect)
         else:
             gateway.deliver(notification, attempt=retries + 1)

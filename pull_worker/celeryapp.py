@@ -44,6 +44,8 @@ def polling(name: str, poll: Poll) -> Celery:
     def run_poll() -> None:
         """A shell around `poll`."""
         with Session(engine()) as session:
+            # Before anything is delivered: a recipient that is refused ends the poll.
+            settle_overdue(session, effects, now=system_clock(), time_scale=settings.time_scale)
             poll(
                 session,
                 gateway(),
@@ -52,7 +54,6 @@ def polling(name: str, poll: Poll) -> Celery:
                 interval=settings.poll_interval,
                 time_scale=settings.time_scale,
             )
-            settle_overdue(session, effects, now=system_clock(), time_scale=settings.time_scale)
         # Twice: each server's beat sends a tick, and now and then one server takes two of them and another none.
         heartbeat.beat("finished a poll", again_within_s=2 * settings.poll_interval.total_seconds())
 

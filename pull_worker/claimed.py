@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,6 +15,8 @@ from duetime.interface import Notification
 from pull_worker.deliver import becoming_due, window
 from pull_worker.design import design as naive
 from pull_worker.design import serving
+
+log = logging.getLogger(__name__)
 
 metadata = MetaData()
 sent = Table(
@@ -37,6 +40,7 @@ def poll_and_claim(
     due = becoming_due(session, looked_at, lead=lead, time_scale=time_scale)
     session.commit()
     delivered = 0
+    log.info("poll window=%s/%s found=%d", *(end.isoformat() for end in looked_at), len(due))
     for notification in due:
         if claim(session, notification):
             gateway.deliver(notification)

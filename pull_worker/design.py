@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from duetime.app.tables import Event, Participation
 from duetime.interface import Design, Pending, Promise, Role, Status
 from duetime.settings import Settings
-from pull_worker.hand_over import hand_over
+from pull_worker.hand_over import hand_over, may_leave
 from pull_worker.schedule import NothingToSchedule
 
 
@@ -66,6 +66,7 @@ design = Design(
     pending=pending,
     status=status,
     hand_over=hand_over,
+    may_leave=may_leave,
     takes_over_not="a poll looks at the window that ends now, wherever another design has got to, so at the seam it "
     "repeats what that one has just delivered, or leaves out what it has not; and its schedule() takes nothing over: "
     "what is pending elsewhere and is not in the main tables would be gone",

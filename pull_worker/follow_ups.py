@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Double, Interval, func, literal, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, follow_up
 from duetime.app.tables import Undertaking, User
 from duetime.gateway import Effects
 from duetime.interface import Notification
+
+log = logging.getLogger(__name__)
 
 
 def due_at(what: FollowUp, *, time_scale: float) -> Any:  # SQLAlchemy's expressions of an instant
@@ -59,8 +63,13 @@ def settle_overdue(session: Session, effects: Effects, *, now: datetime, time_sc
         for row, address in _overdue(session, what, now=now, time_scale=time_scale):
             effect = effects.of(follow_up(what, row, address, time_scale=time_scale))
             if effect:
-                session.connection().exec_driver_sql(*effect)
-                done += 1
+                try:
+                    with session.begin_nested() as alone:
+                        alone.session.connection().exec_driver_sql(*effect)
+                except SQLAlchemyError as error:
+                    log.warning("%s:%s stays overdue: %s", what.kind, row.id, error)
+                else:
+                    done += 1
         session.commit()
     return done
 

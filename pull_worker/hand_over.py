@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
@@ -17,7 +17,18 @@ from duetime.settings import Settings
 
 
 def hand_over(settings: Settings, engine: Engine, to: Destination, since: datetime | None) -> int:
-    """Schedule there whatever is due after `since`, in one transaction; return how many that were.
+    """Schedule there whatever the last poll, whose window ended at `since`, did not look at; return how many moved."""
+    moved = 0
+    with Session(engine) as session:
+        # Read first, and looked at again one by one: users go on meanwhile.
+        for notification in list(lying_ahead(session, settings, since or datetime.now(UTC))):
+            moved += to.take_unless_changed(notification, session=session)
+            session.commit()
+    return moved
+
+
+def may_leave(_settings: Settings, since: datetime | None) -> None:
+    """Asked before anything is switched.
 
     Raises:
         BadUsage: nobody said since when, or a poller still runs.
@@ -29,23 +40,20 @@ def hand_over(settings: Settings, engine: Engine, to: Destination, since: dateti
             "pull_worker keeps no record of where its last poll ended: stop its servers, take the end of the last "
             "window from their logs (poll window=BEGINNING/END), and give it as --since END"
         )
-    if running := app.control.ping(timeout=1.0):
-        names = ", ".join(sorted(name for one in running for name in one))
-        raise BadUsage(f"{names} would go on polling, and deliver what was moved: stop it first")
-    with Session(engine) as session:
-        ahead = list(lying_ahead(session, settings, since))
-        for notification in ahead:
-            to.take(notification, session=session)
-        session.commit()
-    return len(ahead)
+    answered = {name for one in app.control.ping(timeout=1.0) or () for name in one}
+    if pollers := sorted(name for name in answered if name.endswith("@pull_worker")):
+        raise BadUsage(f"{', '.join(pollers)} would go on polling, and deliver what was moved: stop it first")
 
 
 def lying_ahead(session: Session, settings: Settings, since: datetime) -> Iterator[Notification]:
-    """Reminders and follow-ups due after `since`, and all that is to be done inside the database and was not."""
+    """What starts, or is due a lead time before it would start, after `since`; and all that is inside and not done.
+
+    A poll's window is of starts, so what it ends with is a lead time after the last due time that it looked at.
+    """
     going = (
         select(Participation)
         .join(Participation.event)
-        .where(Event.starts_at > since + settings.reminder_lead)
+        .where(Event.starts_at > since)
         .where(Event.status == "scheduled", Participation.status == "going")
         .order_by(Participation.event_id, Participation.user_id)
     )
@@ -59,5 +67,5 @@ def lying_ahead(session: Session, settings: Settings, since: datetime) -> Iterat
         )
         for row, address in rows:
             notification = follow_up(what, row, address, time_scale=settings.time_scale)
-            if what.becomes or notification.due_at > since:
+            if what.becomes or notification.due_at > since - settings.reminder_lead:
                 yield notification

@@ -1,7 +1,7 @@
 """The same rule for a poller: a join over the tables of other modules, whose owners may not change them any more.
 
 It needs no events and can be wrong about nothing: whatever those tables say now is what it does. The price is that the
-rule stands in a query over three modules, that each poll asks it about every invoice, and that no index serves the
+rule stands in a query over two modules, that each poll asks it about every invoice, and that no index serves the
 later of two times in two tables.
 """
 

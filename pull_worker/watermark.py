@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -16,7 +16,7 @@ from duetime.settings import Settings
 from pull_worker.deliver import Window, becoming_due
 from pull_worker.design import design as naive
 from pull_worker.design import serving
-from pull_worker.hand_over import hand_over
+from pull_worker.hand_over import hand_over, may_leave
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,14 @@ def move_watermark(session: Session, until: datetime) -> None:
     session.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={"polled_until": latest}))
 
 
-def hand_over_from_watermark(settings: Settings, engine: Engine, to: Destination, _since: datetime | None) -> int:
+def hand_over_from_watermark(settings: Settings, engine: Engine, to: Destination, since: datetime | None) -> int:
     """This one knows where its last poll ended."""
     with engine.connect() as connection:
-        until = connection.scalar(select(watermark.c.polled_until))
-    return hand_over(settings, engine, to, until - settings.reminder_lead if until else None)
+        return hand_over(settings, engine, to, connection.scalar(select(watermark.c.polled_until)) or since)
+
+
+def may_leave_watermark(settings: Settings, _since: datetime | None) -> None:
+    may_leave(settings, datetime.now(UTC))
 
 
 def install(engine: Engine) -> None:
@@ -78,4 +81,5 @@ design = replace(
     roles=[serving("pull_worker.watermark_app")],
     install=install,
     hand_over=hand_over_from_watermark,
+    may_leave=may_leave_watermark,
 )

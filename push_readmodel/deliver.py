@@ -202,18 +202,26 @@ class Drain:
 
     def _apply(self, statement: str, parameters: dict[str, Any]) -> None:
         """Do it in this transaction: it has happened exactly if the row is gone, whoever crashes when."""
-        self._execute("SAVEPOINT undone")
+        self._plainly("SAVEPOINT undone")
         try:
+            # Whoever changes the row of the application holds it and waits for ours: let them go first, and come again.
+            self._plainly("SET LOCAL lock_timeout = '200ms'")
             self._execute(statement, parameters)
-            self._execute("RELEASE undone")
+            self._plainly("SET CONSTRAINTS ALL IMMEDIATE")
+            self._plainly("RELEASE undone")
             self._pipeline.sync()
         except psycopg.Error:
-            # What cannot be done takes nothing else of the batch with it. The pipeline skips all up to a sync.
+            # What cannot be done takes nothing else of the batch with it. The pipeline skips all up to a sync; and the
+            # driver forgets its prepared statements after a rollback, and says so to the server with what comes next.
             with suppress(psycopg.Error):
                 self._pipeline.sync()
-            self._execute("ROLLBACK TO undone")
-            self._pipeline.sync()
+            for step in ("ROLLBACK TO undone", "RELEASE undone"):
+                self._plainly(step)
+                self._pipeline.sync()
             raise
+
+    def _plainly(self, statement: str) -> None:
+        self._connection.execute(statement, prepare=False)
 
     def _execute(self, statement: str, parameters: Any = None) -> psycopg.Cursor[Any]:
         return self._connection.cursor(binary=True).execute(statement, parameters, prepare=True)

@@ -1,4 +1,4 @@
-"""Moving what is pending to another design, row by row in one transaction each hundred."""
+"""Moving what is pending to another design: locked here, scheduled and committed there, deleted here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SOON = text("interval '1 second'")
 
 
 def hand_over(_settings: Settings, engine: Engine, to: Destination, _since: datetime | None) -> int:
-    """Take out what no server holds and schedule it there, both or neither; return how many moved."""
+    """Schedule there what no server holds, and delete it here; return how many moved.
+
+    In this order: who dies in between, or cannot reach the other store, repeats up to a hundred instead of losing them.
+    """
     movable = (
         select(pending)
         .where(pending.c.attempt_at > func.clock_timestamp() + SOON)
@@ -26,13 +29,14 @@ def hand_over(_settings: Settings, engine: Engine, to: Destination, _since: date
         .with_for_update(skip_locked=True)
     )
     moved = 0
-    with Session(engine) as session:
+    with Session(engine) as session, Session(engine) as there:
         while rows := session.execute(movable).all():
             for row in rows:
                 notification = Notification.restored(
                     row.key, row.revision, row.kind, row.recipient, row.due_at, row.payload
                 )
-                to.take(notification, session=session)
+                to.take(notification, session=there)
+            there.commit()
             session.execute(delete(pending).where(pending.c.key.in_([row.key for row in rows])))
             session.commit()
             moved += len(rows)

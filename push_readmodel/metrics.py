@@ -19,7 +19,7 @@ LATE_S = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 3600)
 
 
 class Table:
-    """Asked at each scrape: the same figures as `duetime status`."""
+    """Asked at each scrape: figures of `duetime status`."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
@@ -40,7 +40,7 @@ class Table:
 
 
 class MeteredGateway:
-    """Counts what `gateway` delivers, and measures how late it is by this server's clock."""
+    """Counts what `gateway` delivers, and measures how late it is by this server's clock; effects pass no gateway."""
 
     def __init__(self, gateway: Gateway, registry: CollectorRegistry) -> None:
         self._gateway = gateway
@@ -50,12 +50,13 @@ class MeteredGateway:
         )
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
-        self._late.labels(notification.kind).observe(max(0.0, time.time() - notification.due_at.timestamp()))
+        late_s = max(0.0, time.time() - notification.due_at.timestamp())
         try:
             self._gateway.deliver(notification, attempt=attempt)
         except Exception:
             self._delivered.labels(notification.kind, "failed").inc()
             raise
+        self._late.labels(notification.kind).observe(late_s)
         self._delivered.labels(notification.kind, "delivered").inc()
 
 

@@ -11,13 +11,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, Row, Table, Text, and_, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    and_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.interface import Notification, Scheduler
-from push_readmodel.schema import metadata
 
+metadata = MetaData()
 NO_SOONER = timedelta(days=3)
 
 
@@ -42,6 +56,13 @@ class Decided:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reimbursed:
+    """The money has gone out: whatever is heard from now on, it does not go out again."""
+
+    invoice: int
+
+
 reimbursements = Table(
     "reimbursements",
     metadata,
@@ -55,13 +76,14 @@ reimbursements = Table(
     Column("decided_version", Integer, nullable=False, server_default="0"),
     Column("decision", Integer, nullable=False, server_default="0"),
     Column("accepted_at", DateTime(timezone=True)),
+    Column("reimbursed", Boolean, nullable=False, server_default="false"),
     # What the notification that is scheduled says; none is, if this is null.
     Column("due_at", DateTime(timezone=True)),
     Column("due_to", Text),
 )
 
 
-def heard(event: Claimed | Decided, *, notifications: Scheduler, session: Session) -> None:
+def heard(event: Claimed | Decided | Reimbursed, *, notifications: Scheduler, session: Session) -> None:
     """Take one domain event in, and schedule, move or cancel the reimbursement accordingly, in `session`."""
     session.execute(insert(reimbursements).values(invoice=event.invoice).on_conflict_do_nothing())
     mine = reimbursements.c.invoice == event.invoice
@@ -75,14 +97,16 @@ def heard(event: Claimed | Decided, *, notifications: Scheduler, session: Sessio
 
 
 def due_of(row: Row[Any]) -> tuple[datetime, str] | tuple[None, None]:
-    """The rule: the newest version, accepted as it stands."""
-    if row.version == 0 or row.decided_version != row.version or row.accepted_at is None:
+    """The rule: the newest version, accepted as it stands, and not reimbursed yet."""
+    if row.reimbursed or row.version == 0 or row.decided_version != row.version or row.accepted_at is None:
         return None, None
     return max(row.accepted_at, row.purchased_at + NO_SOONER), row.payee
 
 
-def _newer(event: Claimed | Decided) -> Any:  # an UPDATE, which changes nothing if what is known is as new
+def _newer(event: Claimed | Decided | Reimbursed) -> Any:  # an UPDATE, which changes nothing if as new is known
     known = reimbursements.c
+    if isinstance(event, Reimbursed):
+        return update(reimbursements).values(reimbursed=True)
     if isinstance(event, Claimed):
         fact = {"version": event.version, "payee": event.payee, "purchased_at": event.purchased_at}
         return update(reimbursements).where(known.version < event.version).values(fact)

@@ -10,7 +10,7 @@ from duetime.settings import Settings
 # A claimed row carries the number of the transaction that locked it. To try the lock would take it from a server.
 LOOK = text("""
     SELECT count(*) AS pending, min(due_at) AS oldest_due_at,
-           coalesce(greatest(extract(epoch FROM clock_timestamp() - min(attempt_at)), 0), 0)::float8 AS late_s,
+           coalesce(greatest(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0)::float8 AS late_s,
            count(*) FILTER (WHERE xmax IN (SELECT backend_xid FROM pg_stat_activity)) AS claimed,
            count(*) FILTER (WHERE attempts > 0) AS failed,
            pg_table_size('pending_notifications') AS bytes_of_table,

@@ -90,6 +90,15 @@ class FollowUps:
         self._notifications.cancel(key_of(what, number), revision=row.revision, session=session)
         session.commit()
 
+    def readdress(self, session: Session, *, user_id: int, now: datetime) -> None:
+        """Whatever is still to leave the building for this user goes to the present address; commits nothing."""
+        for what in FOLLOW_UPS.values():
+            if what.becomes is None:
+                mine = select(what.table).where(what.table.user_id == user_id, what.table.status == "open")
+                for row in session.scalars(mine.order_by(what.table.id).with_for_update()):
+                    if what.due_at(row.began_at, time_scale=self._time_scale) > now:
+                        self._schedule(session, what, row)
+
     def _schedule(self, session: Session, what: FollowUp, row: Undertaking) -> None:
         row.revision += 1
         session.flush()

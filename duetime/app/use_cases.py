@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import insert, literal, select
 from sqlalchemy.orm import Session
 
+from duetime.app.follow_ups import FollowUps
 from duetime.app.reminders import reminder, reminder_key, reminder_to
 from duetime.app.tables import Event, Participation, User
 from duetime.interface import Scheduler
@@ -17,10 +18,12 @@ class Application:
     """The use cases, over one notifications module.
 
     reminder_lead: how long before the start the participants are reminded.
+    time_scale: how many times sooner than in life follow-ups are due.
     """
 
-    def __init__(self, notifications: Scheduler, *, reminder_lead: timedelta) -> None:
+    def __init__(self, notifications: Scheduler, *, reminder_lead: timedelta, time_scale: float = 1.0) -> None:
         self._notifications = notifications
+        self._follow_ups = FollowUps(notifications, time_scale=time_scale)
         self._lead = reminder_lead
 
     def create_event(
@@ -83,7 +86,7 @@ class Application:
         session.commit()
 
     def change_address(self, session: Session, *, user_id: int, address: str, now: datetime) -> None:
-        """Be reached elsewhere from now on; reminders that are still to come go to the new address."""
+        """Be reached elsewhere from now on; whatever is still to come goes to the new address."""
         # key_share: the user's key stays as it is, so whoever only refers to the user need not wait.
         session.get_one(User, user_id, with_for_update={"key_share": True}).address = address
         upcoming = (
@@ -96,6 +99,7 @@ class Application:
             .with_for_update(of=(Event, Participation))
         )
         self._schedule(session, session.scalars(upcoming).all())
+        self._follow_ups.readdress(session, user_id=user_id, now=now)
         session.commit()
 
     def _schedule(self, session: Session, participations: Sequence[Participation]) -> None:

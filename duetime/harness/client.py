@@ -100,7 +100,7 @@ class Client:
         self._settings = settings
         self._lead = settings.reminder_lead
         self._recorder = recorder
-        self._application = Application(recorder, reminder_lead=settings.reminder_lead)
+        self._application = Application(recorder, reminder_lead=settings.reminder_lead, time_scale=settings.time_scale)
         self._follow_ups = FollowUps(recorder, time_scale=settings.time_scale)
         self._time_scale = settings.time_scale
         self._retired_events: set[int] = set()

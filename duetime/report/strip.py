@@ -31,7 +31,7 @@ def strip(lane: Mapping[str, Any]) -> str:
     if len(rows) > AT_MOST:
         wrong = [row for row in rows if row["wrong"]][: AT_MOST * 2 // 3]
         fine = [row for row in rows if not row["wrong"]]
-        step = -(-len(fine) // (AT_MOST - len(wrong)))
+        step = max(1, -(-len(fine) // (AT_MOST - len(wrong))))
         rows = sorted([*wrong, *fine[::step]], key=lambda row: (row["due"], row["key"]))
     ends = float(lane["ends"])
     used = [name for name in SHAPES if any(name == mark["shape"] for row in rows for mark in row["marks"])]

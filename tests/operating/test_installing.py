@@ -13,13 +13,14 @@ from sqlalchemy import URL, create_engine, inspect, make_url
 from sqlalchemy.pool import NullPool
 
 from duetime import registry
+from duetime.app.tables import Base
 from duetime.harness import installing
 from duetime.harness.services import Endpoints
 from tests.system.commands import duetime
 
 pytestmark = pytest.mark.slow
 
-APPLICATION = {"users", "events", "participations"}
+APPLICATION = set(Base.metadata.tables)
 
 
 @pytest.fixture

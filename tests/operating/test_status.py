@@ -53,16 +53,16 @@ def told(settings: Settings, design: str, *arguments: str) -> str:
 
 
 def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> None:
-    schedule(engine, note("refused", PAST, recipient="x"), note("far", FAR))
+    schedule(engine, note("refused", system_clock() - timedelta(seconds=90), recipient="x"), note("far", FAR))
     with closing(Drain(connect(engine), Box(refuse="x"))) as drain:
         drain.empty()
-    schedule(engine, note("due", system_clock() - timedelta(seconds=90)))
+    schedule(engine, note("due", system_clock() - timedelta(seconds=30)))
 
     figures = json.loads(told(settings, "push_readmodel", "--json"))
 
     assert (figures["pending"], figures["failed"], figures["claimed"]) == (3, 1, 0)
     assert 90 <= figures["late_s"] < 120
-    assert figures["oldest_due_at"].startswith("2020-01-01T00:00:00")
+    assert datetime.fromisoformat(figures["oldest_due_at"]) < system_clock() - timedelta(seconds=90)
     assert figures["bytes_of_table"] > 0 and figures["bytes_of_indexes"] > 0
     assert figures["says"] == "refused is tried again after ConnectionError: mailbox unavailable"
 

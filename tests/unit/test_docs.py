@@ -17,8 +17,10 @@ PAGES = [path for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_shown_is_one_that_duetime_understands(page: Path) -> None:
     for line in re.findall(r"^\$ duetime (.+)$", page.read_text(), flags=re.MULTILINE):
-        name, *arguments = line.split("#")[0].split()
+        name, *arguments = re.split(r" #| \| | 2>", line)[0].split()
         command = cli.commands[name]
+        if "--help" in arguments:
+            continue
         command.make_context(name, arguments)  # raises on an unknown option or a missing argument
 
 

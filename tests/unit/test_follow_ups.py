@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -14,7 +16,8 @@ from sqlalchemy.orm import Session
 from duetime.app.effects import STATEMENTS, WAGE_CENTS
 from duetime.app.follow_ups import ASK_FOR_REVIEW, END_TRIAL, FOLLOW_UPS, PAY_ERRAND, FollowUp, FollowUps
 from duetime.app.shown import revision_shown
-from duetime.app.tables import Effect, Purchase, Trial, User
+from duetime.app.tables import Effect, Errand, Purchase, Trial, User
+from duetime.app.use_cases import Application
 from duetime.errors import BadUsage
 from duetime.gateway import Effects, effects_from
 from duetime.interface import Notification
@@ -109,6 +112,21 @@ def test_whoever_upgrades_after_the_trial_has_ended_does_not_undo_it(session: Se
     FollowUps(Notebook()).call_off(session, END_TRIAL, number=7)
 
     assert session.get_one(Trial, 7).status == "ended"
+
+
+def test_a_new_address_reaches_what_is_still_to_leave_the_building(session: Session) -> None:
+    notebook = Notebook()
+    use_cases = FollowUps(notebook)
+    for what, number in ((ASK_FOR_REVIEW, 1), (ASK_FOR_REVIEW, 2), (END_TRIAL, 3)):
+        use_cases.begin(session, what, number=number, user_id=1, began_at=NOON)
+    use_cases.call_off(session, ASK_FOR_REVIEW, number=2)
+    notebook.told.clear()
+
+    application = Application(notebook, reminder_lead=timedelta(minutes=10))
+    application.change_address(session, user_id=1, address="1@new.example", now=NOON)
+
+    assert notebook.told == [("schedule", "ask-for-review:1", 2)]
+    assert notebook.last is not None and notebook.last.recipient == "1@new.example"
 
 
 # The poller, whose clock is an argument
@@ -223,6 +241,66 @@ def test_an_effect_that_fails_takes_nothing_else_of_its_batch_with_it(session: S
     assert box.ops == ["r/1"]
     assert (row.key, row.attempts) == ("pay-errand:7", 1)
     assert "division by zero" in row.last_error
+
+
+def test_effects_before_and_after_one_that_fails_all_happen_once(session: Session, engine: Engine) -> None:
+    """The driver's prepared statements are gone after a rollback, in the middle of a pipeline."""
+    use_cases = FollowUps(ReadModel())
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    for number in range(1, 7):
+        use_cases.begin(session, PAY_ERRAND, number=number, user_id=1, began_at=long_ago + number * MICROSECOND)
+    divided = STATEMENTS["pay-errand"].replace("%(op)s::text", "left(%(op)s, 10 / abs(%(id)s - 3) * 0 + 99)")
+    refused = Notification(key="r", revision=1, kind="r", recipient="x", due_at=datetime(2020, 2, 1, tzinfo=UTC))
+    ReadModel().schedule(refused, session=session)
+    session.commit()
+
+    with closing(
+        Drain(connect(engine), Box(refuse="x"), effects=Effects({"pay-errand": divided}, worker="t"))
+    ) as drain:
+        drain._limit = 10
+        drain.empty()
+        drain.look()
+
+    assert balance(session) == 5 * WAGE_CENTS
+    assert effects_done(session) == [f"pay-errand:{number}/1" for number in (1, 2, 4, 5, 6)]
+    assert sorted(session.scalars(select(pending.c.key))) == ["pay-errand:3", "r"]
+
+
+def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, engine: Engine) -> None:
+    """The application holds the errand and waits for the row; the drain holds the row and waits for the errand."""
+    errand_and_reminder(session)
+    holding, claimed = threading.Event(), threading.Event()
+
+    class Complaining(FollowUps):
+        def call_off(self, session: Session, what: FollowUp, *, number: int) -> None:
+            session.get_one(what.table, number, with_for_update=True)
+            holding.set()
+            assert claimed.wait(10)
+            super().call_off(session, what, number=number)
+
+    def complain() -> None:
+        with Session(engine) as mine:
+            Complaining(ReadModel()).call_off(mine, PAY_ERRAND, number=7)
+
+    class Claiming(Effects):
+        def of(self, notification: Notification) -> tuple[str, dict[str, object]] | None:
+            if notification.kind == "pay-errand":
+                assert holding.wait(10)
+                claimed.set()
+            return super().of(notification)
+
+    with (
+        ThreadPoolExecutor() as pool,
+        closing(Drain(connect(engine), Box(), effects=Claiming(STATEMENTS, worker="t"))) as drain,
+    ):
+        complaint = pool.submit(complain)
+        drain._limit = 10
+        drain.empty()
+        complaint.result(timeout=10)
+
+    assert balance(session) == 0
+    assert session.get_one(Errand, 7).status == "complained"
+    assert session.scalars(select(pending.c.key)).all() == []
 
 
 def test_deleting_first_may_lose_an_effect_as_it_may_lose_a_delivery(session: Session, engine: Engine) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from duetime import registry
@@ -20,9 +20,11 @@ from duetime.app.use_cases import Application
 from duetime.clock import system_clock
 from duetime.errors import BadUsage
 from duetime.interface import Notification, Scheduler
-from duetime.migration import Destination, Migrating, migrate, migrating, migration
+from duetime.migration import Destination, Migrating, migrate, migrating, migration, switch
 from duetime.settings import Settings
 from oban_style_queue.design import broker_holds
+from oban_style_queue.schedule import after_commit
+from pull_worker.deliver import window
 from push_readmodel.deliver import Drain, connect
 from push_readmodel.hand_over import hand_over as rows_over
 from push_readmodel.schedule import ReadModel
@@ -62,11 +64,6 @@ def installed(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatc
 NAME = "push_readmodel-to-oban_style_queue"
 
 
-def switch(engine: Engine) -> None:
-    with engine.begin() as connection:
-        connection.execute(update(migration).values(switched=True))
-
-
 def test_calls_go_to_the_old_side_and_from_the_switch_on_to_the_new(installed: Settings, engine: Engine) -> None:
     old, new = Noted(), Noted()
     application = Migrating(NAME, old, new)
@@ -74,7 +71,7 @@ def test_calls_go_to_the_old_side_and_from_the_switch_on_to_the_new(installed: S
         application.schedule(note("a"), session=session)
         application.cancel("b", revision=2, session=session)
         session.commit()
-        switch(engine)
+        switch(engine, NAME)
         application.schedule(note("a", 2), session=session)
         application.cancel("b", revision=3, session=session)
         session.commit()
@@ -87,7 +84,7 @@ def test_the_switch_waits_for_a_transaction_that_is_still_on_the_old_side(instal
     switched = threading.Event()
     with Session(engine) as session:
         Migrating(NAME, Noted(), Noted()).schedule(note("a"), session=session)
-        thread = threading.Thread(target=lambda: (switch(engine), switched.set()))
+        thread = threading.Thread(target=lambda: (switch(engine, NAME), switched.set()))
         thread.start()
         waited = not switched.wait(0.3)
         session.commit()
@@ -103,21 +100,24 @@ def test_rows_move_except_those_that_a_server_holds_or_that_are_due_in_a_moment(
     to = Noted()
     with Session(engine) as holder:
         holder.connection().exec_driver_sql("SELECT FROM pending_notifications WHERE key = 'held' FOR UPDATE")
-        moved = rows_over(installed, engine, Destination(to), None)
+        moved = rows_over(installed, engine, Destination(NAME, to), None)
 
     assert (moved, to.told) == (1, ["schedule far/1"])
     assert stored(engine) == ["held/1", "soon/1"]
 
 
-def test_what_cannot_be_scheduled_there_stays(installed: Settings, engine: Engine) -> None:
+def test_what_cannot_be_published_there_stays(installed: Settings, engine: Engine) -> None:
+    def fail() -> None:
+        raise ConnectionError("no broker")
+
     class Broken(Noted):
         def schedule(self, notification: Notification, *, session: Session) -> None:
-            raise ConnectionError("no broker")
+            after_commit(session, fail)
 
     schedule(engine, note("far"))
 
     with pytest.raises(ConnectionError):
-        rows_over(installed, engine, Destination(Broken()), None)
+        rows_over(installed, engine, Destination(NAME, Broken()), None)
 
     assert stored(engine) == ["far/1"]
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_scheduled_there_stays(installed: Settings, engine: Engin
 def test_what_was_changed_or_cancelled_since_the_switch_is_not_moved_after_it(
     installed: Settings, engine: Engine
 ) -> None:
-    switch(engine)
+    switch(engine, NAME)
     to = Noted()
     with Session(engine) as session:
         application = Migrating(NAME, Noted(), to)
@@ -133,10 +133,12 @@ def test_what_was_changed_or_cancelled_since_the_switch_is_not_moved_after_it(
         application.schedule(note("changed", 2), session=session)
         session.commit()
         for key in ("cancelled", "changed", "as it was"):
-            Destination(to).take_unless_changed(note(key), session=session)
+            Destination(NAME, to).take_unless_changed(note(key), session=session)
+        again = Destination(NAME, to).take_unless_changed(note("as it was"), session=session)
         session.commit()
 
     assert to.told == ["cancel cancelled/2", "schedule changed/2", "schedule as it was/1"]
+    assert not again
 
 
 def test_messages_leave_the_broker_with_all_that_is_in_them(installed: Settings, engine: Engine) -> None:
@@ -148,7 +150,7 @@ def test_messages_leave_the_broker_with_all_that_is_in_them(installed: Settings,
         session.commit()
     assert queue.hand_over is not None
 
-    moved = queue.hand_over(installed, engine, Destination(ReadModel()), None)
+    moved = queue.hand_over(installed, engine, Destination(NAME, ReadModel()), None)
 
     assert (moved, stored(engine)) == (1, ["a/1"])
     assert broker_holds(installed)[0] == ["soon/1"]
@@ -177,6 +179,30 @@ def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, 
     assert told[-1] == "moved 1, 0 left to the servers of push_readmodel"
 
 
+def test_the_way_back_knows_nothing_of_the_way_here(installed: Settings, engine: Engine) -> None:
+    switch(engine, NAME)
+    with Session(engine) as session:
+        Migrating(NAME, Noted(), Noted()).schedule(note("a"), session=session)
+        session.commit()
+
+    back = registry.load("oban_style_queue-to-push_readmodel")
+    back.install(engine)
+    to = Noted()
+    with Session(engine) as session:
+        Destination(back.name, to).take_unless_changed(note("a"), session=session)
+        session.commit()
+
+    assert to.told == ["schedule a/1"]
+
+
+@pytest.mark.parametrize(
+    "both", ["push_readmodel-to-push_readmodel:delete_first", "oban_style_queue-to-oban_style_queue:staged"]
+)
+def test_designs_that_share_a_store_are_refused(both: str) -> None:
+    with pytest.raises(BadUsage, match="are of one family"):
+        registry.load(both)
+
+
 # The poller
 
 
@@ -190,14 +216,19 @@ def test_no_design_can_be_followed_by_a_poller_and_it_says_why(old: str) -> None
 def test_the_poller_can_be_followed_if_somebody_says_where_it_ended(
     installed: Settings, engine: Engine, new: str
 ) -> None:
+    registry.load(f"pull_worker-to-{new}").install(engine)
     with pytest.raises(BadUsage, match=r"keeps no record of where its last poll ended: .* --since END"):
         migrate(registry.load("pull_worker"), registry.load(new), installed, engine)
 
+    with engine.connect() as connection:
+        assert connection.scalars(select(migration.c.switched)).all() == [False]
+
 
 def test_what_lies_ahead_of_the_last_poll_is_taken_from_the_main_tables(installed: Settings, engine: Engine) -> None:
-    ended = system_clock()
     poller = registry.load("pull_worker")
     lead = installed.reminder_lead
+    looked_at = window(system_clock(), lead=lead, interval=installed.poll_interval)
+    ended = looked_at.starts_until - lead
     with Session(engine) as session:
         session.add(User(id=1, name="user", address="1@example.org"))
         session.commit()
@@ -210,7 +241,7 @@ def test_what_lies_ahead_of_the_last_poll_is_taken_from_the_main_tables(installe
         follow_ups.begin(session, ASK_FOR_REVIEW, number=4, user_id=1, began_at=long_ago)
         follow_ups.begin(session, ASK_FOR_REVIEW, number=5, user_id=1, began_at=ended)
 
-    moved = migrate(poller, registry.load("push_readmodel"), installed, engine, since=ended)
+    moved = migrate(poller, registry.load("push_readmodel"), installed, engine, since=looked_at.starts_until)
 
     assert moved == 3
     assert stored(engine) == ["ask-for-review:5/1", "end-trial:3/1", "event-reminder:2:1/1"]
