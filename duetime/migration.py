@@ -1,7 +1,7 @@
 """Swapping the design of a running system: what is pending moves, and operations go on meanwhile.
 
 The application runs with the design ``A-to-B``: its calls go to A, and from the switch on to B. The switch is a row
-that each of its transactions reads and holds, so no transaction is on both sides of it.
+that each of its transactions reads under a shared lock, so no transaction is on both sides of it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ TO = "-to-"
 SWITCH = 7320
 """The advisory lock that the application shares and the switch has alone."""
 LOOK_EVERY_S = 0.2
+AFTER_COMMIT_S = 0.5
 EMPTY_FOR_S = 2.0
 """A transaction of the old side may have committed just before the switch, and publish only now."""
 WEAKER = ("nothing", "at_most_once", "at_least_once")
@@ -185,6 +186,8 @@ def migrate(
     both.install(engine)
     destination = Destination(both.name, new.scheduler(settings))
     switch(engine, both.name)
+    # Nobody can be asked: what the last transactions of the old side do after their commit is not seen from here.
+    time.sleep(AFTER_COMMIT_S)
     told(f"switched: what is scheduled from now on goes to {new.name}")
     # Once in any case, and not again unless it holds something: one that holds nothing would hand over the same twice.
     moved, held_at = old.hand_over(settings, engine, destination, since) if old.hand_over else 0, time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,39 +39,46 @@ class Held:
 
 
 def hand_over(settings: Settings, engine: Engine, to: Destination, _since: datetime | None) -> int:
-    """Have the workers forget what can wait, schedule it there, and take it out of the broker.
+    """Schedule what can wait there, have the workers forget it, and take it out of the broker.
 
-    Three stores that share no transaction, so in this order: whoever dies in between does it again, and soon, because
-    the workers have forgotten.
+    Three stores that share no transaction, so in this order: whoever dies in between does it again, before it is due.
+    What was cancelled before is in the broker too, and only its workers know: they are asked first.
     """
     from oban_style_queue.celeryapp import app  # reads the environment
 
     moved = 0
     with redis.Redis.from_url(settings.broker_url, decode_responses=True) as broker, Session(engine) as session:
         while some := [one for one in held(broker) if one.notification.due_at > system_clock() + SOON][:AT_ONCE]:
-            if not forgotten([one.notification.op for one in some], app):
-                return moved
+            up = {
+                name for one in app.control.ping(timeout=ANSWERED_S) or () for name in one if name.endswith(f"@{QUEUE}")
+            }
+            cancelled = revoked(app, up)
             for one in some:
-                moved += to.take_unless_changed(one.notification, session=session)
-                session.commit()
+                if one.notification.op not in cancelled:
+                    moved += to.take_unless_changed(one.notification, session=session)
+                    session.commit()
+            if not forgotten(app, up, [one.notification.op for one in some]):
+                return moved
             take_out(broker, some)
     return moved
 
 
-def forgotten(ids: Sequence[str], app: Celery) -> bool:
-    """Whether every worker of this queue that is up has said that it will not execute these."""
+def revoked(app: Celery, up: Collection[str]) -> set[str]:
+    """What any of the workers that are `up` will not execute."""
+    if not up:
+        return set()
+    answers = app.control.inspect(sorted(up), timeout=ANSWERED_S, limit=len(up)).revoked() or {}
+    return {op for ops in answers.values() for op in ops}
 
-    def mine(answers: Sequence[Mapping[str, Any]] | None) -> set[str]:
-        return {name for one in answers or () for name in one if name.endswith(f"@{QUEUE}")}
 
-    up = mine(app.control.ping(timeout=ANSWERED_S))
+def forgotten(app: Celery, up: Collection[str], ids: Sequence[str]) -> bool:
+    """Whether every worker that is `up` has said that it will not execute these."""
     if not up:
         return True
-    answered = mine(
-        app.control.revoke(list(ids), reply=True, timeout=ANSWERED_S, destination=sorted(up), limit=len(up))
-    )
-    if missing := up - answered:
-        log.warning("%s did not answer, so nothing is moved yet", ", ".join(sorted(missing)))
+    told = app.control.revoke(list(ids), reply=True, timeout=ANSWERED_S, destination=sorted(up), limit=len(up))
+    missing = set(up) - {name for one in told or () for name in one}
+    if missing:
+        log.warning("%s did not answer; what it holds is looked at again", ", ".join(sorted(missing)))
     return not missing
 
 

@@ -241,6 +241,7 @@ def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(liv
     assert duetime("report", kept["directory"], "--out", str(demo.out / "again.html")).returncode == 0
 
 
+@pytest.mark.full  # a minute; that a stored plan is the plan again is a unit test
 def test_what_was_saved_is_carried_out_again_by_run(tmp_path: Path) -> None:
     with running(tmp_path / "demo", "--designs", "push_readmodel", "--rate", "0") as demo:
         demo.post("/wish", {"what": "schedule", "in_s": 3, "people": 4})

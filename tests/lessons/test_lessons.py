@@ -12,17 +12,24 @@ from tests.lessons.transcript import PAGES, Step, comparable, follow, steps
 
 pytestmark = pytest.mark.slow
 
-AT_A_TIME = 4
+AT_A_TIME = 3
 """They mostly wait, and each run has its own servers."""
+IN_MAKE_TEST = ("01", "06", "10")
+"""All ten take four minutes: ``make test-full``."""
+SOME = [page if page.name.startswith(IN_MAKE_TEST) else pytest.param(page, marks=pytest.mark.full) for page in PAGES]
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Future[list[Step]]]]:
+def followed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Path, Future[list[Step]]]]:
+    """All lessons that are asked for, side by side."""
+    asked_for = [item.callspec.params["page"] for item in request.session.items if "followed" in item.fixturenames]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        yield {page: pool.submit(follow, page, tmp_path_factory.mktemp(page.stem)) for page in PAGES}
+        yield {page: pool.submit(follow, page, tmp_path_factory.mktemp(page.stem)) for page in asked_for}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", SOME, ids=lambda page: page.stem)
 def test_a_lesson_says_what_its_commands_say(page: Path, followed: dict[Path, Future[list[Step]]]) -> None:
     for written, again in zip(steps(page), followed[page].result(), strict=True):
         assert comparable(again.said) == comparable(written.said), written.command

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from duetime.harness.plan import Plan
+from duetime.harness.plan import CANCELS, Plan
 from duetime.harness.scenarios import SCENARIOS, named
 from tests.system.commands import BROKEN, compared
 
@@ -96,8 +96,8 @@ def showing(plan: Plan) -> set[str]:
     """The defects that have something to go wrong with in this plan."""
     done = {operation.do for operation in plan.operations if not operation.rolled_back}
     found = {"lossy", "twice", "early"}
-    if done & {"cancel_event", "leave_event"}:
+    if done & CANCELS:
         found.add("ignores_cancel")
-    if done & {"move_event", "change_address"}:
+    if done & {"move_event", "change_address", "postpone"}:
         found.add("old_revisions")
     return found
