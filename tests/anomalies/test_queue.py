@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +12,15 @@ from pathlib import Path
 import pytest
 import redis
 
+from duetime import registry
 from duetime.failpoints import Failpoint
 from duetime.faults import clock
 from duetime.faults.clock import SkewedClock
 from duetime.gateway import TROUBLE, Trouble
 from duetime.harness.embedded import valkey
+from duetime.migration import Destination
+from oban_style_queue.hand_over import revoked
+from push_readmodel.schedule import ReadModel
 from tests.anomalies.conftest import KILLED, World, until
 
 Make = Callable[..., World]
@@ -258,3 +263,26 @@ def test_a_broker_without_a_disk_forgets_what_it_had_taken_charge_of(world: Make
         broker.wait_ready()
 
         assert w.pending() == {}
+
+
+def test_a_migration_leaves_out_what_was_cancelled_before_it_and_has_the_workers_forget_the_rest(world: Make) -> None:
+    w = world("oban_style_queue")
+    both = registry.load("oban_style_queue-to-push_readmodel")
+    both.install(w.engine)
+    assert w.design.hand_over is not None
+
+    with w.server():
+        w.schedule("cancelled", "kept", in_s=6)
+        until(lambda: sum("memory" in where for where in w.pending().values()) == 2)
+        w.cancel("cancelled")
+        app = importlib.import_module("oban_style_queue.celeryapp").app
+        until(lambda: "cancelled/1" in revoked(app, {"server-1@oban_style_queue"}))
+        moved = w.design.hand_over(w.settings, w.engine, Destination(both.name, ReadModel()), None)
+        left = w.pending()
+        held_by_the_other = registry.load("push_readmodel").pending(w.settings, w.engine)
+        # Its time comes, and the worker that had it in memory does nothing.
+        w.schedule("after", in_s=7)
+        until(lambda: w.delivered()["after"] == 1)
+
+    assert (moved, left, [one.op for one in held_by_the_other]) == (1, {}, ["kept/1"])
+    assert w.delivered() == {"after": 1}
