@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-computing test-waiting test-quick soak test-full check format bench performance lessons clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -44,11 +44,11 @@ compare: $(READY) ## the main job: three designs, four scenarios, one table (ARG
 	@$(BIN)/duetime compare $(ARGS)
 
 # Two cores: what only computes runs beside what mostly waits; whole runs, judged for lateness, have the machine alone.
-test: $(READY) ## everything that must hold: make check, then all tests, and each benchmark once
+test: $(READY) ## everything that must hold: make check, then all tests, and most benchmarks once
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-computing test-waiting
-	@$(BIN)/python -m pytest tests/system tests/lessons
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-runs test-lessons
 else
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
@@ -56,7 +56,14 @@ endif
 
 test-computing: $(READY)
 	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance tests/testability
-	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "not lateness"
+	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "not lateness and not memory and not churn"
+
+# One or two designs beside three: five side by side is what two cores carry.
+test-runs: $(READY)
+	@$(BIN)/python -m pytest tests/system
+
+test-lessons: $(READY)
+	@$(BIN)/python -m pytest tests/lessons
 
 test-waiting: $(READY)
 	@$(BIN)/python -m pytest -q tests/browser tests/operating tests/faults

@@ -12,8 +12,8 @@ from tests.lessons.transcript import PAGES, Step, comparable, follow, steps
 
 pytestmark = pytest.mark.slow
 
-AT_A_TIME = 3
-"""They mostly wait, and each run has its own servers."""
+AT_A_TIME = 1
+"""Beside the runs of tests/system; more would be in each other's way."""
 IN_MAKE_TEST = ("01", "06", "10")
 """All ten take four minutes: ``make test-full``."""
 SOME = [page if page.name.startswith(IN_MAKE_TEST) else pytest.param(page, marks=pytest.mark.full) for page in PAGES]
