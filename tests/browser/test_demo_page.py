@@ -209,6 +209,7 @@ def test_a_wish_that_makes_no_sense_is_refused_with_its_reason(demo: Demo, wish:
     assert says in body["error"]
 
 
+@pytest.mark.full  # a minute as well
 def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(live: Page, demo: Demo) -> None:
     live.click('[data-scene="playground"]')
     live.click('[data-do="schedule"]')

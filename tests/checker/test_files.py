@@ -366,7 +366,7 @@ def test_a_correct_world_reads_the_same_from_files_as_from_memory(tmp_path: Path
 
 def test_whatever_lines_a_correct_world_loses_nobody_is_accused(tmp_path: Path) -> None:
     random = Random(9)
-    for _ in range(1500):
+    for _ in range(750):
         store(correct_world(random, starved=random.random() < 0.3), tmp_path)
         path = tmp_path / random.choice(FILES)
         lines = path.read_bytes().splitlines(keepends=True)
@@ -383,7 +383,7 @@ def test_whatever_line_is_unreadable_nobody_is_accused_even_when_the_closing_not
     tmp_path: Path,
 ) -> None:
     random = Random(10)
-    for _ in range(1500):
+    for _ in range(750):
         store(correct_world(random), tmp_path)
         path = tmp_path / random.choice(FILES)
         lines = path.read_bytes().splitlines(keepends=True)
