@@ -56,7 +56,7 @@ endif
 
 test-computing: $(READY)
 	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance tests/testability
-	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "drain or schedule or growth"
+	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "schedule or growth or recovery"
 
 # One or two designs beside three: five side by side is what two cores carry.
 test-runs: $(READY)

@@ -56,7 +56,8 @@ def of_kinds(cell: dict[str, Any], label: str) -> Counter[str]:
 def test_every_use_case_goes_through_every_design(cells: Cells, design: str) -> None:
     cell = cells["use_cases_downtime", design]
 
-    assert {kind(record) for record in delivered(cell)} == KINDS
+    # What of the poller's leaves the building may be missed altogether, if it was all due while nobody was up.
+    assert {kind(record) for record in delivered(cell)} | set(of_kinds(cell, "missed")) == KINDS
     calls = json_lines(Path(cell["run_dir"]) / "history.jsonl")
     assert {kind(call) for call in calls if call.get("f") == "cancel"} == KINDS
 
