@@ -117,7 +117,7 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
             contenders["pull_worker"] = (poller, poller.servers(), as_events)
         for name, (bench, serving, schedule) in contenders.items():
             # What its client gets done at least: the poller's writes an event for each, the queue's publishes.
-            written = {"pull_worker": 150.0, "oban_style_queue": 400.0}.get(bench.design.name, 4000.0)
+            written = {"pull_worker": 75.0, "oban_style_queue": 400.0}.get(bench.design.name, 4000.0)
             late_ms = stream(bench, serving, schedule, seconds=seconds, seed=seed, written_a_second=written)
             all_ms.setdefault(name, []).extend(late_ms)
             p50.note(name, percentile(late_ms, 50))
