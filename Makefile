@@ -55,7 +55,7 @@ else
 endif
 
 test-computing: $(READY)
-	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies tests/conformance tests/testability
+	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies
 	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "schedule or growth or recovery"
 
 # One or two designs beside three: five side by side is what two cores carry.
@@ -66,7 +66,7 @@ test-lessons: $(READY)
 	@$(BIN)/python -m pytest tests/lessons
 
 test-waiting: $(READY)
-	@$(BIN)/python -m pytest -q tests/browser tests/operating tests/faults
+	@$(BIN)/python -m pytest -q tests/browser tests/operating tests/faults tests/conformance tests/testability
 
 test-quick: $(READY) ## the tests that start no whole run
 	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)
