@@ -31,7 +31,7 @@ LOOK_EVERY_S = 0.2
 AFTER_COMMIT_S = 0.5
 EMPTY_FOR_S = 2.0
 """A transaction of the old side may have committed just before the switch, and publish only now."""
-WEAKER = ("nothing", "at_most_once", "at_least_once")
+FROM_WEAKEST = ("nothing", "at_most_once", "at_least_once")
 Told = Callable[[str], None]
 
 metadata = MetaData()
@@ -49,8 +49,8 @@ changed_since = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
-    """Where what is pending goes, for a design that hands it over."""
+class NewSide:
+    """Where what is pending goes: the ``Destination`` of a design that hands it over."""
 
     name: str
     scheduler: Scheduler
@@ -146,7 +146,7 @@ def migrating(old: Design, new: Design) -> Design:
         summary=f"{old.name} until `duetime migrate`, then {new.name}",
         weakness=f"{old.weakness}; then {new.weakness}",
         promise=Promise(
-            delivery=min((one.delivery for one in promises), key=WEAKER.index),
+            delivery=min((one.delivery for one in promises), key=FROM_WEAKEST.index),
             transactional=all(one.transactional for one in promises),
             cancels=all(one.cancels for one in promises),
             as_durable_as="broker" if any(one.as_durable_as == "broker" for one in promises) else "database",
@@ -184,7 +184,7 @@ def migrate(
     if old.may_leave:
         old.may_leave(settings, since)
     both.install(engine)
-    destination = Destination(both.name, new.scheduler(settings))
+    destination = NewSide(both.name, new.scheduler(settings))
     switch(engine, both.name)
     # Nobody can be asked: what the last transactions of the old side do after their commit is not seen from here.
     time.sleep(AFTER_COMMIT_S)

@@ -122,10 +122,3 @@ def follow_up(what: FollowUp, row: Undertaking, address: str, *, time_scale: flo
         due_at=what.due_at(row.began_at, time_scale=time_scale),
         payload={"id": row.id},
     )
-
-
-def revision_of(session: Session, key: str) -> int | None:
-    """The latest revision of a follow-up's key, as the application's own tables have it."""
-    kind, _, number = key.partition(":")
-    row = session.get(FOLLOW_UPS[kind].table, int(number))
-    return row.revision if row else None

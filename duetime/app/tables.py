@@ -77,7 +77,7 @@ class Undertaking(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
-    began_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    began_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     status: Mapped[str] = mapped_column(String(20))
     revision: Mapped[int]
 

@@ -18,7 +18,7 @@ from duetime.faults import clock
 from duetime.faults.clock import SkewedClock
 from duetime.gateway import TROUBLE, Trouble
 from duetime.harness.embedded import valkey
-from duetime.migration import Destination
+from duetime.migration import NewSide
 from oban_style_queue.hand_over import revoked
 from push_readmodel.schedule import ReadModel
 from tests.anomalies.conftest import KILLED, World, until
@@ -277,7 +277,7 @@ def test_a_migration_leaves_out_what_was_cancelled_before_it_and_has_the_workers
         w.cancel("cancelled")
         app = importlib.import_module("oban_style_queue.celeryapp").app
         until(lambda: "cancelled/1" in revoked(app, {"server-1@oban_style_queue"}))
-        moved = w.design.hand_over(w.settings, w.engine, Destination(both.name, ReadModel()), None)
+        moved = w.design.hand_over(w.settings, w.engine, NewSide(both.name, ReadModel()), None)
         left = w.pending()
         held_by_the_other = registry.load("push_readmodel").pending(w.settings, w.engine)
         # Its time comes, and the worker that had it in memory does nothing.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from duetime.app.effects import STATEMENTS, WAGE_CENTS
@@ -178,6 +178,19 @@ def test_downtime_of_a_month_only_delays_what_the_poller_does_inside_the_databas
     session.commit()
 
     assert settle_overdue(session, EFFECTS, now=NOON + timedelta(days=44), time_scale=1.0) == 1
+
+
+def test_an_effect_that_fails_leaves_the_poller_the_others(session: Session) -> None:
+    session.add_all(Trial(id=number, user_id=1, began_at=NOON, status="open", revision=1) for number in (1, 2, 3))
+    session.commit()
+    ending = STATEMENTS["end-trial"].replace("status = 'ended'", "status = left('ended', 5 + 0 / abs(%(id)s - 2))")
+
+    done = settle_overdue(
+        session, Effects({"end-trial": ending}, worker="t"), now=NOON + timedelta(days=15), time_scale=1.0
+    )
+
+    assert done == 2
+    assert sorted(effects_done(session)) == ["end-trial:1/1", "end-trial:3/1"]
 
 
 # Effect and row in one transaction
@@ -354,7 +367,6 @@ def test_the_staged_queue_pays_in_a_transaction_of_its_own(session: Session, eng
 
     assert staged.execute(engine, Box(), handed_over[0], effects=EFFECTS)
     assert balance(session) == WAGE_CENTS
-    session.execute(delete(Effect))
 
 
 def test_effects_that_cannot_be_found_are_bad_usage(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from duetime.app.use_cases import Application
 from duetime.clock import system_clock
 from duetime.errors import BadUsage
 from duetime.interface import Notification, Scheduler
-from duetime.migration import Destination, Migrating, migrate, migrating, migration, switch
+from duetime.migration import Migrating, NewSide, migrate, migrating, migration, switch
 from duetime.settings import Settings
 from oban_style_queue.design import broker_holds
 from oban_style_queue.schedule import after_commit
@@ -100,7 +100,7 @@ def test_rows_move_except_those_that_a_server_holds_or_that_are_due_in_a_moment(
     to = Noted()
     with Session(engine) as holder:
         holder.connection().exec_driver_sql("SELECT FROM pending_notifications WHERE key = 'held' FOR UPDATE")
-        moved = rows_over(installed, engine, Destination(NAME, to), None)
+        moved = rows_over(installed, engine, NewSide(NAME, to), None)
 
     assert (moved, to.told) == (1, ["schedule far/1"])
     assert stored(engine) == ["held/1", "soon/1"]
@@ -117,7 +117,7 @@ def test_what_cannot_be_published_there_stays(installed: Settings, engine: Engin
     schedule(engine, note("far"))
 
     with pytest.raises(ConnectionError):
-        rows_over(installed, engine, Destination(NAME, Broken()), None)
+        rows_over(installed, engine, NewSide(NAME, Broken()), None)
 
     assert stored(engine) == ["far/1"]
 
@@ -133,8 +133,8 @@ def test_what_was_changed_or_cancelled_since_the_switch_is_not_moved_after_it(
         application.schedule(note("changed", 2), session=session)
         session.commit()
         for key in ("cancelled", "changed", "as it was"):
-            Destination(NAME, to).take_unless_changed(note(key), session=session)
-        again = Destination(NAME, to).take_unless_changed(note("as it was"), session=session)
+            NewSide(NAME, to).take_unless_changed(note(key), session=session)
+        again = NewSide(NAME, to).take_unless_changed(note("as it was"), session=session)
         session.commit()
 
     assert to.told == ["cancel cancelled/2", "schedule changed/2", "schedule as it was/1"]
@@ -150,7 +150,7 @@ def test_messages_leave_the_broker_with_all_that_is_in_them(installed: Settings,
         session.commit()
     assert queue.hand_over is not None
 
-    moved = queue.hand_over(installed, engine, Destination(NAME, ReadModel()), None)
+    moved = queue.hand_over(installed, engine, NewSide(NAME, ReadModel()), None)
 
     assert (moved, stored(engine)) == (1, ["a/1"])
     assert broker_holds(installed)[0] == ["soon/1"]
@@ -189,7 +189,7 @@ def test_the_way_back_knows_nothing_of_the_way_here(installed: Settings, engine:
     back.install(engine)
     to = Noted()
     with Session(engine) as session:
-        Destination(back.name, to).take_unless_changed(note("a"), session=session)
+        NewSide(back.name, to).take_unless_changed(note("a"), session=session)
         session.commit()
 
     assert to.told == ["schedule a/1"]
