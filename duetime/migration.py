@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
 from duetime.interface import Design, Notification, Pending, Promise, Scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
-    from sqlalchemy.orm import Session
 
     from duetime.settings import Settings
 
@@ -50,10 +50,14 @@ changed_since = Table(
 
 @dataclass(frozen=True, slots=True)
 class NewSide:
-    """Where what is pending goes: the ``Destination`` of a design that hands it over."""
+    """Where what is pending goes: the ``Destination`` of a design that hands it over.
+
+    transactional: whether what is scheduled there is part of the caller's transaction.
+    """
 
     name: str
     scheduler: Scheduler
+    transactional: bool = True
 
     def take(self, notification: Notification, *, session: Session) -> None:
         """Schedule it there, from a store in which whoever changes it meets a lock."""
@@ -62,8 +66,13 @@ class NewSide:
     def take_unless_changed(self, notification: Notification, *, session: Session) -> bool:
         """The same from any other store: what was changed, cancelled or taken since the switch is left out."""
         mine = _note(session, self.name, notification.key, notification.revision)
-        if mine:
+        if mine and self.transactional:
             self.take(notification, session=session)
+        elif mine:
+            # Committed there before it is noted here: who dies in between repeats it instead of losing it.
+            with Session(session.get_bind()) as there:
+                self.take(notification, session=there)
+                there.commit()
         return mine
 
 
@@ -184,7 +193,7 @@ def migrate(
     if old.may_leave:
         old.may_leave(settings, since)
     both.install(engine)
-    destination = NewSide(both.name, new.scheduler(settings))
+    destination = NewSide(both.name, new.scheduler(settings), transactional=new.promise.transactional)
     switch(engine, both.name)
     # Nobody can be asked: what the last transactions of the old side do after their commit is not seen from here.
     time.sleep(AFTER_COMMIT_S)

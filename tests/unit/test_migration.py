@@ -122,6 +122,21 @@ def test_what_cannot_be_published_there_stays(installed: Settings, engine: Engin
     assert stored(engine) == ["far/1"]
 
 
+def test_what_cannot_be_published_is_not_noted_as_moved(installed: Settings, engine: Engine) -> None:
+    class Broken(Noted):
+        def schedule(self, notification: Notification, *, session: Session) -> None:
+            raise ConnectionError("no broker")
+
+    with Session(engine) as session, pytest.raises(ConnectionError):
+        NewSide(NAME, Broken(), transactional=False).take_unless_changed(note("a"), session=session)
+    to = Noted()
+    with Session(engine) as session:
+        NewSide(NAME, to, transactional=False).take_unless_changed(note("a"), session=session)
+        session.commit()
+
+    assert to.told == ["schedule a/1"]
+
+
 def test_what_was_changed_or_cancelled_since_the_switch_is_not_moved_after_it(
     installed: Settings, engine: Engine
 ) -> None:
