@@ -180,6 +180,9 @@ class Destination(Protocol):
         """
 
 
+TO = "-to-"
+"""In the name of two designs of which the second takes over: ``OLD-to-NEW``."""
+
 HandOver = Callable[["Settings", "Engine", Destination, datetime | None], int]
 """Also told where it had got to, for a design that does not know."""
 

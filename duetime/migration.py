@@ -17,14 +17,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
-from duetime.interface import Design, Notification, Pending, Promise, Scheduler
+from duetime.interface import TO, Design, Notification, Pending, Promise, Scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from duetime.settings import Settings
 
-TO = "-to-"
 SWITCH = 7320
 """The advisory lock that the application shares and the switch has alone."""
 LOOK_EVERY_S = 0.2

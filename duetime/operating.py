@@ -17,7 +17,7 @@ import click
 from duetime import registry
 from duetime.errors import BadUsage
 from duetime.heartbeat import Sign, latest_sign
-from duetime.interface import Design, Role
+from duetime.interface import TO, Design, Role
 from duetime.settings import Settings
 
 HEARTBEAT = "DUETIME_HEARTBEAT"
@@ -141,14 +141,15 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
       3  duetime migrate OLD NEW: its calls go to NEW, and what is pending moves
       4  when this has ended, stop the servers of OLD, and restart the application with DUETIME_DESIGN=NEW
 
-    It ends when OLD holds nothing any more; it may be repeated if it was interrupted.
+    It ends when OLD holds nothing any more; it may be repeated if it was interrupted. A poller has to be stopped before
+    step 3: what falls due from then on waits until this ends.
     """
     from kombu.exceptions import KombuError
     from redis import RedisError
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
-    from duetime.migration import TO, migrate
+    from duetime.migration import migrate
 
     leaving, joining = registry.load(old), registry.load(new)
     both = registry.load(f"{old}{TO}{new}")

@@ -8,8 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from duetime.errors import DesignNotLoadable, UnknownName
-from duetime.interface import Design
-from duetime.migration import TO, migrating
+from duetime.interface import TO, Design
 
 GROUP = "duetime.designs"
 ORACLE = "reference"
@@ -35,6 +34,8 @@ def load(name: str) -> Design:
     """
     old, to, new = name.partition(TO)
     if to and ".py" not in name:
+        from duetime.migration import migrating  # late: `duetime health` asks for a name every few seconds
+
         return migrating(load(old), load(new))
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):

@@ -7,9 +7,6 @@ import os
 from dataclasses import asdict
 
 import click
-from redis import RedisError
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from duetime import registry
 from duetime.errors import BadUsage
@@ -36,6 +33,10 @@ def status_command(design: str, as_json: bool) -> None:
       export DUETIME_BROKER_URL=redis://127.0.0.1:6379/0
       duetime status push_readmodel
     """
+    from redis import RedisError
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
     found = registry.load(design)
     settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": design})
     engine = create_engine(settings.database_url)

@@ -12,6 +12,7 @@ FaultKind = Literal[
     "deploy",
     "pause",
     "server_added",
+    "server_removed",
     "database_kill",
     "broker_kill",
     "cut",
@@ -52,6 +53,8 @@ LOOKS: Final[Mapping[FaultKind, Look]] = {
     "pause": Look(title="server paused", colour="#bcbd22", recovery_budget_s=2.0),
     # Nothing went wrong; that the picture shows when it came and went is all.
     "server_added": Look(title="server added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
+    # What it leaves behind somebody else has to be told of.
+    "server_removed": Look(title="server removed", colour="#556b2f", recovery_budget_s=1.0),
     # Connections are opened anew every half second to second.
     "database_kill": Look(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
     "broker_kill": Look(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),

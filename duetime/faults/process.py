@@ -1,4 +1,4 @@
-"""What happens to servers: killed, restarted one by one, paused."""
+"""What happens to servers: killed, restarted one by one, paused, added and removed."""
 
 from __future__ import annotations
 
@@ -189,6 +189,34 @@ class Join:
         wait_for(lambda: not self._server.alive(), stop, within_s=WARM_S, else_say=f"{name} did not end on SIGTERM")
         self._server.kill()
         return gone(self._server, stop)
+
+
+class Leave:
+    """SIGTERM to servers that are not to come back; what they leave behind somebody else has to take over."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._servers: Sequence[Hurtable] = ()
+
+    def aim(self, stop: Waiting) -> str:
+        self._servers, _ = self._target(stop)
+        return f"SIGTERM to {named(self._servers)}, for good"
+
+    def inject(self) -> None:
+        for server in self._servers:
+            server.terminate()
+
+    def observe(self, stop: Waiting) -> str:
+        for server in self._servers:
+            wait_for(server.main_ended, stop, within_s=WARM_S, else_say=f"{server.name} did not end on SIGTERM")
+            server.kill()
+        return "; ".join(f"{server.name}: {gone(server, stop)}" for server in self._servers)
+
+    def heal(self) -> None:
+        """Nothing: it was meant to go."""
+
+    def healed(self, stop: Waiting) -> str:
+        return "; ".join(f"{server.name}: {gone(server, stop)}" for server in self._servers)
 
 
 def gone(server: Hurtable, stop: Waiting) -> str:

@@ -11,7 +11,8 @@ from duetime.interface import Design
 
 OF_THE_BROKER = {"broker_kill", "partition"}
 OF_THE_LINKS = {"cut", "refuse", "freeze"}
-OF_SERVERS = {"kill", "deploy", "pause", "clock"}
+OF_SERVERS = {"kill", "deploy", "pause", "clock", "server_added", "server_removed"}
+CHOSEN_LATER = {"all", "delivering"}
 OF_OUR_OWN = {"database_kill", "broker_kill", "partition"}
 """Faults of a service that are done to the service itself, which therefore has to be ours."""
 
@@ -37,6 +38,8 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
         yield f"this machine cannot move a server's clock: {reason}"
     if "partition" in kinds and (reason := partition.unavailable()):
         yield f"this machine cannot cut a server off: {reason}"
-    names = {role.name for role in design.roles}
-    if missing := [name for name in plan.moved_clocks() if name.rpartition("-")[0] not in names]:
-        yield f"this design has no {missing[0]} whose clock could be moved"
+    roles = {role.name for role in design.roles}
+    for fault in plan.faults:
+        named = fault.kind in OF_SERVERS and fault.target not in CHOSEN_LATER
+        if named and fault.target.rpartition("-")[0] not in roles:
+            yield f"this design has no {fault.target} for {fault.kind}"

@@ -7,6 +7,7 @@ instant that the second line names.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +23,17 @@ from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, FollowUps
 from duetime.app.shown import revision_shown
 from duetime.app.use_cases import Application
 from duetime.clock import Instant, system_clock
-from duetime.errors import ScheduleRejected
+from duetime.errors import BadUsage, ScheduleRejected
 from duetime.failpoints import Failpoints
 from duetime.harness.plan import Operation, operation_from
-from duetime.interface import Notification, Scheduler
+from duetime.interface import TO, Notification, Scheduler
 from duetime.journal import Journal
-from duetime.migration import TO, migrate
+from duetime.migration import migrate
 from duetime.settings import Settings
+
+OLD_SERVERS_END_S = 10.0
+LOOK_AGAIN_S = 0.2
+POLL = re.compile(r"poll window=\S+/(\S+) ")
 
 
 class Recorder(Scheduler):
@@ -92,7 +97,9 @@ class ChangedItsMind(Exception):
 class Client:
     """Carries out operations one after another, each at its time or as soon afterwards as it can."""
 
-    def __init__(self, settings: Settings, recorder: Recorder) -> None:
+    def __init__(self, settings: Settings, recorder: Recorder, *, logs: Path) -> None:
+        """logs: of the servers, where whoever operates them would look."""
+        self._logs = logs
         self._engine = create_engine(
             settings.database_url,
             connect_args={"connect_timeout": 3, "options": "-c statement_timeout=5000"},
@@ -175,10 +182,23 @@ class Client:
                 assert_never(operation.do)
 
     def _migrate(self) -> None:
-        """What whoever operates the application does on the command line; there is nothing to do for most designs."""
+        """What whoever operates the application does on the command line; there is nothing to do for most designs.
+
+        Raises:
+            BadUsage: it is refused, and not because servers of the old design are still on their way out.
+        """
         old, to, new = self._settings.design.partition(TO)
-        if to:
-            migrate(registry.load(old), registry.load(new), self._settings, self._engine)
+        give_up_at = time.monotonic() + OLD_SERVERS_END_S
+        while to:
+            try:
+                since = last_window_end(self._logs)
+                migrate(registry.load(old), registry.load(new), self._settings, self._engine, since=since)
+            except BadUsage:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(LOOK_AGAIN_S)
+            else:
+                return
 
     def _follow(self, session: Session, operation: Operation, what: FollowUp, started: Instant) -> None:
         number = operation.event
@@ -210,6 +230,12 @@ class Client:
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=due_us)
 
 
+def last_window_end(logs: Path) -> datetime | None:
+    """Where the servers of the old design had got to, if they are pollers, which say so in their logs alone."""
+    polls = [line for log in sorted(logs.glob("old-*.log")) for line in POLL.findall(log.read_text(errors="replace"))]
+    return max(map(datetime.fromisoformat, polls), default=None)
+
+
 def _change_mind(_session: Session) -> NoReturn:
     raise ChangedItsMind("rolled back")
 
@@ -222,8 +248,9 @@ def main() -> None:
     instructions = json.loads(sys.stdin.readline())
     settings = Settings.from_environment()
     scheduler = registry.load(settings.design).scheduler(settings)
-    recorder = Recorder(scheduler, Journal(Path(instructions["history"])), client=instructions["client"])
-    client = Client(settings, recorder)
+    history = Path(instructions["history"])
+    recorder = Recorder(scheduler, Journal(history), client=instructions["client"])
+    client = Client(settings, recorder, logs=history.with_name("logs"))
     client.connect()
     client.settle(instructions["interrupted"])
     Failpoints().watch()

@@ -68,7 +68,7 @@ class Cell:
         }
 
 
-ORDERLY = {"deploy", "server_added", "clock", "old_transaction", "gateway_slow", "client_kill"}
+ORDERLY = {"deploy", "server_added", "server_removed", "clock", "old_transaction", "gateway_slow", "client_kill"}
 """Faults that interrupt no delivery: at least and at most once hold under them."""
 
 

@@ -33,6 +33,7 @@ TARGETS: Mapping[FaultKind, str] = {
     "deploy": "all",
     "pause": "server-1",
     "server_added": "server-2",
+    "server_removed": "server-1",
     "clock": "server-1",
     "client_kill": "client-0",
     "database_kill": "database",
@@ -78,7 +79,8 @@ def _faults(site: Site) -> Iterator[Finding]:
     cannot = {kind: reason for kind in get_args(FaultKind) if (reason := _why_not(kind, site.services))}
     # A partition is cut and mended by the question already, on a server of its own.
     tried = [kind for kind in get_args(FaultKind) if kind not in cannot and kind != "partition"]
-    tried.sort(key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
+    # A server is removed last: there is none after it.
+    tried.sort(key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER) + (kind == "server_removed"))
     seen = _seen(tried, site)
     for kind in get_args(FaultKind):
         what = f"fault {kind} ({LOOKS[kind].title})"

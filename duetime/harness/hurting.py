@@ -16,7 +16,7 @@ from duetime.faults.clock import SkewedClock
 from duetime.faults.fault import Fault
 from duetime.faults.gateway import GatewayTrouble
 from duetime.faults.network import Interruption, Partition
-from duetime.faults.process import Deploy, Join, Kill, Pause
+from duetime.faults.process import Deploy, Join, Kill, Leave, Pause
 from duetime.faults.service import ServiceKill
 from duetime.faults.skew import ClockSkew
 from duetime.gateway import Mode, Trouble
@@ -56,6 +56,8 @@ def make_fault(planned: PlannedFault, hurt: Hurtables) -> Fault:
             return Pause(hurt.targets.named(planned.target))
         case "server_added":
             return Join(_there(hurt.servers.get(planned.target), planned))
+        case "server_removed":
+            return Leave(hurt.targets.named(planned.target))
         case "database_kill" | "broker_kill":
             service = hurt.endpoints.database if planned.kind == "database_kill" else hurt.endpoints.broker
             return ServiceKill(_there(service, planned))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from duetime.errors import BadUsage, UnknownName
 from duetime.harness.embedded import Persistence
-from duetime.harness.plan import Operation, Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.plan import Plan, PlannedFault, Profile, Surroundings
 from duetime.harness.scenario import LATENESS_LIMIT_S, REMINDER_LEAD_S, Replay, Scenario
 from duetime.harness.workload import (
     called_off,
@@ -22,6 +22,7 @@ from duetime.harness.workload import (
     readdressed,
     rolled_back,
     stories,
+    swapped,
     wages,
 )
 
@@ -357,12 +358,15 @@ BY_NAME = (
         idea="the design is swapped while operations go on; for designs called OLD-to-NEW",
         teaches="whatever stands behind schedule() can be replaced",
         unkind_to="whoever keeps no record of what is pending",
-        # Client 1 carries out the migration, and nothing else after it; client 0 goes on.
-        operations=lambda random: [
-            *(op for op in stories(random, seconds=11, horizon_s=5) if op.client == 0 or op.at_s < 5.0),
-            *long_planned(random, created_s=(0.2, 2.5), due_s=(8, 14), events=24),
-            Operation(at_s=5.2, client=1, do="migrate", event=0),
-        ],
+        operations=lambda random: swapped(random, at_s=5.2),
+    ),
+    Scenario(
+        name="migration_stopped",
+        idea="the same for an old design whose server has to be stopped before: for pull_worker-to-NEW",
+        teaches="somebody has to know how far it had got",
+        unkind_to="whoever keeps no record of what is pending",
+        operations=lambda random: swapped(random, at_s=5.2),
+        faults=(PlannedFault(fault="f1", kind="server_removed", target="old-server-1", inject_s=5.0, heal_s=9.5),),
     ),
 )
 """Only when they are named: what most designs have no use for."""

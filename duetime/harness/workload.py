@@ -116,6 +116,15 @@ def long_planned(
     ]
 
 
+def swapped(random: Random, *, at_s: float) -> list[Operation]:
+    """Client 1 carries out the migration then, and nothing else after it; client 0 goes on."""
+    return [
+        *(op for op in stories(random, seconds=11, horizon_s=5) if op.client == 0 or op.at_s < at_s - 0.2),
+        *long_planned(random, created_s=(0.2, 2.5), due_s=(8, 14), events=24),
+        Operation(at_s=at_s, client=1, do="migrate", event=0),
+    ]
+
+
 def changes(random: Random) -> list[Operation]:
     """Long-planned events, of which a third is left alone, a third is moved and a third is called off.
 

@@ -35,6 +35,7 @@ TARGETS = {
     "deploy": "all",
     "pause": "delivering",
     "server_added": "server-2",
+    "server_removed": "server-1",
     "clock": "server-1",
     "client_kill": "client-0",
     "database_kill": "database",

@@ -82,3 +82,10 @@ def test_a_server_that_was_never_started_is_not_healthy_and_an_unknown_design_is
     assert (never.returncode, never.stdout) == (1, "s-7 of push_readmodel has given no sign of life yet\n")
     assert unknown.returncode == 2
     assert "Did you mean 'push_readmodel'?" in unknown.stderr
+
+
+def test_what_is_asked_every_few_seconds_loads_no_driver_and_no_broker() -> None:
+    load = "import sys, duetime.cli; print(*sorted({'sqlalchemy', 'psycopg', 'redis', 'celery'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "\n"
