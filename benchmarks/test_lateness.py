@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from random import Random
 from statistics import quantiles
@@ -15,13 +15,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import DESIGNS, Bench, Found, Paired, Size
 from duetime.clock import instant, system_clock
-from push_readmodel.deliver import connect
 
 Make = Callable[..., Bench]
 
 A_SECOND = 200
 LOOK_AHEAD_S = 0.05
-WAY_BACK = "an answer's way back from PostgreSQL"
 WITHIN_S = 2.5
 """After the last due time: more than two poll intervals."""
 
@@ -65,17 +63,6 @@ def stream(
         else:
             bench.wait_for_deliveries(len(dues), within_s=last_in_s + 30)
     return lateness_ms(bench, dues, keys, promised=bench.design.promise.delivery != "nothing")
-
-
-def way_back_ms(bench: Bench, times: int = 200) -> list[float]:
-    """How old PostgreSQL's clock is when its reading has arrived here, over a connection like the drain's."""
-    found = []
-    with closing(connect(bench.engine)) as connection:
-        for _ in range(times):
-            read = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8", binary=True)
-            [(read_s,)] = read.fetchall()
-            found.append((time.time() - read_s) * 1e3)
-    return found
 
 
 def percentile(late_ms: Sequence[float], p: int) -> float:
@@ -122,10 +109,6 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
             all_ms.setdefault(name, []).extend(late_ms)
             p50.note(name, percentile(late_ms, 50))
             p99.note(name, percentile(late_ms, 99))
-        back_ms = way_back_ms(read_model)
-        all_ms.setdefault(WAY_BACK, []).extend(back_ms)
-        p50.note(WAY_BACK, percentile(back_ms, 50))
-        p99.note(WAY_BACK, percentile(back_ms, 99))
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
 
@@ -138,13 +121,13 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
     )
     found.plot(
         "lateness", x="ms late", y="share of the notifications", logarithmic="x",
-        series={name: ecdf(late_ms) for name, late_ms in all_ms.items() if name != WAY_BACK},
+        series={name: ecdf(late_ms) for name, late_ms in all_ms.items()},
     )  # fmt: skip
     bare, ours, ahead, queued = "LISTEN and a timer", "push_readmodel", "push_readmodel, look-ahead", "oban_style_queue"
     found.say(
         f"the read model's p99 is {p99.ratio(ours, bare):.2f} × that of a bare LISTEN and timer loop, and "
         f"{p99.ratio(ours, queued):.2f} × the queue's; with look-ahead its p50 is {p50.ratio(ahead, bare):.2f} × "
-        f"the bare loop's, of which {p50.ratio(WAY_BACK, ahead):.0%} are the age of PostgreSQL's clock when it is read"
+        f"the bare loop's"
     )
 
 

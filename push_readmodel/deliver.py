@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.interface import Notification
+from push_readmodel.clock import DatabaseClock
 from push_readmodel.policy import BATCH_TAKES_S, USUAL, Policy
 from push_readmodel.schedule import CHANNEL
 
@@ -79,13 +80,9 @@ class Look:
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that one transaction holds, and what became of them. short: fewer than asked for. whole: from the front.
-
-    at_s: when they were here, by ``time.monotonic()``.
-    """
+    """Rows that one transaction holds, and what became of them. short: fewer than asked for. whole: from the front."""
 
     rows: Sequence[tuple[Any, ...]]
-    at_s: float
     short: bool
     whole: bool
     delivered: list[str] = field(default_factory=list)
@@ -112,6 +109,7 @@ class Drain:
         self._limit = 1
         self._mark = BEGINNING
         self._whole_at_s = 0.0
+        self._clock = DatabaseClock()
 
     def close(self) -> None:
         """Give up the connection, and whatever it holds."""
@@ -162,7 +160,10 @@ class Drain:
         if whole := since is BEGINNING:
             self._whole_at_s = at_s
         rows = claimed.fetchall()
-        return Batch(rows, at_s, short=len(rows) < limit, whole=whole)
+        if rows and self._ahead:
+            _, _, attempt_at, wait_s, *_ = rows[-1]
+            self._clock.read(attempt_at.timestamp() - wait_s, at_s)
+        return Batch(rows, short=len(rows) < limit, whole=whole)
 
     def _settle(self, batch: Batch | None) -> None:
         if batch is None:
@@ -176,13 +177,15 @@ class Drain:
     def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
         """Deliver in due order, for as long as a batch may take; the rest is free again with the commit."""
         spent_s = 0.0
-        for ctid, attempts, _, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
-            if wait_s > 0 and not _wait_until(batch.at_s + wait_s, stopping):
-                break
+        for ctid, attempts, attempt_at, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
             began_s = time.monotonic()
             try:
                 # Read only now: of a batch that is cut short the rest will be claimed again.
                 notification = Notification.restored(key, revision, kind, recipient, due_at, _parse(payload)[0])
+                if wait_s > 0:
+                    if not _wait_until(self._clock.at_s(attempt_at), stopping):
+                        break
+                    began_s = time.monotonic()
                 if effect := self._effects.of(notification):
                     self._apply(*effect)
                 else:

@@ -18,6 +18,7 @@ from duetime.errors import BadUsage
 from duetime.interface import Notification
 from push_readmodel import deliver
 from push_readmodel import loop as loop_module
+from push_readmodel.clock import DatabaseClock
 from push_readmodel.deliver import CLAIM, DELETE, LOOK, PUT_BACK, Batch, Drain, Look, connect, drain
 from push_readmodel.loop import DrainLoop
 from push_readmodel.policy import Policy
@@ -261,6 +262,23 @@ def test_with_look_ahead_rows_are_held_before_they_are_due_and_delivered_when_th
 
     assert stored(engine) == []
     assert all(0 <= late_s < 0.1 for late_s in came), came
+
+
+def test_of_the_readings_of_a_clock_the_quickest_counts_and_the_others_let_it_drift() -> None:
+    clock, when = DatabaseClock(), datetime.fromtimestamp(1000, UTC)
+    for shown, age_s in ((0.0, 0.003), (1.0, 0.001), (2.0, 0.009)):
+        clock.read(shown, shown + age_s)
+
+    assert clock.at_s(when) == pytest.approx(1000.0012, abs=1e-5)
+
+
+@pytest.mark.parametrize("by_s", [-0.5, 0.5])
+def test_a_clock_that_was_set_is_believed_at_once(by_s: float) -> None:
+    clock, when = DatabaseClock(), datetime.fromtimestamp(1000, UTC)
+    clock.read(0.0, 0.001)
+    clock.read(1.0 + by_s, 1.001)
+
+    assert clock.at_s(when) == pytest.approx(1000.001 - by_s)
 
 
 def test_the_claim_walks_an_index_though_it_was_planned_while_the_table_was_empty(engine: Engine) -> None:
