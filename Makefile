@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-computing test-waiting test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-anomalies test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -43,11 +43,11 @@ demo: $(READY) ## the live page: three designs to be hurt by whoever watches
 compare: $(READY) ## the main job: three designs, four scenarios, one table (ARGS="--seed 7", or --full)
 	@$(BIN)/duetime compare $(ARGS)
 
-# Two cores: what only computes runs beside what mostly waits; whole runs, judged for lateness, come after that.
+# Two cores: what only computes runs beside what mostly waits, twice; whole runs, judged for lateness, come after that.
 test: $(READY) ## everything that must hold: make check, then all tests, and some benchmarks once
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-computing test-waiting
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-computing test-waiting test-anomalies
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-runs test-lessons
 else
 	@$(MAKE) --no-print-directory check
@@ -55,7 +55,7 @@ else
 endif
 
 test-computing: $(READY)
-	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web tests/anomalies
+	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web
 	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "schedule or growth or recovery"
 
 # One or two designs beside three: five side by side is what two cores carry. Nobody is judged where runs are cut short.
@@ -67,7 +67,10 @@ test-lessons: $(READY)
 	@$(BIN)/python -m pytest tests/lessons $(CUT_SHORT)
 
 test-waiting: $(READY)
-	@$(BIN)/python -m pytest -q tests/browser tests/operating tests/faults tests/conformance tests/testability
+	@$(BIN)/python -m pytest -q tests/operating tests/browser
+
+test-anomalies: $(READY)
+	@$(BIN)/python -m pytest -q tests/anomalies tests/faults tests/conformance tests/testability
 
 test-quick: $(READY) ## the tests that start no whole run
 	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)
