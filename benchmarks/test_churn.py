@@ -37,7 +37,7 @@ def old_transaction(bench: Bench) -> Iterator[None]:
 
 @pytest.mark.benchmark(group="a backlog with an old transaction held open")
 def test_churn_of_one_large_backlog(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    read_model, rows = make_bench("push_readmodel"), size.pick(1000, 50_000, 500_000)
+    read_model, rows = make_bench("push_readmodel"), size.pick(1000, 30_000, 500_000)
     paired = Paired()
 
     def one_round() -> None:
@@ -66,7 +66,7 @@ def test_churn_of_one_large_backlog(make_bench: Make, benchmark: BenchmarkFixtur
 @pytest.mark.benchmark(group="an hour's inserts and deletes")
 def test_churn_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
     """36,000 notifications are an hour of ten a second."""
-    read_model, turns = make_bench("push_readmodel"), size.pick(2, 8, 72)
+    read_model, turns = make_bench("push_readmodel"), size.pick(2, 5, 72)
     rows: list[tuple[str, float, float, int]] = []
 
     def one_round() -> None:

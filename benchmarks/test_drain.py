@@ -65,7 +65,7 @@ def settled(bench: Bench) -> None:
 @pytest.mark.benchmark(group="drain a backlog that is due, one server")
 def test_drain_a_backlog(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
     rows, singly = size.pick(500, 20_000, 100_000), size.pick(100, 1_000, 5_000)
-    queued = size.pick(100, 800, 5_000)
+    queued = size.pick(100, 400, 5_000)
     read_model, queue = make_bench("push_readmodel"), make_bench("oban_style_queue")
     paired = Paired()
 
@@ -118,7 +118,7 @@ def test_drain_a_backlog(make_bench: Make, benchmark: BenchmarkFixture, found: F
 @pytest.mark.benchmark(group="drain with more servers")
 def test_drain_with_more_servers(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
     quick, slow = make_bench("push_readmodel"), make_bench("push_readmodel", delivery_time=timedelta(milliseconds=20))
-    rows, few = size.pick(500, 20_000, 100_000), size.pick(100, 800, 2_000)
+    rows, few = size.pick(500, 20_000, 100_000), size.pick(100, 500, 2_000)
     gateways, numbers = Paired(), size.pick(2, 2, 4)
     counts = [number for number in (1, 2, 4) if number <= numbers]
 

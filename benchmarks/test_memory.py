@@ -19,7 +19,7 @@ from duetime.harness.servers import Server
 Make = Callable[..., Bench]
 
 FAR = timedelta(days=100)
-QUIET_S = 2.0
+QUIET_S = 1.0
 STORED = "SELECT pg_total_relation_size('pending_notifications') / 1024"
 ASKED_EVERY_S = 0.1
 
@@ -60,7 +60,7 @@ def looks(bench: Bench, watched_s: float) -> int:
 def test_memory_of_a_server(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
     numbers = {"quick": [0, 500], "default": [0, 20_000], "full": [0, 10_000, 100_000, 1_000_000]}[size.name]
     queued = {"quick": [0, 200], "default": [0, 1_000], "full": [0, 10_000]}[size.name]
-    watched_s = size.pick(2, 5, 130)
+    watched_s = size.pick(2, 2, 130)
     read_model, queue = make_bench("push_readmodel"), make_bench("oban_style_queue")
     megabytes: dict[tuple[str, int], float] = {}
     asked: dict[int, int] = {}

@@ -15,7 +15,7 @@ Make = Callable[..., Bench]
 
 @pytest.mark.benchmark(group="from a restart to an empty backlog")
 def test_recovery_after_downtime(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    number = size.pick(100, 1_000, 5_000)
+    number = size.pick(100, 500, 5_000)
     benches = [make_bench(name) for name in ("push_readmodel", "oban_style_queue")]
     took_s = Paired()
 
