@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from duetime import registry
-from duetime.failpoints import Failpoint
+from duetime.failpoints import Failpoint, struck
 from duetime.faults import clock
 from duetime.faults.clock import SkewedClock
 from duetime.gateway import TROUBLE, Trouble
@@ -54,11 +54,12 @@ def test_staged_the_job_is_in_the_same_transaction(world: Make) -> None:
 def test_a_task_that_had_begun_is_lost_with_its_worker_because_it_was_acknowledged_before(world: Make) -> None:
     w = world("oban_style_queue")
     w.schedule("a")
-    w.arm(Failpoint(point="before_deliver", action="kill"))
+    w.arm(Failpoint(point="before_deliver", action="sleep", seconds=60))
 
-    with w.server(doomed=True) as killed:
-        # The pool's process leads no group of its own, so the whole server goes.
-        until(killed.main_ended)
+    with w.server() as server:
+        # The worker's main process acknowledges, a moment after its pool has begun.
+        until(lambda: bool(struck(w.failpoint)) and not w.pending())
+        server.end()
 
     assert w.delivered() == {}
     assert w.pending() == {}
