@@ -107,10 +107,19 @@ def section(info: Mapping[str, Any]) -> str:
     return f"{sentences}\n\n" + "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows) + "\n"
 
 
-def conditions(measured: Mapping[str, Any], command: str) -> str:
-    machine, commit = measured["machine_info"], measured["commit_info"]
+def conditions(measured: Sequence[Mapping[str, Any]], command: str) -> str:
+    """Of the first; of others what was measured at another commit."""
+    first, *others = measured
+    machine, commit = first["machine_info"], first["commit_info"]["id"]
+    later = {
+        one["name"]: run["commit_info"]["id"]
+        for run in others
+        for one in run["benchmarks"]
+        if run["commit_info"]["id"] != commit
+    }
+    at = "".join(f"; `{name}` at {other[:7]}" for name, other in later.items())
     return (
-        f"`{command}`, {measured['datetime'][:10]}, commit {commit['id'][:7]}, {machine['cpu']['count']} shared cores "
+        f"`{command}`, {first['datetime'][:10]}, commit {commit[:7]}{at}, {machine['cpu']['count']} shared cores "
         f"({machine['cpu'].get('brand_raw', machine['machine'])}), Python {machine['python_version']}.\n"
     )
 
@@ -181,7 +190,7 @@ def main(files: Sequence[Path], command: str) -> None:
     measured = [json.loads(file.read_text()) for file in files]
     infos = {one["name"]: one["extra_info"] for run in measured for one in run["benchmarks"]}
     made = {name: section(info) for name, info in infos.items() if "table" in info}
-    made["conditions"] = conditions(measured[0], command)
+    made["conditions"] = conditions(measured, command)
     if infos.keys() >= NEEDED:
         made["capacity"] = capacity(infos)
     text = PAGE.read_text()
