@@ -43,6 +43,8 @@ def started_duetime(temporary: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
             stdout=progress,
             stderr=progress,
             start_new_session=True,
+            # Whoever runs the tests in the background of a shell has it ignored, and so would every child.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 
