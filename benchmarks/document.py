@@ -111,6 +111,8 @@ def conditions(measured: Sequence[Mapping[str, Any]], command: str) -> str:
     """Of the first; of others what was measured at another commit."""
     first, *others = measured
     machine, commit = first["machine_info"], first["commit_info"]["id"]
+    if changed := [run["benchmarks"][0]["name"] for run in measured if run["commit_info"]["dirty"]]:
+        raise click.ClickException(f"{', '.join(changed)} and what goes with it: measured with uncommitted changes")
     later = {
         one["name"]: run["commit_info"]["id"]
         for run in others

@@ -176,7 +176,8 @@ class Destination(Protocol):
     def take_unless_changed(self, notification: Notification, *, session: Session) -> bool:
         """From a store outside the database: unless it was changed, cancelled or taken meanwhile; whether it was not.
 
-        Commit soon: whoever changes the same waits.
+        Commit soon: whoever changes the same waits. A design that is not ``transactional`` has it before that commit,
+        so that without it the same is taken again, and not lost.
         """
 
 

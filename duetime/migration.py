@@ -167,6 +167,7 @@ def migrating(old: Design, new: Design) -> Design:
         install=install,
         scheduler=lambda settings: Migrating(name, old.scheduler(settings), new.scheduler(settings)),
         pending=pending,
+        may_leave=old.may_leave,
         uses_broker=old.uses_broker or new.uses_broker,
     )
 

@@ -142,7 +142,7 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
       4  when this has ended, stop the servers of OLD, and restart the application with DUETIME_DESIGN=NEW
 
     It ends when OLD holds nothing any more; it may be repeated if it was interrupted. A poller has to be stopped before
-    step 3: what falls due from then on waits until this ends.
+    step 3, and if this is repeated it needs the same --since; what falls due from its stop on waits until this ends.
     """
     from kombu.exceptions import KombuError
     from redis import RedisError

@@ -7,12 +7,16 @@ from math import inf
 
 DRIFTS = 0.0002
 """Seconds in a second by which two clocks may part."""
-WAS_SET_S = 0.01
+WAS_SET_S = 0.002
 """A difference that is no drift: somebody has set a clock."""
 
 
 class DatabaseClock:
-    """An answer is as old as its way here, so of all readings the quickest counts; the later ones let it drift."""
+    """An answer is as old as its way here, so of all readings the quickest counts; the later ones let it drift.
+
+    After somebody has set a clock back by less than `WAS_SET_S`, or while clocks drift apart faster than `DRIFTS`, what
+    it says may be early, by `WAS_SET_S` at most.
+    """
 
     def __init__(self) -> None:
         self._began_s = inf

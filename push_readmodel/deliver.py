@@ -37,7 +37,8 @@ SET_UP = """
     -- A delivery may take longer than somebody set for everybody; cut off, it would be repeated for ever.
     SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
 """
-# Due is judged by the database's clock, so a server with a wrong clock is never early. clock_timestamp() would be asked
+# Due is judged by the database's clock, so a server with a wrong clock is never early (with look-ahead as far as it can
+# be known here: clock.py). clock_timestamp() would be asked
 # again for every row, and so cannot end a walk along the index; now() would stand still in a long transaction.
 # The locking SELECT itself returns the rows: joined to a locking subquery they would be read as they stood before
 # the lock, and a revision that was replaced in between would be delivered in the place of the newer.
@@ -160,7 +161,7 @@ class Drain:
         if whole := since is BEGINNING:
             self._whole_at_s = at_s
         rows = claimed.fetchall()
-        if rows and self._ahead:
+        if rows:
             _, _, attempt_at, wait_s, *_ = rows[-1]
             self._clock.read(attempt_at.timestamp() - wait_s, at_s)
         return Batch(rows, short=len(rows) < limit, whole=whole)

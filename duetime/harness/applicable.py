@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from duetime.faults import clock, partition
 from duetime.harness.plan import Plan
 from duetime.harness.services import Services
-from duetime.interface import Design
+from duetime.interface import TO, Design
 
 OF_THE_BROKER = {"broker_kill", "partition"}
 OF_THE_LINKS = {"cut", "refuse", "freeze"}
@@ -38,8 +38,18 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
         yield f"this machine cannot move a server's clock: {reason}"
     if "partition" in kinds and (reason := partition.unavailable()):
         yield f"this machine cannot cut a server off: {reason}"
+    yield from _cannot_be_swapped(plan, design)
     roles = {role.name for role in design.roles}
     for fault in plan.faults:
         named = fault.kind in OF_SERVERS and fault.target not in CHOSEN_LATER
         if named and fault.target.rpartition("-")[0] not in roles:
             yield f"this design has no {fault.target} for {fault.kind}"
+
+
+def _cannot_be_swapped(plan: Plan, design: Design) -> Iterator[str]:
+    if TO in design.name and any(operation.do == "migrate" for operation in plan.operations):
+        stopped = any(fault.kind == "server_removed" for fault in plan.faults)
+        if design.may_leave and not stopped:
+            yield "its old servers have to be stopped before: migration_stopped"
+        if stopped and not design.may_leave:
+            yield "what is due in a moment is left to its old servers, which have to be up: migration"

@@ -23,7 +23,7 @@ from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, FollowUps
 from duetime.app.shown import revision_shown
 from duetime.app.use_cases import Application
 from duetime.clock import Instant, system_clock
-from duetime.errors import BadUsage, ScheduleRejected
+from duetime.errors import HarnessError, ScheduleRejected
 from duetime.failpoints import Failpoints
 from duetime.harness.plan import Operation, operation_from
 from duetime.interface import TO, Notification, Scheduler
@@ -31,8 +31,8 @@ from duetime.journal import Journal
 from duetime.migration import migrate
 from duetime.settings import Settings
 
-OLD_SERVERS_END_S = 10.0
-LOOK_AGAIN_S = 0.2
+OLD_SERVERS_END_S = 15.0
+LOOK_AGAIN_S = 0.1
 POLL = re.compile(r"poll window=\S+/(\S+) ")
 
 
@@ -97,9 +97,9 @@ class ChangedItsMind(Exception):
 class Client:
     """Carries out operations one after another, each at its time or as soon afterwards as it can."""
 
-    def __init__(self, settings: Settings, recorder: Recorder, *, logs: Path) -> None:
-        """logs: of the servers, where whoever operates them would look."""
-        self._logs = logs
+    def __init__(self, settings: Settings, recorder: Recorder, *, run_dir: Path) -> None:
+        """run_dir: where whoever operates the servers would look for their logs."""
+        self._run_dir = run_dir
         self._engine = create_engine(
             settings.database_url,
             connect_args={"connect_timeout": 3, "options": "-c statement_timeout=5000"},
@@ -143,6 +143,8 @@ class Client:
         except (ScheduleRejected, ChangedItsMind) as error:
             # The one exception that says what happened: nothing, because the application let its transaction go.
             self._recorder.close("fail", error)
+        except HarnessError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever else it was, it may have taken effect
             self._recorder.close("info", error)
             print(f"{operation.do}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)  # noqa: T201
@@ -185,20 +187,27 @@ class Client:
         """What whoever operates the application does on the command line; there is nothing to do for most designs.
 
         Raises:
-            BadUsage: it is refused, and not because servers of the old design are still on their way out.
+            HarnessError: it was refused or failed, so this run says nothing.
         """
         old, to, new = self._settings.design.partition(TO)
+        if not to:
+            return
+        leaving = registry.load(old)
+        try:
+            if leaving.may_leave:
+                self._wait_for_old_servers_to_end()
+            since = last_window_end(self._run_dir / "logs")
+            migrate(leaving, registry.load(new), self._settings, self._engine, since=since)
+        except Exception as error:
+            raise HarnessError(f"the migration failed: {type(error).__name__}: {error}") from error
+
+    def _wait_for_old_servers_to_end(self) -> None:
+        """A poll that is still under way writes down where it ended when it has."""
         give_up_at = time.monotonic() + OLD_SERVERS_END_S
-        while to:
-            try:
-                since = last_window_end(self._logs)
-                migrate(registry.load(old), registry.load(new), self._settings, self._engine, since=since)
-            except BadUsage:
-                if time.monotonic() > give_up_at:
-                    raise
-                time.sleep(LOOK_AGAIN_S)
-            else:
-                return
+        while not seen_to_leave(self._run_dir / "faults.jsonl"):
+            if time.monotonic() > give_up_at:
+                raise HarnessError("the servers of the old design are still there")
+            time.sleep(LOOK_AGAIN_S)
 
     def _follow(self, session: Session, operation: Operation, what: FollowUp, started: Instant) -> None:
         number = operation.event
@@ -230,6 +239,12 @@ class Client:
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=due_us)
 
 
+def seen_to_leave(faults: Path) -> bool:
+    """Whether a server that was to go for good is gone."""
+    records = [json.loads(line) for line in faults.read_text().splitlines()] if faults.exists() else []
+    return any(record["kind"] == "server_removed" and record["phase"] == "observed" for record in records)
+
+
 def last_window_end(logs: Path) -> datetime | None:
     """Where the servers of the old design had got to, if they are pollers, which say so in their logs alone."""
     polls = [line for log in sorted(logs.glob("old-*.log")) for line in POLL.findall(log.read_text(errors="replace"))]
@@ -250,7 +265,7 @@ def main() -> None:
     scheduler = registry.load(settings.design).scheduler(settings)
     history = Path(instructions["history"])
     recorder = Recorder(scheduler, Journal(history), client=instructions["client"])
-    client = Client(settings, recorder, logs=history.with_name("logs"))
+    client = Client(settings, recorder, run_dir=history.parent)
     client.connect()
     client.settle(instructions["interrupted"])
     Failpoints().watch()

@@ -364,7 +364,7 @@ BY_NAME = (
         name="migration_stopped",
         idea="the same for an old design whose server has to be stopped before: for pull_worker-to-NEW",
         teaches="somebody has to know how far it had got",
-        unkind_to="whoever keeps no record of what is pending",
+        unkind_to="whoever falls due between the stop and the switch",
         operations=lambda random: swapped(random, at_s=5.2),
         faults=(PlannedFault(fault="f1", kind="server_removed", target="old-server-1", inject_s=5.0, heal_s=9.5),),
     ),

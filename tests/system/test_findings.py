@@ -118,13 +118,16 @@ def test_the_poller_sends_exactly_what_its_own_poll_log_predicts(matrix: Matrix,
     delivered = Counter(str(line["op"]) for line in labels(run_dir) if "label" in line)
     judged = {str(line["op"]): line["state"] for line in labels(run_dir) if "state" in line}
     operations = acknowledged(run_dir)
+    unfinished = cut_short(log)
+    assert len(unfinished) <= 3  # one for the kill, one for the end, and one that two pool processes share
 
     predicted = {
         op: sum(operations[op].is_seen_by(poll) for poll in polls)
         for op, state in judged.items()
-        if state in ("delivered", "missed") and not any(cut.may_cover(operations[op]) for cut in cut_short(log))
+        if state in ("delivered", "missed") and not any(cut.may_cover(operations[op]) for cut in unfinished)
     }
 
+    assert len(predicted) > len(judged) / 2
     assert {op: delivered[op] for op in predicted} == predicted
     assert {op for op, times in predicted.items() if times == 0} == {
         op for op, state in judged.items() if state == "missed" and op in predicted

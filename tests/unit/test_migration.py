@@ -123,12 +123,16 @@ def test_what_cannot_be_published_there_stays(installed: Settings, engine: Engin
 
 
 def test_what_cannot_be_published_is_not_noted_as_moved(installed: Settings, engine: Engine) -> None:
+    def fail() -> None:
+        raise ConnectionError("no broker")
+
     class Broken(Noted):
         def schedule(self, notification: Notification, *, session: Session) -> None:
-            raise ConnectionError("no broker")
+            after_commit(session, fail)
 
     with Session(engine) as session, pytest.raises(ConnectionError):
         NewSide(NAME, Broken(), transactional=False).take_unless_changed(note("a"), session=session)
+        session.commit()
     to = Noted()
     with Session(engine) as session:
         NewSide(NAME, to, transactional=False).take_unless_changed(note("a"), session=session)

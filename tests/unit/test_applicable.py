@@ -1,0 +1,32 @@
+"""What a scenario says nothing about is known before it is run, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from duetime import registry
+from duetime.harness.applicable import why_not
+from duetime.harness.scenarios import named
+from duetime.harness.services import Services
+
+
+@pytest.mark.parametrize(
+    ("design", "scenario", "reason"),
+    [
+        ("push_readmodel", "migration", None),
+        ("push_readmodel-to-oban_style_queue", "migration", None),
+        ("pull_worker-to-push_readmodel", "migration_stopped", None),
+        ("pull_worker-to-push_readmodel", "migration", "have to be stopped before: migration_stopped"),
+        ("push_readmodel-to-oban_style_queue", "migration_stopped", "which have to be up: migration"),
+        ("pull_worker", "migration_stopped", "this design has no old-server-1 for server_removed"),
+        ("push_readmodel-to-oban_style_queue", "more_servers", None),
+    ],
+)
+def test_a_pair_is_run_only_if_it_says_something(
+    design: str, scenario: str, reason: str | None, tmp_path: Path
+) -> None:
+    said = why_not(named(scenario).plan(1), registry.load(design), Services(tmp_path, environment={}))
+
+    assert said is None if reason is None else reason in (said or "")
