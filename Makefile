@@ -44,6 +44,7 @@ compare: $(READY) ## the main job: three designs, four scenarios, one table (ARG
 	@$(BIN)/duetime compare $(ARGS)
 
 # Two cores: what only computes runs beside what mostly waits, twice; whole runs, judged for lateness, come after that.
+# The page and the faults come last in their lanes, when nothing computes any more.
 test: $(READY) ## everything that must hold: make check, then all tests, and some benchmarks once
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
@@ -67,10 +68,10 @@ test-lessons: $(READY)
 	@$(BIN)/python -m pytest tests/lessons $(CUT_SHORT)
 
 test-waiting: $(READY)
-	@$(BIN)/python -m pytest -q tests/operating tests/browser
+	@$(BIN)/python -m pytest -q tests/operating tests/conformance tests/testability tests/browser
 
 test-anomalies: $(READY)
-	@$(BIN)/python -m pytest -q tests/anomalies tests/faults tests/conformance tests/testability
+	@$(BIN)/python -m pytest -q tests/anomalies tests/faults
 
 test-quick: $(READY) ## the tests that start no whole run
 	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)

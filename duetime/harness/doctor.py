@@ -44,8 +44,12 @@ TARGETS: Mapping[FaultKind, str] = {
     "freeze": "broker",
 }
 """What each kind is done to; else the gateway."""
-ORDER: tuple[FaultKind, ...] = ("client_kill", "freeze", "refuse", "cut", "broker_kill")
-"""First: while a client surely has something left to commit, and while somebody is connected to the broker."""
+ORDER: tuple[FaultKind, ...] = (
+    *("client_kill", "gateway_slow", "gateway_refuse", "gateway_hang", "gateway_lose_answer"),
+    *("freeze", "refuse", "cut", "broker_kill"),
+)
+"""First: while a client surely has something left to commit, while something is left to be delivered, and while
+somebody is connected to the broker."""
 EVERY_S = 1.7
 LASTS_S = 1.5
 
