@@ -153,7 +153,8 @@ class JournalGateway:
             case "refuse":
                 raise GatewayRefused(f"the gateway refuses {key}")
             case "hang":
-                while file.exists():
+                # Another may follow at once, under the same name.
+                while Trouble.read(file) == trouble:
                     time.sleep(LOOK_EVERY_S)
                 raise GatewayRefused(f"the gateway hung, and never took {key}")
             case "lose_answer":

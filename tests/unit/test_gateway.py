@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def test_when_the_trouble_is_over_everything_is_as_before(gateway: JournalGatewa
     assert arrived(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("end", [Trouble.end, Trouble(mode="refuse").begin], ids=["alone", "another follows at once"])
 def test_a_hanging_delivery_ends_with_the_trouble_and_has_failed(
-    gateway: JournalGateway, file: Path, tmp_path: Path
+    gateway: JournalGateway, file: Path, tmp_path: Path, end: Callable[[Path], None]
 ) -> None:
     Trouble(mode="hang").begin(file)
     outcome: list[BaseException] = []
@@ -89,7 +91,7 @@ def test_a_hanging_delivery_ends_with_the_trouble_and_has_failed(
     while not Trouble.bites(file):
         time.sleep(0.001)
     assert thread.is_alive()
-    Trouble.end(file)
+    end(file)
     thread.join(timeout=5)
 
     assert len(outcome) == 1
