@@ -366,7 +366,7 @@ BY_NAME = (
         teaches="somebody has to know how far it had got",
         unkind_to="whoever falls due between the stop and the switch",
         operations=lambda random: swapped(random, at_s=5.2),
-        faults=(PlannedFault(fault="f1", kind="server_removed", target="old-server-1", inject_s=5.0, heal_s=9.5),),
+        faults=(PlannedFault(fault="f1", kind="server_removed", target="old-server-1", inject_s=5.0, heal_s=12.5),),
     ),
 )
 """Only when they are named: what most designs have no use for."""
