@@ -37,9 +37,9 @@ SET_UP = """
     -- A delivery may take longer than somebody set for everybody; cut off, it would be repeated for ever.
     SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
 """
-# Due is judged by the database's clock, so a server with a wrong clock is never early (with look-ahead as far as it can
-# be known here: clock.py). clock_timestamp() would be asked
-# again for every row, and so cannot end a walk along the index; now() would stand still in a long transaction.
+# Due is judged by the database's clock, so a server with a wrong clock is never early (with look-ahead as far as that
+# clock can be known here: clock.py). clock_timestamp() would be asked again for every row, and so cannot end a walk
+# along the index; now() would stand still in a long transaction.
 # The locking SELECT itself returns the rows: joined to a locking subquery they would be read as they stood before
 # the lock, and a revision that was replaced in between would be delivered in the place of the newer.
 CLAIM = """

@@ -119,7 +119,6 @@ def test_the_poller_sends_exactly_what_its_own_poll_log_predicts(matrix: Matrix,
     judged = {str(line["op"]): line["state"] for line in labels(run_dir) if "state" in line}
     operations = acknowledged(run_dir)
     unfinished = cut_short(log)
-    assert len(unfinished) <= 3  # one for the kill, one for the end, and one that two pool processes share
 
     predicted = {
         op: sum(operations[op].is_seen_by(poll) for poll in polls)

@@ -123,11 +123,11 @@ def held_by(processes: list[psutil.Process]) -> set[str]:
     for process in processes:
         with suppress(OSError):
             for line in Path(f"/proc/{process.pid}/maps").read_text().splitlines():
-                *_, inode, path = line.split(maxsplit=5) if len(line.split()) > 5 else (*line.split(), "")
-                if path.startswith("/SYSV"):
-                    found.add(inode)
-                elif path.startswith("/dev/shm/"):
-                    found.add(Path(path).name)
+                inode, *path = line.split(maxsplit=5)[4:]
+                if path and path[0].startswith("/SYSV"):
+                    found.add(inode)  # which is the segment's id
+                elif path and path[0].startswith("/dev/shm/"):
+                    found.add(Path(path[0]).name)
     return found
 
 
