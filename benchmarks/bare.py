@@ -20,12 +20,12 @@ from typing import Any
 import click
 import psycopg
 
-from duetime.gateway import Gateway, gateway_from
 from duetime.interface import Notification
+from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
-from push_readmodel.delete_first import TAKE
-from push_readmodel.deliver import BEGINNING, CLAIM, DELETE, SET_UP
-from push_readmodel.schedule import CHANNEL
+from push_readmodel.drain import BEGINNING, CLAIM, DELETE, SET_UP
+from push_readmodel.scheduler import CHANNEL
+from push_readmodel.variants.delete_first import TAKE
 
 TAKE_AS_TEXT = TAKE.replace("payload", "payload::text")
 Rows = Sequence[tuple[Any, ...]]

@@ -27,8 +27,8 @@ from duetime import registry
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.clock import system_clock
-from duetime.harness.servers import Server, stop_all
-from duetime.harness.stopping import StopSignal
+from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.processes.worker_process import Server, stop_all
 from duetime.interface import Design, Notification
 from duetime.settings import Settings
 

@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Bench, Found, Paired, Size, past, rate
 from duetime.clock import system_clock
-from duetime.harness.embedded import POSTGRES_BIN, unprivileged
+from duetime.harness.processes.embedded_servers import POSTGRES_BIN, unprivileged
 
 Make = Callable[..., Bench]
 

@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Bench, Found, Size
 from duetime.clock import system_clock
-from push_readmodel.deliver import BEGINNING, CLAIM, connect
+from push_readmodel.drain import BEGINNING, CLAIM, connect
 
 PENDING = 1000
 LOOKS = 9

@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Bench, Found, Size
 from duetime.clock import system_clock
-from duetime.harness.servers import Server
+from duetime.harness.processes.worker_process import Server
 
 Make = Callable[..., Bench]
 

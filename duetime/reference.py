@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from duetime.gateway import NO_EFFECTS, Effects, Gateway, effects_from, gateway_from
 from duetime.interface import Design, Notification, Pending, Promise, Role, Scheduler
+from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway, effects_from, gateway_from
 from duetime.settings import Settings
 
 LOOK_EVERY_S = 0.02

@@ -12,9 +12,9 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base
-from duetime.harness.borrowed import own_broker_database, own_database
-from duetime.harness.keeper import workplace
-from duetime.harness.services import Endpoints, Services
+from duetime.harness.processes.cleanup import workplace
+from duetime.harness.processes.external_services import own_broker_database, own_database
+from duetime.harness.processes.services import Endpoints, Services
 from duetime.settings import Settings
 
 

@@ -9,12 +9,12 @@ from typing import Any
 from celery import Celery, Task
 from sqlalchemy import Engine, create_engine
 
-from duetime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.interface import Notification
+from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
 from oban_style_queue.design import QUEUE
-from oban_style_queue.pulse import add_pulse
+from oban_style_queue.heartbeat import add_pulse
 
 settings = Settings.from_environment()
 app = Celery("oban_style_queue", broker=settings.broker_url)

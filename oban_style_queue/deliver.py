@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from duetime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.interface import Notification
+from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
 
 
 def deliver_one(

@@ -25,7 +25,7 @@ def install(_engine: Engine) -> None:
 def scheduler(_settings: Settings) -> Scheduler:
     """A publisher to the broker that the environment names; Celery's app reads it, so it is imported late."""
     from oban_style_queue.celeryapp import deliver
-    from oban_style_queue.schedule import CeleryQueue
+    from oban_style_queue.scheduler import CeleryQueue
 
     return CeleryQueue(deliver)
 
@@ -67,7 +67,7 @@ def status(settings: Settings, _engine: Engine) -> Status:
 
 
 def hand_over(settings: Settings, engine: Engine, to: Destination, since: datetime | None) -> int:
-    from oban_style_queue.hand_over import hand_over as moved  # it needs the names of this page
+    from oban_style_queue.migrate import hand_over as moved  # it needs the names of this page
 
     return moved(settings, engine, to, since)
 

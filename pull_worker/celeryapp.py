@@ -10,11 +10,11 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
-from duetime.gateway import JournalGateway, effects_from, gateway_from
-from duetime.heartbeat import heartbeat_from
+from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
+from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
-from pull_worker.deliver import poll
 from pull_worker.follow_ups import settle_overdue
+from pull_worker.poll import poll
 
 settings = Settings.from_environment()
 heartbeat = heartbeat_from(settings)

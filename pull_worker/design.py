@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 from duetime.app.tables import Event, Participation
 from duetime.interface import Design, Pending, Promise, Role, Status
 from duetime.settings import Settings
-from pull_worker.hand_over import hand_over, may_leave
-from pull_worker.schedule import NothingToSchedule
+from pull_worker.migrate import hand_over, may_leave
+from pull_worker.scheduler import NothingToSchedule
 
 
 def install(_engine: Engine) -> None:

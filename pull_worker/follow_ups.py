@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, follow_up
 from duetime.app.tables import Undertaking, User
-from duetime.gateway import Effects
 from duetime.interface import Notification
+from duetime.runtime.gateway import Effects
 
 log = logging.getLogger(__name__)
 

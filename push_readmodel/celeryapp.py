@@ -10,14 +10,14 @@ from celery import Celery, bootsteps
 from celery.worker import state
 from sqlalchemy import create_engine
 
-from duetime.gateway import Gateway, effects_from, gateway_from
-from duetime.heartbeat import heartbeat_from
+from duetime.runtime.gateway import Gateway, effects_from, gateway_from
+from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
-from push_readmodel.deliver import Drain
-from push_readmodel.loop import DrainLoop
+from push_readmodel.drain import Drain
+from push_readmodel.drain_loop import DrainLoop
+from push_readmodel.drain_settings import Policy
+from push_readmodel.flower_events import Failure, visible
 from push_readmodel.metrics import metered
-from push_readmodel.policy import Policy
-from push_readmodel.visible import Failure, visible
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from sqlalchemy import Engine, select
 
 from duetime.interface import Design, Pending, Promise, Role
 from duetime.settings import Settings
-from push_readmodel.hand_over import hand_over
-from push_readmodel.policy import BATCH_MOST
-from push_readmodel.schedule import ReadModel
+from push_readmodel.drain_settings import BATCH_MOST
+from push_readmodel.migrate import hand_over
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 from push_readmodel.status import status
 

@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from duetime.gateway import Gateway
 from duetime.interface import Notification
+from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
 from push_readmodel.status import status
 

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import NamedTuple, assert_never
 
 from duetime.checker.labels import Accusation, Labelled
-from duetime.checker.promises import Promise
+from duetime.checker.obligations import Promise
 from duetime.history import NEVER, Delivery, Fault, History
 
 MENTIONED = 3

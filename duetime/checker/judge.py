@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from duetime.checker.anomalies import Anomaly, anomalies
-from duetime.checker.doubts import Doubts
+from duetime.checker.evidence import Doubts
 from duetime.checker.labels import LABELS, Labelled, label
 from duetime.checker.latency import after_superseded, lateness, service
-from duetime.checker.obligations import STATES, State, states
-from duetime.checker.promises import Excuses, Promise, promises_of
+from duetime.checker.obligations import Excuses, Promise, promises_of
 from duetime.checker.results import Outcome, Results
+from duetime.checker.states import STATES, State, states
 from duetime.checker.unknown import reasons
 from duetime.checker.vacuity import needs
+from duetime.checker.violations import Anomaly, anomalies
 from duetime.history import NEVER, History, load
-from duetime.history.uncollected import uncollected
+from duetime.history.gc_paused import uncollected
 
 
 def judge(run_dir: Path) -> Results:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from duetime.checker.promises import Promise
+from duetime.checker.obligations import Promise
 from duetime.history import Delivery, Profile
 
 Accusation = Literal["phantom", "stale", "duplicate", "early", "late"]

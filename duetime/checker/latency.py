@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from duetime.checker.labels import Labelled
-from duetime.checker.promises import Promise
+from duetime.checker.obligations import Promise
 from duetime.checker.results import Percentiles
 from duetime.history.records import Verb
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from duetime.checker.anomalies import Anomaly
 from duetime.checker.labels import Label, Labelled
-from duetime.checker.obligations import State
-from duetime.checker.promises import Promise
+from duetime.checker.obligations import Promise
+from duetime.checker.states import State
+from duetime.checker.violations import Anomaly
 
 Outcome = Literal["pass", "fail", "unknown"]
 Percentiles = dict[str, float | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from duetime.checker.doubts import Doubts
+from duetime.checker.evidence import Doubts
 from duetime.checker.explain import Narrator, seconds
 from duetime.checker.vacuity import Need
 from duetime.history import NEVER, History

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from duetime.checker.promises import Promise
+from duetime.checker.obligations import Promise
 from duetime.history import NEVER, Fault, History
 
 BITTEN = ("inject", "observed", "healed")

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import psycopg
 
-from duetime.failpoints import Failpoint, disarm, struck
 from duetime.faults.fault import NotSeen, Waiting, wait_for
+from duetime.runtime.failpoints import Failpoint, disarm, struck
 
 
 class Mortal(Protocol):

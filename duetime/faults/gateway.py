@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from duetime.faults.fault import Waiting, wait_for
-from duetime.gateway import Trouble
+from duetime.runtime.gateway import Trouble
 
 
 class GatewayTrouble:

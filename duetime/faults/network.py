@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from duetime.faults.fault import NotSeen, Waiting, wait_for
-from duetime.faults.partition import Wire
-from duetime.faults.proxy import Word
+from duetime.faults.mechanisms.network_namespace import Wire
+from duetime.faults.mechanisms.tcp_proxy import Word
 
 
 class Link(Protocol):

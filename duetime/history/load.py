@@ -10,11 +10,11 @@ from typing import Any
 from duetime.errors import NotARun
 from duetime.history.assemble import DELIVERIES, FAULTS, FILES, History, assemble
 from duetime.history.damage import Damage
-from duetime.history.measure import measure
+from duetime.history.digest import measure
+from duetime.history.gc_paused import uncollected
 from duetime.history.pairing import HISTORY
 from duetime.history.parse import parsed
 from duetime.history.records import MALFORMED, Closed, Plan
-from duetime.history.uncollected import uncollected
 
 FORMAT = 1
 

@@ -1,12 +1,12 @@
 """What can be known about a Celery application before anything is hurt: settings that lose or repeat."""
 
+from duetime.lint.applications import load
 from duetime.lint.case import Target
 from duetime.lint.commands import WorkerCommand, parse
 from duetime.lint.durations import duration
 from duetime.lint.finding import Finding, Level, Scenario
 from duetime.lint.page import lines
 from duetime.lint.rules import lint
-from duetime.lint.targets import load
 
 __all__ = [
     "Finding",

@@ -22,9 +22,9 @@ from sqlalchemy.orm import Session
 
 from duetime import registry
 from duetime.clock import system_clock
-from duetime.failpoints import VARIABLE, Failpoint, disarm
-from duetime.harness.servers import Server
+from duetime.harness.processes.worker_process import Server
 from duetime.interface import Design, Notification
+from duetime.runtime.failpoints import VARIABLE, Failpoint, disarm
 from duetime.settings import Settings
 
 CLIENT = """
@@ -34,7 +34,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from duetime import registry
 from duetime.clock import system_clock
-from duetime.failpoints import Failpoints
+from duetime.runtime.failpoints import Failpoints
 from duetime.interface import Notification
 from duetime.settings import Settings
 

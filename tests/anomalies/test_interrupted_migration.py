@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.clock import system_clock
-from duetime.failpoints import VARIABLE, Failpoint
+from duetime.runtime.failpoints import VARIABLE, Failpoint
 from tests.anomalies.conftest import KILLED, World
 
 Make = Callable[..., World]
@@ -23,8 +23,8 @@ Make = Callable[..., World]
 MIGRATE = """
 import sys
 import celery
-from duetime.cli import cli
-from duetime.failpoints import Failpoints
+from duetime.cli.main import cli
+from duetime.runtime.failpoints import Failpoints
 
 Failpoints().watch()
 cli(["migrate", *sys.argv[1:]])

@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime.app.tables import Event, Participation, User
-from duetime.gateway import Gateway, GatewayRefused
 from duetime.interface import Notification
-from pull_worker import claimed, watermark
-from pull_worker.claimed import poll_and_claim
-from pull_worker.deliver import poll
-from pull_worker.watermark import poll_since_watermark
+from duetime.runtime.gateway import Gateway, GatewayRefused
+from pull_worker.poll import poll
+from pull_worker.variants import claimed, watermark
+from pull_worker.variants.claimed import poll_and_claim
+from pull_worker.variants.watermark import poll_since_watermark
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 LEAD = timedelta(minutes=10)

@@ -13,14 +13,14 @@ import pytest
 import redis
 
 from duetime import registry
-from duetime.failpoints import Failpoint, struck
-from duetime.faults import clock
-from duetime.faults.clock import SkewedClock
-from duetime.gateway import TROUBLE, Trouble
-from duetime.harness.embedded import valkey
+from duetime.faults.mechanisms import faketime
+from duetime.faults.mechanisms.faketime import SkewedClock
+from duetime.harness.processes.embedded_servers import valkey
 from duetime.migration import NewSide
-from oban_style_queue.hand_over import revoked
-from push_readmodel.schedule import ReadModel
+from duetime.runtime.failpoints import Failpoint, struck
+from duetime.runtime.gateway import TROUBLE, Trouble
+from oban_style_queue.migrate import revoked
+from push_readmodel.scheduler import ReadModel
 from tests.anomalies.conftest import KILLED, World, until
 
 Make = Callable[..., World]
@@ -241,7 +241,7 @@ def test_a_worker_that_is_only_slow_is_taken_for_dead_and_its_job_done_twice(wor
 
 
 def test_a_clock_that_is_fast_when_the_task_arrives_makes_it_early(world: Make, tmp_path: Path) -> None:
-    if reason := clock.unavailable():
+    if reason := faketime.unavailable():
         pytest.skip(reason)
     w = world("oban_style_queue")
     skewed = SkewedClock(tmp_path / "clock")

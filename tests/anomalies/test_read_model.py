@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
-from duetime.failpoints import Failpoint
-from duetime.gateway import TROUBLE, Trouble
-from push_readmodel.policy import BATCH_MOST
+from duetime.runtime.failpoints import Failpoint
+from duetime.runtime.gateway import TROUBLE, Trouble
+from push_readmodel.drain_settings import BATCH_MOST
 from tests.anomalies.conftest import World, until
 
 Make = Callable[..., World]

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
-from duetime.harness.plan import Plan
+from duetime.harness.plan.plan import Plan
 from tests.system.commands import duetime
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from small_histories import canary, delivery, fault, numbered, scheduled
 from stored_runs import PLAN, close, write, write_lines
 
-from duetime.harness.compare import stored_cell
+from duetime.harness.runs.compare import stored_cell
 from duetime.report.page import write_page
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from duetime.errors import HarnessError
-from duetime.faults import clock as clock_fault
-from duetime.faults.clock import SkewedClock, mapped, reader, remove_shared_memory
+from duetime.faults.mechanisms import faketime
+from duetime.faults.mechanisms.faketime import SkewedClock, mapped, reader, remove_shared_memory
 
 SERVER_WITH_CHILDREN = """
 import multiprocessing, os, time
@@ -87,7 +87,7 @@ print((time.process_time() - cpu) / (time.monotonic() - wall))
 @pytest.fixture
 def clock(tmp_path: Path) -> SkewedClock:
     """A clock that is true yet; absent where no server's clock can be moved."""
-    if reason := clock_fault.unavailable():
+    if reason := faketime.unavailable():
         pytest.skip(reason)
     return SkewedClock(tmp_path / "offset")
 

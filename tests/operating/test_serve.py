@@ -85,7 +85,9 @@ def test_a_server_that_was_never_started_is_not_healthy_and_an_unknown_design_is
 
 
 def test_what_is_asked_every_few_seconds_loads_no_driver_and_no_broker() -> None:
-    load = "import sys, duetime.cli; print(*sorted({'sqlalchemy', 'psycopg', 'redis', 'celery'} & set(sys.modules)))"
+    load = (
+        "import sys, duetime.cli.main; print(*sorted({'sqlalchemy', 'psycopg', 'redis', 'celery'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True)
 
     assert done.stdout == "\n"

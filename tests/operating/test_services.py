@@ -16,14 +16,14 @@ from sqlalchemy.orm import Session
 from duetime import registry
 from duetime.clock import system_clock
 from duetime.errors import ServiceUnavailable
-from duetime.harness.borrowed import own_broker_database
-from duetime.harness.embedded import free_port
-from duetime.harness.servers import Server
-from duetime.harness.services import Endpoints
-from duetime.harness.supervisor import Supervisor
+from duetime.harness.processes.embedded_servers import free_port
+from duetime.harness.processes.external_services import own_broker_database
+from duetime.harness.processes.services import Endpoints
+from duetime.harness.processes.supervisor import Supervisor
+from duetime.harness.processes.worker_process import Server
 from duetime.interface import Notification, Role
 from duetime.settings import Settings
-from push_readmodel.schedule import ReadModel
+from push_readmodel.scheduler import ReadModel
 from tests.system.commands import duetime
 from tests.system.test_nothing_left import wait_until
 

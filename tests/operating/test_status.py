@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 from duetime import registry
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
+from duetime.cli.status import status_command
 from duetime.clock import system_clock
 from duetime.errors import BadUsage
 from duetime.interface import Notification
 from duetime.settings import Settings
-from duetime.status import status_command
-from push_readmodel.deliver import Drain, connect
+from push_readmodel.drain import Drain, connect
 from push_readmodel.metrics import metered
-from push_readmodel.schedule import ReadModel
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata
 from tests.unit.test_push_readmodel import Box
 

@@ -16,11 +16,11 @@ from small_histories import canary, cancelled, delivery, fault, numbered, schedu
 from stored_runs import PLAN, close, good_run, write, write_lines
 
 from duetime.checker import judge, judge_history
+from duetime.cli.report import write_report
 from duetime.history import load
 from duetime.report.lane import lane
 from duetime.report.logs import log_lines
 from duetime.report.page import page, picture, write_page
-from duetime.showing import write_report
 
 
 def cell(run_dir: Path, **more: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from duetime.harness.plan import CANCELS, Plan
-from duetime.harness.scenarios import SCENARIOS, named
+from duetime.harness.plan.catalogue import SCENARIOS, named
+from duetime.harness.plan.plan import CANCELS, Plan
 from tests.system.commands import BROKEN, compared
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from duetime.app.tables import Event, Participation, User
 from duetime.clock import system_clock
 from duetime.interface import Notification
-from pull_worker.deliver import poll
+from pull_worker.poll import poll
 from tests.testability.behaviours import *  # noqa: F403 - the same tests for each design
 
 LEAD = timedelta(minutes=10)

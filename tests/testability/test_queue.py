@@ -17,7 +17,7 @@ from duetime.clock import system_clock
 from duetime.interface import Notification
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
-from oban_style_queue.schedule import CeleryQueue
+from oban_style_queue.scheduler import CeleryQueue
 from tests.testability.behaviours import *  # noqa: F403 - the same tests for each design
 
 

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
 from duetime.interface import Notification
-from push_readmodel.deliver import drain
-from push_readmodel.schedule import ReadModel
+from push_readmodel.drain import drain
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 from tests.testability.behaviours import *  # noqa: F403 - the same tests for each design
 

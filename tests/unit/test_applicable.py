@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from duetime import registry
-from duetime.harness.applicable import why_not
-from duetime.harness.scenarios import named
-from duetime.harness.services import Services
+from duetime.harness.plan.catalogue import named
+from duetime.harness.processes.services import Services
+from duetime.harness.runs.applicability import why_not
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from duetime.clock import Instant
-from duetime.harness.client import Recorder, last_window_end, seen_to_leave
+from duetime.harness.processes.client_main import Recorder, last_window_end, seen_to_leave
 from duetime.interface import Notification, Scheduler
-from duetime.journal import Journal
+from duetime.runtime.jsonl import Journal
 
 DUE = datetime(2030, 1, 1, tzinfo=UTC)
 NOTIFICATIONS = [

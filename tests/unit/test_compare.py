@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from duetime.cli import compare_status
-from duetime.harness.compare import Cell, Outcome, permitted
-from duetime.harness.plan import Operation, Plan, PlannedFault, Profile, Surroundings
+from duetime.cli.main import compare_status
+from duetime.harness.plan.plan import Operation, Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.runs.compare import Cell, Outcome, permitted
 from duetime.interface import Promise
 
 AT_LEAST_ONCE = Promise(delivery="at_least_once", transactional=True, cancels=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from duetime import registry
-from duetime.cli import cli
-from duetime.harness.flower import COLUMNS
+from duetime.cli.main import cli
+from duetime.harness.processes.flower import COLUMNS
 from tests.operating.compose import FILE, ROOT, Missing, services
 
 SHELL = {"POSTGRES_PASSWORD": "any"}

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from duetime.clock import Instant
+from duetime.demo.session import Together
 from duetime.faults.fault import NotSeen, Waiting
-from duetime.harness.conductor import Conductor
-from duetime.harness.live import Together
-from duetime.harness.plan import PlannedFault
-from duetime.harness.stopping import StopSignal
+from duetime.harness.plan.plan import PlannedFault
+from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.runs.nemesis import Conductor
 
 
 class Noted:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from duetime import registry
-from duetime.harness.directory import Owed, RunDirectory
-from duetime.harness.scenarios import named
+from duetime.harness.plan.catalogue import named
+from duetime.harness.runs.run_directory import Owed, RunDirectory
 from duetime.history import load
-from duetime.journal import Journal
+from duetime.runtime.jsonl import Journal
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_what_was_delivered_before_it_was_acknowledged_or_twice_is_owed_no_more(
 
 
 def test_canaries_do_not_break_the_quiet(files: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duetime.harness.directory.time.monotonic_ns", lambda: 5_000_000_000)
+    monkeypatch.setattr("duetime.harness.runs.run_directory.time.monotonic_ns", lambda: 5_000_000_000)
     write(files.deliveries, *delivered("a/1", at_ns=2_000_000_000), *delivered("canary/1", worker="canary"))
 
     assert files.seconds_since_last_delivery() == 3.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from duetime.cli import cli
+from duetime.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [path for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")] if path.is_file()]

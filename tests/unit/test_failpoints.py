@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.failpoints import VARIABLE, Failpoint, Failpoints, Injected, disarm, struck
+from duetime.runtime.failpoints import VARIABLE, Failpoint, Failpoints, Injected, disarm, struck
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_process_that_was_told_of_no_file_comes_by_for_nothing(file: Path) -> 
 
 def test_a_kill_leaves_a_line_behind_and_nothing_of_the_process(file: Path) -> None:
     Failpoint(point="after_commit", action="kill").arm(file)
-    program = "from duetime.failpoints import Failpoints; Failpoints().come_by('after_commit'); print('alive')"
+    program = "from duetime.runtime.failpoints import Failpoints; Failpoints().come_by('after_commit'); print('alive')"
 
     done = subprocess.run(
         [sys.executable, "-c", program], env={VARIABLE: str(file)}, capture_output=True, start_new_session=True

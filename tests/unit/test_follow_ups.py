@@ -15,20 +15,20 @@ from sqlalchemy.orm import Session
 
 from duetime.app.effects import STATEMENTS, WAGE_CENTS
 from duetime.app.follow_ups import ASK_FOR_REVIEW, END_TRIAL, FOLLOW_UPS, PAY_ERRAND, FollowUp, FollowUps
-from duetime.app.shown import revision_shown
 from duetime.app.tables import Effect, Errand, Purchase, Trial, User
 from duetime.app.use_cases import Application
+from duetime.app.visible_state import revision_shown
 from duetime.errors import BadUsage
-from duetime.gateway import Effects, effects_from
 from duetime.interface import Notification
+from duetime.runtime.gateway import Effects, effects_from
 from duetime.settings import Settings
-from oban_style_queue import hardened, staged
 from oban_style_queue.deliver import deliver_one
+from oban_style_queue.variants import hardened, staged
 from pull_worker.follow_ups import due_at, following, settle_overdue
-from push_readmodel.delete_first import DrainDeletingFirst
-from push_readmodel.deliver import Drain, connect
-from push_readmodel.schedule import ReadModel
+from push_readmodel.drain import Drain, connect
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
+from push_readmodel.variants.delete_first import DrainDeletingFirst
 from tests.unit.test_application import Notebook
 from tests.unit.test_push_readmodel import Box
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from duetime.gateway import AnswerLost, GatewayRefused, JournalGateway, Trouble
 from duetime.interface import Notification
+from duetime.runtime.gateway import AnswerLost, GatewayRefused, JournalGateway, Trouble
 
 
 @pytest.fixture

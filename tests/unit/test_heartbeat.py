@@ -14,16 +14,16 @@ import pytest
 from sqlalchemy import Engine, make_url
 from sqlalchemy.orm import Session
 
+from duetime.cli.deploy import verdict
 from duetime.clock import system_clock
-from duetime.gateway import Gateway
-from duetime.heartbeat import NOBODY_LOOKS, Heartbeat, Sign, heartbeat_from, latest_sign
 from duetime.interface import Notification
-from duetime.operating import verdict
+from duetime.runtime.gateway import Gateway
+from duetime.runtime.heartbeat import NOBODY_LOOKS, Heartbeat, Sign, heartbeat_from, latest_sign
 from duetime.settings import Settings
-from oban_style_queue.pulse import LONGEST_S, gets_on
-from push_readmodel import loop
-from push_readmodel.loop import DrainLoop
-from push_readmodel.schedule import ReadModel
+from oban_style_queue.heartbeat import LONGEST_S, gets_on
+from push_readmodel import drain_loop
+from push_readmodel.drain_loop import DrainLoop
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata
 
 NOW_NS = 1_000_000_000_000
@@ -126,7 +126,7 @@ def is_healthy(file: Path) -> bool:
 
 
 def test_an_idle_drain_looks_again_and_again(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "IDLE_S", 0.1)
+    monkeypatch.setattr(drain_loop, "IDLE_S", 0.1)
     file = tmp_path / "heartbeat"
     with draining(engine, Slow(), file):
         wait_until(lambda: is_healthy(file))
@@ -145,7 +145,7 @@ def test_a_drain_that_is_busy_for_long_gives_signs_from_batch_to_batch(engine: E
 def test_a_drain_in_which_a_delivery_hangs_gives_no_sign_until_it_is_over(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "IDLE_S", 0.1)
+    monkeypatch.setattr(drain_loop, "IDLE_S", 0.1)
     file, gateway = tmp_path / "heartbeat", Slow()
     with draining(engine, gateway, file):
         wait_until(lambda: is_healthy(file))
@@ -159,7 +159,7 @@ def test_a_drain_in_which_a_delivery_hangs_gives_no_sign_until_it_is_over(
 def test_a_drain_whose_database_is_away_gives_no_sign_until_it_is_back(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "IDLE_S", 0.1)
+    monkeypatch.setattr(drain_loop, "IDLE_S", 0.1)
     file = tmp_path / "heartbeat"
     with draining(engine, Slow(), file):
         wait_until(lambda: is_healthy(file))

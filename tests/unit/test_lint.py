@@ -15,9 +15,9 @@ import celery
 import pytest
 from celery import Celery
 
-from duetime import cli
+from duetime.cli import main as cli
 from duetime.errors import BadUsage
-from duetime.harness import scenarios
+from duetime.harness.plan import catalogue
 from duetime.lint import Finding, Scenario, Target, duration, lint, load, parse
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -438,4 +438,4 @@ def test_a_design_with_a_beat_on_every_server_is_told_so() -> None:
 
 
 def test_every_scenario_that_a_finding_points_to_is_there() -> None:
-    assert set(get_args(Scenario)) <= set(scenarios.names())
+    assert set(get_args(Scenario)) <= set(catalogue.names())

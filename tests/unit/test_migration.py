@@ -23,11 +23,11 @@ from duetime.interface import Notification, Scheduler
 from duetime.migration import Migrating, NewSide, migrate, migrating, migration, switch
 from duetime.settings import Settings
 from oban_style_queue.design import broker_holds
-from oban_style_queue.schedule import after_commit
-from pull_worker.deliver import window
-from push_readmodel.deliver import Drain, connect
-from push_readmodel.hand_over import hand_over as rows_over
-from push_readmodel.schedule import ReadModel
+from oban_style_queue.scheduler import after_commit
+from pull_worker.poll import window
+from push_readmodel.drain import Drain, connect
+from push_readmodel.migrate import hand_over as rows_over
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata
 from tests.unit.test_push_readmodel import Box, schedule, stored
 

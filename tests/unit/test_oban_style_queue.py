@@ -18,7 +18,7 @@ from duetime import lint, registry
 from duetime.interface import Notification
 from duetime.settings import Settings
 from oban_style_queue.design import QUEUE, UNACKED, broker_holds
-from oban_style_queue.schedule import CeleryQueue
+from oban_style_queue.scheduler import CeleryQueue
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from random import Random
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.harness.scenario import Scenario
-from duetime.harness.scenarios import CAPACITY, SCENARIOS, SERVERS_DIE, named, names
-from duetime.harness.workload import CLOSE_S, TOWN, WITHIN_SECOND_S, crowds
+from duetime.harness.plan.catalogue import CAPACITY, SCENARIOS, SERVERS_DIE, named, names
+from duetime.harness.plan.scenario import Scenario
+from duetime.harness.plan.workload import CLOSE_S, TOWN, WITHIN_SECOND_S, crowds
 
 TOLD = pytest.mark.parametrize("scenario", SERVERS_DIE, ids=lambda scenario: scenario.name)
 EVERY = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

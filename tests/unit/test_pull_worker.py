@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from duetime.app.tables import Event, Participation, User
 from duetime.interface import Notification
-from pull_worker.deliver import poll
+from pull_worker.poll import poll
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 LEAD = timedelta(minutes=10)

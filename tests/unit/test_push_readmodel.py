@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
 from duetime.interface import Notification
-from push_readmodel import deliver
-from push_readmodel import loop as loop_module
+from push_readmodel import drain as drain_module
+from push_readmodel import drain_loop as loop_module
 from push_readmodel.clock import DatabaseClock
-from push_readmodel.deliver import CLAIM, DELETE, LOOK, PUT_BACK, Batch, Drain, Look, connect, drain
-from push_readmodel.loop import DrainLoop
-from push_readmodel.policy import Policy
-from push_readmodel.schedule import ReadModel
+from push_readmodel.drain import CLAIM, DELETE, LOOK, PUT_BACK, Batch, Drain, Look, connect, drain
+from push_readmodel.drain_loop import DrainLoop
+from push_readmodel.drain_settings import Policy
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -363,7 +363,7 @@ def test_a_claim_that_waited_behind_a_change_returns_the_row_as_it_is_now(engine
 
     def claim_slowly() -> None:
         with closing(connect(engine)) as connection:
-            rows = connection.execute(slow_claim, (deliver.BEGINNING, timedelta(), 5)).fetchall()
+            rows = connection.execute(slow_claim, (drain_module.BEGINNING, timedelta(), 5)).fetchall()
             claimed.extend(revision for _, _, _, _, _, revision, *_ in rows)
 
     thread = threading.Thread(target=claim_slowly)

@@ -12,10 +12,10 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.orm import Session
 
 from duetime.app.tables import Decision, Invoice
-from oban_style_queue.reimbursement import ASK_EVERY, Answer, AskAgain, Pay, decide
-from pull_worker.reimbursement import to_reimburse
-from push_readmodel.reimbursement import NO_SOONER, Claimed, Decided, Reimbursed, heard, reimbursements
-from push_readmodel.schedule import ReadModel
+from examples.two_conditions.oban_style_queue import ASK_EVERY, Answer, AskAgain, Pay, decide
+from examples.two_conditions.pull_worker import to_reimburse
+from examples.two_conditions.push_readmodel import NO_SOONER, Claimed, Decided, Reimbursed, heard, reimbursements
+from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 
 MONDAY = datetime(2030, 1, 7, 12, tzinfo=UTC)

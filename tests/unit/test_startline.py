@@ -8,8 +8,8 @@ import pytest
 
 from duetime.clock import Instant
 from duetime.errors import Interrupted
-from duetime.harness.startline import StartLine
-from duetime.harness.stopping import StopSignal
+from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.runs.start_barrier import StartLine
 
 
 def test_all_start_at_the_same_full_second_without_whoever_withdrew() -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from duetime.faults.fault import NotSeen
-from duetime.harness.supervisor import RESTART_AFTER_S, Supervisor
+from duetime.harness.processes.supervisor import RESTART_AFTER_S, Supervisor
 
 
 class Fragile:

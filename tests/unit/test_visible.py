@@ -16,9 +16,9 @@ from celery import Celery
 from celery.events import EventReceiver
 from celery.events.state import State
 
-from duetime.harness.services import Endpoints
+from duetime.harness.processes.services import Endpoints
 from duetime.interface import Notification
-from push_readmodel.visible import TASK, WAITING, EventPump, VisibleGateway, task_id
+from push_readmodel.flower_events import TASK, WAITING, EventPump, VisibleGateway, task_id
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 WORKER = "server-1@push_readmodel"

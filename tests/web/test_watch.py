@@ -15,9 +15,9 @@ from small_histories import canary, delivery, numbered, scheduled
 from stored_runs import PLAN, close, good_run, store
 
 from duetime.checker import judge
+from duetime.demo import live_checker
+from duetime.demo.live_checker import Watch
 from duetime.history import NEVER, History
-from duetime.web import watch
-from duetime.web.watch import Watch
 
 FILES = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
 ONE_SIDED = {"lost", "stuck", "overdue"}
@@ -56,7 +56,7 @@ def nonzero(counts: dict[str, int]) -> dict[str, int]:
 
 @pytest.fixture(params=[0.0, 1e9], ids=["forgetting at once", "forgetting nothing"])
 def shown(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "SHOWN_S", request.param)
+    monkeypatch.setattr(live_checker, "SHOWN_S", request.param)
 
 
 def test_in_pieces_a_run_comes_to_the_same_numbers_as_as_a_whole(shown: None, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_so_does_what_makes_no_sense(shown: None, tmp_path: Path) -> None:
 def test_what_a_witness_saw_long_ago_is_not_forgotten(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
 ) -> None:
-    monkeypatch.setattr(watch, "WITNESSES", 3)
+    monkeypatch.setattr(live_checker, "WITNESSES", 3)
     stored = tmp_path / "stored"
     stored.mkdir()
     (stored / "plan.json").write_text(json.dumps({**PLAN, "faults": [], "planned": {}, "exists_for": []}))
@@ -117,7 +117,7 @@ def test_what_a_witness_saw_long_ago_is_not_forgotten(
 
 
 def test_what_is_over_is_forgotten_and_still_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(watch, "SHOWN_S", 0.0)
+    monkeypatch.setattr(live_checker, "SHOWN_S", 0.0)
     stored = tmp_path / "stored"
     stored.mkdir()
     watching = Watch(good_run(stored))

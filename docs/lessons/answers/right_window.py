@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from duetime.app.reminders import reminder
 from duetime.clock import system_clock
-from duetime.gateway import gateway_from
 from duetime.interface import Role
+from duetime.runtime.gateway import gateway_from
 from duetime.settings import Settings
-from pull_worker.deliver import Window, participants_of_events_starting_in
 from pull_worker.design import design as poller
+from pull_worker.poll import Window, participants_of_events_starting_in
 
 
 def window(now: datetime, *, lead: timedelta, interval: timedelta) -> Window:

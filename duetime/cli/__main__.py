@@ -1,0 +1,5 @@
+"""``python -m duetime.cli``."""
+
+from duetime.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""How a fault is injected: a faked clock, a network namespace, a TCP proxy."""

@@ -1,0 +1,170 @@
+"""The client processes of one run, as the harness sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from duetime.clock import Instant
+from duetime.errors import HarnessError
+from duetime.faults.fault import Waiting
+from duetime.harness.plan.plan import Operation
+from duetime.harness.processes.cleanup import belonging
+from duetime.runtime.failpoints import VARIABLE
+from duetime.settings import Settings
+
+START_S = 60.0
+AFTER_LAST_OPERATION_S = 40.0
+"""A thousand notifications are scheduled in seconds; on a machine that is full, in a few tens of them.
+
+A plan of minutes may in addition take as long again as it says.
+"""
+
+
+SUCCESSOR = 100
+"""Added to a client's number for the process that goes on in its place: a history counts the lines of each."""
+
+
+class ClientProcess:
+    """One client, from its start to its end; another process can go on in its place."""
+
+    def __init__(
+        self, number: int, operations: Sequence[Operation], *, settings: Settings, history: Path, log: Path, place: Path
+    ) -> None:
+        self.name = f"client-{number}"
+        self.failpoints = log.with_suffix(".failpoint")
+        self._number = number
+        self._operations = list(operations)
+        self._history = history
+        self._log = log
+        self._environment = {
+            **os.environ,
+            **settings.environment(),
+            **belonging(place),
+            VARIABLE: str(self.failpoints),
+        }
+        self._last_s = max((operation.at_s for operation in operations), default=0.0)
+        self._started: Instant | None = None
+        self._more_to_come = False
+        self._process = self._start(number, self._operations, interrupted=[])
+
+    def wait_ready(self, stop: Waiting) -> None:
+        """Wait until the client has loaded its design and opened its connection.
+
+        Raises:
+            HarnessError: it ended instead, or did not get there in time.
+        """
+        assert self._process.stdout is not None  # noqa: S101 - PIPE was asked for
+        give_up_at = time.monotonic() + START_S
+        while not select.select([self._process.stdout], [], [], 0)[0]:
+            if time.monotonic() > give_up_at:
+                raise HarnessError(f"a client was not ready after {START_S:.0f} s")
+            stop.sleep(0.02)
+        if self._process.stdout.readline() != b"ready\n":
+            raise HarnessError(f"a client did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+        if self._started is not None:
+            self.begin(self._started, more_to_come=self._more_to_come)
+
+    def begin(self, started: Instant, *, more_to_come: bool = False) -> None:
+        """more_to_come: ``carry_out`` will be called; else it ends after the operations that it has."""
+        self._started = started
+        self._more_to_come = more_to_come
+        self._send(started._asdict())
+        if not more_to_come:
+            self._no_more()
+
+    def carry_out(self, operation: Operation) -> None:
+        """Have one more operation carried out, after those before it.
+
+        Raises:
+            BrokenPipeError: the client is gone.
+        """
+        self._send(operation.to_json())
+
+    def ended_with(self) -> int | None:
+        """Its exit status; None while it lives."""
+        return self._process.poll()
+
+    def succeed(self) -> None:
+        """Start another in its place, which answers for what the first left open and carries out what was to come."""
+        assert self._started is not None  # noqa: S101 - only who began can be interrupted
+        over_s = (time.monotonic_ns() - self._started.mono_ns) / 1e9
+        remaining = [operation for operation in self._operations if operation.at_s > over_s]
+        self.stop()
+        interrupted = open_calls(self._history, client=self._number)
+        self._process = self._start(self._number + SUCCESSOR, remaining, interrupted=interrupted)
+
+    def wait_done(self, started: Instant, stop: Waiting) -> None:
+        """Wait until the client has carried out its last operation.
+
+        Raises:
+            HarnessError: it failed, or is far behind its plan.
+        """
+        patience_s = self._last_s + AFTER_LAST_OPERATION_S
+        give_up_ns = started.mono_ns + int((self._last_s + patience_s) * 1e9)
+        while self._process.poll() is None:
+            if time.monotonic_ns() > give_up_ns:
+                raise HarnessError(f"a client was not done {patience_s:.0f} s after its last operation was due")
+            stop.sleep(0.05)
+        if self._process.returncode != 0:
+            raise HarnessError(f"a client failed:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _start(
+        self, number: int, operations: Sequence[Operation], *, interrupted: Sequence[Mapping[str, object]]
+    ) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "duetime.harness.processes.client_main"],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        instructions = {
+            "client": number,
+            "history": str(self._history),
+            "operations": [operation.to_json() for operation in operations],
+            "interrupted": list(interrupted),
+        }
+        _write(process, instructions)
+        return process
+
+    def _send(self, message: object) -> None:
+        _write(self._process, message)
+
+    def _no_more(self) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
+        self._process.stdin.close()
+
+
+def open_calls(history: Path, *, client: int) -> list[Mapping[str, object]]:
+    """The invocations of `client` that have no answer."""
+    calls: dict[str, Mapping[str, object]] = {}
+    for line in history.read_bytes().splitlines():
+        record = json.loads(line)
+        if record["client"] == client:
+            if record["type"] == "invoke":
+                calls[record["op"]] = record
+            else:
+                calls.pop(record["op"], None)
+    return list(calls.values())
+
+
+def _write(process: subprocess.Popen[bytes], message: object) -> None:
+    assert process.stdin is not None  # noqa: S101 - PIPE was asked for
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()

@@ -1,0 +1,92 @@
+"""Flower, the dashboard over Celery's workers, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from duetime.harness.processes.embedded_servers import EmbeddedServer, free_port
+
+LOOPBACK = "127.0.0.1"
+COLUMNS = "name,uuid,state,args,retries,eta,received,started,runtime,worker"
+"""Of its list of tasks: with the due time, which it leaves out by default."""
+
+
+class Flower:
+    """A Flower over the broker at `broker_url`, on a free port of loopback, from ``start`` to ``stop``.
+
+    Anybody on this machine may read it, its API included; nobody may stop a worker or revoke a task with it. It keeps
+    nothing: what happened before its start, or while the broker was away, it does not show.
+
+    directory: its own, made here, two levels below the workplace whose end is also Flower's.
+    """
+
+    def __init__(self, directory: Path, *, broker_url: str) -> None:
+        directory.mkdir(parents=True)
+        self._port = free_port()
+        self._server = EmbeddedServer(
+            "dashboard",
+            [
+                *(sys.executable, "-m", "celery", "flower", f"--address={LOOPBACK}", f"--port={self._port}"),
+                *("--persistent=False", "--read_only=True", f"--tasks_columns={COLUMNS}"),
+            ],
+            directory,
+            probe=lambda _pid: self._answers(),
+            end_with=signal.SIGTERM,
+            environment={
+                # Flower takes any of its options from variables; the user may have set some for a Flower elsewhere.
+                **{name: value for name, value in os.environ.items() if not name.startswith("FLOWER_")},
+                # Not among the arguments, which everybody on this machine may read: there may be a password in it.
+                "CELERY_BROKER_URL": broker_url,
+                "FLOWER_UNAUTHENTICATED_API": "true",
+            },
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self._port}"
+
+    def start(self) -> None:
+        """Begin to start; ``wait_ready`` says when it answers."""
+        self._server.start()
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            HarnessError: it ended instead, or did not get there in time.
+        """
+        self._server.wait_ready()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        connection = HTTPConnection(LOOPBACK, self._port, timeout=2)
+        try:
+            connection.request("GET", "/healthcheck")
+            # Another process may have taken the port in between; then this one has ended.
+            return connection.getresponse().status == 200 and not self._server.ended()
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()

@@ -1,0 +1,61 @@
+"""What a service manager does: a server that ended by itself is started again a moment later."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from duetime.faults.fault import Waiting, wait_for
+from duetime.harness.processes.worker_process import Server
+
+RESTART_AFTER_S = 0.5
+"""systemd's Restart=always waits 0.1 s by default; people write a few seconds."""
+
+
+class Supervisor:
+    """Watches the servers of one run from a thread, until stopped.
+
+    Celery 5.7.0 makes this a part of any fair set-up: its worker ends when it holds an unacknowledged message and its
+    broker connection goes. Only who ended by itself is started again, never who was killed or asked to end.
+    """
+
+    def __init__(self, servers: Sequence[Server]) -> None:
+        self._servers = servers
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self.restarts: list[dict[str, object]] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def wait_settled(self, stop: Waiting, *, within_s: float) -> str:
+        """Wait until every server that was started again, and is meant to be up, serves; return the evidence.
+
+        Raises:
+            NotSeen: one did not get there in time.
+        """
+        again = {str(restart["server"]) for restart in self.restarts}
+        # Who was killed or taken away since is somebody else's to bring back.
+        servers = [server for server in self._servers if server.name in again and server.wanted]
+        names = ", ".join(sorted(server.name for server in servers))
+        wait_for(
+            lambda: all(server.serving() for server in servers),
+            stop,
+            within_s=within_s,
+            else_say=f"{names}, started again, did not serve",
+        )
+        return f"; {names} had ended by itself and serves again" if names else ""
+
+    def _run(self) -> None:
+        while not self._stopping.wait(RESTART_AFTER_S):
+            for server in self._servers:
+                at_ns = time.monotonic_ns()
+                status = server.resurrect()
+                if status is not None:
+                    self.restarts.append({"server": server.name, "status": status, "at_ns": at_ns})

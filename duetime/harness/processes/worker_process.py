@@ -1,0 +1,254 @@
+"""Servers: one operating system process group for each replica of a design's roles."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from duetime.errors import HarnessError
+from duetime.faults.fault import Waiting
+from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
+from duetime.harness.processes.cleanup import belonging
+from duetime.interface import Role
+from duetime.settings import Settings
+
+State = Literal["serving", "starting", "paused", "down"]
+
+START_S = 60.0
+"""A worker is ready in 2 to 5 s on two cores; many at once take longer."""
+GONE_S = 5.0
+STATE = "DUETIME_STATE"
+"""Tells a server's processes from all others, also when they have left its process group."""
+
+
+class Server:
+    """One replica: its processes, its log, and a directory of its own that outlives restarts."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        role: Role,
+        settings: Settings,
+        state: Path,
+        log: Path,
+        place: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self._argv = [part.replace("{server}", name).replace("{state}", str(state)) for part in role.argv]
+        self._ready = role.ready.replace("{server}", name)
+        self._environment = {
+            **os.environ,
+            **settings.environment(),
+            **belonging(place),
+            STATE: str(state),
+            "PYTHONUNBUFFERED": "1",
+            # Said at every start of a Celery worker by root; here root is on purpose.
+            "PYTHONWARNINGS": "ignore:You're running the worker",
+            **(environment or {}),
+        }
+        self._state = state
+        self._log = log
+        self._log_offset = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
+        self._paused = False
+        self._said_ready: str | None = None
+        self._had_clock: set[int] = set()
+        # The conductor and the supervisor are two threads: only one of them may decide at a time whether it lives.
+        self._deciding = threading.RLock()
+        state.mkdir(parents=True)
+
+    def start(self) -> None:
+        """Begin to start; ``wait_ready`` says when it serves."""
+        with self._deciding, self._log.open("ab") as output:
+            self._log_offset = output.tell()
+            self._said_ready, self._paused = None, False
+            self._process = subprocess.Popen(
+                self._argv,
+                cwd=self._state,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A group of its own: what is killed is the server, all of it, and nothing else.
+                start_new_session=True,
+            )
+            self._wanted = True
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is meant to be up: it was started, and neither killed nor asked to end since."""
+        return self._wanted
+
+    @property
+    def state(self) -> State:
+        """What it is doing, as far as its own log says."""
+        if not self.alive():
+            return "starting" if self._wanted else "down"
+        if self._paused:
+            return "paused"
+        return "serving" if self.serving() else "starting"
+
+    def serving(self) -> bool:
+        """Whether it lives, and this start's log says that it serves."""
+        return self.alive() and self._ready_line() is not None
+
+    def wait_ready(self, stop: Waiting) -> str:
+        """Wait until this start's log says so; return the evidence.
+
+        Raises:
+            HarnessError: it ended instead, or did not get there in time.
+        """
+        give_up_at = time.monotonic() + START_S
+        while not (line := self._ready_line()):
+            if self._main().poll() is not None:
+                raise HarnessError(f"{self.name} ended with {self._main().returncode} while starting:{self._tail()}")
+            if time.monotonic() > give_up_at:
+                raise HarnessError(f"{self.name} was not ready after {START_S:.0f} s:{self._tail()}")
+            stop.sleep(0.05)
+        if CONTROL in self._environment:
+            self._had_clock.update(self.pids())
+        return f"pid {self._main().pid} logged: {line}"
+
+    def pids(self) -> list[int]:
+        """The live processes of this server: its main process and whatever that started, wherever it went since."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.environ().get(STATE) == str(self._state) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
+        return sorted(found)
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL the whole process group at once; ``gone`` sees to who had left it."""
+        # Before anything else: who kills in the middle of a delivery has a few milliseconds.
+        with self._deciding, suppress(ProcessLookupError):
+            self._wanted = False
+            if self._process is not None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def gone(self) -> str | None:
+        """The evidence that every process of this server is gone; None while one is left."""
+        if self._process is None:
+            return "it was never started"
+        if self._main().poll() is None:
+            return None
+        if left := self.pids():
+            # Only what is meant to be gone: to find that a kill had no effect is somebody else's business.
+            if not self._wanted:
+                _send(signal.SIGKILL, left)
+            return None
+        if CONTROL in self._environment:
+            remove_shared_memory(self._had_clock)
+        main = self._main()
+        return f"main process {main.pid} reaped with status {main.returncode}, every process of this server gone"
+
+    def end(self) -> str:
+        """Kill, and wait until nothing is left; return the evidence.
+
+        Raises:
+            HarnessError: something still is.
+        """
+        self.kill()
+        give_up_at = time.monotonic() + GONE_S
+        while not (evidence := self.gone()):
+            if time.monotonic() > give_up_at:
+                raise HarnessError(f"SIGKILL of {self.name} left {self.pids()}")
+            time.sleep(0.005)
+        return evidence
+
+    def main_ended(self) -> bool:
+        return self._main().poll() is not None
+
+    def pause(self) -> None:
+        """SIGSTOP the process group at once, then whoever left it; pool processes do not stop with their parent."""
+        self._paused = True
+        with suppress(ProcessLookupError):
+            os.killpg(self._main().pid, signal.SIGSTOP)
+        _send(signal.SIGSTOP, self.pids())
+
+    def resume(self) -> None:
+        _send(signal.SIGCONT, self.pids())
+        self._paused = False
+
+    def states(self) -> Sequence[str]:
+        """What /proc says of each process of this server: T is stopped."""
+        found = []
+        for pid in self.pids():
+            with suppress(psutil.NoSuchProcess):
+                found.append("T" if psutil.Process(pid).status() == psutil.STATUS_STOPPED else "R")
+        return found
+
+    def resurrect(self) -> int | None:
+        """Start it again, leftovers killed first, if it ended by itself; then the status that it had ended with."""
+        with self._deciding:
+            if not self._wanted or self._process is None or self._process.poll() is None:
+                return None
+            status = self._process.returncode
+            _send(signal.SIGKILL, self.pids())
+            self.start()
+        return status
+
+    def terminate(self) -> None:
+        """Ask for a warm shutdown. To the main process only: in the group it would end running children too."""
+        with self._deciding:
+            self._wanted = False
+            if self.alive():
+                self._main().send_signal(signal.SIGTERM)
+
+    def wait_stopped(self, *, until: float) -> None:
+        """Wait for the end of a warm shutdown until the monotonic time `until`, then kill what is left."""
+        if self._process is None:
+            return
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=max(0.0, until - time.monotonic()))
+        self.end()
+
+    def _main(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise HarnessError(f"{self.name} was never started")
+        return self._process
+
+    def _ready_line(self) -> str | None:
+        # Read until it has been said and not again: logs grow for as long as somebody watches.
+        if self._said_ready is None:
+            lines = self._log_since_start().splitlines()
+            self._said_ready = next((line.strip() for line in lines if self._ready in line), None)
+        return self._said_ready
+
+    def _log_since_start(self) -> str:
+        with self._log.open("rb") as log:
+            log.seek(self._log_offset)
+            return log.read().decode(errors="replace")
+
+    def _tail(self) -> str:
+        return "\n" + "\n".join(self._log_since_start().splitlines()[-15:])
+
+
+def _send(number: signal.Signals, pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def stop_all(servers: list[Server], *, within_s: float) -> None:
+    """Warm shutdown of all at once, and a kill for whoever is not done `within_s` seconds later."""
+    for server in servers:
+        server.terminate()
+    until = time.monotonic() + within_s
+    for server in servers:
+        server.wait_stopped(until=until)

@@ -1,0 +1,1 @@
+"""Runs: start the processes, carry out the plan, inject the faults, record everything."""

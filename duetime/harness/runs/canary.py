@@ -1,0 +1,47 @@
+"""Proof that the harness itself was given time: canaries through the gateway, and paired readings of both clocks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from duetime.clock import Instant, instant
+from duetime.runtime.gateway import JournalGateway
+from duetime.runtime.jsonl import Journal
+
+CLOCK_EVERY = 4
+"""Beats between two readings of the clocks."""
+
+
+class Metronome:
+    """Delivers canary number n at start + n periods, in a thread, until stopped."""
+
+    def __init__(self, gateway: JournalGateway, clock: Path, *, period_s: float) -> None:
+        self._gateway = gateway
+        self._clock = Journal(clock)
+        self._period_ns = int(period_s * 1e9)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="metronome", daemon=True)
+
+    def start(self, started: Instant) -> None:
+        """Begin. `started` is the pairing that all due times come from, so it is the first that later ones must fit."""
+        self._clock.append(started._asdict())
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._clock.close()
+
+    def _run(self) -> None:
+        started_ns = time.monotonic_ns()
+        beat = 0
+        while not self._stopping.is_set():
+            due_ns = started_ns + beat * self._period_ns
+            if (wait_ns := due_ns - time.monotonic_ns()) > 0 and self._stopping.wait(wait_ns / 1e9):
+                return
+            self._gateway.record("canary", beat, attempt=1, due_ns=due_ns)
+            if beat % CLOCK_EVERY == 0:
+                self._clock.append(instant()._asdict())
+            beat += 1

@@ -1,0 +1,25 @@
+"""Where runs take place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.processes.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all runs of one command share.
+
+    place: the temporary directory that vanishes with everything in it.
+    versions: of the servers that `services` hands out.
+    stop: ends every run.
+    """
+
+    place: Path
+    services: Services
+    versions: Mapping[str, str]
+    stop: StopSignal

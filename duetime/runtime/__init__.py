@@ -1,0 +1,1 @@
+"""What the processes of a design import: the gateway, effects, failpoints, heartbeats."""

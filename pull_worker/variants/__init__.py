@@ -1,0 +1,1 @@
+"""The poller's variants."""
