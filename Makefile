@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-computing test-waiting test-anomalies test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
+.PHONY: help setup browser demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -48,39 +48,41 @@ compare: $(READY) ## the main job: three designs, four scenarios, one table (ARG
 test: $(READY) ## everything that must hold: make check, then all tests, and some benchmarks once
 ifeq ($(ARGS),)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-computing test-waiting test-anomalies
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-computing test-waiting test-processes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-runs test-lessons
 else
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
 endif
 
+# Lanes by what a test costs (its markers) and by folder; together they are every test but `full` and `soak`.
+NOT_ASKED := not full and not soak
 test-computing: $(READY)
-	@$(BIN)/python -m pytest -q tests/checker tests/unit tests/report tests/web
+	@$(BIN)/python -m pytest -q -m "not processes and not runs and not browser and $(NOT_ASKED)" tests
 	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "schedule or growth or recovery"
 
-# One or two designs beside three: five side by side is what two cores carry. Nobody is judged where runs are cut short.
-CUT_SHORT := tests/system/test_nothing_left.py
+test-waiting: $(READY)
+	@$(BIN)/python -m pytest -q -m "(processes or browser) and $(NOT_ASKED)" tests --ignore=tests/designs --ignore=tests/faults
+
+test-processes: $(READY)
+	@$(BIN)/python -m pytest -q -m "processes and $(NOT_ASKED)" tests/designs tests/faults
+
+# One or two designs beside three: five side by side is what two cores carry. Runs that are cut short are not judged.
+CUT_SHORT := tests/harness/test_cleanup.py
 test-runs: $(READY)
-	@$(BIN)/python -m pytest tests/system --ignore=$(CUT_SHORT)
+	@$(BIN)/python -m pytest -m "runs and $(NOT_ASKED)" tests --ignore=tests/docs --ignore=$(CUT_SHORT)
 
 test-lessons: $(READY)
-	@$(BIN)/python -m pytest tests/lessons $(CUT_SHORT)
+	@$(BIN)/python -m pytest -m "runs and $(NOT_ASKED)" tests/docs $(CUT_SHORT)
 
-test-waiting: $(READY)
-	@$(BIN)/python -m pytest -q tests/operating tests/conformance tests/testability tests/browser
-
-test-anomalies: $(READY)
-	@$(BIN)/python -m pytest -q tests/anomalies tests/faults
-
-test-quick: $(READY) ## the tests that start no whole run
-	@$(BIN)/python -m pytest -m 'not slow and not full and not soak' $(ARGS)
+test-quick: $(READY) ## the tests that start no workers (two minutes)
+	@$(BIN)/python -m pytest -m "not processes and not runs and not browser and $(NOT_ASKED)" $(ARGS)
 
 test-full: $(READY) ## the oracle and the broken designs through every scenario (a quarter of an hour)
 	@$(BIN)/python -m pytest -m full $(ARGS)
 
 soak: $(READY) browser ## half an hour of the demo, hurt every ten seconds (DUETIME_SOAK_S=300 for less)
-	@$(BIN)/python -m pytest -m soak tests/browser $(ARGS)
+	@$(BIN)/python -m pytest -m soak tests/demo $(ARGS)
 
 check: $(READY) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --quiet --check .
@@ -101,7 +103,7 @@ performance: $(READY) ## measure everything for docs/performance.md (half an hou
 	@$(BIN)/python -m benchmarks.document .benchmarks/full-*.json
 
 lessons: $(READY) ## follow docs/lessons/ and write what was said onto their pages (ARGS="docs/lessons/02-*.md" for some)
-	@$(BIN)/python -m tests.lessons.rewrite $(ARGS)
+	@$(BIN)/python -m tests.docs.rewrite_lessons $(ARGS)
 
 clean: ## remove .venv, caches and stored runs
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from correct_worlds import PLAN, World, correct_world
-
 from duetime.checker import judge_history
 from duetime.history import NEVER, History, Operation
+from tests.checker.correct_worlds import PLAN, World, correct_world
 
 WORLDS = 2_000
 

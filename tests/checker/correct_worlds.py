@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from naive_checker import Span, after, healthy
-
 from duetime.history import NEVER, Canary, Closed, Delivery, Fault, History, Operation, Plan
 from duetime.history.damage import Damage
+from tests.checker.naive_checker import Span, after, healthy
 
 S = 1_000_000_000
 EPSILON, LIMIT, PHI = S // 20, 2 * S, S // 2

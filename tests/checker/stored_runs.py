@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from correct_worlds import World
-from small_histories import canary, cancelled, delivery, fault, numbered, scheduled
-
 from duetime.history import Fault, Operation
+from tests.checker.correct_worlds import World
+from tests.checker.small_histories import canary, cancelled, delivery, fault, numbered, scheduled
 
 PLAN: Mapping[str, Any] = {
     "format": 1,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ablations import ABLATIONS, accusations, table, whole
+
+from tests.checker.ablations import ABLATIONS, accusations, table, whole
 
 PAGE = Path(__file__).parents[2] / "docs" / "checker.md"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from correct_worlds import S, correct_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duetime.checker import judge_history
+from tests.checker.correct_worlds import S, correct_world
 
 WORLDS = 28_000
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from correct_worlds import correct_world
-from small_histories import delivery
-from stored_runs import PLAN, append, close, good_run, store, write
 
 from duetime.checker import judge, judge_history, label_lines, write_results
 from duetime.errors import NotARun
 from duetime.history import load
+from tests.checker.correct_worlds import correct_world
+from tests.checker.small_histories import delivery
+from tests.checker.stored_runs import PLAN, append, close, good_run, store, write
 
 ENDLESS = json.dumps({**PLAN, "profile": {**PLAN["profile"], "lateness_limit_s": float("inf")}})
 FILES = ["history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl"]

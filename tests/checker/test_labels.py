@@ -6,7 +6,9 @@ Profile: ε = 0.05 s, lateness limit 2 s, in-flight allowance 0.5 s. Acknowledge
 from __future__ import annotations
 
 import pytest
-from small_histories import (
+
+from duetime.checker import Results, check
+from tests.checker.small_histories import (
     NS,
     Record,
     cancelled,
@@ -19,8 +21,6 @@ from small_histories import (
     ok,
     scheduled,
 )
-
-from duetime.checker import Results, check
 
 RECOVERY = {"early_tolerance_s": 0.05, "lateness_limit_s": 2.0, "in_flight_allowance_s": 0.5}
 

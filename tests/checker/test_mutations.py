@@ -7,11 +7,11 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from correct_worlds import EPSILON, LIMIT, PHI, S, World, correct_world
-from naive_checker import Naive, after
 
 from duetime.checker import Results, judge_history
 from duetime.history import NEVER, Delivery, Operation
+from tests.checker.correct_worlds import EPSILON, LIMIT, PHI, S, World, correct_world
+from tests.checker.naive_checker import Naive, after
 
 WORLDS = 3_000
 Spoilt = tuple[str, World]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from small_histories import (
+
+from duetime.checker import check
+from tests.checker.small_histories import (
     NS,
     Record,
     canary,
@@ -17,8 +19,6 @@ from small_histories import (
     ok,
     scheduled,
 )
-
-from duetime.checker import check
 
 
 def state(history: list[Record], *, closed_at_s: float | None = 60.0, faults: list[Record] | None = None) -> str:

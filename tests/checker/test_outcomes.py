@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from small_histories import (
+
+from duetime.checker import Results, check
+from duetime.history.records import nanoseconds
+from tests.checker.small_histories import (
     NS,
     Record,
     canary,
@@ -18,9 +21,6 @@ from small_histories import (
     numbered,
     scheduled,
 )
-
-from duetime.checker import Results, check
-from duetime.history.records import nanoseconds
 
 KILL = {"fault": "f1", "kind": "kill", "target": "server-1"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from small_histories import delivery, fault, numbered, scheduled
 
 from duetime.checker import Results, check
+from tests.checker.small_histories import delivery, fault, numbered, scheduled
 
 LIMIT_S = 2.0
 

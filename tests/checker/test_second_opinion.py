@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from naive_checker import Naive
-from random_histories import nonsense
 
 from duetime.checker import judge_history
+from tests.checker.naive_checker import Naive
+from tests.checker.random_histories import nonsense
 
 HISTORIES = 24_000
 

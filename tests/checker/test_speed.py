@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from stored_runs import PLAN, close, write, write_lines
+
+from tests.checker.stored_runs import PLAN, close, write, write_lines
 
 SECOND = 1_000_000_000
 

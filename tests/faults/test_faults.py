@@ -24,9 +24,9 @@ from duetime.harness.runs import run
 from duetime.harness.runs.compare import Cell, compare
 from duetime.harness.runs.context import Site
 from duetime.harness.runs.fault_factory import Hurtables, make_fault
-from tests.system.commands import duetime
+from tests.commands import duetime
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.processes
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 CANNOT = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_histories import canary, cancelled, delivery, fault, numbered, scheduled
-from stored_runs import PLAN, close, good_run, write, write_lines
 
 from duetime.checker import judge, judge_history
 from duetime.cli.report import write_report
@@ -21,6 +19,8 @@ from duetime.history import load
 from duetime.report.lane import lane
 from duetime.report.logs import log_lines
 from duetime.report.page import page, picture, write_page
+from tests.checker.small_histories import canary, cancelled, delivery, fault, numbered, scheduled
+from tests.checker.stored_runs import PLAN, close, good_run, write, write_lines
 
 
 def cell(run_dir: Path, **more: Any) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""How a design is doing, asked from outside, without being in anybody's way."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import urllib.request
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import Session
+
+from duetime import registry
+from duetime.app.tables import User
+from duetime.app.use_cases import Application
+from duetime.cli.status import status_command
+from duetime.clock import system_clock
+from duetime.errors import BadUsage
+from duetime.interface import Notification
+from duetime.settings import Settings
+from push_readmodel.drain import Drain, connect
+from push_readmodel.metrics import metered
+from push_readmodel.scheduler import ReadModel
+from push_readmodel.schema import metadata
+from tests.designs.test_push_readmodel import Box
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def note(key: str, due_at: datetime, recipient: str = "a@b.example") -> Notification:
+    return Notification(key=key, revision=1, kind="test", recipient=recipient, due_at=due_at)
+
+
+def schedule(engine: Engine, *notifications: Notification) -> None:
+    metadata.create_all(engine)
+    with Session(engine) as session:
+        ReadModel().schedule_many(notifications, session=session)
+        session.commit()
+
+
+def told(settings: Settings, design: str, *arguments: str) -> str:
+    """What `duetime status` prints."""
+    environment = replace(settings, design=design).environment()
+    done = CliRunner().invoke(status_command, [design, *arguments], env=environment, catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> None:
+    schedule(engine, note("refused", system_clock() - timedelta(seconds=90), recipient="x"), note("far", FAR))
+    with closing(Drain(connect(engine), Box(refuse="x"))) as drain:
+        drain.empty()
+    schedule(engine, note("due", system_clock() - timedelta(seconds=30)))
+
+    figures = json.loads(told(settings, "push_readmodel", "--json"))
+
+    assert (figures["pending"], figures["failed"], figures["claimed"]) == (3, 1, 0)
+    assert 90 <= figures["late_s"] < 120
+    assert datetime.fromisoformat(figures["oldest_due_at"]) < system_clock() - timedelta(seconds=90)
+    assert figures["bytes_of_table"] > 0 and figures["bytes_of_indexes"] > 0
+    assert figures["says"] == "refused is tried again after ConnectionError: mailbox unavailable"
+
+
+def test_what_a_server_holds_is_claimed_and_stays_with_it(settings: Settings, engine: Engine) -> None:
+    schedule(engine, note("a", PAST), note("far", FAR))
+    delivering, go_on = threading.Event(), threading.Event()
+
+    class Slow(Box):
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            delivering.set()
+            go_on.wait(10)
+            super().deliver(notification, attempt=attempt)
+
+    slow = Slow()
+    with closing(Drain(connect(engine), slow)) as drain:
+        thread = threading.Thread(target=drain.empty)
+        thread.start()
+        assert delivering.wait(10)
+        during = told(settings, "push_readmodel")
+        go_on.set()
+        thread.join()
+
+    assert "claimed  1\n" in during and "pending  2\n" in during
+    assert slow.ops == ["a/1"]
+    assert "late     0.000 s" in told(settings, "push_readmodel")
+
+
+def test_the_poller_knows_what_lies_ahead_and_not_what_was_sent(settings: Settings, engine: Engine) -> None:
+    design = registry.load("pull_worker")
+    with Session(engine) as session:
+        session.add(User(id=1, name="user", address="1@example.org"))
+        session.commit()
+        application = Application(design.scheduler(settings), reminder_lead=settings.reminder_lead)
+        for number, starts_at in enumerate((PAST, FAR), start=1):
+            application.create_event(session, event_id=number, title="", starts_at=starts_at, user_ids=[1])
+
+    printed = told(settings, "pull_worker")
+
+    assert printed.startswith("pending  1\noldest   2099-12-31 23:59:50+00:00\nlate     -\nclaimed  -\nfailed   -\n")
+    assert "whether what was due was sent, no row says" in printed
+
+
+def test_the_queue_knows_how_many_messages_there_are(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    with Session(engine) as session:
+        registry.load("oban_style_queue").scheduler(settings).schedule(note("a", FAR), session=session)
+        session.commit()
+
+    printed = told(settings, "oban_style_queue")
+
+    assert printed.startswith("pending  1\noldest   -\nlate     -\n")
+    assert "1 wait in the broker's list and 0 in workers' memories" in printed
+
+
+def test_a_variant_without_figures_says_how_many_are_pending(settings: Settings, engine: Engine) -> None:
+    registry.load("oban_style_queue:staged").install(engine)
+
+    assert told(settings, "oban_style_queue:staged").startswith("pending  0\n")
+
+
+def test_a_design_that_was_not_installed_there_is_bad_usage(settings: Settings, engine: Engine) -> None:
+    with pytest.raises(BadUsage, match=r"pending_notifications.* does not exist; was it installed \(duetime install"):
+        told(settings, "push_readmodel")
+
+
+def test_prometheus_is_told_what_was_delivered_and_what_the_table_looks_like(
+    settings: Settings, engine: Engine
+) -> None:
+    schedule(engine, note("a", system_clock() - timedelta(seconds=2)), note("x", PAST, recipient="x"), note("b", FAR))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    gateway = metered(Box(refuse="x"), port, settings, create_engine(settings.database_url))
+    with closing(Drain(connect(engine), gateway)) as drain:
+        drain.empty()
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+
+    assert 'duetime_deliveries_total{kind="test",outcome="delivered"} 1.0' in lines
+    assert 'duetime_deliveries_total{kind="test",outcome="failed"} 1.0' in lines
+    assert 'duetime_lateness_seconds_bucket{kind="test",le="1.0"} 0.0' in lines
+    assert 'duetime_lateness_seconds_bucket{kind="test",le="5.0"} 1.0' in lines
+    assert "duetime_pending 2.0" in lines
+    assert "duetime_failed 1.0" in lines

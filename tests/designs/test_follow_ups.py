@@ -1,0 +1,376 @@
+"""The use cases besides reminders, at their true length, on clocks that a test can set."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from duetime.app.effects import STATEMENTS, WAGE_CENTS
+from duetime.app.follow_ups import ASK_FOR_REVIEW, END_TRIAL, FOLLOW_UPS, PAY_ERRAND, FollowUp, FollowUps
+from duetime.app.tables import Effect, Errand, Purchase, Trial, User
+from duetime.app.use_cases import Application
+from duetime.app.visible_state import revision_shown
+from duetime.errors import BadUsage
+from duetime.interface import Notification
+from duetime.runtime.gateway import Effects, effects_from
+from duetime.settings import Settings
+from oban_style_queue.deliver import deliver_one
+from oban_style_queue.variants import hardened, staged
+from pull_worker.follow_ups import due_at, following, settle_overdue
+from push_readmodel.drain import Drain, connect
+from push_readmodel.scheduler import ReadModel
+from push_readmodel.schema import metadata, pending
+from push_readmodel.variants.delete_first import DrainDeletingFirst
+from tests.designs.test_application import Notebook
+from tests.designs.test_push_readmodel import Box
+
+NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+EFFECTS = Effects(STATEMENTS, worker="test")
+
+
+@pytest.fixture
+def session(engine: Engine) -> Iterator[Session]:
+    metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(User(id=1, name="user", address="1@example.org"))
+        session.commit()
+        yield session
+
+
+def effects_done(session: Session) -> list[str]:
+    session.rollback()
+    return list(session.scalars(select(Effect.op).order_by(Effect.id)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "due"),
+    [
+        ("end-trial", datetime(2030, 2, 14, 12, tzinfo=UTC)),
+        ("ask-for-review", datetime(2030, 2, 28, 12, tzinfo=UTC)),
+        ("cancel-reservation", datetime(2030, 1, 31, 12, 15, tzinfo=UTC)),
+        ("pay-errand", datetime(2030, 2, 3, 12, tzinfo=UTC)),
+        ("cancel-order", datetime(2030, 2, 2, 12, tzinfo=UTC)),
+    ],
+)
+def test_each_use_case_schedules_its_follow_up_for_its_time(session: Session, kind: str, due: datetime) -> None:
+    notebook = Notebook()
+
+    FollowUps(notebook).begin(session, FOLLOW_UPS[kind], number=7, user_id=1, began_at=NOON)
+
+    assert notebook.told == [("schedule", f"{kind}:7", 1)]
+    assert notebook.last is not None
+    assert (notebook.last.due_at, notebook.last.recipient) == (due, "1@example.org")
+
+
+def test_in_a_leap_year_a_month_after_31_january_is_29_february() -> None:
+    assert ASK_FOR_REVIEW.due_at(NOON.replace(year=2032)) == datetime(2032, 2, 29, 12, tzinfo=UTC)
+
+
+def test_with_a_day_in_a_second_a_trial_ends_after_fourteen_of_them() -> None:
+    assert END_TRIAL.due_at(NOON, time_scale=86_400) == NOON + timedelta(seconds=14)
+
+
+@pytest.mark.parametrize("what", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
+def test_what_the_user_does_in_time_calls_it_off_or_puts_it_later(session: Session, what: FollowUp) -> None:
+    notebook = Notebook()
+    use_cases = FollowUps(notebook)
+    use_cases.begin(session, what, number=7, user_id=1, began_at=NOON)
+    key = f"{what.kind}:7"
+
+    use_cases.postpone(session, what, number=7, began_at=NOON + timedelta(days=1))
+    use_cases.call_off(session, what, number=7)
+
+    assert notebook.told == [("schedule", key, 1), ("schedule", key, 2), ("cancel", key, 3)]
+    assert session.get_one(what.table, 7).status == what.called_off_by
+    assert revision_shown(session, key) == 3
+
+
+def test_what_was_called_off_is_not_scheduled_again_by_postponing_it(session: Session) -> None:
+    notebook = Notebook()
+    use_cases = FollowUps(notebook)
+    use_cases.begin(session, END_TRIAL, number=7, user_id=1, began_at=NOON)
+    use_cases.call_off(session, END_TRIAL, number=7)
+
+    use_cases.postpone(session, END_TRIAL, number=7, began_at=NOON + timedelta(days=1))
+
+    assert [verb for verb, _, _ in notebook.told] == ["schedule", "cancel"]
+
+
+def test_whoever_upgrades_after_the_trial_has_ended_does_not_undo_it(session: Session) -> None:
+    session.add(Trial(id=7, user_id=1, began_at=NOON, status="ended", revision=1))
+    session.commit()
+
+    FollowUps(Notebook()).call_off(session, END_TRIAL, number=7)
+
+    assert session.get_one(Trial, 7).status == "ended"
+
+
+def test_a_new_address_reaches_what_is_still_to_leave_the_building(session: Session) -> None:
+    notebook = Notebook()
+    use_cases = FollowUps(notebook)
+    for what, number in ((ASK_FOR_REVIEW, 1), (ASK_FOR_REVIEW, 2), (END_TRIAL, 3)):
+        use_cases.begin(session, what, number=number, user_id=1, began_at=NOON)
+    use_cases.call_off(session, ASK_FOR_REVIEW, number=2)
+    notebook.told.clear()
+
+    application = Application(notebook, reminder_lead=timedelta(minutes=10))
+    application.change_address(session, user_id=1, address="1@new.example", now=NOON)
+
+    assert notebook.told == [("schedule", "ask-for-review:1", 2)]
+    assert notebook.last is not None and notebook.last.recipient == "1@new.example"
+
+
+# The poller, whose clock is an argument
+
+
+@pytest.mark.parametrize("what", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
+def test_postgresql_and_python_agree_when_it_is_due(session: Session, what: FollowUp) -> None:
+    random = Random(7)
+    begun = [NOON + timedelta(seconds=random.randrange(4 * 365 * 86_400)) for _ in range(300)]
+    session.add_all(
+        what.table(id=number, user_id=1, began_at=at, status="open", revision=1) for number, at in enumerate(begun)
+    )
+    session.commit()
+
+    for time_scale in (1.0, 86_400.0):
+        computed = session.scalars(select(due_at(what, time_scale=time_scale)).order_by(what.table.id)).all()
+        assert computed == pytest.approx([what.due_at(at, time_scale=time_scale) for at in begun], abs=2 * MICROSECOND)
+
+
+def test_what_was_bought_on_the_last_days_of_january_is_all_due_on_28_february(session: Session) -> None:
+    bought = [NOON - timedelta(days=days) for days in (3, 2, 1, 0)]
+    session.add_all(
+        Purchase(id=number, user_id=1, began_at=at, status="open", revision=1) for number, at in enumerate(bought)
+    )
+    session.commit()
+    due = datetime(2030, 2, 28, 12, tzinfo=UTC)
+
+    found = following(session, due_from=due - timedelta(minutes=1), due_until=due, time_scale=1.0)
+
+    assert [one.op for one in found] == [f"ask-for-review:{number}/1" for number in range(4)]
+
+
+def test_the_poller_ends_a_trial_when_it_is_due_and_once(session: Session, engine: Engine) -> None:
+    session.add(Trial(id=7, user_id=1, began_at=NOON, status="open", revision=1))
+    session.commit()
+    due = NOON + timedelta(days=14)
+
+    before = settle_overdue(session, EFFECTS, now=due - MICROSECOND, time_scale=1.0)
+    then = settle_overdue(session, EFFECTS, now=due, time_scale=1.0)
+    with Session(engine) as other_server:
+        again = settle_overdue(other_server, EFFECTS, now=due + timedelta(days=30), time_scale=1.0)
+
+    assert (before, then, again) == (0, 1, 0)
+    assert effects_done(session) == ["end-trial:7/1"]
+
+
+def test_downtime_of_a_month_only_delays_what_the_poller_does_inside_the_database(session: Session) -> None:
+    session.add(Trial(id=7, user_id=1, began_at=NOON, status="open", revision=1))
+    session.commit()
+
+    assert settle_overdue(session, EFFECTS, now=NOON + timedelta(days=44), time_scale=1.0) == 1
+
+
+def test_an_effect_that_fails_leaves_the_poller_the_others(session: Session) -> None:
+    session.add_all(Trial(id=number, user_id=1, began_at=NOON, status="open", revision=1) for number in (1, 2, 3))
+    session.commit()
+    ending = STATEMENTS["end-trial"].replace("status = 'ended'", "status = left('ended', 5 + 0 / abs(%(id)s - 2))")
+
+    done = settle_overdue(
+        session, Effects({"end-trial": ending}, worker="t"), now=NOON + timedelta(days=15), time_scale=1.0
+    )
+
+    assert done == 2
+    assert sorted(effects_done(session)) == ["end-trial:1/1", "end-trial:3/1"]
+
+
+# Effect and row in one transaction
+
+
+class Killed(BaseException):
+    """Nothing after it happens."""
+
+
+class Deadly:
+    """A gateway at which the server dies."""
+
+    def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        raise Killed
+
+
+def errand_and_reminder(session: Session) -> None:
+    """Wages that are due, and a reminder that is due after them."""
+    FollowUps(ReadModel()).begin(session, PAY_ERRAND, number=7, user_id=1, began_at=datetime(2020, 1, 1, tzinfo=UTC))
+    after = datetime(2020, 2, 1, tzinfo=UTC)
+    reminder = Notification(key="r", revision=1, kind="reminder", recipient="a@b.example", due_at=after)
+    ReadModel().schedule(reminder, session=session)
+    session.commit()
+
+
+def balance(session: Session) -> int:
+    session.rollback()
+    return session.scalars(select(User.balance_cents)).one()
+
+
+def test_a_crash_after_the_wages_were_paid_and_before_the_commit_pays_them_once(
+    session: Session, engine: Engine
+) -> None:
+    errand_and_reminder(session)
+    with closing(Drain(connect(engine), Deadly(), effects=EFFECTS)) as dying:
+        dying._limit = 10
+        with pytest.raises(Killed):
+            dying.empty()
+    before = balance(session)
+
+    box = Box()
+    with closing(Drain(connect(engine), box, effects=EFFECTS)) as successor:
+        arrived, _ = successor.empty()
+
+    assert (before, balance(session)) == (0, WAGE_CENTS)
+    assert (arrived, box.ops) == (2, ["r/1"])
+    assert effects_done(session) == ["pay-errand:7/1"]
+
+
+def test_an_effect_that_fails_takes_nothing_else_of_its_batch_with_it(session: Session, engine: Engine) -> None:
+    errand_and_reminder(session)
+    broken = Effects({"pay-errand": "SELECT 1 / 0"}, worker="test")
+    box = Box()
+
+    with closing(Drain(connect(engine), box, effects=broken)) as draining:
+        draining._limit = 10
+        draining.empty()
+
+    session.rollback()
+    row = session.execute(select(pending.c.key, pending.c.attempts, pending.c.last_error)).one()
+    assert box.ops == ["r/1"]
+    assert (row.key, row.attempts) == ("pay-errand:7", 1)
+    assert "division by zero" in row.last_error
+
+
+def test_effects_before_and_after_one_that_fails_all_happen_once(session: Session, engine: Engine) -> None:
+    """The driver's prepared statements are gone after a rollback, in the middle of a pipeline."""
+    use_cases = FollowUps(ReadModel())
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    for number in range(1, 7):
+        use_cases.begin(session, PAY_ERRAND, number=number, user_id=1, began_at=long_ago + number * MICROSECOND)
+    divided = STATEMENTS["pay-errand"].replace("%(op)s::text", "left(%(op)s, 10 / abs(%(id)s - 3) * 0 + 99)")
+    refused = Notification(key="r", revision=1, kind="r", recipient="x", due_at=datetime(2020, 2, 1, tzinfo=UTC))
+    ReadModel().schedule(refused, session=session)
+    session.commit()
+
+    with closing(
+        Drain(connect(engine), Box(refuse="x"), effects=Effects({"pay-errand": divided}, worker="t"))
+    ) as drain:
+        drain._limit = 10
+        drain.empty()
+        drain.look()
+
+    assert balance(session) == 5 * WAGE_CENTS
+    assert effects_done(session) == [f"pay-errand:{number}/1" for number in (1, 2, 4, 5, 6)]
+    assert sorted(session.scalars(select(pending.c.key))) == ["pay-errand:3", "r"]
+
+
+def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, engine: Engine) -> None:
+    """The application holds the errand and waits for the row; the drain holds the row and waits for the errand."""
+    errand_and_reminder(session)
+    holding, claimed = threading.Event(), threading.Event()
+
+    class Complaining(FollowUps):
+        def call_off(self, session: Session, what: FollowUp, *, number: int) -> None:
+            session.get_one(what.table, number, with_for_update=True)
+            holding.set()
+            assert claimed.wait(10)
+            super().call_off(session, what, number=number)
+
+    def complain() -> None:
+        with Session(engine) as mine:
+            Complaining(ReadModel()).call_off(mine, PAY_ERRAND, number=7)
+
+    class Claiming(Effects):
+        def of(self, notification: Notification) -> tuple[str, dict[str, object]] | None:
+            if notification.kind == "pay-errand":
+                assert holding.wait(10)
+                claimed.set()
+            return super().of(notification)
+
+    with (
+        ThreadPoolExecutor() as pool,
+        closing(Drain(connect(engine), Box(), effects=Claiming(STATEMENTS, worker="t"))) as drain,
+    ):
+        complaint = pool.submit(complain)
+        drain._limit = 10
+        drain.empty()
+        complaint.result(timeout=10)
+
+    assert balance(session) == 0
+    assert session.get_one(Errand, 7).status == "complained"
+    assert session.scalars(select(pending.c.key)).all() == []
+
+
+def test_deleting_first_may_lose_an_effect_as_it_may_lose_a_delivery(session: Session, engine: Engine) -> None:
+    errand_and_reminder(session)
+    broken = Effects({"pay-errand": "SELECT 1 / 0"}, worker="test")
+    box = Box()
+
+    with closing(DrainDeletingFirst(connect(engine), box, effects=broken)) as draining:
+        draining.empty()
+
+    session.rollback()
+    assert box.ops == ["r/1"]
+    assert session.scalar(select(func.count()).select_from(pending)) == 0
+
+
+def wages() -> Notification:
+    due_at = datetime(2020, 1, 4, tzinfo=UTC)
+    return Notification(
+        key="pay-errand:7", revision=1, kind="pay-errand", recipient="1@example.org", due_at=due_at, payload={"id": 7}
+    )
+
+
+def test_the_hardened_queue_pays_once_however_often_the_message_comes(session: Session, engine: Engine) -> None:
+    hardened.install(engine)
+    errand_and_reminder(session)
+    session.execute(hardened.wanted.insert().values(key="pay-errand:7", revision=1))
+    session.commit()
+
+    for _ in range(3):
+        hardened.deliver_if_wanted(engine, Box(), wages(), retries=0, effects=EFFECTS)
+
+    assert balance(session) == WAGE_CENTS
+
+
+def test_the_plain_queue_pays_as_often_as_the_message_comes(session: Session, engine: Engine) -> None:
+    errand_and_reminder(session)
+
+    for _ in range(2):
+        deliver_one(Box(), wages(), retries=0, effects=EFFECTS, engine=lambda: engine)
+
+    assert balance(session) == 2 * WAGE_CENTS
+
+
+def test_the_staged_queue_pays_in_a_transaction_of_its_own(session: Session, engine: Engine) -> None:
+    staged.install(engine)
+    errand_and_reminder(session)
+    staged.JobsTable().schedule(wages(), session=session)
+    session.commit()
+    handed_over: list[int] = []
+    staged.stage(engine, handed_over.append)
+
+    assert staged.execute(engine, Box(), handed_over[0], effects=EFFECTS)
+    assert balance(session) == WAGE_CENTS
+
+
+def test_effects_that_cannot_be_found_are_bad_usage(settings: Settings) -> None:
+    assert effects_from(settings).of(wages()) is not None
+    object.__setattr__(settings, "effects", "duetime.app.effects:NOTHING")
+    with pytest.raises(BadUsage, match=r"DUETIME_EFFECTS is 'duetime.app.effects:NOTHING'; write package.module"):
+        effects_from(settings)

@@ -1,0 +1,142 @@
+"""Small worlds in which one anomaly happens every time: real stores, real processes, failpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from duetime.clock import system_clock
+from duetime.harness.processes.worker_process import Server
+from duetime.interface import Design, Notification
+from duetime.runtime.failpoints import VARIABLE, Failpoint, disarm
+from duetime.settings import Settings
+
+CLIENT = """
+import sys
+from datetime import timedelta
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from duetime import registry
+from duetime.clock import system_clock
+from duetime.runtime.failpoints import Failpoints
+from duetime.interface import Notification
+from duetime.settings import Settings
+
+settings = Settings.from_environment()
+scheduler = registry.load(settings.design).scheduler(settings)
+Failpoints().watch()
+for key in sys.argv[2:]:
+    with Session(create_engine(settings.database_url)) as session:
+        due_at = system_clock() + timedelta(seconds=float(sys.argv[1]))
+        note = Notification(key=key, revision=1, kind="test", recipient="a@b.example", due_at=due_at)
+        scheduler.schedule(note, session=session)
+        session.commit()
+"""
+"""An application that schedules one notification for each of its arguments, each in a transaction of its own."""
+
+
+class World:
+    """One design, its stores, and the processes that a test starts."""
+
+    def __init__(self, design: Design, settings: Settings, engine: Engine, place: Path, directory: Path) -> None:
+        self.design = design
+        self.settings = replace(settings, design=design.name)
+        self.engine = engine
+        self.failpoint = directory / "failpoint"
+        self._place = place
+        self._directory = directory
+        design.install(engine)
+
+    def arm(self, failpoint: Failpoint) -> None:
+        failpoint.arm(self.failpoint)
+
+    def disarm(self) -> None:
+        disarm(self.failpoint)
+
+    def schedule(self, *keys: str, in_s: float = 0.0) -> None:
+        """Schedule revision 1 of `keys` from this process."""
+        scheduler = self.design.scheduler(self.settings)
+        notes = [
+            Notification(
+                key=key,
+                revision=1,
+                kind="test",
+                recipient="a@b.example",
+                due_at=system_clock() + timedelta(seconds=in_s),
+            )
+            for key in keys
+        ]
+        with Session(self.engine) as session:
+            scheduler.schedule_many(notes, session=session)
+            session.commit()
+
+    def cancel(self, key: str) -> None:
+        scheduler = self.design.scheduler(self.settings)
+        with Session(self.engine) as session:
+            scheduler.cancel(key, revision=2, session=session)
+            session.commit()
+
+    def application(self, *keys: str, in_s: float = 0.0) -> int:
+        """Schedule `keys` from a process of its own, which failpoints may kill; its exit status."""
+        command = [sys.executable, "-c", CLIENT, str(in_s), *keys]
+        return subprocess.run(command, env=self._environment(), start_new_session=True, check=False).returncode
+
+    @contextmanager
+    def server(self, name: str = "server-1", *, doomed: bool = False, **environment: str) -> Iterator[Server]:
+        """One server of the design, from its being ready to its end; a `doomed` one may never get ready."""
+        server = Server(
+            name=name,
+            role=self.design.roles[0],
+            settings=self.settings.for_server(name),
+            state=self._directory / f"{name}-{time.monotonic_ns()}",
+            log=self._directory / f"{name}.log",
+            place=self._place,
+            environment={VARIABLE: str(self.failpoint), **environment},
+        )
+        server.start()
+        try:
+            if not doomed:
+                server.wait_ready(Sleep())
+            yield server
+        finally:
+            server.end()
+
+    def delivered(self) -> Counter[str]:
+        """How often each revision has reached the outside world."""
+        if not self.settings.deliveries.exists():
+            return Counter()
+        return Counter(json.loads(line)["key"] for line in self.settings.deliveries.read_text().splitlines())
+
+    def pending(self) -> dict[str, str]:
+        return {left.op: left.where for left in self.design.pending(self.settings, self.engine)}
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self.settings.environment(), VARIABLE: str(self.failpoint)}
+
+
+class Sleep:
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    give_up_at = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not happen in time"
+        time.sleep(0.02)
+
+
+KILLED = -signal.SIGKILL

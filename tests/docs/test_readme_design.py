@@ -1,0 +1,26 @@
+"""The design that the README shows in 20 lines is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.commands import duetime
+
+pytestmark = pytest.mark.processes
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_design_in_the_readme_passes_a_calm_run(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(import sys, time\n.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 21
+    (tmp_path / "my_design.py").write_text(code)
+
+    done = duetime("run", f"{tmp_path / 'my_design.py'}:design", "calm", "--out", str(tmp_path / "runs"))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "plain_loop" in done.stdout
+    assert "report.html" in done.stdout

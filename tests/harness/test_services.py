@@ -1,0 +1,162 @@
+"""Servers of the user's own, and a broker that is not there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import Engine, make_url
+from sqlalchemy.orm import Session
+
+from duetime import registry
+from duetime.clock import system_clock
+from duetime.errors import ServiceUnavailable
+from duetime.harness.processes.embedded_servers import free_port
+from duetime.harness.processes.external_services import own_broker_database
+from duetime.harness.processes.services import Endpoints
+from duetime.harness.processes.supervisor import Supervisor
+from duetime.harness.processes.worker_process import Server
+from duetime.interface import Notification, Role
+from duetime.settings import Settings
+from push_readmodel.scheduler import ReadModel
+from tests.commands import duetime
+from tests.harness.test_cleanup import wait_until
+
+pytestmark = pytest.mark.processes
+
+
+def databases(url: str) -> set[str]:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as connection:
+        return {row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
+
+
+def test_a_run_on_servers_of_ones_own_leaves_them_as_it_found_them(shared_servers: Endpoints, tmp_path: Path) -> None:
+    before = databases(shared_servers.database_url)
+    with redis.Redis.from_url(shared_servers.broker_url) as broker:
+        done = duetime(
+            *("run", "push_readmodel", "calm", "--json", "--out", str(tmp_path)),
+            DUETIME_DATABASE_URL=shared_servers.database_url.replace("postgresql+psycopg", "postgresql"),
+            DUETIME_BROKER_URL=shared_servers.broker_url,
+        )
+
+        assert json.loads(done.stdout)["cells"][0]["outcome"] == "pass", done.stderr
+        assert done.returncode == 0
+        assert databases(shared_servers.database_url) == before
+        assert broker.keys() == []
+
+
+def test_a_broker_database_that_another_duetime_uses_is_left_to_it(shared_servers: Endpoints) -> None:
+    with own_broker_database(shared_servers.broker_url, 0):
+        with pytest.raises(ServiceUnavailable, match="is not empty"), own_broker_database(shared_servers.broker_url, 0):
+            pass
+        with own_broker_database(shared_servers.broker_url, 1) as other:
+            assert other.endswith("/1")
+    with own_broker_database(shared_servers.broker_url, 0):
+        pass
+
+
+def test_a_broker_database_with_something_in_it_is_not_touched(shared_servers: Endpoints, tmp_path: Path) -> None:
+    with redis.Redis.from_url(shared_servers.broker_url) as broker:
+        broker.set("somebody's", "data")
+        try:
+            done = duetime(
+                *("run", "push_readmodel", "calm", "--json", "--out", str(tmp_path)),
+                DUETIME_BROKER_URL=shared_servers.broker_url,
+            )
+        finally:
+            kept = broker.getdel("somebody's")
+
+    assert kept == b"data"
+    assert done.returncode == 2
+    assert "not empty" in done.stdout + done.stderr
+
+
+def test_the_drain_delivers_while_there_is_no_broker(
+    settings: Settings, engine: Engine, place: Path, tmp_path: Path
+) -> None:
+    design = registry.load("push_readmodel")
+    design.install(engine)
+    nowhere = replace(settings, design=design.name, broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    server = Server(
+        name="server-1",
+        role=design.roles[0],
+        settings=nowhere,
+        state=tmp_path / "state",
+        log=tmp_path / "log",
+        place=place,
+    )
+    with Session(engine) as session:
+        note = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
+        ReadModel().schedule(note, session=session)
+        session.commit()
+    server.start()
+    try:
+        wait_until(lambda: settings.deliveries.exists() and settings.deliveries.stat().st_size > 0, within_s=30)
+        assert server.alive()
+    finally:
+        server.end()
+
+    assert json.loads(settings.deliveries.read_text())["op"] == "k/1"
+    assert "Cannot connect to redis" in (tmp_path / "log").read_text()
+
+
+def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_is_not(
+    settings: Settings, place: Path, tmp_path: Path
+) -> None:
+    servers = [
+        Server(
+            name=name,
+            role=Role(name="server", argv=(sys.executable, "-c", program), ready="serving"),
+            settings=settings,
+            state=tmp_path / name,
+            log=tmp_path / f"{name}.log",
+            place=place,
+        )
+        for name, program in {
+            "ends": "print('serving', flush=True); raise SystemExit(70)",
+            "stays": "import time; print('serving', flush=True); time.sleep(600)",
+        }.items()
+    ]
+    ends, stays = servers
+    supervisor = Supervisor(servers)
+    for server in servers:
+        server.start()
+    wait_until(lambda: "serving" in (tmp_path / "stays.log").read_text(), within_s=10)
+    supervisor.start()
+    try:
+        stays.kill()
+        wait_until(lambda: (tmp_path / "ends.log").read_text().count("serving") >= 3, within_s=30)
+    finally:
+        supervisor.stop()
+        ends.end()
+
+    assert stays.gone()
+    assert {(restart["server"], restart["status"]) for restart in supervisor.restarts} == {("ends", 70)}
+
+
+def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
+    settings: Settings, place: Path, tmp_path: Path
+) -> None:
+    runaway = "import os, time; os.fork() or os.setsid(); print('serving', os.getpid(), flush=True); time.sleep(600)"
+    server = Server(
+        name="server-1",
+        role=Role(name="server", argv=(sys.executable, "-c", runaway), ready="serving"),
+        settings=settings,
+        state=tmp_path / "state",
+        log=tmp_path / "log",
+        place=place,
+    )
+    server.start()
+    wait_until(lambda: (tmp_path / "log").read_text().count("serving") == 2, within_s=10)
+    assert len(server.pids()) == 2
+
+    evidence = server.end()
+
+    assert server.pids() == []
+    assert "status -9, every process of this server gone" in evidence
