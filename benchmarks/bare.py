@@ -23,7 +23,7 @@ import psycopg
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
-from push_readmodel.drain import BEGINNING, CLAIM, DELETE, SET_UP
+from push_readmodel.drain import CLAIM, DELETE, EPOCH, SET_UP
 from push_readmodel.scheduler import CHANNEL
 from push_readmodel.variants.delete_first import TAKE
 
@@ -76,7 +76,7 @@ def drain(url: str, deliver: Deliver, batch: int, turn: Any) -> None:
     """DELETE, COMMIT and the next claim in one round trip, until a claim from the front finds nothing."""
     nothing = timedelta()
     with connect(url) as connection, connection.pipeline() as pipeline:
-        since, done = BEGINNING, ""
+        since, done = EPOCH, ""
         while True:
             if done:
                 connection.cursor().execute(DELETE, [done], prepare=True)
@@ -85,14 +85,14 @@ def drain(url: str, deliver: Deliver, batch: int, turn: Any) -> None:
             claimed = connection.cursor(binary=True).execute(CLAIM, (since, nothing, batch), prepare=True)
             pipeline.sync()
             rows = claimed.fetchall()
-            if not rows and since is BEGINNING:
+            if not rows and since is EPOCH:
                 connection.cursor().execute("COMMIT", prepare=True)
                 return
             with turn:
                 done = deliver(rows) if rows else ""
             if not rows:
                 connection.cursor().execute("COMMIT", prepare=True)
-            since = rows[-1][2] if len(rows) == batch else BEGINNING
+            since = rows[-1][2] if len(rows) == batch else EPOCH
 
 
 def on_time(url: str, deliver: Deliver) -> None:

@@ -27,8 +27,8 @@ from duetime import registry
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.clock import system_clock
-from duetime.harness.processes.cancellation import StopSignal
-from duetime.harness.processes.worker_process import Server, stop_all
+from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.worker_process import WorkerProcess, stop_all
 from duetime.interface import Design, Notification
 from duetime.settings import Settings
 
@@ -166,30 +166,30 @@ class Bench:
         return len(self.design.pending(self.settings, self.engine))
 
     @contextmanager
-    def servers(self, number: int = 1, *, ready: bool = True, **environment: str) -> Iterator[list[Server]]:
+    def workers(self, number: int = 1, *, ready: bool = True, **environment: str) -> Iterator[list[WorkerProcess]]:
         """So many servers of the design, `ready` or not."""
-        servers = []
+        workers = []
         for _ in range(number):
-            name = f"server-{next(self._numbers)}"
-            servers.append(
-                Server(
+            name = f"worker-{next(self._numbers)}"
+            workers.append(
+                WorkerProcess(
                     name=name,
                     role=self.design.roles[0],
-                    settings=self.settings.for_server(name),
+                    settings=self.settings.for_worker(name),
                     state=self._own / name,
                     log=self._own / f"{name}.log",
                     place=self._place,
                     environment=environment,
                 )
             )
-        for server in servers:
-            server.start()
+        for worker in workers:
+            worker.start()
         try:
-            for server in servers if ready else ():
-                server.wait_ready(StopSignal())
-            yield servers
+            for worker in workers if ready else ():
+                worker.wait_ready(CancelToken())
+            yield workers
         finally:
-            stop_all(servers, within_s=10)
+            stop_all(workers, within_s=10)
 
     @contextmanager
     def bare(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:

@@ -74,7 +74,7 @@ def test_churn_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found:
             settled(read_model)
             read_model.forget_deliveries()
             dues: list[datetime] = []
-            with held, read_model.servers():
+            with held, read_model.workers():
                 for turn in range(turns):
                     due_at = system_clock() + timedelta(seconds=AHEAD_S)
                     together = [due_at + timedelta(microseconds=number) for number in range(AT_ONCE)]
@@ -84,7 +84,7 @@ def test_churn_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found:
                     read_model.wait_for_deliveries(len(dues))
                 dead_rows = dead(read_model)
             keys = [f"{number // AT_ONCE}:{number % AT_ONCE}" for number in range(len(dues))]
-            late_ms = lateness_ms(read_model, dues, keys, promised=True)
+            late_ms = lateness_ms(read_model, dues, keys, within_guarantees=True)
             some = 5 * AT_ONCE
             rows.append((name, median(late_ms[:some]), median(late_ms[-some:]), dead_rows))
 

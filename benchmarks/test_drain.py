@@ -24,10 +24,10 @@ DELETE FROM pending_notifications WHERE ctid = ANY(ARRAY(
 """
 
 
-def drained(bench: Bench, rows: int, *, servers: int = 1, **environment: str) -> float:
+def drained(bench: Bench, rows: int, *, workers: int = 1, **environment: str) -> float:
     """Deliveries a second of so many servers, before whom everything appears at once, due."""
     bench.forget_deliveries()
-    with bench.scheduling(past(rows)) as commit, bench.servers(servers, **environment):
+    with bench.scheduling(past(rows)) as commit, bench.workers(workers, **environment):
         commit()
         return rate(bench.wait_for_deliveries(rows), expected=rows)
 
@@ -45,7 +45,7 @@ def drained_queue(bench: Bench, rows: int) -> float:
     """The same of a queue that was filled while no server was up: what is published past its ETA is due."""
     bench.forget_deliveries()
     bench.schedule(past(rows))
-    with bench.servers(ready=False):
+    with bench.workers(ready=False):
         return rate(bench.wait_for_deliveries(rows), expected=rows)
 
 
@@ -125,18 +125,18 @@ def test_drain_with_more_servers(make_bench: Make, benchmark: BenchmarkFixture, 
     def one_round() -> None:
         for number in counts:
             settled(quick)
-            gateways.note(f"quick {number}", drained(quick, rows, servers=number))
-            gateways.note(f"slow {number}", drained(slow, few, servers=number, DUETIME_THREADS="8"))
+            gateways.note(f"quick {number}", drained(quick, rows, workers=number))
+            gateways.note(f"slow {number}", drained(slow, few, workers=number, DUETIME_THREADS="8"))
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
 
     found.table(
-        ["servers", "journal gateway, a second", "20 ms gateway, 8 threads, a second"],
+        ["workers", "journal gateway, a second", "20 ms gateway, 8 threads, a second"],
         [(n, round(gateways.median(f"quick {n}")), round(gateways.median(f"slow {n}"))) for n in counts],
     )
     found.plot(
         "throughput",
-        x="servers",
+        x="workers",
         y="times one server",
         series={
             "20 ms gateway, 8 threads": [(n, gateways.ratio(f"slow {n}", "slow 1")) for n in counts],

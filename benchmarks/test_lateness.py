@@ -34,7 +34,7 @@ def poisson(random: Random, first: datetime, seconds: float) -> Iterator[datetim
         at_s += random.expovariate(A_SECOND)
 
 
-def lateness_ms(bench: Bench, dues: Sequence[datetime], keys: Sequence[str], *, promised: bool) -> list[float]:
+def lateness_ms(bench: Bench, dues: Sequence[datetime], keys: Sequence[str], *, within_guarantees: bool) -> list[float]:
     """How late each delivery was; all must have come once if that was `promised`."""
     anchor = instant()
     due_ns = {
@@ -44,7 +44,7 @@ def lateness_ms(bench: Bench, dues: Sequence[datetime], keys: Sequence[str], *, 
     delivered = bench.deliveries()
     late_ms = [(one.at_ns - due_ns[one.op]) / 1e6 for one in delivered]
     assert min(late_ms) > -1, "early"
-    if promised:
+    if within_guarantees:
         assert Counter(one.op for one in delivered) == dict.fromkeys(due_ns, 1)
     return late_ms
 
@@ -76,11 +76,11 @@ def stream(
         keys = schedule(dues, prefix)
         assert system_clock() < first, "scheduling took longer than the time that it has"
         last_in_s = (dues[-1] - system_clock()).total_seconds()
-        if bench.design.promise.delivery == "nothing":
+        if bench.design.guarantees.delivery == "nothing":
             time.sleep(last_in_s + WITHIN_S)
         else:
             bench.wait_for_deliveries(len(dues), within_s=last_in_s + 30)
-    return lateness_ms(bench, dues, keys, promised=bench.design.promise.delivery != "nothing")
+    return lateness_ms(bench, dues, keys, within_guarantees=bench.design.guarantees.delivery != "nothing")
 
 
 def percentile(late_ms: Sequence[float], p: int) -> float:
@@ -103,16 +103,16 @@ def test_lateness_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, fou
         seed = next(rounds)
         contenders = {
             "LISTEN and a timer": (read_model, read_model.bare("timer"), directly(read_model)),
-            "push_readmodel": (read_model, read_model.servers(), directly(read_model)),
+            "push_readmodel": (read_model, read_model.workers(), directly(read_model)),
             "push_readmodel, look-ahead": (
                 read_model,
-                read_model.servers(DUETIME_LOOK_AHEAD_S=str(LOOK_AHEAD_S)),
+                read_model.workers(DUETIME_LOOK_AHEAD_S=str(LOOK_AHEAD_S)),
                 directly(read_model),
             ),
-            "oban_style_queue": (queue, queue.servers(), directly(queue)),
+            "oban_style_queue": (queue, queue.workers(), directly(queue)),
         }
         if seed == 0:
-            contenders["pull_worker"] = (poller, poller.servers(), as_events)
+            contenders["pull_worker"] = (poller, poller.workers(), as_events)
         for name, (bench, serving, schedule) in contenders.items():
             lasts = polled_for if bench is poller else seconds
             late_ms = stream(bench, serving, schedule, f"{name}{seed}:", seconds=lasts, seed=seed)
@@ -153,13 +153,13 @@ def test_lateness_of_a_burst(make_bench: Make, benchmark: BenchmarkFixture, foun
         for bench in benches:
             bench.forget_deliveries()
             schedule = directly(bench)
-            with bench.servers(2):
+            with bench.workers(2):
                 due_at = system_clock() + time_for(number, schedule, f"burst{seed}:")
                 dues = [due_at + timedelta(seconds=one / number) for one in range(number)]
                 keys = schedule(dues, f"burst{seed}:")
                 assert system_clock() < due_at, "scheduling took longer than the time that it has"
                 bench.wait_for_deliveries(number)
-            last.note(bench.design.name, max(lateness_ms(bench, dues, keys, promised=True)))
+            last.note(bench.design.name, max(lateness_ms(bench, dues, keys, within_guarantees=True)))
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 1, 3))
 

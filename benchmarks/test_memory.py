@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Bench, Found, Size
 from duetime.clock import system_clock
-from duetime.harness.processes.worker_process import Server
+from duetime.harness.processes.worker_process import WorkerProcess
 
 Make = Callable[..., Bench]
 
@@ -24,16 +24,16 @@ STORED = "SELECT pg_total_relation_size('pending_notifications') / 1024"
 ASKED_EVERY_S = 0.1
 
 
-def memory_mb(server: Server) -> float:
-    return sum(psutil.Process(pid).memory_info().rss for pid in server.pids()) / 1e6
+def memory_mb(worker: WorkerProcess) -> float:
+    return sum(psutil.Process(pid).memory_info().rss for pid in worker.pids()) / 1e6
 
 
-def settled_mb(server: Server) -> float:
+def settled_mb(worker: WorkerProcess) -> float:
     """Once it has not grown for a while: a queue's worker takes everything in first."""
-    before = memory_mb(server)
+    before = memory_mb(worker)
     while True:
         time.sleep(QUIET_S)
-        if (now := memory_mb(server)) <= before * 1.001:
+        if (now := memory_mb(worker)) <= before * 1.001:
             return now
         before = now
 
@@ -44,9 +44,9 @@ def looks(bench: Bench, watched_s: float) -> int:
     What a connection asks within 0.1 s counts once.
     """
     url = bench.engine.url
-    server = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    worker = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
     seen: set[tuple[int, object]] = set()
-    with closing(psycopg.connect(server, autocommit=True)) as connection:
+    with closing(psycopg.connect(worker, autocommit=True)) as connection:
         query = "SELECT pid, query_start FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
         before = set(connection.execute(query, [url.database]).fetchall())
         until = time.monotonic() + watched_s
@@ -76,8 +76,8 @@ def test_memory_of_a_server(make_bench: Make, benchmark: BenchmarkFixture, found
                 there = number
                 if bench is read_model:
                     kilobytes[number] = bench.ask(STORED)
-                with bench.servers() as [server]:
-                    megabytes[bench.design.name, number] = settled_mb(server)
+                with bench.workers() as [worker]:
+                    megabytes[bench.design.name, number] = settled_mb(worker)
                     if bench is read_model and number == steps[-1]:
                         bench.engine.dispose()
                         asked[number] = looks(bench, watched_s)

@@ -24,7 +24,7 @@ def test_recovery_after_downtime(make_bench: Make, benchmark: BenchmarkFixture, 
             bench.forget_deliveries()
             bench.schedule(past(number))
             began_s = time.monotonic()
-            with bench.servers(ready=False):
+            with bench.workers(ready=False):
                 delivered = bench.wait_for_deliveries(number)
                 took_s.note(bench.design.name, delivered[-1].at_ns / 1e9 - began_s)
             rate(delivered, expected=number)

@@ -107,7 +107,7 @@ class Scheduler(Protocol):
 class Role:
     """A kind of process that a design runs.
 
-    argv: the command of one replica; ``{server}`` stands for the replica's name, ``{state}`` for a directory of its
+    argv: the command of one replica; ``{worker}`` stands for the replica's name, ``{state}`` for a directory of its
     own that outlives restarts.
     ready: what its log says once it serves.
     replicas: how many of it there are, however many servers there are; None for one a server.
@@ -123,7 +123,7 @@ Delivery = Literal["at_least_once", "at_most_once", "nothing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class Guarantees:
     """What a design's own advocates would sign.
 
     transactional: a schedule() exists exactly when the caller's transaction does.
@@ -136,7 +136,7 @@ class Promise:
     transactional: bool
     cancels: bool
     as_durable_as: Literal["database", "broker"] = "database"
-    due_by: Literal["database", "servers"] = "database"
+    due_by: Literal["database", "workers"] = "database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +167,13 @@ class Status:
     says: str = ""
 
 
-class Destination(Protocol):
+class MigrationTarget(Protocol):
     """Another design, that takes over what one of them hands it."""
 
     def take(self, notification: Notification, *, session: Session) -> None:
         """While its row is locked in the store that it is in, and before it is deleted there."""
 
-    def take_unless_changed(self, notification: Notification, *, session: Session) -> bool:
+    def accept_if_unchanged(self, notification: Notification, *, session: Session) -> bool:
         """From a store outside the database: unless it was changed, cancelled or taken meanwhile; whether it was not.
 
         Commit soon: whoever changes the same waits. A design that is not ``transactional`` has it before that commit,
@@ -184,7 +184,7 @@ class Destination(Protocol):
 TO = "-to-"
 """In the name of two designs of which the second takes over: ``OLD-to-NEW``."""
 
-HandOver = Callable[["Settings", "Engine", Destination, datetime | None], int]
+Migrate = Callable[["Settings", "Engine", MigrationTarget, datetime | None], int]
 """Also told where it had got to, for a design that does not know."""
 
 
@@ -196,22 +196,22 @@ class Design:
     install: creates what the design keeps in the application's database; safe to repeat.
     pending: reads the design's own stores from outside; must not disturb them.
     status: the same in figures; None if it has none beyond the number that is pending.
-    may_leave: raises ``BadUsage`` if it cannot hand over as things are; asked before anything is changed.
-    hand_over: moves what is pending, and not due within a moment, to another design; returns how many moved.
-    takes_over_not: why it cannot go on where another design has got to; empty if it can.
+    check_can_migrate: raises ``BadUsage`` if it cannot hand over as things are; asked before anything is changed.
+    migrate: moves what is pending, and not due within a moment, to another design; returns how many moved.
+    migration_refusal: why it cannot go on where another design has got to; empty if it can.
     uses_broker: whether any of its processes talks to the broker; if none does, no fault of the broker can hit it.
     """
 
     name: str
     summary: str
     weakness: str
-    promise: Promise
+    guarantees: Guarantees
     roles: Sequence[Role]
     install: Callable[[Engine], None]
     scheduler: Callable[[Settings], Scheduler]
     pending: Callable[[Settings, Engine], Sequence[Pending]]
     uses_broker: bool = True
     status: Callable[[Settings, Engine], Status] | None = None
-    may_leave: Callable[[Settings, datetime | None], None] | None = None
-    hand_over: HandOver | None = None
-    takes_over_not: str = ""
+    check_can_migrate: Callable[[Settings, datetime | None], None] | None = None
+    migrate: Migrate | None = None
+    migration_refusal: str = ""

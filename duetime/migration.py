@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
-from duetime.interface import TO, Design, Notification, Pending, Promise, Scheduler
+from duetime.interface import TO, Design, Guarantees, Notification, Pending, Scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -48,7 +48,7 @@ changed_since = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class NewSide:
+class NewDesignTarget:
     """Where what is pending goes: the ``Destination`` of a design that hands it over.
 
     transactional: whether what is scheduled there is part of the caller's transaction.
@@ -62,7 +62,7 @@ class NewSide:
         """Schedule it there, from a store in which whoever changes it meets a lock."""
         self.scheduler.schedule(notification, session=session)
 
-    def take_unless_changed(self, notification: Notification, *, session: Session) -> bool:
+    def accept_if_unchanged(self, notification: Notification, *, session: Session) -> bool:
         """The same from any other store: what was changed, cancelled or taken since the switch is left out."""
         mine = _note(session, self.name, notification.key, notification.revision)
         if mine and self.transactional:
@@ -75,7 +75,7 @@ class NewSide:
         return mine
 
 
-class Migrating(Scheduler):
+class MigratingScheduler(Scheduler):
     """The application's side: to the old design before the switch, to the new one from then on."""
 
     def __init__(self, name: str, old: Scheduler, new: Scheduler) -> None:
@@ -117,13 +117,13 @@ class Migrating(Scheduler):
         self._old.cancel(key, revision=revision, session=session)
 
 
-def migrating(old: Design, new: Design) -> Design:
+def migration_design(old: Design, new: Design) -> Design:
     """The design ``OLD-to-NEW``: both kinds of servers, and an application that can be switched.
 
     Raises:
         BadUsage: one of them cannot be on that side, and why.
     """
-    if old.hand_over is None:
+    if old.migrate is None:
         raise BadUsage(f"{old.name} has nothing that could be handed over")
     family = old.name.partition(":")[0]
     if family == new.name.partition(":")[0]:
@@ -131,8 +131,8 @@ def migrating(old: Design, new: Design) -> Design:
             f"{old.name} and {new.name} are of one family: what is pending stays where it is if they share a store "
             "(push_readmodel and its variant do: replace the servers), and cannot be moved if they share a queue"
         )
-    if new.takes_over_not:
-        raise BadUsage(f"{new.name} cannot take over from {old.name}: {new.takes_over_not}")
+    if new.migration_refusal:
+        raise BadUsage(f"{new.name} cannot take over from {old.name}: {new.migration_refusal}")
     name = f"{old.name}{TO}{new.name}"
 
     def install(engine: Engine) -> None:
@@ -148,26 +148,26 @@ def migrating(old: Design, new: Design) -> Design:
     def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
         return [*old.pending(settings, engine), *new.pending(settings, engine)]
 
-    promises = (old.promise, new.promise)
+    guarantees = (old.guarantees, new.guarantees)
     return Design(
         name=name,
         summary=f"{old.name} until `duetime migrate`, then {new.name}",
         weakness=f"{old.weakness}; then {new.weakness}",
-        promise=Promise(
-            delivery=min((one.delivery for one in promises), key=FROM_WEAKEST.index),
-            transactional=all(one.transactional for one in promises),
-            cancels=all(one.cancels for one in promises),
-            as_durable_as="broker" if any(one.as_durable_as == "broker" for one in promises) else "database",
-            due_by="servers" if any(one.due_by == "servers" for one in promises) else "database",
+        guarantees=Guarantees(
+            delivery=min((one.delivery for one in guarantees), key=FROM_WEAKEST.index),
+            transactional=all(one.transactional for one in guarantees),
+            cancels=all(one.cancels for one in guarantees),
+            as_durable_as="broker" if any(one.as_durable_as == "broker" for one in guarantees) else "database",
+            due_by="workers" if any(one.due_by == "workers" for one in guarantees) else "database",
         ),
         roles=[
             *(replace(role, name=f"old-{role.name}") for role in old.roles),
             *(replace(role, name=f"new-{role.name}") for role in new.roles),
         ],
         install=install,
-        scheduler=lambda settings: Migrating(name, old.scheduler(settings), new.scheduler(settings)),
+        scheduler=lambda settings: MigratingScheduler(name, old.scheduler(settings), new.scheduler(settings)),
         pending=pending,
-        may_leave=old.may_leave,
+        check_can_migrate=old.check_can_migrate,
         uses_broker=old.uses_broker or new.uses_broker,
     )
 
@@ -189,22 +189,22 @@ def migrate(
     Raises:
         BadUsage: this direction is not possible, or something that it takes is missing.
     """
-    both = migrating(old, new)
-    if old.may_leave:
-        old.may_leave(settings, since)
+    both = migration_design(old, new)
+    if old.check_can_migrate:
+        old.check_can_migrate(settings, since)
     both.install(engine)
-    destination = NewSide(both.name, new.scheduler(settings), transactional=new.promise.transactional)
+    destination = NewDesignTarget(both.name, new.scheduler(settings), transactional=new.guarantees.transactional)
     switch(engine, both.name)
     # Nobody can be asked: what the last transactions of the old side do after their commit is not seen from here.
     time.sleep(AFTER_COMMIT_S)
     told(f"switched: what is scheduled from now on goes to {new.name}")
     # Once in any case, and not again unless it holds something: one that holds nothing would hand over the same twice.
-    moved, held_at = old.hand_over(settings, engine, destination, since) if old.hand_over else 0, time.monotonic()
+    moved, held_at = old.migrate(settings, engine, destination, since) if old.migrate else 0, time.monotonic()
     while time.monotonic() - held_at < EMPTY_FOR_S:
         left = len(old.pending(settings, engine))
         told(f"moved {moved}, {left} left to the servers of {old.name}")
-        if left and old.hand_over:
-            moved += old.hand_over(settings, engine, destination, since)
+        if left and old.migrate:
+            moved += old.migrate(settings, engine, destination, since)
             held_at = time.monotonic()
         time.sleep(LOOK_EVERY_S)
     return moved

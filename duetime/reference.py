@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, bindparam, create_engine, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
-from duetime.interface import Design, Notification, Pending, Promise, Role, Scheduler
+from duetime.interface import Design, Guarantees, Notification, Pending, Role, Scheduler
 from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway, effects_from, gateway_from
 from duetime.settings import Settings
 
@@ -88,7 +88,7 @@ def serve(settings: Settings) -> None:
     """Deliver what is due, until ended."""
     engine, gateway, arrived = create_engine(settings.database_url), gateway_from(settings), Arrived(settings)
     effects = effects_from(settings)
-    os.write(sys.stdout.fileno(), f"{settings.server} serves\n".encode())
+    os.write(sys.stdout.fileno(), f"{settings.worker} serves\n".encode())
     while True:
         with engine.begin() as connection:
             delivered = deliver_next(connection, gateway, arrived, effects)
@@ -111,8 +111,8 @@ design = Design(
     name="reference",
     summary="a read model whose gateway honours idempotency keys: delivers exactly once",
     weakness="one delivery a transaction, one question to the outside world each; and few gateways can answer it",
-    promise=Promise(delivery="at_least_once", transactional=True, cancels=True),
-    roles=[Role(name="server", argv=(sys.executable, "-m", "duetime.reference"), ready="{server} serves")],
+    guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
+    roles=[Role(name="worker", argv=(sys.executable, "-m", "duetime.reference"), ready="{worker} serves")],
     install=install,
     scheduler=lambda _settings: Reference(),
     pending=pending,

@@ -34,9 +34,9 @@ def load(name: str) -> Design:
     """
     old, to, new = name.partition(TO)
     if to and ".py" not in name:
-        from duetime.migration import migrating  # late: `duetime health` asks for a name every few seconds
+        from duetime.migration import migration_design  # late: `duetime health` asks for a name every few seconds
 
-        return migrating(load(old), load(new))
+        return migration_design(load(old), load(new))
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
         return _checked(name, _from_file(name, Path(path), attribute))

@@ -45,7 +45,7 @@ class Settings:
     design: str
     database_url: str
     broker_url: str
-    server: str
+    worker: str
     deliveries: Path
     delivery_time: timedelta
     reminder_lead: timedelta
@@ -57,9 +57,9 @@ class Settings:
     effects: str = EFFECTS
     time_scale: float = 1.0
 
-    def for_server(self, name: str) -> Settings:
+    def for_worker(self, name: str) -> Settings:
         """These settings as the server called `name` gets them."""
-        return replace(self, server=name)
+        return replace(self, worker=name)
 
     @property
     def celery_events(self) -> dict[str, bool]:
@@ -73,7 +73,7 @@ class Settings:
             "DUETIME_DESIGN": self.design,
             "DUETIME_DATABASE_URL": self.database_url,
             "DUETIME_BROKER_URL": self.broker_url,
-            "DUETIME_SERVER": self.server,
+            "DUETIME_WORKER": self.worker,
             "DUETIME_DELIVERIES": str(self.deliveries),
             "DUETIME_DELIVERY_TIME_S": str(self.delivery_time.total_seconds()),
             "DUETIME_REMINDER_LEAD_S": str(self.reminder_lead.total_seconds()),
@@ -127,7 +127,7 @@ class Settings:
             design=text("DUETIME_DESIGN"),
             database_url=sqlalchemy_url(text("DUETIME_DATABASE_URL")),
             broker_url=text("DUETIME_BROKER_URL"),
-            server=text("DUETIME_SERVER", "server-1"),
+            worker=text("DUETIME_WORKER", "worker-1"),
             deliveries=Path(text("DUETIME_DELIVERIES", "deliveries.jsonl")),
             delivery_time=seconds("DUETIME_DELIVERY_TIME_S", "0"),
             reminder_lead=seconds("DUETIME_REMINDER_LEAD_S", "600"),

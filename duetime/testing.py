@@ -12,7 +12,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base
-from duetime.harness.processes.cleanup import workplace
+from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.external_services import own_broker_database, own_database
 from duetime.harness.processes.services import Endpoints, Services
 from duetime.settings import Settings
@@ -21,7 +21,7 @@ from duetime.settings import Settings
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
     """A directory that is gone after the tests, and with it every process that was started in it."""
-    with workplace() as path:
+    with run_tempdir() as path:
         yield path
 
 
@@ -58,12 +58,12 @@ def engine(endpoints: Endpoints) -> Iterator[Engine]:
 
 @pytest.fixture
 def settings(endpoints: Endpoints, tmp_path: Path) -> Settings:
-    """The settings of a server called server-1 on this test's database and broker."""
+    """The settings of a server called worker-1 on this test's database and broker."""
     return Settings(
         design="",
         database_url=endpoints.database_url,
         broker_url=endpoints.broker_url,
-        server="server-1",
+        worker="worker-1",
         deliveries=tmp_path / "deliveries.jsonl",
         delivery_time=timedelta(),
         reminder_lead=timedelta(seconds=10),

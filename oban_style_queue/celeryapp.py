@@ -14,13 +14,13 @@ from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
 from oban_style_queue.design import QUEUE
-from oban_style_queue.heartbeat import add_pulse
+from oban_style_queue.heartbeat import add_heartbeat
 
 settings = Settings.from_environment()
 app = Celery("oban_style_queue", broker=settings.broker_url)
 # So that other designs may use the same broker.
 app.conf.update(settings.celery_events, task_default_queue=QUEUE)
-add_pulse(app, settings)
+add_heartbeat(app, settings)
 if settings.visibility_timeout < timedelta(hours=1):
     # A run about what happens beyond the visibility timeout cannot wait for an hour and then for kombu's sweep, which
     # comes every 100 s. These are the documented knobs for both; in every other run nothing is set.

@@ -10,7 +10,7 @@ from datetime import datetime
 import redis
 from sqlalchemy import Engine
 
-from duetime.interface import Design, Destination, Pending, Promise, Role, Scheduler, Status
+from duetime.interface import Design, Guarantees, MigrationTarget, Pending, Role, Scheduler, Status
 from duetime.settings import Settings
 
 QUEUE = "oban_style_queue"
@@ -66,8 +66,8 @@ def status(settings: Settings, _engine: Engine) -> Status:
     )
 
 
-def hand_over(settings: Settings, engine: Engine, to: Destination, since: datetime | None) -> int:
-    from oban_style_queue.migrate import hand_over as moved  # it needs the names of this page
+def migrate(settings: Settings, engine: Engine, to: MigrationTarget, since: datetime | None) -> int:
+    from oban_style_queue.migrate import migrate as moved  # it needs the names of this page
 
     return moved(settings, engine, to, since)
 
@@ -75,12 +75,12 @@ def hand_over(settings: Settings, engine: Engine, to: Destination, since: dateti
 def serving(app: str) -> Role:
     """A server that runs `app`, with mingle and gossip: by them a worker learns of revokes from the others."""
     return Role(
-        name="server",
+        name="worker",
         argv=(
             *(sys.executable, "-m", "celery", "-A", app, "worker"),
-            *("-n", "{server}@oban_style_queue", "-c", "2", "-l", "INFO"),
+            *("-n", "{worker}@oban_style_queue", "-c", "2", "-l", "INFO"),
         ),
-        ready="{server}@oban_style_queue ready.",
+        ready="{worker}@oban_style_queue ready.",
     )
 
 
@@ -89,13 +89,13 @@ design = Design(
     summary="each notification is a Celery task with an ETA, published after commit; cancel is revoke",
     weakness="a worker keeps its ETA tasks and its revokes in memory: a kill holds the tasks back for an hour "
     "and a restart of all workers forgets the revokes",
-    promise=Promise(
-        delivery="at_most_once", transactional=False, cancels=False, as_durable_as="broker", due_by="servers"
+    guarantees=Guarantees(
+        delivery="at_most_once", transactional=False, cancels=False, as_durable_as="broker", due_by="workers"
     ),
     roles=[serving("oban_style_queue.celeryapp")],
     install=install,
     scheduler=scheduler,
     pending=pending,
     status=status,
-    hand_over=hand_over,
+    migrate=migrate,
 )

@@ -17,7 +17,7 @@ LONGEST_S = 30.0
 """A task that has run for longer is taken for one that hangs."""
 
 
-class PulseStep(bootsteps.StartStopStep):
+class HeartbeatStep(bootsteps.StartStopStep):
     """Beats by the worker's own event loop, from one connection to the broker until the next.
 
     A loop that stands still beats no more. Nor does one whose broker only keeps silent: every two seconds a worker
@@ -42,11 +42,11 @@ class PulseStep(bootsteps.StartStopStep):
 
     def _beat(self, consumer: Any) -> None:
         began_s = [request.time_start for request in state.active_requests]
-        if gets_on(began_s, processes=consumer.pool.num_processes, now_s=time.time()):
+        if is_progressing(began_s, processes=consumer.pool.num_processes, now_s=time.time()):
             type(self).heartbeat.beat("found its broker connected and its pool getting on", again_within_s=EVERY_S)
 
 
-def gets_on(began_s: Iterable[float], *, processes: int, now_s: float) -> bool:
+def is_progressing(began_s: Iterable[float], *, processes: int, now_s: float) -> bool:
     """Whether some of the pool's `processes` is free, or began its task a short while ago.
 
     began_s: when each task under way began, in seconds since 1970, as Celery keeps it.
@@ -54,7 +54,7 @@ def gets_on(began_s: Iterable[float], *, processes: int, now_s: float) -> bool:
     return sum(now_s - began > LONGEST_S for began in began_s) < processes
 
 
-def add_pulse(app: Celery, settings: Settings) -> None:
+def add_heartbeat(app: Celery, settings: Settings) -> None:
     """Let `app`'s workers leave signs of life, if anybody looks for them; in a run nobody does."""
     if settings.heartbeat:
-        app.steps["consumer"].add(type("PulseStep", (PulseStep,), {"heartbeat": heartbeat_from(settings)}))
+        app.steps["consumer"].add(type("HeartbeatStep", (HeartbeatStep,), {"heartbeat": heartbeat_from(settings)}))

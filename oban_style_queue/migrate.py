@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
-from duetime.interface import Destination, Notification
+from duetime.interface import MigrationTarget, Notification
 from duetime.settings import Settings
 from oban_style_queue.design import QUEUE, UNACKED
 
@@ -38,7 +38,7 @@ class Held:
     tag: str | None
 
 
-def hand_over(settings: Settings, engine: Engine, to: Destination, _since: datetime | None) -> int:
+def migrate(settings: Settings, engine: Engine, to: MigrationTarget, _since: datetime | None) -> int:
     """Schedule what can wait there, have the workers forget it, and take it out of the broker.
 
     Three stores that share no transaction, so in this order: whoever dies in between does it again, before it is due.
@@ -55,7 +55,7 @@ def hand_over(settings: Settings, engine: Engine, to: Destination, _since: datet
             cancelled = revoked(app, up)
             for one in some:
                 if one.notification.op not in cancelled:
-                    moved += to.take_unless_changed(one.notification, session=session)
+                    moved += to.accept_if_unchanged(one.notification, session=session)
                     session.commit()
             if not forgotten(app, up, [one.notification.op for one in some]):
                 return moved

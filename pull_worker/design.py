@@ -9,9 +9,9 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from duetime.app.tables import Event, Participation
-from duetime.interface import Design, Pending, Promise, Role, Status
+from duetime.interface import Design, Guarantees, Pending, Role, Status
 from duetime.settings import Settings
-from pull_worker.migrate import hand_over, may_leave
+from pull_worker.migrate import check_can_migrate, migrate
 from pull_worker.scheduler import NothingToSchedule
 
 
@@ -44,14 +44,14 @@ def status(settings: Settings, engine: Engine) -> Status:
 def serving(app: str) -> Role:
     """A server that runs `app` with a beat of its own."""
     return Role(
-        name="server",
+        name="worker",
         argv=(
             *(sys.executable, "-m", "celery", "-A", app, "worker"),
             # -B: a beat in every server, the way a worker's start-up command is usually copied from host to host.
             *("-B", "-s", "{state}/beat-schedule"),
-            *("-n", "{server}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
+            *("-n", "{worker}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
         ),
-        ready="{server}@pull_worker ready.",
+        ready="{worker}@pull_worker ready.",
     )
 
 
@@ -59,15 +59,15 @@ design = Design(
     name="pull_worker",
     summary="each server's Celery beat polls the events table for what starts in one lead time",
     weakness="what no poll saw is never sent; what two polls saw is sent twice",
-    promise=Promise(delivery="nothing", transactional=True, cancels=True, due_by="servers"),
+    guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True, due_by="workers"),
     roles=[serving("pull_worker.celeryapp")],
     install=install,
     scheduler=lambda _settings: NothingToSchedule(),
     pending=pending,
     status=status,
-    hand_over=hand_over,
-    may_leave=may_leave,
-    takes_over_not="a poll looks at the window that ends now, wherever another design has got to, so at the seam it "
+    migrate=migrate,
+    check_can_migrate=check_can_migrate,
+    migration_refusal="a poll looks at the window that ends now, wherever another design has got to, so at the seam it "
     "repeats what that one has just delivered, or leaves out what it has not; and its schedule() takes nothing over: "
     "what is pending elsewhere and is not in the main tables would be gone",
 )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, follow_up
-from duetime.app.tables import Undertaking, User
+from duetime.app.tables import FollowUpSubject, User
 from duetime.interface import Notification
 from duetime.runtime.gateway import Effects
 
@@ -38,7 +38,7 @@ def following(
     """What leaves the building and falls due in that window, both ends included; as for reminders, nobody remembers."""
     found = []
     for what in FOLLOW_UPS.values():
-        if what.becomes is None:
+        if what.sets_status is None:
             due = due_at(what, time_scale=time_scale)
             rows = session.execute(
                 select(what.table, User.address)
@@ -58,7 +58,7 @@ def settle_overdue(session: Session, effects: Effects, *, now: datetime, time_sc
     """
     done = 0
     for what in FOLLOW_UPS.values():
-        if what.becomes is None:
+        if what.sets_status is None:
             continue
         for row, address in _overdue(session, what, now=now, time_scale=time_scale):
             effect = effects.of(follow_up(what, row, address, time_scale=time_scale))
@@ -76,7 +76,7 @@ def settle_overdue(session: Session, effects: Effects, *, now: datetime, time_sc
 
 def _overdue(
     session: Session, what: FollowUp, *, now: datetime, time_scale: float
-) -> Sequence[tuple[Undertaking, str]]:
+) -> Sequence[tuple[FollowUpSubject, str]]:
     due = due_at(what, time_scale=time_scale)
     rows = session.execute(
         select(what.table, User.address)

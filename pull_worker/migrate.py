@@ -12,22 +12,22 @@ from duetime.app.follow_ups import FOLLOW_UPS, follow_up
 from duetime.app.reminders import reminder
 from duetime.app.tables import Event, Participation, User
 from duetime.errors import BadUsage
-from duetime.interface import Destination, Notification
+from duetime.interface import MigrationTarget, Notification
 from duetime.settings import Settings
 
 
-def hand_over(settings: Settings, engine: Engine, to: Destination, since: datetime | None) -> int:
+def migrate(settings: Settings, engine: Engine, to: MigrationTarget, since: datetime | None) -> int:
     """Schedule there whatever the last poll, whose window ended at `since`, did not look at; return how many moved."""
     moved = 0
     with Session(engine) as session:
         # Read first, and looked at again one by one: users go on meanwhile.
-        for notification in list(lying_ahead(session, settings, since or datetime.now(UTC))):
-            moved += to.take_unless_changed(notification, session=session)
+        for notification in list(still_ahead(session, settings, since or datetime.now(UTC))):
+            moved += to.accept_if_unchanged(notification, session=session)
             session.commit()
     return moved
 
 
-def may_leave(_settings: Settings, since: datetime | None) -> None:
+def check_can_migrate(_settings: Settings, since: datetime | None) -> None:
     """Asked before anything is switched.
 
     Raises:
@@ -45,7 +45,7 @@ def may_leave(_settings: Settings, since: datetime | None) -> None:
         raise BadUsage(f"{', '.join(pollers)} would go on polling, and deliver what was moved: stop it first")
 
 
-def lying_ahead(session: Session, settings: Settings, since: datetime) -> Iterator[Notification]:
+def still_ahead(session: Session, settings: Settings, since: datetime) -> Iterator[Notification]:
     """What starts, or is due a lead time before it would start, after `since`; and all that is inside and not done.
 
     A poll's window is of starts, so what it ends with is a lead time after the last due time that it looked at.
@@ -67,5 +67,5 @@ def lying_ahead(session: Session, settings: Settings, since: datetime) -> Iterat
         )
         for row, address in rows:
             notification = follow_up(what, row, address, time_scale=settings.time_scale)
-            if what.becomes or notification.due_at > since - settings.reminder_lead:
+            if what.sets_status or notification.due_at > since - settings.reminder_lead:
                 yield notification

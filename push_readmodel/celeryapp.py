@@ -15,14 +15,14 @@ from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from push_readmodel.drain import Drain
 from push_readmodel.drain_loop import DrainLoop
-from push_readmodel.drain_settings import Policy
-from push_readmodel.flower_events import Failure, visible
+from push_readmodel.drain_settings import DrainSettings
+from push_readmodel.flower_events import Failure, shown_in_flower
 from push_readmodel.metrics import metered
 
 log = logging.getLogger(__name__)
 
 settings = Settings.from_environment()
-policy = Policy.from_environment()
+policy = DrainSettings.from_environment()
 
 
 class DrainStep(bootsteps.StartStopStep):
@@ -39,7 +39,7 @@ class DrainStep(bootsteps.StartStopStep):
         if policy.metrics_port:
             gateway = metered(gateway, policy.metrics_port, settings, create_engine(settings.database_url))
         if settings.watched:
-            gateway = visible(gateway, parent, failure=type(self).failure)
+            gateway = shown_in_flower(gateway, parent, failure=type(self).failure)
         # A database whose machine is gone without a word is noticed within half a minute.
         alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
         self._loop = DrainLoop(

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine, select
 
-from duetime.interface import Design, Pending, Promise, Role
+from duetime.interface import Design, Guarantees, Pending, Role
 from duetime.settings import Settings
 from push_readmodel.drain_settings import BATCH_MOST
-from push_readmodel.migrate import hand_over
+from push_readmodel.migrate import migrate
 from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 from push_readmodel.status import status
@@ -34,14 +34,14 @@ def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
 def serving(app: str) -> Role:
     """A server that runs `app`."""
     return Role(
-        name="server",
+        name="worker",
         argv=(
             *(sys.executable, "-m", "celery", "-A", app, "worker"),
             # -P threads: prefork would fork a process in which the drain's thread already runs.
             *("-P", "threads"),
-            *("-n", "{server}@push_readmodel", "-l", "INFO", "--without-mingle", "--without-gossip"),
+            *("-n", "{worker}@push_readmodel", "-l", "INFO", "--without-mingle", "--without-gossip"),
         ),
-        ready="{server}@push_readmodel ready.",
+        ready="{worker}@push_readmodel ready.",
     )
 
 
@@ -50,11 +50,11 @@ design = Design(
     summary="schedule() writes a read model in the caller's transaction; workers drain it FOR UPDATE SKIP LOCKED",
     weakness="a server killed in the middle of a batch had delivered part of it, which is repeated: what takes 50 ms, "
     f"and at most {BATCH_MOST}",
-    promise=Promise(delivery="at_least_once", transactional=True, cancels=True),
+    guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
     roles=[serving("push_readmodel.celeryapp")],
     install=install,
     scheduler=lambda _settings: ReadModel(),
     pending=still_pending,
     status=status,
-    hand_over=hand_over,
+    migrate=migrate,
 )

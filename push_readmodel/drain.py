@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from duetime.interface import Notification
 from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
 from push_readmodel.clock import DatabaseClock
-from push_readmodel.drain_settings import BATCH_TAKES_S, USUAL, Policy
+from push_readmodel.drain_settings import BATCH_TAKES_S, DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL
 
 FIRST_RETRY = timedelta(seconds=1)
@@ -25,7 +25,7 @@ FROM_THE_FRONT_EVERY_S = 2.0
 AWAKE_S = 0.0003
 """For so long a row that was claimed ahead is waited for without sleeping: so much too late a sleep may end."""
 _parse = json.JSONDecoder().raw_decode
-BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1, 1, 1, tzinfo=UTC)
 
 SET_UP = """
     SET TimeZone = 'UTC';
@@ -97,7 +97,7 @@ class Drain:
         self,
         connection: psycopg.Connection[Any],
         gateway: Gateway,
-        policy: Policy = USUAL,
+        policy: DrainSettings = DEFAULT,
         effects: Effects = NO_EFFECTS,
     ) -> None:
         self._connection = connection
@@ -108,7 +108,7 @@ class Drain:
         self._most = policy.batch_most
         self._ahead = timedelta(seconds=policy.look_ahead_s)
         self._limit = 1
-        self._mark = BEGINNING
+        self._mark = EPOCH
         self._whole_at_s = 0.0
         self._clock = DatabaseClock()
 
@@ -118,18 +118,18 @@ class Drain:
         with suppress(psycopg.Error):
             self._whole_life.close()
 
-    def empty(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
+    def drain_all(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
         """Deliver until nothing is due that nobody else holds, or until `stopping` after some batch.
 
         Returns how many arrived, and what is left.
         """
-        arrived, batch = 0, self._turn(None)
+        arrived, batch = 0, self._commit_and_claim(None)
         while True:
             self._deliver(batch, stopping)
             arrived += len(batch.delivered)
             if stopping() or (batch.short and batch.whole):
                 return arrived, self.look(batch)
-            batch = self._turn(batch)
+            batch = self._commit_and_claim(batch)
 
     def look(self, batch: Batch | None = None) -> Look:
         """Settle `batch`, and see what is left."""
@@ -147,10 +147,10 @@ class Drain:
         if batch and (tried := len(batch.delivered) + len(batch.failed)):
             self._mark = batch.rows[tried - 1][2]
         if (batch and batch.short) or time.monotonic() - self._whole_at_s > FROM_THE_FRONT_EVERY_S:
-            return BEGINNING
+            return EPOCH
         return self._mark
 
-    def _turn(self, settled: Batch | None) -> Batch:
+    def _commit_and_claim(self, settled: Batch | None) -> Batch:
         """Delete what `settled` delivered, commit, and claim the next rows: one round trip."""
         since = self._low_water_mark(settled)
         self._settle(settled)
@@ -158,7 +158,7 @@ class Drain:
         claimed = self._execute(CLAIM, (since, self._ahead, limit := self._limit))
         self._pipeline.sync()
         at_s = time.monotonic()
-        if whole := since is BEGINNING:
+        if whole := since is EPOCH:
             self._whole_at_s = at_s
         rows = claimed.fetchall()
         if rows:
@@ -206,13 +206,13 @@ class Drain:
 
     def _apply(self, statement: str, parameters: dict[str, Any]) -> None:
         """Do it in this transaction: it has happened exactly if the row is gone, whoever crashes when."""
-        self._plainly("SAVEPOINT undone")
+        self._execute_unprepared("SAVEPOINT undone")
         try:
             # Whoever changes the row of the application holds it and waits for ours: let them go first, and come again.
-            self._plainly("SET LOCAL lock_timeout = '200ms'")
+            self._execute_unprepared("SET LOCAL lock_timeout = '200ms'")
             self._execute(statement, parameters)
-            self._plainly("SET CONSTRAINTS ALL IMMEDIATE")
-            self._plainly("RELEASE undone")
+            self._execute_unprepared("SET CONSTRAINTS ALL IMMEDIATE")
+            self._execute_unprepared("RELEASE undone")
             self._pipeline.sync()
         except psycopg.Error:
             # What cannot be done takes nothing else of the batch with it. The pipeline skips all up to a sync; and the
@@ -220,11 +220,11 @@ class Drain:
             with suppress(psycopg.Error):
                 self._pipeline.sync()
             for step in ("ROLLBACK TO undone", "RELEASE undone"):
-                self._plainly(step)
+                self._execute_unprepared(step)
                 self._pipeline.sync()
             raise
 
-    def _plainly(self, statement: str) -> None:
+    def _execute_unprepared(self, statement: str) -> None:
         self._connection.execute(statement, prepare=False)
 
     def _execute(self, statement: str, parameters: Any = None) -> psycopg.Cursor[Any]:
@@ -232,11 +232,11 @@ class Drain:
 
 
 def drain(
-    engine: Engine, gateway: Gateway, *, policy: Policy = USUAL, stopping: Callable[[], bool] = lambda: False
+    engine: Engine, gateway: Gateway, *, policy: DrainSettings = DEFAULT, stopping: Callable[[], bool] = lambda: False
 ) -> int:
     """Deliver until nothing is due, or until `stopping` after some batch; return how many arrived."""
     with closing(Drain(connect(engine), gateway, policy)) as draining:
-        return draining.empty(stopping)[0]
+        return draining.drain_all(stopping)[0]
 
 
 def connect(engine: Engine) -> psycopg.Connection[Any]:

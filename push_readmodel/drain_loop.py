@@ -17,9 +17,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
-from duetime.runtime.heartbeat import NOBODY_LOOKS, Heartbeat
+from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat
 from push_readmodel.drain import Drain, Look, connect
-from push_readmodel.drain_settings import USUAL, Policy
+from push_readmodel.drain_settings import DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ class DrainLoop:
         gateway: Gateway,
         drain: type[Drain] = Drain,
         *,
-        policy: Policy = USUAL,
+        policy: DrainSettings = DEFAULT,
         effects: Effects = NO_EFFECTS,
-        heartbeat: Heartbeat = NOBODY_LOOKS,
+        heartbeat: Heartbeat = NO_HEARTBEAT,
         submit: Submit | None = None,
     ) -> None:
         self._engine = engine
@@ -104,7 +104,7 @@ class DrainLoop:
         listening.execute(f"LISTEN {CHANNEL}")
         leads = held = False
         while not self._stopping.is_set():
-            arrived, look = self._help(drain) if self._submit else drain.empty(self._between_batches)
+            arrived, look = self._drain_in_pool(drain) if self._submit else drain.drain_all(self._between_batches)
             if self._failure:
                 raise self._failure
             # At the first time it may have come between the claim and the look; at the second somebody holds it.
@@ -132,7 +132,7 @@ class DrainLoop:
         wake_at_s = min([wake_at_s, *map(locally, _told(listening))])
         while (left_s := wake_at_s - time.monotonic()) > 0 and not self._stopping.is_set():
             # Nothing is asked of the database meanwhile; that the connection breaks is heard.
-            if self._gets_on():
+            if self._is_progressing():
                 self._heartbeat.beat(WAITED, again_within_s=min(left_s, ALIVE_EVERY_S))
             ready, _, _ = select.select([listening.fileno(), self._woken.fileno()], [], [], min(left_s, ALIVE_EVERY_S))
             if self._woken.fileno() in ready:
@@ -157,24 +157,24 @@ class DrainLoop:
 
     # Several deliveries at a time
 
-    def _help(self, drain: Drain) -> tuple[int, Look]:
+    def _drain_in_pool(self, drain: Drain) -> tuple[int, Look]:
         """Look, and have as many drain in the pool as are wanted; nothing of a delivery happens in this thread."""
         look = drain.look()
         for _ in range(self._policy.threads - self._busy if look.due else 0):
             with self._busy_lock:
                 self._busy += 1
             if self._submit is not None:
-                self._submit(self._drain_in_pool)
+                self._submit(self._pool_task)
         return 0, look
 
-    def _drain_in_pool(self) -> None:
+    def _pool_task(self) -> None:
         arrived = 0
         try:
             with self._busy_lock:
                 drain = self._idle.pop() if self._idle else None
             drain = drain or self._open()
             try:
-                arrived, _ = drain.empty(self._between_batches)
+                arrived, _ = drain.drain_all(self._between_batches)
             except BaseException:
                 drain.close()
                 raise
@@ -193,7 +193,7 @@ class DrainLoop:
             if arrived or self._failure:
                 self._wake()
 
-    def _gets_on(self) -> bool:
+    def _is_progressing(self) -> bool:
         """Whether not every thread has been at the same batch for long."""
         return self._busy < self._policy.threads or time.monotonic() - self._got_on_at_s < ALIVE_EVERY_S
 

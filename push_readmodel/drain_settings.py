@@ -17,7 +17,7 @@ comes too late has to wait to be told so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class DrainSettings:
     """How a server drains.
 
     batch_most: rows in one transaction at most; with 1 a crash repeats no more than one delivery.
@@ -59,4 +59,4 @@ class Policy:
         )
 
 
-USUAL = Policy()
+DEFAULT = DrainSettings()

@@ -74,7 +74,7 @@ class EventPump:
                 dispatcher.send(event, **fields)
 
 
-class VisibleGateway:
+class FlowerGateway:
     """Hands each notification to `gateway`, and tells `pump` what a worker would have told of a task.
 
     A delivery is shown from its beginning to its end or not at all: half of one would look like one that hangs.
@@ -110,8 +110,8 @@ class VisibleGateway:
         self._pump.put("task-succeeded", uuid=uuid, result="None", runtime=time.monotonic() - began_s)
 
 
-def visible(gateway: Gateway, worker: Any, *, failure: Failure) -> VisibleGateway:
+def shown_in_flower(gateway: Gateway, worker: Any, *, failure: Failure) -> FlowerGateway:
     """`gateway`, with whatever `worker`, Celery's own object, delivers by it shown in Flower."""
     pump = EventPump(worker.app, hostname=worker.hostname)
     pump.start()
-    return VisibleGateway(gateway, pump, failure=failure)
+    return FlowerGateway(gateway, pump, failure=failure)

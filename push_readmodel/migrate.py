@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Engine, delete, func, select, text
 from sqlalchemy.orm import Session
 
-from duetime.interface import Destination, Notification
+from duetime.interface import MigrationTarget, Notification
 from duetime.settings import Settings
 from push_readmodel.schema import pending
 
@@ -16,7 +16,7 @@ SOON = text("interval '1 second'")
 """What is due by then its own servers deliver."""
 
 
-def hand_over(_settings: Settings, engine: Engine, to: Destination, _since: datetime | None) -> int:
+def migrate(_settings: Settings, engine: Engine, to: MigrationTarget, _since: datetime | None) -> int:
     """Schedule there what no server holds, and delete it here; return how many moved.
 
     In this order: who dies in between, or cannot reach the other store, repeats up to a hundred instead of losing them.

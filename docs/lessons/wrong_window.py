@@ -35,7 +35,7 @@ def serve(settings: Settings) -> None:
                 gateway.deliver(reminder(participation, lead=settings.reminder_lead))
 
 
-role = Role(name="server", argv=(sys.executable, str(Path(__file__).resolve())), ready="I serve")
+role = Role(name="worker", argv=(sys.executable, str(Path(__file__).resolve())), ready="I serve")
 design = replace(
     poller,
     name="wrong_window",

@@ -25,7 +25,7 @@ def changes_status(what: FollowUp) -> str:
     """Done twice it is done once: the second time the row is no longer open."""
     return f"""
         WITH changed AS (
-            UPDATE {what.table.__tablename__} SET status = '{what.becomes}'
+            UPDATE {what.table.__tablename__} SET status = '{what.sets_status}'
             WHERE id = %(id)s AND status = 'open' RETURNING id
         )
         INSERT INTO effects (op, worker) SELECT %(op)s::text, %(worker)s::text FROM changed
@@ -33,7 +33,7 @@ def changes_status(what: FollowUp) -> str:
 
 
 STATEMENTS = {
-    **{what.kind: changes_status(what) for what in FOLLOW_UPS.values() if what.becomes},
+    **{what.kind: changes_status(what) for what in FOLLOW_UPS.values() if what.sets_status},
     PAY_ERRAND.kind: CREDIT,
 }
 """For each kind of notification that is an effect inside the database, the statement that brings it about."""

@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from duetime.app.tables import Errand, Order, Purchase, Reservation, Trial, Undertaking, User
+from duetime.app.tables import Errand, FollowUpSubject, Order, Purchase, Reservation, Trial, User
 from duetime.interface import Notification, Scheduler
 
 
@@ -23,10 +23,10 @@ class FollowUp:
     """
 
     kind: str
-    table: type[Undertaking]
+    table: type[FollowUpSubject]
     after: relativedelta
     called_off_by: str
-    becomes: str | None = None
+    sets_status: str | None = None
 
     def due_at(self, began_at: datetime, *, time_scale: float = 1.0) -> datetime:
         """A month after 31 January is the last of February; `time_scale` times as soon where a run cannot wait."""
@@ -35,7 +35,7 @@ class FollowUp:
 
 
 END_TRIAL = FollowUp(
-    kind="end-trial", table=Trial, after=relativedelta(days=14), called_off_by="upgraded", becomes="ended"
+    kind="end-trial", table=Trial, after=relativedelta(days=14), called_off_by="upgraded", sets_status="ended"
 )
 ASK_FOR_REVIEW = FollowUp(
     kind="ask-for-review", table=Purchase, after=relativedelta(months=1), called_off_by="refunded"
@@ -45,13 +45,13 @@ CANCEL_RESERVATION = FollowUp(
     table=Reservation,
     after=relativedelta(minutes=15),
     called_off_by="seated",
-    becomes="cancelled",
+    sets_status="cancelled",
 )
 PAY_ERRAND = FollowUp(
-    kind="pay-errand", table=Errand, after=relativedelta(days=3), called_off_by="complained", becomes="paid"
+    kind="pay-errand", table=Errand, after=relativedelta(days=3), called_off_by="complained", sets_status="paid"
 )
 CANCEL_ORDER = FollowUp(
-    kind="cancel-order", table=Order, after=relativedelta(hours=48), called_off_by="paid", becomes="cancelled"
+    kind="cancel-order", table=Order, after=relativedelta(hours=48), called_off_by="paid", sets_status="cancelled"
 )
 FOLLOW_UPS = {one.kind: one for one in (END_TRIAL, ASK_FOR_REVIEW, CANCEL_RESERVATION, PAY_ERRAND, CANCEL_ORDER)}
 
@@ -93,13 +93,13 @@ class FollowUps:
     def readdress(self, session: Session, *, user_id: int, now: datetime) -> None:
         """Whatever is still to leave the building for this user goes to the present address; commits nothing."""
         for what in FOLLOW_UPS.values():
-            if what.becomes is None:
+            if what.sets_status is None:
                 mine = select(what.table).where(what.table.user_id == user_id, what.table.status == "open")
                 for row in session.scalars(mine.order_by(what.table.id).with_for_update()):
                     if what.due_at(row.began_at, time_scale=self._time_scale) > now:
                         self._schedule(session, what, row)
 
-    def _schedule(self, session: Session, what: FollowUp, row: Undertaking) -> None:
+    def _schedule(self, session: Session, what: FollowUp, row: FollowUpSubject) -> None:
         row.revision += 1
         session.flush()
         address = session.scalars(select(User.address).where(User.id == row.user_id)).one()
@@ -112,7 +112,7 @@ def key_of(what: FollowUp, number: int) -> str:
     return f"{what.kind}:{number}"
 
 
-def follow_up(what: FollowUp, row: Undertaking, address: str, *, time_scale: float) -> Notification:
+def follow_up(what: FollowUp, row: FollowUpSubject, address: str, *, time_scale: float) -> Notification:
     """What follows on `row` as it stands now."""
     return Notification(
         key=key_of(what, row.id),

@@ -66,7 +66,7 @@ class Participation(Base):
     user: Mapped[User] = relationship()
 
 
-class Undertaking(Base):
+class FollowUpSubject(Base):
     """Something that a user began, and that has a follow-up.
 
     status: open until the follow-up happens or is called off.
@@ -82,31 +82,31 @@ class Undertaking(Base):
     revision: Mapped[int]
 
 
-class Trial(Undertaking):
+class Trial(FollowUpSubject):
     """Ended 14 days after the sign-up, unless the user upgraded."""
 
     __tablename__ = "trials"
 
 
-class Purchase(Undertaking):
+class Purchase(FollowUpSubject):
     """A month later a review is asked for, unless it was refunded."""
 
     __tablename__ = "purchases"
 
 
-class Reservation(Undertaking):
+class Reservation(FollowUpSubject):
     """Cancelled if nobody shows up within 15 minutes."""
 
     __tablename__ = "reservations"
 
 
-class Errand(Undertaking):
+class Errand(FollowUpSubject):
     """What a user did for somebody: paid three days later, unless they complained."""
 
     __tablename__ = "errands"
 
 
-class Order(Undertaking):
+class Order(FollowUpSubject):
     """Cancelled if it is not paid within 48 hours."""
 
     __tablename__ = "orders"

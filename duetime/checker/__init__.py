@@ -2,15 +2,15 @@
 
 from duetime.checker.in_memory import check
 from duetime.checker.judge import judge, judge_history, label_lines
-from duetime.checker.labels import ACCUSATIONS
+from duetime.checker.labels import DELIVERY_VIOLATIONS
 from duetime.checker.results import Outcome, Results, write_results
-from duetime.checker.violations import Anomaly
+from duetime.checker.violations import Violation
 
 __all__ = [
-    "ACCUSATIONS",
-    "Anomaly",
+    "DELIVERY_VIOLATIONS",
     "Outcome",
     "Results",
+    "Violation",
     "check",
     "judge",
     "judge_history",

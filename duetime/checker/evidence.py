@@ -10,22 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 
-from duetime.checker.intervals import Span, Spans
-from duetime.checker.labels import ACCUSATIONS, Doubtful, Label, Labelled
-from duetime.checker.obligations import Excuses, Promise, promises_of
+from duetime.checker.intervals import Interval, Intervals
+from duetime.checker.labels import DELIVERY_VIOLATIONS, Doubtful, Label, Labelled
+from duetime.checker.obligations import Excuses, Obligation, obligations_of
 from duetime.history import Canary, History
 
 STEP_NS = 5_000_000
 """A wall clock that moves by more than this against the monotonic one has stepped, not drifted."""
 
 
-class Doubts:
+class Evidence:
     """Which accusations against this history can be upheld.
 
     used: the starved intervals that made a difference.
     """
 
-    def __init__(self, history: History, promises: Mapping[str, Promise], excused: Excuses) -> None:
+    def __init__(self, history: History, obligations: Mapping[str, Obligation], excused: Excuses) -> None:
         damage = history.damage
         self._altered = bool(damage.altered & {"plan.json", "history.jsonl", "deliveries.jsonl"})
         self._faults_doubtful = "faults.jsonl" in damage.altered | damage.incomplete
@@ -37,15 +37,15 @@ class Doubts:
         self.steps = list(_steps(history.clock))
         self._timing_doubtful = bool(self.steps) or not history.clock or "clock.jsonl" in damage.altered
         self._seen = list(_starved(history.canaries, self._profile.early_tolerance_ns))
-        self._starved = Spans([*self._seen, *_silence(history)])
+        self._starved = Intervals([*self._seen, *_silence(history)])
         self._softened = excused.besides(self._seen)
-        self._history, self._promises = history, promises
-        self.used: set[Span] = set()
+        self._history, self._obligations = history, obligations
+        self.used: set[Interval] = set()
 
-    def weigh(self, labelled: Labelled) -> None:
+    def apply(self, labelled: Labelled) -> None:
         """Let the first accusation that can be upheld come first; where none can, say what is in doubt."""
         matched = (labelled.label, *labelled.also)
-        weighed = [(found, self._doubt(found, labelled)) for found in matched if found in ACCUSATIONS]
+        weighed = [(found, self._doubt(found, labelled)) for found in matched if found in DELIVERY_VIOLATIONS]
         if not weighed or weighed[0][1] is None:
             return
         upheld = next((found for found, doubt in weighed if doubt is None), None)
@@ -56,11 +56,11 @@ class Doubts:
         """Whether a required revision that was never delivered is proven missed, and not merely still awaited."""
         if self._closed is None or self._altered or self._faults_doubtful or self._undelivered_doubtful:
             return False
-        promise = self._patient[op]
-        return promise.required and self._closed.at_ns >= promise.deadline_ns
+        obligation = self._without_starvation[op]
+        return obligation.required and self._closed.at_ns >= obligation.deadline_ns
 
     @cached_property
-    def _patient(self) -> Mapping[str, Promise]:
+    def _without_starvation(self) -> Mapping[str, Obligation]:
         """The promises, not counting seconds in which the harness was starved, or by which the wall clock stepped.
 
         A later deadline also leaves more time for a lawful cancel, so they are worked out afresh; but not unless
@@ -68,9 +68,9 @@ class Doubts:
         """
         stepped_ns = sum(abs(step) for _, step in self.steps)
         if not stepped_ns and not self._seen:
-            return self._promises
+            return self._obligations
         limit_ns = self._profile.lateness_limit_ns + stepped_ns
-        return promises_of(self._history.operations.values(), excused=self._softened, lateness_limit_ns=limit_ns)
+        return obligations_of(self._history.operations.values(), excused=self._softened, lateness_limit_ns=limit_ns)
 
     def _doubt(self, accusation: Label, labelled: Labelled) -> Doubtful | None:
         if self._altered:
@@ -86,26 +86,26 @@ class Doubts:
     def _late(self, labelled: Labelled) -> Doubtful | None:
         if self._faults_doubtful:
             return "unproven"
-        assert labelled.promise is not None  # noqa: S101  # only a promise can be kept late
-        starved = self._starved.overlap(labelled.promise.ready_ns, labelled.delivery.at_ns)
+        assert labelled.obligation is not None  # noqa: S101  # only a promise can be kept late
+        starved = self._starved.overlap(labelled.obligation.ready_ns, labelled.delivery.at_ns)
         if starved:
             self.used.add(starved)
         return "unknown_late" if starved or self._timing_doubtful else None
 
     def _unlawful(self, labelled: Labelled) -> Doubtful | None:
         """Phantom or stale: sure at once when refused or not yet asked for, else as sure as what took it back."""
-        promise, at_ns = labelled.promise, labelled.delivery.at_ns
-        if promise is None:
-            unseen = self._history_incomplete and labelled.delivery.op not in self._cancels
-            return "unproven" if unseen else None
-        if promise.operation.answer == "fail" or at_ns < promise.operation.invoked_ns:
+        obligation, at_ns = labelled.obligation, labelled.delivery.at_ns
+        if obligation is None:
+            unverified = self._history_incomplete and labelled.delivery.op not in self._cancels
+            return "unproven" if unverified else None
+        if obligation.operation.answer == "fail" or at_ns < obligation.operation.invoked_ns:
             return None
         if self._faults_doubtful:
             return "unproven"
-        softened = self._softened.of(promise.operation.key)
-        if softened.healthy(promise.superseded_ns, at_ns) > self._profile.in_flight_allowance_ns:
+        softened = self._softened.of(obligation.operation.key)
+        if softened.healthy(obligation.superseded_ns, at_ns) > self._profile.in_flight_allowance_ns:
             return None
-        starved = self._starved.overlap(promise.superseded_ns, at_ns)
+        starved = self._starved.overlap(obligation.superseded_ns, at_ns)
         if starved:
             self.used.add(starved)
         return "unproven"
@@ -119,14 +119,14 @@ def _steps(clock: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
             yield next_mono, step
 
 
-def _starved(canaries: Sequence[Canary], tolerance_ns: int) -> list[Span]:
+def _starved(canaries: Sequence[Canary], tolerance_ns: int) -> list[Interval]:
     """Where a canary came late, or never came though a later one did."""
     late = [(c.due_ns, c.at_ns) for c in canaries if c.at_ns - c.due_ns > tolerance_ns]
     gaps = [(c.due_ns, after.at_ns) for c, after in pairwise(canaries) if after.revision > c.revision + 1]
     return late + gaps
 
 
-def _silence(history: History) -> Iterator[Span]:
+def _silence(history: History) -> Iterator[Interval]:
     """Before the first canary and after the last one nothing vouches for the harness, but for two periods."""
     spare_ns, canaries = 2 * history.plan.canary_period_ns, history.canaries
     if not spare_ns or not canaries:

@@ -7,7 +7,7 @@ from typing import Any
 
 from duetime.checker.judge import judge_history
 from duetime.checker.results import Results
-from duetime.history import Closed, Plan, assemble
+from duetime.history import Closed, RecordedPlan, assemble
 from duetime.history.records import nanoseconds
 
 Records = Sequence[Mapping[str, Any]]
@@ -44,7 +44,9 @@ def check(
     closed = None
     if closed_at_s is not None:
         closed = Closed(nanoseconds(closed_at_s), pending or {}, workers_alive, restarts=tuple(restarts))
-    return judge_history(assemble(Plan.from_json({"profile": PROFILE, **(plan or {})}), lines=lines, closed=closed))
+    return judge_history(
+        assemble(RecordedPlan.from_json({"profile": PROFILE, **(plan or {})}), lines=lines, closed=closed)
+    )
 
 
 def _numbered(records: Records) -> Iterable[tuple[int, Mapping[str, Any]]]:

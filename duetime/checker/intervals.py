@@ -8,16 +8,16 @@ from itertools import accumulate
 
 from duetime.history import NEVER
 
-Span = tuple[int, int]
+Interval = tuple[int, int]
 
 
-class Spans:
+class Intervals:
     """A union of closed intervals, in nanoseconds, with questions answered in logarithmic time.
 
     `healthy` names the length outside the union; an interval that ends at `NEVER` goes on for ever.
     """
 
-    def __init__(self, intervals: Iterable[Span]) -> None:
+    def __init__(self, intervals: Iterable[Interval]) -> None:
         self._merged = _union(intervals)
         self._starts = [start for start, _ in self._merged]
         self._ends = [end for _, end in self._merged]
@@ -30,8 +30,8 @@ class Spans:
     def __bool__(self) -> bool:
         return bool(self._merged)
 
-    def __or__(self, other: Spans) -> Spans:
-        return Spans([*self._merged, *other._merged])
+    def __or__(self, other: Intervals) -> Intervals:
+        return Intervals([*self._merged, *other._merged])
 
     def healthy(self, start: int, end: int) -> int:
         """The length of [start, end] outside the union; 0 when `end` is not after `start`."""
@@ -51,7 +51,7 @@ class Spans:
             return NEVER
         return max(start, target + self._inside_before[passed])
 
-    def overlap(self, start: int, end: int) -> Span | None:
+    def overlap(self, start: int, end: int) -> Interval | None:
         """The first interval that shares an instant with [start, end]."""
         at = bisect_left(self._ends, start)
         return self._merged[at] if at < len(self._merged) and self._starts[at] <= end else None
@@ -64,8 +64,8 @@ class Spans:
         return self._inside_before[at - 1] + min(instant, self._ends[at - 1]) - self._starts[at - 1]
 
 
-def _union(intervals: Iterable[Span]) -> list[Span]:
-    merged: list[Span] = []
+def _union(intervals: Iterable[Interval]) -> list[Interval]:
+    merged: list[Interval] = []
     for start, end in sorted(intervals):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))

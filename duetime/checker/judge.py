@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from duetime.checker.evidence import Doubts
+from duetime.checker.evidence import Evidence
 from duetime.checker.labels import LABELS, Labelled, label
 from duetime.checker.latency import after_superseded, lateness, service
-from duetime.checker.obligations import Excuses, Promise, promises_of
+from duetime.checker.obligations import Excuses, Obligation, obligations_of
 from duetime.checker.results import Outcome, Results
 from duetime.checker.states import STATES, State, states
 from duetime.checker.unknown import reasons
 from duetime.checker.vacuity import needs
-from duetime.checker.violations import Anomaly, anomalies
+from duetime.checker.violations import Violation, violations
 from duetime.history import NEVER, History, load
-from duetime.history.gc_paused import uncollected
+from duetime.history.gc_paused import gc_paused
 
 
 def judge(run_dir: Path) -> Results:
@@ -29,19 +29,21 @@ def judge(run_dir: Path) -> Results:
     return judge_history(load(run_dir))
 
 
-@uncollected
+@gc_paused
 def judge_history(history: History) -> Results:
     profile = history.plan.profile
     excused = Excuses.by(history.faults, profile)
-    promises = promises_of(history.operations.values(), excused=excused, lateness_limit_ns=profile.lateness_limit_ns)
-    doubts = Doubts(history, promises, excused)
-    labelled = label(history.deliveries, promises, profile=profile)
+    obligations = obligations_of(
+        history.operations.values(), excused=excused, lateness_limit_ns=profile.lateness_limit_ns
+    )
+    evidence = Evidence(history, obligations, excused)
+    labelled = label(history.deliveries, obligations, profile=profile)
     for found in labelled:
-        doubts.weigh(found)
-    state_of = states(promises, delivered={d.op for d in history.deliveries}, doubts=doubts)
-    accusations = anomalies(history, promises, state_of, labelled)
-    table = needs(history, promises)
-    unknown_because = reasons(history, doubts, table, awaited=_awaited(history, promises, state_of))
+        evidence.apply(found)
+    state_of = states(obligations, delivered={d.op for d in history.deliveries}, evidence=evidence)
+    accusations = violations(history, obligations, state_of, labelled)
+    table = needs(history, obligations)
+    unknown_because = reasons(history, evidence, table, awaited=_awaited(history, obligations, state_of))
     return Results(
         run=history.plan.identity,
         outcome=_outcome(accusations, unknown_because),
@@ -53,24 +55,24 @@ def judge_history(history: History) -> Results:
         revision_latency_s=after_superseded(labelled, "schedule"),
         vacuity=[need.to_json() for need in table],
         profile=profile.as_written,
-        anomalies=accusations,
-        promises=promises,
+        violations=accusations,
+        obligations=obligations,
         states=state_of,
         labelled=sorted(labelled, key=lambda found: found.delivery.line),
     )
 
 
-def _outcome(accusations: list[Anomaly], unknown_because: list[str]) -> Outcome:
+def _outcome(accusations: list[Violation], unknown_because: list[str]) -> Outcome:
     if accusations:
         return "fail"
     return "unknown" if unknown_because else "pass"
 
 
-def _awaited(history: History, promises: Mapping[str, Promise], state_of: Mapping[str, State]) -> int:
+def _awaited(history: History, obligations: Mapping[str, Obligation], state_of: Mapping[str, State]) -> int:
     """How many that were owed in this run had not come; what is due beyond it is only there."""
-    beyond_ns = history.plan.profile.beyond_ns
-    limit_ns = NEVER if beyond_ns is None else history.started_ns + beyond_ns
-    return sum(state == "open" and promises[op].operation.due_ns <= limit_ns for op, state in state_of.items())
+    owed_until_ns = history.plan.profile.owed_until_ns
+    limit_ns = NEVER if owed_until_ns is None else history.started_ns + owed_until_ns
+    return sum(state == "open" and obligations[op].operation.due_ns <= limit_ns for op, state in state_of.items())
 
 
 def _counts(history: History, state_of: Mapping[str, State], labelled: list[Labelled]) -> dict[str, int]:

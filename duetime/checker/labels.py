@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from duetime.checker.obligations import Promise
-from duetime.history import Delivery, Profile
+from duetime.checker.obligations import Obligation
+from duetime.history import Delivery, RecordedProfile
 
-Accusation = Literal["phantom", "stale", "duplicate", "early", "late"]
+DeliveryViolation = Literal["phantom", "stale", "duplicate", "early", "late"]
 Lawful = Literal["recovered", "zombie", "excused", "on_time"]
 Doubtful = Literal["unknown_early", "unknown_late", "unproven"]
-Label = Accusation | Lawful | Doubtful
+Label = DeliveryViolation | Lawful | Doubtful
 
-ACCUSATIONS: Final = get_args(Accusation)
-LABELS: Final = (*ACCUSATIONS, *get_args(Lawful), *get_args(Doubtful))
+DELIVERY_VIOLATIONS: Final = get_args(DeliveryViolation)
+LABELS: Final = (*DELIVERY_VIOLATIONS, *get_args(Lawful), *get_args(Doubtful))
 
 
 @dataclass(slots=True)
@@ -26,63 +26,65 @@ class Labelled:
     """
 
     delivery: Delivery
-    promise: Promise | None
+    obligation: Obligation | None
     first: Delivery
     label: Label
     also: tuple[Label, ...]
 
 
-def label(deliveries: Iterable[Delivery], promises: Mapping[str, Promise], *, profile: Profile) -> list[Labelled]:
+def label(
+    deliveries: Iterable[Delivery], obligations: Mapping[str, Obligation], *, profile: RecordedProfile
+) -> list[Labelled]:
     """Label `deliveries`, which come in the order of their times."""
     rules = _Rules(profile)
     first: dict[str, Delivery] = {}
     labelled = []
     for delivery in deliveries:
         before = first.setdefault(delivery.op, delivery)
-        promise = promises.get(delivery.op)
-        found = rules.matching(delivery.at_ns, promise, again=before is not delivery)
-        labelled.append(Labelled(delivery, promise, before, found[0], tuple(found[1:])))
+        obligation = obligations.get(delivery.op)
+        found = rules.matching(delivery.at_ns, obligation, again=before is not delivery)
+        labelled.append(Labelled(delivery, obligation, before, found[0], tuple(found[1:])))
     return labelled
 
 
 class _Rules:
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: RecordedProfile) -> None:
         self._early_ns = profile.early_tolerance_ns
         self._limit_ns = profile.lateness_limit_ns
         self._in_flight_ns = profile.in_flight_allowance_ns
 
-    def matching(self, at_ns: int, promise: Promise | None, *, again: bool) -> list[Label]:
+    def matching(self, at_ns: int, obligation: Obligation | None, *, again: bool) -> list[Label]:
         """Every label that fits, in the order of precedence; never empty."""
-        if promise is None:
+        if obligation is None:
             return ["phantom", "duplicate"] if again else ["phantom"]
         found: list[Label] = []
-        taken = self._taken_back(at_ns, promise)
-        if promise.operation.answer == "fail" or at_ns < promise.operation.invoked_ns or taken == "phantom":
+        taken = self._taken_back(at_ns, obligation)
+        if obligation.operation.answer == "fail" or at_ns < obligation.operation.invoked_ns or taken == "phantom":
             found.append("phantom")
         if taken == "stale":
             found.append("stale")
         if again:
             found.append("duplicate")
-        if at_ns < promise.operation.due_ns - self._early_ns:
+        if at_ns < obligation.operation.due_ns - self._early_ns:
             found.append("early")
-        if promise.operation.answer == "info":
+        if obligation.operation.answer == "info":
             found.append("recovered")
-        found += self._lateness(at_ns, promise, zombie=taken == "zombie")
+        found += self._lateness(at_ns, obligation, zombie=taken == "zombie")
         return found or ["on_time"]
 
-    def _taken_back(self, at_ns: int, promise: Promise) -> Label | None:
+    def _taken_back(self, at_ns: int, obligation: Obligation) -> Label | None:
         """Delivered after the key was surely cancelled or rescheduled: unlawful once it can no longer be in flight."""
-        by = promise.superseded_by
-        if by is None or at_ns <= promise.superseded_ns:
+        by = obligation.superseded_by
+        if by is None or at_ns <= obligation.superseded_ns:
             return None
-        if promise.excused.healthy(promise.superseded_ns, at_ns) <= self._in_flight_ns:
+        if obligation.excused.healthy(obligation.superseded_ns, at_ns) <= self._in_flight_ns:
             return "zombie"
         return "phantom" if by.verb == "cancel" else "stale"
 
-    def _lateness(self, at_ns: int, promise: Promise, *, zombie: bool) -> list[Label]:
+    def _lateness(self, at_ns: int, obligation: Obligation, *, zombie: bool) -> list[Label]:
         found: list[Label] = ["zombie"] if zombie else []
-        if at_ns - promise.ready_ns <= self._limit_ns:
+        if at_ns - obligation.ready_ns <= self._limit_ns:
             return found
-        if promise.excused.healthy(promise.ready_ns, at_ns) > self._limit_ns:
+        if obligation.excused.healthy(obligation.ready_ns, at_ns) > self._limit_ns:
             return ["late", *found]
         return [*found, "excused"]

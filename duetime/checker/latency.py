@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from duetime.checker.labels import Labelled
-from duetime.checker.obligations import Promise
+from duetime.checker.obligations import Obligation
 from duetime.checker.results import Percentiles
 from duetime.history.records import Verb
 
@@ -21,8 +21,8 @@ def lateness(labelled: Iterable[Labelled]) -> dict[str, Percentiles]:
     """
     kept = list(_kept(labelled))
     return {
-        "raw": percentiles(max(0, at_ns - promise.ready_ns) for promise, at_ns in kept),
-        "healthy": percentiles(promise.excused.healthy(promise.ready_ns, at_ns) for promise, at_ns in kept),
+        "raw": percentiles(max(0, at_ns - obligation.ready_ns) for obligation, at_ns in kept),
+        "healthy": percentiles(obligation.excused.healthy(obligation.ready_ns, at_ns) for obligation, at_ns in kept),
     }
 
 
@@ -37,18 +37,18 @@ def service(labelled: Iterable[Labelled], *, event_begins_ns: int | None) -> dic
     was delivered first.
     """
     begun = overtaken = latest_ready_ns = 0
-    for promise, at_ns in sorted(_kept(labelled), key=lambda kept: kept[1]):
-        begun += event_begins_ns is not None and at_ns - promise.operation.due_ns >= event_begins_ns
-        overtaken += latest_ready_ns - promise.ready_ns > OVERTAKEN_NS
-        latest_ready_ns = max(latest_ready_ns, promise.ready_ns)
+    for obligation, at_ns in sorted(_kept(labelled), key=lambda kept: kept[1]):
+        begun += event_begins_ns is not None and at_ns - obligation.operation.due_ns >= event_begins_ns
+        overtaken += latest_ready_ns - obligation.ready_ns > OVERTAKEN_NS
+        latest_ready_ns = max(latest_ready_ns, obligation.ready_ns)
     return {"event_begun": begun, "overtaken": overtaken}
 
 
-def _kept(labelled: Iterable[Labelled]) -> Iterator[tuple[Promise, int]]:
+def _kept(labelled: Iterable[Labelled]) -> Iterator[tuple[Obligation, int]]:
     """Acknowledged revisions, and when each was first delivered."""
     for found in labelled:
-        if found.promise and found.promise.operation.answer == "ok" and found.first is found.delivery:
-            yield found.promise, found.delivery.at_ns
+        if found.obligation and found.obligation.operation.answer == "ok" and found.first is found.delivery:
+            yield found.obligation, found.delivery.at_ns
 
 
 def after_superseded(labelled: Iterable[Labelled], verb: Verb) -> Percentiles:
@@ -58,7 +58,7 @@ def after_superseded(labelled: Iterable[Labelled], verb: Verb) -> Percentiles:
     """
     longest: dict[str, int] = {}
     for found in labelled:
-        by = found.promise.superseded_by if found.promise else None
+        by = found.obligation.superseded_by if found.obligation else None
         if by and by.verb == verb and found.delivery.at_ns > by.answered_ns:
             longest[found.delivery.op] = found.delivery.at_ns - by.answered_ns
     return percentiles(longest.values())

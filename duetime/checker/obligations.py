@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from duetime.checker.intervals import Span, Spans
-from duetime.history import NEVER, Fault, Operation, Profile
+from duetime.checker.intervals import Interval, Intervals
+from duetime.history import NEVER, Operation, RecordedFault, RecordedProfile
 
 
 @dataclass(slots=True)
-class Promise:
+class Obligation:
     """One scheduled revision, with the instants that decide about it.
 
     ready_ns: due and acknowledged. deadline_ns: ready, and the lateness limit of healthy time later.
@@ -27,7 +27,7 @@ class Promise:
     superseded_ns: int
     superseded_by: Operation | None
     required: bool
-    excused: Spans
+    excused: Intervals
 
 
 class Excuses:
@@ -36,13 +36,13 @@ class Excuses:
     A fault that concerns certain keys only excuses nothing else.
     """
 
-    def __init__(self, spans: Iterable[tuple[tuple[str, ...], Span]]) -> None:
+    def __init__(self, spans: Iterable[tuple[tuple[str, ...], Interval]]) -> None:
         self._spans = list(spans)
-        self._everywhere = Spans(span for only, span in self._spans if not only)
+        self._everywhere = Intervals(span for only, span in self._spans if not only)
         self._scoped = [(only, span) for only, span in self._spans if only]
 
     @classmethod
-    def by(cls, faults: Iterable[Fault], profile: Profile) -> Excuses:
+    def by(cls, faults: Iterable[RecordedFault], profile: RecordedProfile) -> Excuses:
         """What `faults` excuse."""
         return cls(
             (
@@ -50,44 +50,46 @@ class Excuses:
                 (fault.injected_ns, min(NEVER, fault.healed_ns + profile.recovery_budget_ns.get(fault.kind, 0))),
             )
             for fault in faults
-            if fault.injected_ns < NEVER and fault.kind not in profile.excuses_nothing
+            if fault.injected_ns < NEVER and fault.kind not in profile.non_excusing_faults
         )
 
-    def besides(self, spans: Iterable[Span]) -> Excuses:
+    def besides(self, spans: Iterable[Interval]) -> Excuses:
         """These, and `spans` for every key."""
         return Excuses([*self._spans, *(((), span) for span in spans)])
 
-    def of(self, key: str) -> Spans:
+    def of(self, key: str) -> Intervals:
         """The excused time of the notifications under `key`."""
         own = [span for only, span in self._scoped if key.startswith(only)]
-        return self._everywhere | Spans(own) if own else self._everywhere
+        return self._everywhere | Intervals(own) if own else self._everywhere
 
 
-def promises_of(operations: Iterable[Operation], *, excused: Excuses, lateness_limit_ns: int) -> dict[str, Promise]:
+def obligations_of(
+    operations: Iterable[Operation], *, excused: Excuses, lateness_limit_ns: int
+) -> dict[str, Obligation]:
     """A promise for each schedule operation, by op, in the order given."""
     found = list(operations)
     by_key: defaultdict[str, list[Operation]] = defaultdict(list)
     for o in found:
         by_key[o.key].append(o)
-    promises: dict[str, Promise] = {}
+    obligations: dict[str, Obligation] = {}
     for name, on_key in by_key.items():
         # On most keys of a large run there is one operation, which nothing can have taken back.
         key, mine = _Key(on_key) if len(on_key) > 1 else None, excused.of(name)
         for o in on_key:
             if o.verb == "schedule":
-                promises[o.op] = _promise(o, key, mine, lateness_limit_ns)
-    return {o.op: promises[o.op] for o in found if o.verb == "schedule"}
+                obligations[o.op] = _obligation(o, key, mine, lateness_limit_ns)
+    return {o.op: obligations[o.op] for o in found if o.verb == "schedule"}
 
 
-def _promise(o: Operation, key: _Key | None, excused: Spans, limit_ns: int) -> Promise:
+def _obligation(o: Operation, key: _Key | None, excused: Intervals, limit_ns: int) -> Obligation:
     if o.answer != "ok":
-        return Promise(o, NEVER, NEVER, NEVER, None, required=False, excused=excused)
+        return Obligation(o, NEVER, NEVER, NEVER, None, required=False, excused=excused)
     ready_ns = max(o.due_ns, o.answered_ns)
     deadline_ns = excused.after(ready_ns, limit_ns)
     by = key.superseding(o) if key else None
     superseded_ns = by.answered_ns if by else NEVER
     required = key is None or key.alone(o, deadline_ns)
-    return Promise(o, ready_ns, deadline_ns, superseded_ns, by, required=required, excused=excused)
+    return Obligation(o, ready_ns, deadline_ns, superseded_ns, by, required=required, excused=excused)
 
 
 class _Key:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from duetime.checker.labels import Label, Labelled
-from duetime.checker.obligations import Promise
+from duetime.checker.obligations import Obligation
 from duetime.checker.states import State
-from duetime.checker.violations import Anomaly
+from duetime.checker.violations import Violation
+from duetime.history.format import FORMAT
 
 Outcome = Literal["pass", "fail", "unknown"]
 Percentiles = dict[str, float | None]
@@ -38,8 +39,8 @@ class Results:
     revision_latency_s: Percentiles
     vacuity: list[dict[str, Any]]
     profile: Mapping[str, Any]
-    anomalies: list[Anomaly]
-    promises: Mapping[str, Promise]
+    violations: list[Violation]
+    obligations: Mapping[str, Obligation]
     states: dict[str, State]
     labelled: list[Labelled]
 
@@ -51,16 +52,16 @@ class Results:
         if self.outcome == "unknown":
             return f"Unknown: {self.unknown_because[0]}."
         present = [label for label in TELLING if self.counts[label]]
-        worst = next(anomaly for anomaly in self.anomalies if anomaly.label == present[0])
+        worst = next(violation for violation in self.violations if violation.label == present[0])
         return f"{', '.join(f'{self.counts[label]} {label}' for label in present)}. {worst.explanation}"
 
     def accused(self, label: Label | State) -> set[str]:
         """The ops that are accused of this."""
-        return {anomaly.op for anomaly in self.anomalies if anomaly.label == label}
+        return {violation.op for violation in self.violations if violation.label == label}
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "format": 1,
+            "format": FORMAT,
             **self.run,
             "outcome": self.outcome,
             "unknown_because": self.unknown_because,
@@ -72,7 +73,7 @@ class Results:
             "revision_latency_s": self.revision_latency_s,
             "vacuity": self.vacuity,
             "profile": self.profile,
-            "anomalies": [asdict(anomaly) for anomaly in self.anomalies],
+            "violations": [asdict(violation) for violation in self.violations],
         }
 
 

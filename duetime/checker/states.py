@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final, Literal, get_args
 
-from duetime.checker.evidence import Doubts
-from duetime.checker.obligations import Promise
+from duetime.checker.evidence import Evidence
+from duetime.checker.obligations import Obligation
 from duetime.history import NEVER
 
 State = Literal["delivered", "missed", "indeterminate", "none_due", "open"]
 STATES: Final = get_args(State)
 
 
-def states(promises: Mapping[str, Promise], *, delivered: Collection[str], doubts: Doubts) -> dict[str, State]:
-    return {op: _state(promise, delivered=op in delivered, doubts=doubts) for op, promise in promises.items()}
+def states(
+    obligations: Mapping[str, Obligation], *, delivered: Collection[str], evidence: Evidence
+) -> dict[str, State]:
+    return {
+        op: _state(obligation, delivered=op in delivered, evidence=evidence) for op, obligation in obligations.items()
+    }
 
 
-def _state(promise: Promise, *, delivered: bool, doubts: Doubts) -> State:
+def _state(obligation: Obligation, *, delivered: bool, evidence: Evidence) -> State:
     if delivered:
         return "delivered"
-    if promise.required:
-        return "missed" if doubts.missed(promise.operation.op) else "open"
-    if promise.operation.answer == "fail" or promise.superseded_ns < NEVER:
+    if obligation.required:
+        return "missed" if evidence.missed(obligation.operation.op) else "open"
+    if obligation.operation.answer == "fail" or obligation.superseded_ns < NEVER:
         return "none_due"
     return "indeterminate"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from duetime.checker.obligations import Promise
-from duetime.history import NEVER, Fault, History
+from duetime.checker.obligations import Obligation
+from duetime.history import NEVER, History, RecordedFault
 
 BITTEN = ("inject", "observed", "healed")
 """The phases that a planned fault must be recorded in: tried, seen to bite, seen to be over."""
@@ -29,13 +29,13 @@ class Need:
         return {name: value for name, value in asdict(self).items() if name != "otherwise"}
 
 
-def needs(history: History, promises: Mapping[str, Promise]) -> list[Need]:
+def needs(history: History, obligations: Mapping[str, Obligation]) -> list[Need]:
     """The vacuity table, in a fixed order."""
     return [
         *_operations(history),
         _at_least_one("a delivery", len(history.deliveries), "nothing was delivered at all"),
         *_faults(history),
-        *_purpose(history, promises.values()),
+        *_purpose(history, obligations.values()),
         *_witnesses(history),
     ]
 
@@ -77,11 +77,13 @@ def _shortcoming(name: str, seen: list[str]) -> str:
     return f"fault {name} was never seen to heal"
 
 
-def _purpose(history: History, promises: Iterable[Promise]) -> Iterator[Need]:
-    if history.plan.exists_for:
-        kinds = " or ".join(history.plan.exists_for)
-        faults = [f for f in history.faults if f.kind in history.plan.exists_for and f.injected_ns < NEVER]
-        seen = sum(promise.required and any(_hits(fault, promise) for fault in faults) for promise in promises)
+def _purpose(history: History, obligations: Iterable[Obligation]) -> Iterator[Need]:
+    if history.plan.required_faults:
+        kinds = " or ".join(history.plan.required_faults)
+        faults = [f for f in history.faults if f.kind in history.plan.required_faults and f.injected_ns < NEVER]
+        seen = sum(
+            obligation.required and any(_hits(fault, obligation) for fault in faults) for obligation in obligations
+        )
         yield _at_least_one(
             f"a required notification whose time overlaps a {kinds}",
             seen,
@@ -89,9 +91,9 @@ def _purpose(history: History, promises: Iterable[Promise]) -> Iterator[Need]:
         )
 
 
-def _hits(fault: Fault, promise: Promise) -> bool:
-    there = fault.concerns(promise.operation.key)
-    return there and fault.injected_ns <= promise.deadline_ns and promise.operation.due_ns <= fault.healed_ns
+def _hits(fault: RecordedFault, obligation: Obligation) -> bool:
+    there = fault.concerns(obligation.operation.key)
+    return there and fault.injected_ns <= obligation.deadline_ns and obligation.operation.due_ns <= fault.healed_ns
 
 
 def _witnesses(history: History) -> Iterator[Need]:

@@ -17,7 +17,7 @@ import click
 from duetime import registry
 from duetime.errors import BadUsage
 from duetime.interface import TO, Design, Role
-from duetime.runtime.heartbeat import Sign, latest_sign
+from duetime.runtime.heartbeat import HeartbeatRecord, read_heartbeat
 from duetime.settings import Settings
 
 HEARTBEAT = "DUETIME_HEARTBEAT"
@@ -76,14 +76,14 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
     \b
       export DUETIME_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/push_readmodel
       export DUETIME_BROKER_URL=redis://127.0.0.1:6379/0
-      duetime serve push_readmodel --name server-1
+      duetime serve push_readmodel --name worker-1
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise BadUsage(f"--name {name!r}: a server's name is letters, digits, dots, dashes; it becomes NAME@DESIGN")
     found = registry.load(design)
     command = _role(found, role).argv
     own = state.absolute() / found.name / name
-    environment = {**os.environ, "DUETIME_DESIGN": design, "DUETIME_SERVER": name}
+    environment = {**os.environ, "DUETIME_DESIGN": design, "DUETIME_WORKER": name}
     environment[HEARTBEAT] = str(_heartbeat(found.name, name, state).absolute())
     Settings.from_environment(environment)
     try:
@@ -92,7 +92,7 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
         Path(environment[HEARTBEAT]).unlink(missing_ok=True)
     except OSError as error:
         raise BadUsage(f"--state {str(state)!r}: cannot write below it ({error.strerror})") from error
-    argv = [part.replace("{server}", name).replace("{state}", str(own)) for part in command]
+    argv = [part.replace("{worker}", name).replace("{state}", str(own)) for part in command]
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment)  # noqa: S606 - no shell is the point: signals reach the server itself
 
@@ -120,7 +120,7 @@ def health_command(design: str, name: str, state: Path, patience_s: float) -> No
     """
     # Of a registered one the name is all it takes, and this is asked every few seconds.
     called = design if design in registry.names() else registry.load(design).name
-    healthy, sentence = verdict(latest_sign(_heartbeat(called, name, state)), time.monotonic_ns(), patience_s)
+    healthy, sentence = verdict(read_heartbeat(_heartbeat(called, name, state)), time.monotonic_ns(), patience_s)
     click.echo(f"{name} of {called} {sentence}")
     sys.exit(0 if healthy else 1)
 
@@ -175,16 +175,16 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
     click.echo(f"{moved} moved; stop the servers of {old}, and give the application DUETIME_DESIGN={new}")
 
 
-def verdict(sign: Sign | None, now_ns: int, patience_s: float) -> tuple[bool, str]:
+def verdict(sign: HeartbeatRecord | None, now_ns: int, patience_s: float) -> tuple[bool, str]:
     """Whether a server with this latest `sign` is healthy at `now_ns`, and the rest of a sentence about it."""
     if sign is None:
         return False, "has given no sign of life yet"
     if sign.overdue_s(now_ns) > patience_s:
         return False, (
-            f"last {sign.did} {(now_ns - sign.at_ns) / 1e9:.1f} s ago, and was to do so again within "
+            f"last {sign.activity} {(now_ns - sign.at_ns) / 1e9:.1f} s ago, and was to do so again within "
             f"{sign.again_within_s:.1f} s"
         )
-    return True, f"{sign.did} {(now_ns - sign.at_ns) / 1e9:.1f} s ago"
+    return True, f"{sign.activity} {(now_ns - sign.at_ns) / 1e9:.1f} s ago"
 
 
 def _heartbeat(design: str, name: str, state: Path) -> Path:

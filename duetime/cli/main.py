@@ -108,7 +108,7 @@ def compare_command(
     names = listed("--designs", designs) or [
         name for name in registry.names() if name != registry.ORACLE and (full or ":" not in name)
     ]
-    told = catalogue.SCENARIOS if full else catalogue.SERVERS_DIE
+    told = catalogue.SCENARIOS if full else catalogue.DEFAULT
     chosen = [catalogue.named(name) for name in listed("--scenarios", scenario_names)] or list(told)
     seeds = list(range(seed, seed + runs))
     cells = _measure(names, chosen, seeds, out=out, as_json=as_json, side_by_side=side_by_side)
@@ -156,8 +156,8 @@ def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:
         click.echo(f"{results.outcome}   {'  '.join(f'{name} {number}' for name, number in counts.items())}")
         for reason in results.unknown_because:
             click.echo(f"unknown because {reason}")
-        for anomaly in results.anomalies:
-            click.echo(f"\n{anomaly.label} {anomaly.op}\n  {anomaly.explanation}")
+        for violation in results.violations:
+            click.echo(f"\n{violation.label} {violation.op}\n  {violation.explanation}")
     sys.exit(EXIT_STATUS[results.outcome])
 
 
@@ -170,12 +170,12 @@ def designs_command(as_json: bool) -> None:
         click.echo(json.dumps([_described(design) for design in designs]))
         return
     for design in designs:
-        promise = design.promise
+        guarantees = design.guarantees
         click.echo(f"{design.name}\n  {design.summary}")
         click.echo(
-            f"  promises: {promise.delivery.replace('_', ' ')}"
-            f"{', with the transaction' if promise.transactional else ', after the transaction'}"
-            f"{', cancels hold' if promise.cancels else ', cancels are a best effort'}"
+            f"  promises: {guarantees.delivery.replace('_', ' ')}"
+            f"{', with the transaction' if guarantees.transactional else ', after the transaction'}"
+            f"{', cancels hold' if guarantees.cancels else ', cancels are a best effort'}"
         )
         click.echo(f"  weakness: {design.weakness}\n")
 
@@ -187,12 +187,16 @@ def scenarios_command(as_json: bool) -> None:
     from duetime.harness.plan import catalogue
 
     if as_json:
-        click.echo(json.dumps([{"name": s.name, "idea": s.idea, "teaches": s.teaches} for s in catalogue.EVERY]))
+        click.echo(
+            json.dumps([{"name": s.name, "idea": s.what, "demonstrates": s.demonstrates} for s in catalogue.ALL])
+        )
         return
-    for scenario in catalogue.EVERY:
-        servers = "1 server" if scenario.servers == 1 else f"{scenario.servers} servers"
-        click.echo(f"{scenario.name} ({servers})\n  {scenario.idea}\n  teaches: {scenario.teaches}")
-        click.echo(f"  unkind to: {scenario.unkind_to}; late after: {scenario.profile.lateness_limit_s:g} s in health")
+    for scenario in catalogue.ALL:
+        workers = "1 server" if scenario.workers == 1 else f"{scenario.workers} servers"
+        click.echo(f"{scenario.name} ({workers})\n  {scenario.what}\n  teaches: {scenario.demonstrates}")
+        click.echo(
+            f"  unkind to: {scenario.hardest_for}; late after: {scenario.profile.lateness_limit_s:g} s in health"
+        )
         alone = "  for capacity: one design at a time and by name only, because it takes minutes\n"
         click.echo(alone if scenario in catalogue.CAPACITY else "")
 
@@ -264,7 +268,7 @@ for command in (
 
 def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
     """1 if a cell broke its design's promise (strictly: if one failed), else 3 if one proves nothing, else 0."""
-    if any(cell.outcome == "fail" and (strict or cell.promised is False) for cell in cells):
+    if any(cell.outcome == "fail" and (strict or cell.within_guarantees is False) for cell in cells):
         return EXIT_STATUS["fail"]
     proves_nothing = all(cell.outcome == "not applicable" for cell in cells)
     unknown = proves_nothing or any(cell.outcome == "unknown" for cell in cells)
@@ -281,12 +285,12 @@ def _measure(
     side_by_side: int | None = None,
 ) -> list[Cell]:
     from duetime.harness.plan.scenario import SIDE_BY_SIDE
-    from duetime.harness.processes.cancellation import StopSignal
-    from duetime.harness.processes.cleanup import workplace
+    from duetime.harness.processes.cancellation import CancelToken
+    from duetime.harness.processes.cleanup import run_tempdir
     from duetime.harness.processes.services import Services
     from duetime.harness.runs.compare import compare
-    from duetime.harness.runs.context import Site
-    from duetime.harness.runs.progress import Board
+    from duetime.harness.runs.context import RunContext
+    from duetime.harness.runs.progress import ProgressDisplay
     from duetime.report.page import Picture, picture
     from duetime.report.rates import rates
     from duetime.report.table import console, print_matrix, print_overview
@@ -300,17 +304,17 @@ def _measure(
     def look(run_dir: Path, history: History, results: Results) -> None:
         pictures[str(run_dir)] = picture(run_dir, history, results)
 
-    with workplace() as place:
+    with run_tempdir() as place:
         services = Services(place)
         at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
-        site = Site(place, services, services.prepare(side_by_side=at_once), StopSignal())
+        context = RunContext(place, services, services.prepare(side_by_side=at_once), CancelToken())
         directory = new_directory(out)
-        with Board([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
+        with ProgressDisplay([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
             measured = compare(
                 designs,
                 chosen,
                 seeds,
-                site=site,
+                context=context,
                 out=directory,
                 progress=board.update,
                 side_by_side=side_by_side,
@@ -343,7 +347,7 @@ def _described(design: Design) -> dict[str, Any]:
         "name": design.name,
         "summary": design.summary,
         "weakness": design.weakness,
-        "promise": asdict(design.promise),
+        "guarantees": asdict(design.guarantees),
         "roles": [role.name for role in design.roles],
     }
 

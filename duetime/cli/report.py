@@ -97,12 +97,12 @@ def demo_command(
     judges, `duetime report` draws, and `duetime run DESIGN RUN_DIR/plan.json` does again. Ctrl-C ends everything.
     """
     from duetime.demo import serve
-    from duetime.demo.session import SCENARIO, Live
-    from duetime.harness.processes.cancellation import StopSignal
-    from duetime.harness.processes.cleanup import workplace
+    from duetime.demo.session import SCENARIO, DemoSession
+    from duetime.harness.processes.cancellation import CancelToken
+    from duetime.harness.processes.cleanup import run_tempdir
     from duetime.harness.processes.flower import Flower
     from duetime.harness.processes.services import Services
-    from duetime.harness.runs.context import Site
+    from duetime.harness.runs.context import RunContext
 
     chosen = loaded(listed("--designs", designs) or list(registry.the_three()))
     if sum(name.startswith("oban_style_queue") for name in chosen) > 1:
@@ -117,10 +117,12 @@ def demo_command(
     listening = serve.bind(host, port)
     url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
     click.echo("starting the servers: a few seconds", err=True)
-    with workplace() as place:
+    with run_tempdir() as place:
         services = Services(place)
-        site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
-        live = Live(chosen, site=site, out=place / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time)
+        context = RunContext(place, services, services.prepare(side_by_side=1), CancelToken())
+        live = DemoSession(
+            chosen, context=context, out=place / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time
+        )
         with live.running(), ExitStack() as beside:
             # Inside a container it would be out of reach.
             there = host not in EVERYWHERE
@@ -181,5 +183,5 @@ def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
 def _ideas() -> Mapping[str, str]:
     from duetime.harness.plan import catalogue
 
-    return {scenario.name: f"{scenario.idea[:1].upper()}{scenario.idea[1:]}. It teaches: {scenario.teaches}."
-            for scenario in catalogue.EVERY}  # fmt: skip
+    return {scenario.name: f"{scenario.what[:1].upper()}{scenario.what[1:]}. It teaches: {scenario.demonstrates}."
+            for scenario in catalogue.ALL}  # fmt: skip

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from duetime.demo.live_checker import Watch
-from duetime.demo.session import Live
+from duetime.demo.live_checker import LiveChecker
+from duetime.demo.session import DemoSession
 from duetime.demo.tour import SCENES, Tour
 from duetime.errors import DuetimeError
 from duetime.report.lane import Numbers
@@ -43,16 +43,16 @@ POLICY = (
 """No other site may load anything here, nor show this page in a frame and have its buttons pressed."""
 
 
-class Watcher:
+class LiveStream:
     """Looks at every run twice a second, for all pages at once."""
 
-    def __init__(self, live: Live, tour: Tour) -> None:
+    def __init__(self, live: DemoSession, tour: Tour) -> None:
         self.lanes: dict[str, Numbers] = {}
         self.looks = 0
         self.failed = ""
         self._live = live
         self._tour = tour
-        self._watches = {name: Watch(run.files.path) for name, run in live.runs.items()}
+        self._watches = {name: LiveChecker(run.files.path) for name, run in live.runs.items()}
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -70,9 +70,9 @@ class Watcher:
             lanes = []
             for name, drawn in self.lanes.items():
                 anew, notes, gone = self._watches[name].since(since)
-                servers = self._live.runs[name].servers(self._live.taken_away())
+                workers = self._live.runs[name].workers(self._live.removed_workers())
                 keys = {note["key"] for note in notes}
-                told = {"anew": anew, "notes": notes, "gone": gone, "servers": servers}
+                told = {"anew": anew, "notes": notes, "gone": gone, "worker_states": workers}
                 lanes.append({**_head(drawn, keys), **told})
             return {"look": self.looks, "now": self._live.now_s(), "lanes": lanes, **self._state()}
 
@@ -86,7 +86,7 @@ class Watcher:
             ],
             "a_second": live.traffic.a_second,
             "upcoming": sorted((due_s, event) for event, due_s in list(live.traffic.upcoming.items()))[:20],
-            "spare": live.spare_server(),
+            "next_worker": live.next_worker_name(),
             "scene": self._tour.state(),
             "broken": live.broken or self.failed,
         }
@@ -105,9 +105,9 @@ class Watcher:
 
 def _head(drawn: Numbers, keys: Collection[str]) -> Mapping[str, Any]:
     """A lane without its notifications, which are told only when they change, and their anomalies with them."""
-    recent = drawn["anomalies"][-RECENT:]
-    changed = [one for one in drawn["anomalies"][:-RECENT] if one["op"].rpartition("/")[0] in keys]
-    few = {"faults": drawn["faults"][-RECENT:], "anomalies": [*changed, *recent]}
+    recent = drawn["violations"][-RECENT:]
+    changed = [one for one in drawn["violations"][:-RECENT] if one["op"].rpartition("/")[0] in keys]
+    few = {"faults": drawn["faults"][-RECENT:], "violations": [*changed, *recent]}
     return {**{name: value for name, value in drawn.items() if name != "notes"}, **few}
 
 
@@ -129,8 +129,8 @@ class SameOrigin(BaseHTTPMiddleware):
 
 
 def application(
-    live: Live,
-    watcher: Watcher,
+    live: DemoSession,
+    watcher: LiveStream,
     tour: Tour,
     *,
     save_runs: Callable[[], Mapping[str, Any]],
@@ -155,7 +155,7 @@ def application(
         scenes = [
             {
                 key: getattr(scene, key)
-                for key in ("name", "title", "idea", "goal", "button", "lesson", "clause", "again")
+                for key in ("name", "title", "what", "goal", "button", "lesson", "clause", "again")
             }
             for scene in SCENES
         ]
@@ -173,10 +173,10 @@ def application(
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
-    async def wish(request: Request) -> Response:
+    async def command(request: Request) -> Response:
         try:
             asked = await request.json()
-            do = _wish(live, tour, asked)
+            do = _parse_command(live, tour, asked)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return JSONResponse({"error": f"not understood: {type(error).__name__} {error}"}, 400)
         try:
@@ -201,14 +201,14 @@ def application(
             Route("/assets/{name}", asset),
             Route("/about", about),
             Route("/stream", stream),
-            Route("/wish", wish, methods=["POST"]),
+            Route("/command", command, methods=["POST"]),
             Route("/save", save, methods=["POST"]),
         ],
         middleware=[Middleware(SameOrigin)],
     )
 
 
-def _wish(live: Live, tour: Tour, asked: Mapping[str, Any]) -> Callable[[], object]:
+def _parse_command(live: DemoSession, tour: Tour, asked: Mapping[str, Any]) -> Callable[[], object]:
     """What the viewer wants, checked and not done yet.
 
     Raises:

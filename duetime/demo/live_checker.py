@@ -15,7 +15,7 @@ from typing import Any
 
 from duetime.checker import Results, judge_history
 from duetime.checker.evidence import STEP_NS
-from duetime.history import Closed, History, Operation, Plan, assemble
+from duetime.history import Closed, History, Operation, RecordedPlan, assemble
 from duetime.history.assemble import CLOCK, DELIVERIES, FAULTS
 from duetime.history.pairing import HISTORY
 from duetime.history.tail import Line, Tail
@@ -30,7 +30,7 @@ REMEMBERED = 20_000
 """Of so many keys that left the picture it is known when; a page that slept for longer loads everything anew."""
 
 
-class Watch:
+class LiveChecker:
     """One live run, judged again at every look."""
 
     def __init__(self, run_dir: Path) -> None:
@@ -49,7 +49,7 @@ class Watch:
         self._looks = 0
         self._now_ns = 0
         self.counts: dict[str, int] = {}
-        self._plan = Plan.from_json(json.loads((run_dir / "plan.json").read_bytes()))
+        self._plan = RecordedPlan.from_json(json.loads((run_dir / "plan.json").read_bytes()))
 
     def look(self) -> Numbers:
         """Read what is new, judge, and return the lane; ``since`` then tells what changed."""
@@ -153,9 +153,9 @@ class Watch:
         over = []
         for key, lines in self._calls.items():
             operations = by_key[key]
-            ops = [operation.op for operation in operations if operation.op in results.promises]
+            ops = [operation.op for operation in operations if operation.op in results.obligations]
             newest = max((record["at_ns"] for _, record in [*lines, *self._deliveries[key]]), default=0)
-            last = max([newest, *(results.promises[op].operation.due_ns for op in ops)])
+            last = max([newest, *(results.obligations[op].operation.due_ns for op in ops)])
             # What was delivered and never asked for stays: its call may only not have been read yet.
             answered = bool(operations) and all(operation.answered_line for operation in operations)
             if last < horizon_ns and answered and all(results.states[op] in SETTLED for op in ops):

@@ -12,8 +12,8 @@ from typing import Any
 
 import uvicorn
 
-from duetime.demo.http import Watcher, application
-from duetime.demo.session import Live
+from duetime.demo.http import LiveStream, application
+from duetime.demo.session import DemoSession
 from duetime.demo.tour import Tour
 from duetime.errors import BadUsage
 from duetime.harness.runs.compare import stored_cell
@@ -42,14 +42,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    live: Live, listening: socket.socket, *, out: Callable[[], Path], flower_url: str, ready: Callable[[], None]
+    live: DemoSession, listening: socket.socket, *, out: Callable[[], Path], flower_url: str, ready: Callable[[], None]
 ) -> None:
     """Serve the page about `live`, which is running, until SIGINT or SIGTERM.
 
     out: makes a new directory for what is saved. ready: called when the page can be opened.
     """
     tour = Tour(live)
-    watcher = Watcher(live, tour)
+    watcher = LiveStream(live, tour)
     ending = threading.Event()
     app = application(live, watcher, tour, save_runs=lambda: save(live, out()), flower_url=flower_url, ending=ending)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S, lifespan="off")
@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def save(live: Live, out: Path) -> Mapping[str, Any]:
+def save(live: DemoSession, out: Path) -> Mapping[str, Any]:
     """Keep what happened so far as closed runs under `out`, judge them, and make their report."""
     cells = [stored_cell(run_dir).to_json() for run_dir in live.save(out)]
     report = write_page(cells, out / "report.html", ideas={})

@@ -18,20 +18,20 @@ from random import Random
 
 from duetime.clock import Instant
 from duetime.errors import DuetimeError, Interrupted
-from duetime.faults.fault import LOOKS, Fault, FaultKind, Waiting
-from duetime.harness.plan.plan import Operation, Plan, PlannedFault, Profile, Surroundings, operation_from
+from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Waiting
+from duetime.harness.plan.plan import Environment, Plan, PlannedFault, PlannedOperation, Profile, operation_from
 from duetime.harness.plan.scenario import LATENESS_LIMIT_S
 from duetime.harness.plan.workload import WITHIN_SECOND_S
-from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.external_services import own_database
 from duetime.harness.processes.services import Endpoints
-from duetime.harness.runs.canary import Metronome
-from duetime.harness.runs.context import Site
+from duetime.harness.runs.canary import CanarySender
+from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.fault_factory import make_fault
-from duetime.harness.runs.nemesis import Conductor
-from duetime.harness.runs.participants import Cast
+from duetime.harness.runs.nemesis import Nemesis
+from duetime.harness.runs.participants import RunProcesses
 from duetime.harness.runs.run_directory import RunDirectory
-from duetime.harness.runs.start_barrier import StartLine
+from duetime.harness.runs.start_barrier import StartBarrier
 from duetime.interface import Design
 from duetime.runtime.gateway import JournalGateway
 
@@ -45,17 +45,17 @@ SETTLED_WITHIN_S = 30.0
 TOGETHER_S = 5.0
 QUIET_WITHIN_S = 10.0
 SHARED = ("database_kill", "broker_kill")
-ON_SERVERS = ("kill", "pause", "deploy")
-KINDS: tuple[FaultKind, ...] = ("kill", "pause", "deploy", "server_added", "database_kill", "broker_kill")
+ON_WORKERS = ("kill", "pause", "deploy")
+KINDS: tuple[FaultKind, ...] = ("kill", "pause", "deploy", "worker_added", "database_kill", "broker_kill")
 """What can be done to them."""
 
 
-class NotNow(DuetimeError):
+class ActionRejected(DuetimeError):
     """What was asked for cannot be done in the present state; the message says why."""
 
 
 @dataclass(slots=True)
-class Doing:
+class ActiveFault:
     """One thing done to all designs at once. phase: ``begins``, ``lasts``, ``ends`` or ``over``."""
 
     planned: PlannedFault
@@ -63,7 +63,7 @@ class Doing:
     phase: str = "begins"
 
 
-class Together:
+class SharedFault:
     """One fault of a service that all designs share: it happens once, and each writes down what it saw of it."""
 
     def __init__(self, fault: Fault, sharers: int) -> None:
@@ -72,8 +72,8 @@ class Together:
         self._one = threading.Lock()
         self._done: dict[str, object] = {}
 
-    def aim(self, stop: Waiting) -> str:
-        return str(self._once("aim", partial(self._fault.aim, stop)))
+    def prepare(self, stop: Waiting) -> str:
+        return str(self._once("aim", partial(self._fault.prepare, stop)))
 
     def inject(self) -> None:
         # Not before each has written down that it is about to happen; who cannot must not hold up the rest for ever.
@@ -81,14 +81,14 @@ class Together:
             self._all_there.wait(timeout=TOGETHER_S)
         self._once("inject", self._fault.inject)
 
-    def observe(self, stop: Waiting) -> str:
-        return str(self._once("observe", partial(self._fault.observe, stop)))
+    def verify_injected(self, stop: Waiting) -> str:
+        return str(self._once("observe", partial(self._fault.verify_injected, stop)))
 
     def heal(self) -> None:
         self._once("heal", self._fault.heal)
 
-    def healed(self, stop: Waiting) -> str:
-        return str(self._once("healed", partial(self._fault.healed, stop)))
+    def verify_healed(self, stop: Waiting) -> str:
+        return str(self._once("healed", partial(self._fault.verify_healed, stop)))
 
     def _once(self, step: str, do: Callable[[], object]) -> object:
         with self._one:
@@ -103,39 +103,39 @@ class Together:
         return done
 
 
-class LiveRun:
+class DesignRun:
     """One design of a `Live`, recorded like any other run."""
 
-    def __init__(self, name: str, cast: Cast, files: RunDirectory, gateway: JournalGateway) -> None:
+    def __init__(self, name: str, cast: RunProcesses, files: RunDirectory, gateway: JournalGateway) -> None:
         self.name = name
         self.cast = cast
         self.files = files
-        self.conductor: Conductor
+        self.nemesis: Nemesis
         self._gateway = gateway
-        self._metronome: Metronome
+        self._metronome: CanarySender
 
-    def begin(self, started: Instant, plan: Plan, stop: StopSignal) -> None:
+    def begin(self, started: Instant, plan: Plan, stop: CancelToken) -> None:
         self.files.write_plan(plan, started)
         clock = self.files.path / "clock.jsonl"
-        self._metronome = Metronome(self._gateway, clock, period_s=plan.profile.canary_period_s)
+        self._metronome = CanarySender(self._gateway, clock, period_s=plan.profile.canary_period_s)
         self._metronome.start(started)
         for client in self.cast.clients:
             client.begin(started, more_to_come=True)
         self.cast.supervisor.start()
         settled = partial(self.cast.supervisor.wait_settled, stop, within_s=SETTLED_WITHIN_S)
-        self.conductor = Conductor(self.make, settled, self.files.path / "faults.jsonl", stop)
+        self.nemesis = Nemesis(self.make, settled, self.files.path / "faults.jsonl", stop)
 
     def make(self, planned: PlannedFault) -> Fault:
-        return make_fault(planned, self.cast.hurtables())
+        return make_fault(planned, self.cast.fault_targets())
 
     def end(self) -> None:
         self._metronome.stop()
-        self.conductor.close()
+        self.nemesis.close()
 
-    def servers(self, gone: Collection[str]) -> list[Mapping[str, str]]:
+    def workers(self, gone: Collection[str]) -> list[Mapping[str, str]]:
         """Each server and its state, without those that were taken away again."""
-        there = [server for server in self.cast.servers if server.wanted or server.name not in gone]
-        return [{"name": server.name, "state": server.state} for server in there]
+        there = [worker for worker in self.cast.workers if worker.wanted or worker.name not in gone]
+        return [{"name": worker.name, "state": worker.state} for worker in there]
 
 
 @dataclass(slots=True)
@@ -150,7 +150,7 @@ class Traffic:
     """Events that have not begun: when their reminders fall due, in seconds after the start."""
 
 
-class Live:
+class DemoSession:
     """Designs on one database server and one broker, as one company would run them; use as a context manager.
 
     Every method may be called from any thread.
@@ -162,20 +162,20 @@ class Live:
         self,
         designs: Mapping[str, Design],
         *,
-        site: Site,
+        context: RunContext,
         out: Path,
         a_second: float = 2.0,
-        servers: int = 1,
+        workers: int = 1,
         seed: int = 1,
         delivery_time_s: float = 0.04,
     ) -> None:
-        self.runs: dict[str, LiveRun] = {}
+        self.runs: dict[str, DesignRun] = {}
         self.traffic = Traffic(a_second)
-        self.doing: list[Doing] = []
+        self.doing: list[ActiveFault] = []
         self.broken = ""
         self.broker_url = ""
         self._designs = designs
-        self._site = site
+        self._context = context
         self._out = out
         self._random = Random(f"{SCENARIO}:{seed}")
         self._numbers = count(1)
@@ -184,19 +184,19 @@ class Live:
         self._ending = threading.Event()
         self._saving = False
         self._started: Instant | None = None
-        self._operations = site.place / "operations.jsonl"
+        self._operations = context.place / "operations.jsonl"
         self._plan = Plan(
             scenario=SCENARIO,
             seed=seed,
-            servers=servers,
+            workers=workers,
             profile=Profile(
                 lateness_limit_s=LATENESS_LIMIT_S,
                 delivery_time_s=delivery_time_s,
-                recovery_budget_s={kind: LOOKS[kind].recovery_budget_s for kind in KINDS},
-                excuses_nothing=tuple(kind for kind in KINDS if not LOOKS[kind].excuses),
+                recovery_budget_s={kind: FAULT_KINDS[kind].recovery_budget_s for kind in KINDS},
+                non_excusing_faults=tuple(kind for kind in KINDS if not FAULT_KINDS[kind].excuses),
             ),
-            surroundings=Surroundings(),
-            exists_for=(),
+            environment=Environment(),
+            required_faults=(),
             operations=(),
             faults=(),
         )
@@ -206,47 +206,49 @@ class Live:
         return self._plan.profile
 
     @contextmanager
-    def running(self) -> Iterator[Live]:
+    def running(self) -> Iterator[DemoSession]:
         """Start everything; end it all afterwards.
 
         Raises:
             DuetimeError: something did not start.
         """
         with ExitStack() as stack:
-            endpoints = stack.enter_context(self._site.services.for_run(SCENARIO, 0))
+            endpoints = stack.enter_context(self._context.services.for_run(SCENARIO, 0))
             self.broker_url = endpoints.broker_url
             for name, design in self._designs.items():
                 self.runs[name] = self._prepare(name, design, endpoints, stack)
             for run in self.runs.values():
-                run.cast.wait_ready(self._site.stop)
-            self._started = StartLine(1, self._site.stop).wait()
+                run.cast.wait_ready(self._context.stop)
+            self._started = StartBarrier(1, self._context.stop).wait()
             for run in self.runs.values():
-                run.begin(self._started, self._plan, self._site.stop)
+                run.begin(self._started, self._plan, self._context.stop)
                 stack.callback(run.end)
-            self._site.stop.sleep_until(self._started.mono_ns)
-            drumming = threading.Thread(target=self._drum, name="traffic", daemon=True)
+            self._context.stop.sleep_until(self._started.mono_ns)
+            drumming = threading.Thread(target=self._generate_traffic, name="traffic", daemon=True)
             drumming.start()
             stack.callback(drumming.join)
             stack.callback(self._ending.set)
             # First of all: whoever waits for something in another thread gives up.
-            stack.callback(self._site.stop.set)
+            stack.callback(self._context.stop.set)
             yield self
 
-    def _prepare(self, name: str, design: Design, endpoints: Endpoints, stack: ExitStack) -> LiveRun:
+    def _prepare(self, name: str, design: Design, endpoints: Endpoints, stack: ExitStack) -> DesignRun:
         path = self._out / SCENARIO / directory_of(design, self._plan.seed)
-        files = RunDirectory(path, design, self._site.versions, loaded_as=name)
+        files = RunDirectory(path, design, self._context.versions, loaded_as=name)
         files.make()
         files.write_plan(self._plan)
         url = stack.enter_context(own_database(endpoints.database_url))
         mine = replace(endpoints, database_url=url, database_through=url)
-        own = self._site.place / SCENARIO / design.name.replace(":", "-")
-        cast = Cast(design, self._plan, files, mine, design_name=name, own=own, place=self._site.place, watched=True)
+        own = self._context.place / SCENARIO / design.name.replace(":", "-")
+        cast = RunProcesses(
+            design, self._plan, files, mine, design_name=name, own=own, place=self._context.place, watched=True
+        )
         cast.install(range(1, USERS + 1))
         stack.callback(cast.kill)
         cast.start(clients=1)
         gateway = JournalGateway(files.deliveries, worker="canary", delivery_time=timedelta())
         stack.callback(gateway.close)
-        return LiveRun(name, cast, files, gateway)
+        return DesignRun(name, cast, files, gateway)
 
     def now_s(self) -> float:
         """Seconds since the start."""
@@ -277,7 +279,7 @@ class Live:
             event = next(self._numbers)
             first = event * 7
             self._send(
-                Operation(
+                PlannedOperation(
                     at_s=round(now_s, 3),
                     client=0,
                     do="create_event",
@@ -293,26 +295,26 @@ class Live:
         """Begin an event later.
 
         Raises:
-            NotNow: it has begun, or there is none.
+            ActionRejected: it has begun, or there is none.
         """
         with self._lock:
             self._refuse_while_saving()
             due_s = self._upcoming(event) + by_s
             at_s = round(self.now_s(), 3)
-            self._send(Operation(at_s=at_s, client=0, do="move_event", event=event, due_s=round(due_s, 6)))
+            self._send(PlannedOperation(at_s=at_s, client=0, do="move_event", event=event, due_s=round(due_s, 6)))
             self.traffic.upcoming[event] = due_s
 
     def cancel(self, event: int) -> None:
         """Call an event off.
 
         Raises:
-            NotNow: it has begun, or there is none.
+            ActionRejected: it has begun, or there is none.
         """
         with self._lock:
             self._refuse_while_saving()
             self._upcoming(event)
             del self.traffic.upcoming[event]
-            self._send(Operation(at_s=round(self.now_s(), 3), client=0, do="cancel_event", event=event))
+            self._send(PlannedOperation(at_s=round(self.now_s(), 3), client=0, do="cancel_event", event=event))
 
     # What goes wrong
 
@@ -320,30 +322,32 @@ class Live:
         """Begin a fault in all designs; return its name, by which it is ended.
 
         Raises:
-            NotNow: it makes no sense in the present state.
+            ActionRejected: it makes no sense in the present state.
         """
         with self._lock:
             self._refuse_while_saving()
             self._check(kind, target)
             name = f"f{next(self._fault_numbers)}"
             planned = PlannedFault(fault=name, kind=kind, target=target, inject_s=round(self.now_s(), 3), heal_s=inf)
-            if kind == "server_added":
+            if kind == "worker_added":
                 for run in self.runs.values():
                     run.cast.engage(target)
-            doing = Doing(planned, self._made(planned))
+            doing = ActiveFault(planned, self._made(planned))
             self.doing.append(doing)
         self.broken = ""
-        bitten = self._each(doing, lambda run: run.conductor.bite(doing.planned, doing.faults[run.name]))
+        bitten = self._each(doing, lambda run: run.nemesis.inject_fault(doing.planned, doing.faults[run.name]))
         if not any(bitten.values()):
             with self._lock:
                 self.doing.remove(doing)
-            why = {run.conductor.unseen[-1].partition(": ")[2] for run in self.runs.values() if run.conductor.unseen}
-            raise NotNow(f"nothing happened: {'; '.join(sorted(why)) or self.broken}")
+            why = {
+                run.nemesis.unverified[-1].partition(": ")[2] for run in self.runs.values() if run.nemesis.unverified
+            }
+            raise ActionRejected(f"nothing happened: {'; '.join(sorted(why)) or self.broken}")
         if missing := [run for run, injected in bitten.items() if not injected]:
             self.broken = f"{kind} of {target} did not happen in {', '.join(missing)}"
         doing.phase = "lasts"
         if kind == "deploy":
-            with suppress(NotNow):
+            with suppress(ActionRejected):
                 self.undo(name)
         return name
 
@@ -351,16 +355,16 @@ class Live:
         """End a fault in all designs, and wait until it is over.
 
         Raises:
-            NotNow: there is none of that name that lasts.
+            ActionRejected: there is none of that name that lasts.
         """
         with self._lock:
             doing = next((one for one in self.doing if one.planned.fault == fault and one.phase == "lasts"), None)
             if doing is None:
-                raise NotNow(f"nothing called {fault} is going on; it may be ending already")
+                raise ActionRejected(f"nothing called {fault} is going on; it may be ending already")
             doing.planned = replace(doing.planned, heal_s=round(self.now_s(), 3))
             doing.phase = "ends"
         self.broken = ""
-        mended = self._each(doing, lambda run: run.conductor.mend(doing.planned, doing.faults[run.name]))
+        mended = self._each(doing, lambda run: run.nemesis.heal_fault(doing.planned, doing.faults[run.name]))
         if all(mended.values()):
             doing.phase = "over"
             return
@@ -372,17 +376,17 @@ class Live:
     def undo_all(self) -> None:
         """End whatever lasts, the last to begin first: what was done to a server that joined ends before it leaves."""
         for doing in [one for one in reversed(self.doing) if one.phase == "lasts"]:
-            with suppress(NotNow):
+            with suppress(ActionRejected):
                 self.undo(doing.planned.fault)
 
-    def taken_away(self) -> set[str]:
+    def removed_workers(self) -> set[str]:
         """Servers that joined and left."""
-        return {one.planned.target for one in self.doing if one.planned.kind == "server_added" and one.phase == "over"}
+        return {one.planned.target for one in self.doing if one.planned.kind == "worker_added" and one.phase == "over"}
 
-    def spare_server(self) -> str:
+    def next_worker_name(self) -> str:
         """The name of the next server that could be added."""
-        there = {server.name for run in self.runs.values() for server in run.cast.servers if server.wanted}
-        return next(name for number in count(self._plan.servers + 1) if (name := f"server-{number}") not in there)
+        there = {worker.name for run in self.runs.values() for worker in run.cast.workers if worker.wanted}
+        return next(name for number in count(self._plan.workers + 1) if (name := f"worker-{number}") not in there)
 
     def save(self, out: Path) -> list[Path]:
         """Mend everything, wait until all that is owed can have come, and keep a copy that is closed.
@@ -391,7 +395,7 @@ class Live:
         directory for each design.
 
         Raises:
-            NotNow: it is being saved already, or something could not be mended.
+            ActionRejected: it is being saved already, or something could not be mended.
         """
         with self._lock:
             self._refuse_while_saving()
@@ -401,7 +405,7 @@ class Live:
                 self._wait_until_nothing_is_under_way()
                 self.undo_all()
                 if lasting := [one.planned.fault for one in self.doing if one.phase != "over"]:
-                    raise NotNow(
+                    raise ActionRejected(
                         f"{', '.join(lasting)} could not be ended, so what follows cannot be judged: {self.broken}"
                     )
                 self._wait_until_all_is_due()
@@ -419,13 +423,13 @@ class Live:
             faults=tuple(one.planned for one in self.doing),
         )
 
-    def _keep(self, run: LiveRun, plan: Plan, out: Path) -> Path:
+    def _keep(self, run: DesignRun, plan: Plan, out: Path) -> Path:
         give_up_at = time.monotonic() + QUIET_WITHIN_S
         while run.files.seconds_since_last_delivery() < plan.profile.quiet_s and time.monotonic() < give_up_at:
-            self._site.stop.sleep(0.1)
+            self._context.stop.sleep(0.1)
         quiet_s, closed_ns = run.files.seconds_since_last_delivery(), time.monotonic_ns()
         path = out / SCENARIO / run.files.path.name
-        kept = RunDirectory(path, self._designs[run.name], self._site.versions, loaded_as=run.name)
+        kept = RunDirectory(path, self._designs[run.name], self._context.versions, loaded_as=run.name)
         shutil.copytree(run.files.path, kept.path)
         kept.write_plan(plan, self._started)
         kept.close(
@@ -433,7 +437,7 @@ class Live:
             quiet_s=quiet_s,
             workers_alive=run.cast.alive(),
             restarts=list(run.cast.supervisor.restarts),
-            unseen=list(run.conductor.unseen),
+            unverified=list(run.nemesis.unverified),
             at_ns=closed_ns,
         )
         return kept.path
@@ -441,54 +445,54 @@ class Live:
     def _wait_until_nothing_is_under_way(self) -> None:
         give_up_at = time.monotonic() + SETTLED_WITHIN_S
         while any(one.phase in ("begins", "ends") for one in self.doing) and time.monotonic() < give_up_at:
-            self._site.stop.sleep(0.05)
+            self._context.stop.sleep(0.05)
 
     def _refuse_while_saving(self) -> None:
         if self._saving:
-            raise NotNow("it is being saved: nothing else is done until that is over")
+            raise ActionRejected("it is being saved: nothing else is done until that is over")
 
     def _wait_until_all_is_due(self) -> None:
         profile = self.profile
-        last_healed_ns = max(run.conductor.last_healed_ns for run in self.runs.values())
+        last_healed_ns = max(run.nemesis.last_healed_ns for run in self.runs.values())
         healthy_s = (last_healed_ns - self.started_ns) / 1e9 + max(profile.recovery_budget_s.values())
         last_due_s = max([*self.traffic.upcoming.values(), self.now_s() + EVERY_S])
         patience_s = profile.lateness_limit_s + profile.grace_s + profile.quiet_s
         until_s = max(last_due_s, healthy_s if last_healed_ns else 0.0) + patience_s
-        self._site.stop.sleep(until_s - self.now_s())
+        self._context.stop.sleep(until_s - self.now_s())
 
     def _made(self, planned: PlannedFault) -> Mapping[str, Fault]:
         if planned.kind in SHARED:
             one = next(iter(self.runs.values())).make(planned)
-            shared = Together(one, sharers=len(self.runs))
+            shared = SharedFault(one, sharers=len(self.runs))
             return dict.fromkeys(self.runs, shared)
         return {name: run.make(planned) for name, run in self.runs.items()}
 
     def _check(self, kind: FaultKind, target: str) -> None:
         if kind not in KINDS:
-            raise NotNow(f"{kind} is not among what a demo can do: {', '.join(KINDS)}")
+            raise ActionRejected(f"{kind} is not among what a demo can do: {', '.join(KINDS)}")
         lasting = [one.planned for one in self.doing if one.phase != "over"]
         if kind in SHARED and any(one.kind == kind for one in lasting):
-            raise NotNow(f"the {kind.removesuffix('_kill')} is down already")
-        if kind == "server_added":
+            raise ActionRejected(f"the {kind.removesuffix('_kill')} is down already")
+        if kind == "worker_added":
             if any(one.kind == kind and one.target == target for one in lasting):
-                raise NotNow(f"{target} is being added already")
-            if target != self.spare_server():
-                raise NotNow(f"{target} is not the next server; that is {self.spare_server()}")
+                raise ActionRejected(f"{target} is being added already")
+            if target != self.next_worker_name():
+                raise ActionRejected(f"{target} is not the next server; that is {self.next_worker_name()}")
             return
-        if kind in ON_SERVERS:
+        if kind in ON_WORKERS:
             for run in self.runs.values():
-                states = {server.name: server.state for server in run.cast.servers}
+                states = {worker.name: worker.state for worker in run.cast.workers}
                 if target not in {"all", "delivering", *states}:
-                    raise NotNow(f"there is no server called {target}")
+                    raise ActionRejected(f"there is no server called {target}")
                 concerned = [states[target]] if target in states else list(states.values())
                 if "serving" not in concerned:
-                    raise NotNow(f"{target} of {run.name} is {concerned[0] if target in states else 'not up'}")
+                    raise ActionRejected(f"{target} of {run.name} is {concerned[0] if target in states else 'not up'}")
 
-    def _each(self, doing: Doing, do: Callable[[LiveRun], bool]) -> Mapping[str, bool]:
+    def _each(self, doing: ActiveFault, do: Callable[[DesignRun], bool]) -> Mapping[str, bool]:
         """Do it to all designs at once; whether it was done to each. A failure of one is kept, and the rest goes on."""
         done = dict.fromkeys(self.runs, False)
 
-        def one(run: LiveRun) -> None:
+        def one(run: DesignRun) -> None:
             try:
                 done[run.name] = do(run)
             except Interrupted:
@@ -506,10 +510,10 @@ class Live:
     def _upcoming(self, event: int) -> float:
         due_s = self.traffic.upcoming.get(event)
         if due_s is None or due_s < self.now_s():
-            raise NotNow(f"event {event} is not ahead of us: its reminder was due, or it was called off")
+            raise ActionRejected(f"event {event} is not ahead of us: its reminder was due, or it was called off")
         return due_s
 
-    def _send(self, operation: Operation) -> None:
+    def _send(self, operation: PlannedOperation) -> None:
         with self._operations.open("a") as kept:
             kept.write(json.dumps(asdict(operation)) + "\n")
         for run in self.runs.values():
@@ -518,7 +522,7 @@ class Live:
             except OSError as error:
                 self.broken = f"the application's process of {run.name} is gone: {error}"
 
-    def _drum(self) -> None:
+    def _generate_traffic(self) -> None:
         """The traffic: at every beat what was thought of since the last one."""
         while not self._ending.wait(EVERY_S):
             with self._lock:

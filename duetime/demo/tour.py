@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from duetime.demo.session import Live
+from duetime.demo.session import DemoSession
 from duetime.errors import DuetimeError
 from duetime.faults.fault import FaultKind
 from duetime.report.lane import Numbers
@@ -25,7 +25,7 @@ TOLD = ("missed", "duplicate", "late", "early", "phantom", "stale")
 class Stage:
     """What a scene may do: schedule, hurt, wait. It remembers which events are its own."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: DemoSession) -> None:
         self.live = live
         self.events: list[int] = []
         self.faults: list[str] = []
@@ -54,7 +54,7 @@ class Scene:
 
     name: str
     title: str
-    idea: str
+    what: str
     goal: str
     button: str
     play: Callable[[Stage], None]
@@ -80,7 +80,7 @@ def _move(stage: Stage) -> None:
 
 
 def _add(stage: Stage) -> None:
-    added = stage.do("server_added", stage.live.spare_server())
+    added = stage.do("worker_added", stage.live.next_worker_name())
     for in_s in (3.5, 4.5, 5.5):
         stage.schedule(in_s=in_s, people=2)
     stage.wait(7.5)
@@ -106,7 +106,7 @@ def _call_off_unheard(stage: Stage) -> None:
 
 
 def _kill(stage: Stage) -> None:
-    added = stage.do("server_added", stage.live.spare_server())
+    added = stage.do("worker_added", stage.live.next_worker_name())
     stage.schedule(in_s=3, people=12)
     stage.wait(2.9)
     killed = stage.do("kill", "delivering")
@@ -128,7 +128,7 @@ SCENES = (
     Scene(
         name="arrive",
         title="Schedule one, watch it arrive",
-        idea="An application calls schedule() once. The line begins when the call was made; the upright tick is when "
+        what="An application calls schedule() once. The line begins when the call was made; the upright tick is when "
         "the reminder is due; the shaded part is the time in which it may come.",
         goal="A dot in each lane: delivered.",
         button="Schedule one",
@@ -141,7 +141,7 @@ SCENES = (
     Scene(
         name="call-off",
         title="Call it off",
-        idea="The event is cancelled while its reminder is waiting.",
+        what="The event is cancelled while its reminder is waiting.",
         goal="No dot in any lane.",
         button="Schedule one and cancel it",
         play=_call_off,
@@ -153,7 +153,7 @@ SCENES = (
     Scene(
         name="move",
         title="Move it",
-        idea="The event begins later than was planned; its reminder has a second revision.",
+        what="The event begins later than was planned; its reminder has a second revision.",
         goal="One dot in each lane, at the new time.",
         button="Schedule one and move it",
         play=_move,
@@ -164,7 +164,7 @@ SCENES = (
     Scene(
         name="add",
         title="A second server",
-        idea="One server more, as anybody would add it, and it is taken away again.",
+        what="One server more, as anybody would add it, and it is taken away again.",
         goal="Who sends twice now?",
         button="Add a server",
         play=_add,
@@ -176,7 +176,7 @@ SCENES = (
     Scene(
         name="downtime",
         title="All servers down",
-        idea="Everything is down while reminders fall due, and is up again five seconds later.",
+        what="Everything is down while reminders fall due, and is up again five seconds later.",
         goal="Who remembers what fell due meanwhile? The hatched time is excused: nobody has to deliver while down.",
         button="Take all down, and up again",
         play=_downtime,
@@ -189,7 +189,7 @@ SCENES = (
     Scene(
         name="unheard",
         title="Called off while nobody listens",
-        idea="The event is announced and called off again while all servers are down.",
+        what="The event is announced and called off again while all servers are down.",
         goal="No dot: the cancel was acknowledged, and it must hold.",
         button="Take all down, announce, call off, bring up",
         play=_call_off_unheard,
@@ -201,7 +201,7 @@ SCENES = (
     Scene(
         name="kill",
         title="Same kill, three outcomes",
-        idea="Two servers; one is killed in the middle of its deliveries.",
+        what="Two servers; one is killed in the middle of its deliveries.",
         goal="Missed, duplicate or both? Compare the lanes.",
         button="Kill one in the middle",
         play=_kill,
@@ -214,7 +214,7 @@ SCENES = (
     Scene(
         name="broker",
         title="The broker restarts",
-        idea="Valkey is killed and started again a second later.",
+        what="Valkey is killed and started again a second later.",
         goal="Who needs the broker?",
         button="Restart the broker",
         play=_broker,
@@ -245,7 +245,7 @@ class Playing:
 class Tour:
     """Plays one scene at a time."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: DemoSession) -> None:
         self._live = live
         self._lock = threading.Lock()
         self.playing: Playing | None = None

@@ -7,11 +7,11 @@ from typing import Protocol
 
 import psycopg
 
-from duetime.faults.fault import NotSeen, Waiting, wait_for
-from duetime.runtime.failpoints import Failpoint, disarm, struck
+from duetime.faults.fault import FaultNotVerified, Waiting, wait_for
+from duetime.runtime.failpoints import Failpoint, disarm, hits
 
 
-class Mortal(Protocol):
+class ClientTarget(Protocol):
     """A client as this fault sees it."""
 
     @property
@@ -32,34 +32,34 @@ class Mortal(Protocol):
 class ClientKill:
     """SIGKILL of an application's process right after its database said that the commit is done."""
 
-    def __init__(self, client: Mortal, *, within_s: float) -> None:
+    def __init__(self, client: ClientTarget, *, within_s: float) -> None:
         self._client = client
         self._within_s = within_s
 
-    def aim(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Waiting) -> str:
         return f"{self._client.name} will kill itself after its next commit, before anything that follows the commit"
 
     def inject(self) -> None:
         Failpoint(point="after_commit", action="kill").arm(self._client.failpoints)
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         client = self._client
         wait_for(
             lambda: client.ended_with() == -9, stop, within_s=self._within_s, else_say=f"{client.name} did not die"
         )
-        hits = struck(client.failpoints)
-        if not hits:
-            raise NotSeen(f"{client.name} died, but not at the failpoint")
-        return f"pid {hits[-1]['pid']} struck at {hits[-1]['point']} and was reaped with status -9"
+        struck_at = hits(client.failpoints)
+        if not struck_at:
+            raise FaultNotVerified(f"{client.name} died, but not at the failpoint")
+        return f"pid {struck_at[-1]['pid']} struck at {struck_at[-1]['point']} and was reaped with status -9"
 
     def heal(self) -> None:
         disarm(self._client.failpoints)
 
-    def healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Waiting) -> str:
         client = self._client
         # Disarmed, it either has died by now or is about to, or goes on unharmed.
-        if not struck(client.failpoints):
-            raise NotSeen(f"{client.name} was not killed, so nobody goes on in its place")
+        if not hits(client.failpoints):
+            raise FaultNotVerified(f"{client.name} was not killed, so nobody goes on in its place")
         wait_for(lambda: client.ended_with() == -9, stop, within_s=2, else_say=f"{client.name} did not die")
         client.succeed()
         client.wait_ready(stop)
@@ -74,7 +74,7 @@ class OldTransaction:
         self._forgotten: psycopg.Connection | None = None
         self._pid = 0
 
-    def aim(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Waiting) -> str:
         return "a transaction with a snapshot is opened and left open"
 
     def inject(self) -> None:
@@ -83,7 +83,7 @@ class OldTransaction:
         self._forgotten.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._forgotten.execute("SELECT count(*) FROM events")
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         wait_for(lambda: bool(self._held()), stop, within_s=2, else_say="no snapshot was held")
         return self._held() or ""
 
@@ -91,7 +91,7 @@ class OldTransaction:
         if self._forgotten is not None:
             self._forgotten.close()
 
-    def healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Waiting) -> str:
         with psycopg.connect(self._url, autocommit=True) as probe:
             # Counted by the statistics that autovacuum itself goes by; they are written within a second.
             dead = probe.execute("SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables").fetchone()

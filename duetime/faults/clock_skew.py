@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from duetime.faults.fault import NotSeen, Waiting
+from duetime.faults.fault import FaultNotVerified, Waiting
 from duetime.faults.mechanisms.faketime import PRECISE_S, SkewedClock, mapped
 
 
@@ -16,24 +16,24 @@ class ClockSkew:
         self._by_s = by_s
         self._pids = pids
 
-    def aim(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Waiting) -> str:
         return f"the server's wall clock is moved by {self._by_s:+g} s; its monotonic clock stays true"
 
     def inject(self) -> None:
         self._clock.set(self._by_s)
 
-    def observe(self, _stop: Waiting) -> str:
+    def verify_injected(self, _stop: Waiting) -> str:
         pids = self._pids()
         measured_s = self._clock.measure()
         if abs(measured_s - self._by_s) > PRECISE_S or not pids or not all(mapped(pid) for pid in pids):
-            raise NotSeen(f"the clock was {measured_s:+.3f} s off, in {len(pids)} processes")
+            raise FaultNotVerified(f"the clock was {measured_s:+.3f} s off, in {len(pids)} processes")
         return f"a process with this clock is {measured_s:+.3f} s off; {len(pids)} processes of the server have it"
 
     def heal(self) -> None:
         self._clock.set(0.0)
 
-    def healed(self, _stop: Waiting) -> str:
+    def verify_healed(self, _stop: Waiting) -> str:
         measured_s = self._clock.measure()
         if abs(measured_s) > PRECISE_S:
-            raise NotSeen(f"the clock was still {measured_s:+.3f} s off")
+            raise FaultNotVerified(f"the clock was still {measured_s:+.3f} s off")
         return f"a process with this clock is {measured_s:+.3f} s off"

@@ -11,8 +11,8 @@ FaultKind = Literal[
     "kill",
     "deploy",
     "pause",
-    "server_added",
-    "server_removed",
+    "worker_added",
+    "worker_removed",
     "database_kill",
     "broker_kill",
     "cut",
@@ -46,15 +46,15 @@ class Look:
 RECONNECT_S = 12.0
 """After a cut Celery's worker tries again after 2, 4 and 6 s; one that ended is started again and takes 5 s."""
 
-LOOKS: Final[Mapping[FaultKind, Look]] = {
+FAULT_KINDS: Final[Mapping[FaultKind, Look]] = {
     "kill": Look(title="servers killed", colour="#d62728", recovery_budget_s=1.0),
     "deploy": Look(title="servers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
     # Timers and leases that ran out meanwhile run one after another.
     "pause": Look(title="server paused", colour="#bcbd22", recovery_budget_s=2.0),
     # Nothing went wrong; that the picture shows when it came and went is all.
-    "server_added": Look(title="server added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
+    "worker_added": Look(title="server added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
     # What it leaves behind somebody else has to be told of.
-    "server_removed": Look(title="server removed", colour="#556b2f", recovery_budget_s=1.0),
+    "worker_removed": Look(title="server removed", colour="#556b2f", recovery_budget_s=1.0),
     # Connections are opened anew every half second to second.
     "database_kill": Look(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
     "broker_kill": Look(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
@@ -74,7 +74,7 @@ LOOKS: Final[Mapping[FaultKind, Look]] = {
 }
 
 
-class NotSeen(Exception):
+class FaultNotVerified(Exception):
     """What a fault should have done was not observed in time; the run proves nothing about it."""
 
 
@@ -87,31 +87,31 @@ class Waiting(Protocol):
 class Fault(Protocol):
     """One thing gone wrong. The four steps are called in this order; ``heal`` whatever happened before."""
 
-    def aim(self, stop: Waiting) -> str:
+    def prepare(self, stop: Waiting) -> str:
         """Wait for the moment if it matters; say what is going to be done, to whom.
 
         Raises:
-            NotSeen: the moment did not come.
+            FaultNotVerified: the moment did not come.
         """
 
     def inject(self) -> None:
         """Do it, at once."""
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         """The evidence that it bites.
 
         Raises:
-            NotSeen: it does not.
+            FaultNotVerified: it does not.
         """
 
     def heal(self) -> None:
         """Undo it, or begin to; safe when nothing was done."""
 
-    def healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Waiting) -> str:
         """Wait until a probe shows that it is over; return the evidence.
 
         Raises:
-            NotSeen: it did not heal in time.
+            FaultNotVerified: it did not heal in time.
         """
 
 
@@ -119,10 +119,10 @@ def wait_for(condition: Callable[[], bool], stop: Waiting, *, within_s: float, e
     """Wait until `condition` holds.
 
     Raises:
-        NotSeen: it did not within `within_s` seconds; with `else_say`.
+        FaultNotVerified: it did not within `within_s` seconds; with `else_say`.
     """
     give_up_at = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > give_up_at:
-            raise NotSeen(f"{else_say} within {within_s:g} s")
+            raise FaultNotVerified(f"{else_say} within {within_s:g} s")
         stop.sleep(0.005)

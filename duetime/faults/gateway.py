@@ -5,39 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from duetime.faults.fault import Waiting, wait_for
-from duetime.runtime.gateway import Trouble
+from duetime.runtime.gateway import InjectedGatewayFault
 
 
-class GatewayTrouble:
+class GatewayFault:
     """`trouble`, announced to every gateway of the run through `file`."""
 
-    def __init__(self, trouble: Trouble, file: Path, *, within_s: float) -> None:
-        self._trouble = trouble
+    def __init__(self, gateway_fault: InjectedGatewayFault, file: Path, *, within_s: float) -> None:
+        self._gateway_fault = gateway_fault
         self._file = file
         self._within_s = within_s
         self._before = 0
 
-    def aim(self, _stop: Waiting) -> str:
-        trouble = self._trouble
-        whom = f" for keys that begin with {', '.join(trouble.only)}" if trouble.only else ""
-        by = f" by {trouble.seconds:g} s" if trouble.seconds else ""
-        return f"the gateway's trouble from now on: {trouble.mode}{by}{whom}"
+    def prepare(self, _stop: Waiting) -> str:
+        gateway_fault = self._gateway_fault
+        whom = f" for keys that begin with {', '.join(gateway_fault.only)}" if gateway_fault.only else ""
+        by = f" by {gateway_fault.seconds:g} s" if gateway_fault.seconds else ""
+        return f"the gateway's trouble from now on: {gateway_fault.mode}{by}{whom}"
 
     def inject(self) -> None:
-        self._before = Trouble.bites(self._file)
-        self._trouble.begin(self._file)
+        self._before = InjectedGatewayFault.hit_count(self._file)
+        self._gateway_fault.begin(self._file)
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         wait_for(
-            lambda: Trouble.bites(self._file) > self._before,
+            lambda: InjectedGatewayFault.hit_count(self._file) > self._before,
             stop,
             within_s=self._within_s,
-            else_say=f"no delivery met with {self._trouble.mode}",
+            else_say=f"no delivery met with {self._gateway_fault.mode}",
         )
-        return f"a delivery met with {self._trouble.mode}"
+        return f"a delivery met with {self._gateway_fault.mode}"
 
     def heal(self) -> None:
-        Trouble.end(self._file)
+        InjectedGatewayFault.end(self._file)
 
-    def healed(self, _stop: Waiting) -> str:
-        return f"the gateway is as it was; {Trouble.bites(self._file) - self._before} deliveries had met with trouble"
+    def verify_healed(self, _stop: Waiting) -> str:
+        hit = InjectedGatewayFault.hit_count(self._file) - self._before
+        return f"the gateway works again; the fault hit {hit} deliveries"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from duetime.faults.fault import NotSeen, Waiting, wait_for
+from duetime.faults.fault import FaultNotVerified, Waiting, wait_for
 from duetime.faults.mechanisms.network_namespace import Wire
-from duetime.faults.mechanisms.tcp_proxy import Word
+from duetime.faults.mechanisms.tcp_proxy import Command
 
 
 class Link(Protocol):
@@ -16,7 +16,7 @@ class Link(Protocol):
     @property
     def name(self) -> str: ...
 
-    def tell(self, word: Word) -> int:
+    def send(self, word: Command) -> int:
         """Have the proxy do it; how many connections were open before."""
 
     def refused(self) -> bool:
@@ -32,30 +32,30 @@ class Interruption:
     cut: those that are open are reset and new ones refused. refuse: only new ones. freeze: nothing moves on any.
     """
 
-    def __init__(self, link: Link, word: Word) -> None:
+    def __init__(self, link: Link, word: Command) -> None:
         self._link = link
         self._word = word
         self._open = 0
 
-    def aim(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Waiting) -> str:
         return f"{self._word} the connections to the {self._link.name}"
 
     def inject(self) -> None:
-        self._open = self._link.tell(self._word)
+        self._open = self._link.send(self._word)
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         link = self._link
         bitten = link.refused if self._word != "freeze" else lambda: not link.answers()
         wait_for(bitten, stop, within_s=1, else_say=f"a probe of the {link.name} still got through")
         if not self._open and self._word != "refuse":
-            raise NotSeen(f"nobody was connected to the {link.name}")
+            raise FaultNotVerified(f"nobody was connected to the {link.name}")
         probe = "was refused" if self._word != "freeze" else "got no answer"
         return f"{self._open} connections were open; a probe {probe}"
 
     def heal(self) -> None:
-        self._link.tell("pass")
+        self._link.send("pass")
 
-    def healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Waiting) -> str:
         wait_for(self._link.answers, stop, within_s=5, else_say=f"the {self._link.name} did not answer")
         return f"a probe of the {self._link.name} was answered"
 
@@ -70,13 +70,13 @@ class Partition:
         self._wire = wire
         self._reaches = reaches
 
-    def aim(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Waiting) -> str:
         return f"the wire to {self._wire.address} is cut"
 
     def inject(self) -> None:
         self._wire.down()
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         wire = self._wire
         wait_for(lambda: wire.is_down() and not self._reaches(), stop, within_s=2, else_say="a probe still got through")
         return f"no carrier on the wire to {wire.address}, and a probe got no answer"
@@ -84,6 +84,6 @@ class Partition:
     def heal(self) -> None:
         self._wire.up()
 
-    def healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Waiting) -> str:
         wait_for(self._reaches, stop, within_s=5, else_say=f"{self._wire.address} did not answer")
         return f"a probe of {self._wire.address} was answered"

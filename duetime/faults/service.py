@@ -36,13 +36,13 @@ class ServiceKill:
     def __init__(self, service: Restartable) -> None:
         self._service = service
 
-    def aim(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Waiting) -> str:
         return f"SIGKILL to every process of the {self._service.name}"
 
     def inject(self) -> None:
         self._service.kill()
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         service = self._service
         wait_for(
             lambda: service.gone() and not service.answers(),
@@ -56,7 +56,7 @@ class ServiceKill:
         if self._service.ended():
             self._service.start()
 
-    def healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Waiting) -> str:
         # Starting up is not up.
         wait_for(self._service.answers, stop, within_s=UP_WITHIN_S, else_say=f"the {self._service.name} did not answer")
         return f"the {self._service.name} answers again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from duetime.faults.fault import NotSeen, Waiting, wait_for
+from duetime.faults.fault import FaultNotVerified, Waiting, wait_for
 
 GONE_S = 5.0
 JOINED_S = 30.0
@@ -13,7 +13,7 @@ WARM_S = 10.0
 """How long a warm shutdown may take before it is ended by SIGKILL, as a service manager does it."""
 
 
-class Hurtable(Protocol):
+class WorkerTarget(Protocol):
     """A server as these faults see it."""
 
     @property
@@ -48,7 +48,7 @@ class Hurtable(Protocol):
         """Wait until it serves; return the evidence."""
 
 
-Target = Callable[[Waiting], tuple[Sequence[Hurtable], str]]
+Target = Callable[[Waiting], tuple[Sequence[WorkerTarget], str]]
 """Chooses the servers when the time has come, and says what was special about the moment."""
 
 
@@ -57,27 +57,27 @@ class Kill:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._servers: Sequence[Hurtable] = ()
+        self._workers: Sequence[WorkerTarget] = ()
 
-    def aim(self, stop: Waiting) -> str:
-        self._servers, how = self._target(stop)
-        return f"SIGKILL to the process group of {named(self._servers)}{how}"
+    def prepare(self, stop: Waiting) -> str:
+        self._workers, how = self._target(stop)
+        return f"SIGKILL to the process group of {named(self._workers)}{how}"
 
     def inject(self) -> None:
-        for server in self._servers:
-            server.kill()
+        for worker in self._workers:
+            worker.kill()
 
-    def observe(self, stop: Waiting) -> str:
-        return "; ".join(f"{server.name}: {gone(server, stop)}" for server in self._servers)
+    def verify_injected(self, stop: Waiting) -> str:
+        return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
 
     def heal(self) -> None:
-        for server in self._servers:
+        for worker in self._workers:
             # One that lives in spite of it all must not get a second self.
-            if server.main_ended():
-                server.start()
+            if worker.main_ended():
+                worker.start()
 
-    def healed(self, stop: Waiting) -> str:
-        return "; ".join(f"{server.name}: {server.wait_ready(stop)}" for server in self._servers)
+    def verify_healed(self, stop: Waiting) -> str:
+        return "; ".join(f"{worker.name}: {worker.wait_ready(stop)}" for worker in self._workers)
 
 
 class Deploy:
@@ -88,41 +88,41 @@ class Deploy:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._servers: Sequence[Hurtable] = ()
+        self._workers: Sequence[WorkerTarget] = ()
 
-    def aim(self, stop: Waiting) -> str:
-        self._servers, _ = self._target(stop)
-        return f"SIGTERM to {named(self._servers)}, one after another"
+    def prepare(self, stop: Waiting) -> str:
+        self._workers, _ = self._target(stop)
+        return f"SIGTERM to {named(self._workers)}, one after another"
 
     def inject(self) -> None:
-        self._servers[0].terminate()
+        self._workers[0].terminate()
 
-    def observe(self, stop: Waiting) -> str:
-        evidence = [self._restart(server, stop, first=not number) for number, server in enumerate(self._servers)]
+    def verify_injected(self, stop: Waiting) -> str:
+        evidence = [self._restart(worker, stop, first=not number) for number, worker in enumerate(self._workers)]
         if hung := [what for what in evidence if "killed" in what]:
-            raise NotSeen("; ".join(hung))
+            raise FaultNotVerified("; ".join(hung))
         return "; ".join(evidence)
 
     def heal(self) -> None:
         """Nothing: every server was started again."""
 
-    def healed(self, stop: Waiting) -> str:
-        return "; ".join(f"{server.name}: {server.wait_ready(stop)}" for server in self._servers)
+    def verify_healed(self, stop: Waiting) -> str:
+        return "; ".join(f"{worker.name}: {worker.wait_ready(stop)}" for worker in self._workers)
 
-    def _restart(self, server: Hurtable, stop: Waiting, *, first: bool) -> str:
+    def _restart(self, worker: WorkerTarget, stop: Waiting, *, first: bool) -> str:
         if not first:
-            server.terminate()
+            worker.terminate()
         how = "ended in order"
         try:
-            wait_for(server.main_ended, stop, within_s=WARM_S, else_say=f"{server.name} did not end on SIGTERM")
-        except NotSeen:
+            wait_for(worker.main_ended, stop, within_s=WARM_S, else_say=f"{worker.name} did not end on SIGTERM")
+        except FaultNotVerified:
             how = f"did not end within {WARM_S:g} s of SIGTERM and was killed"
         # Whatever is left of it goes with it, as when a service manager ends a control group.
-        server.kill()
-        evidence = gone(server, stop)
-        server.start()
-        server.wait_ready(stop)
-        return f"{server.name}: {how}, {evidence}"
+        worker.kill()
+        evidence = gone(worker, stop)
+        worker.start()
+        worker.wait_ready(stop)
+        return f"{worker.name}: {how}, {evidence}"
 
 
 class Pause:
@@ -130,100 +130,100 @@ class Pause:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._servers: Sequence[Hurtable] = ()
+        self._workers: Sequence[WorkerTarget] = ()
 
-    def aim(self, stop: Waiting) -> str:
-        self._servers, how = self._target(stop)
-        return f"SIGSTOP to every process of {named(self._servers)}{how}"
+    def prepare(self, stop: Waiting) -> str:
+        self._workers, how = self._target(stop)
+        return f"SIGSTOP to every process of {named(self._workers)}{how}"
 
     def inject(self) -> None:
-        for server in self._servers:
-            server.pause()
+        for worker in self._workers:
+            worker.pause()
 
-    def observe(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Waiting) -> str:
         # One that has no process cannot be seen to stand still.
         wait_for(
-            lambda: all(set(server.states()) == {"T"} for server in self._servers),
+            lambda: all(set(worker.states()) == {"T"} for worker in self._workers),
             stop,
             within_s=2,
-            else_say=f"{named(self._servers)} did not stop",
+            else_say=f"{named(self._workers)} did not stop",
         )
-        return "; ".join(f"{server.name}: {len(server.states())} processes in state T" for server in self._servers)
+        return "; ".join(f"{worker.name}: {len(worker.states())} processes in state T" for worker in self._workers)
 
     def heal(self) -> None:
-        for server in self._servers:
-            server.resume()
+        for worker in self._workers:
+            worker.resume()
 
-    def healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Waiting) -> str:
         wait_for(
-            lambda: all(set(server.states()) == {"R"} for server in self._servers),
+            lambda: all(set(worker.states()) == {"R"} for worker in self._workers),
             stop,
             within_s=5,
-            else_say=f"{named(self._servers)} did not go on",
+            else_say=f"{named(self._workers)} did not go on",
         )
-        return "; ".join(f"{server.name}: its processes go on" for server in self._servers)
+        return "; ".join(f"{worker.name}: its processes go on" for worker in self._workers)
 
 
-class Join:
+class AddWorker:
     """One more server, which leaves in order when this is over: no misfortune, and it excuses nothing."""
 
-    def __init__(self, server: Hurtable) -> None:
-        self._server = server
+    def __init__(self, worker: WorkerTarget) -> None:
+        self._worker = worker
 
-    def aim(self, _stop: Waiting) -> str:
-        return f"{self._server.name} is started beside the others"
+    def prepare(self, _stop: Waiting) -> str:
+        return f"{self._worker.name} is started beside the others"
 
     def inject(self) -> None:
-        self._server.start()
+        self._worker.start()
 
-    def observe(self, stop: Waiting) -> str:
-        name = self._server.name
-        wait_for(self._server.serving, stop, within_s=JOINED_S, else_say=f"{name} did not serve")
-        return self._server.wait_ready(stop)
+    def verify_injected(self, stop: Waiting) -> str:
+        name = self._worker.name
+        wait_for(self._worker.serving, stop, within_s=JOINED_S, else_say=f"{name} did not serve")
+        return self._worker.wait_ready(stop)
 
     def heal(self) -> None:
-        self._server.terminate()
+        self._worker.terminate()
 
-    def healed(self, stop: Waiting) -> str:
-        name = self._server.name
-        wait_for(lambda: not self._server.alive(), stop, within_s=WARM_S, else_say=f"{name} did not end on SIGTERM")
-        self._server.kill()
-        return gone(self._server, stop)
+    def verify_healed(self, stop: Waiting) -> str:
+        name = self._worker.name
+        wait_for(lambda: not self._worker.alive(), stop, within_s=WARM_S, else_say=f"{name} did not end on SIGTERM")
+        self._worker.kill()
+        return gone(self._worker, stop)
 
 
-class Leave:
+class RemoveWorker:
     """SIGTERM to servers that are not to come back; what they leave behind somebody else has to take over."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._servers: Sequence[Hurtable] = ()
+        self._workers: Sequence[WorkerTarget] = ()
 
-    def aim(self, stop: Waiting) -> str:
-        self._servers, _ = self._target(stop)
-        return f"SIGTERM to {named(self._servers)}, for good"
+    def prepare(self, stop: Waiting) -> str:
+        self._workers, _ = self._target(stop)
+        return f"SIGTERM to {named(self._workers)}, for good"
 
     def inject(self) -> None:
-        for server in self._servers:
-            server.terminate()
+        for worker in self._workers:
+            worker.terminate()
 
-    def observe(self, stop: Waiting) -> str:
-        for server in self._servers:
-            wait_for(server.main_ended, stop, within_s=WARM_S, else_say=f"{server.name} did not end on SIGTERM")
-            server.kill()
-        return "; ".join(f"{server.name}: {gone(server, stop)}" for server in self._servers)
+    def verify_injected(self, stop: Waiting) -> str:
+        for worker in self._workers:
+            wait_for(worker.main_ended, stop, within_s=WARM_S, else_say=f"{worker.name} did not end on SIGTERM")
+            worker.kill()
+        return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
 
     def heal(self) -> None:
         """Nothing: it was meant to go."""
 
-    def healed(self, stop: Waiting) -> str:
-        return "; ".join(f"{server.name}: {gone(server, stop)}" for server in self._servers)
+    def verify_healed(self, stop: Waiting) -> str:
+        return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
 
 
-def gone(server: Hurtable, stop: Waiting) -> str:
+def gone(worker: WorkerTarget, stop: Waiting) -> str:
     """Wait until nothing is left of `server`; the evidence."""
-    wait_for(lambda: server.gone() is not None, stop, within_s=GONE_S, else_say=f"{server.name} did not go")
-    return server.gone() or ""
+    wait_for(lambda: worker.gone() is not None, stop, within_s=GONE_S, else_say=f"{worker.name} did not go")
+    return worker.gone() or ""
 
 
-def named(servers: Sequence[Hurtable]) -> str:
-    return ",".join(server.name for server in servers)
+def named(workers: Sequence[WorkerTarget]) -> str:
+    return ",".join(worker.name for worker in workers)

@@ -2,18 +2,27 @@
 
 from duetime.history.assemble import History, assemble
 from duetime.history.load import load
-from duetime.history.records import NEVER, Canary, Closed, Delivery, Fault, Operation, Plan, Profile
+from duetime.history.records import (
+    NEVER,
+    Canary,
+    Closed,
+    Delivery,
+    Operation,
+    RecordedFault,
+    RecordedPlan,
+    RecordedProfile,
+)
 
 __all__ = [
     "NEVER",
     "Canary",
     "Closed",
     "Delivery",
-    "Fault",
     "History",
     "Operation",
-    "Plan",
-    "Profile",
+    "RecordedFault",
+    "RecordedPlan",
+    "RecordedProfile",
     "assemble",
     "load",
 ]

@@ -9,8 +9,19 @@ from sys import intern
 from typing import Any, TypeVar
 
 from duetime.history.damage import Damage
+from duetime.history.format import present_kind
 from duetime.history.pairing import HISTORY, pair
-from duetime.history.records import MALFORMED, NEVER, Canary, Closed, Delivery, Fault, Operation, Plan, whole
+from duetime.history.records import (
+    MALFORMED,
+    NEVER,
+    Canary,
+    Closed,
+    Delivery,
+    Operation,
+    RecordedFault,
+    RecordedPlan,
+    whole,
+)
 
 T = TypeVar("T")
 Numbered = Iterable[tuple[int, Any]]
@@ -28,11 +39,11 @@ class History:
     clock: pairs of wall and monotonic time. closed: None when the run ended before the harness could vouch for it.
     """
 
-    plan: Plan
+    plan: RecordedPlan
     operations: dict[str, Operation]
     deliveries: list[Delivery]
     canaries: list[Canary]
-    faults: list[Fault]
+    faults: list[RecordedFault]
     clock: list[tuple[int, int]]
     closed: Closed | None
     damage: Damage
@@ -50,7 +61,7 @@ class History:
 
 
 def assemble(
-    plan: Plan, *, lines: Mapping[str, Numbered], closed: Closed | None = None, damage: Damage | None = None
+    plan: RecordedPlan, *, lines: Mapping[str, Numbered], closed: Closed | None = None, damage: Damage | None = None
 ) -> History:
     """Read the `lines` of each file; a record that makes no sense is noted as damage and left out."""
     damage = damage or Damage()
@@ -87,8 +98,8 @@ def _delivery(operations: Mapping[str, Operation], line: int, record: Mapping[st
         raise ValueError(f"op {op!r} is not key {record['key']!r} and revision {record['revision']}")
     # The words that stand already: a million of them are many.
     asked = operations.get(op)
-    server = intern(worker) if type(worker) is str else worker
-    return Delivery(at_ns, line, asked.op if asked else op, server, record.get("attempt", 1))
+    worker = intern(worker) if type(worker) is str else worker
+    return Delivery(at_ns, line, asked.op if asked else op, worker, record.get("attempt", 1))
 
 
 def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str, Any]]:
@@ -96,6 +107,7 @@ def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str,
         raise ValueError(f"phase {record['phase']!r} is none of inject, observed, heal, healed")
     only = tuple(str(beginning) for beginning in record.get("only", ()))
     names = {name: str(record[name]) for name in ("fault", "kind", "target", "phase")}
+    names["kind"] = present_kind(names["kind"])
     return whole(record["at_ns"]), line, {**names, "only": only}
 
 
@@ -103,12 +115,12 @@ def _sample(_: int, record: Mapping[str, Any]) -> tuple[int, int]:
     return whole(record["wall_ns"]), whole(record["mono_ns"])
 
 
-def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[Fault]:
+def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[RecordedFault]:
     """One `Fault` for each name: in force from its first injection until no injection is left unhealed."""
-    faults: dict[str, Fault] = {}
+    faults: dict[str, RecordedFault] = {}
     for at_ns, line, record in sorted(phases, key=lambda phase: phase[:2]):
         name, phase = record["fault"], record["phase"]
-        fault = faults.setdefault(name, Fault(name, record["kind"], record["target"], only=record["only"]))
+        fault = faults.setdefault(name, RecordedFault(name, record["kind"], record["target"], only=record["only"]))
         fault.phases.setdefault(phase, line)
         if phase == "inject":
             fault.injected_ns = min(fault.injected_ns, at_ns)

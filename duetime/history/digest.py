@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 
-def measure(path: Path) -> tuple[int, str]:
+def line_count_and_sha256(path: Path) -> tuple[int, str]:
     """The number of lines in `path`, and the SHA-256 of them all."""
     digest, count = hashlib.sha256(), 0
     with path.open("rb") as file:

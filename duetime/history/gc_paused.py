@@ -11,7 +11,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def uncollected(work: Callable[P, T]) -> Callable[P, T]:
+def gc_paused(work: Callable[P, T]) -> Callable[P, T]:
     """`work`, during which nobody looks for cycles."""
 
     @wraps(work)

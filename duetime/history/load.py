@@ -10,16 +10,15 @@ from typing import Any
 from duetime.errors import NotARun
 from duetime.history.assemble import DELIVERIES, FAULTS, FILES, History, assemble
 from duetime.history.damage import Damage
-from duetime.history.digest import measure
-from duetime.history.gc_paused import uncollected
+from duetime.history.digest import line_count_and_sha256
+from duetime.history.format import FORMAT, OLDEST, upgraded
+from duetime.history.gc_paused import gc_paused
 from duetime.history.pairing import HISTORY
 from duetime.history.parse import parsed
-from duetime.history.records import MALFORMED, Closed, Plan
-
-FORMAT = 1
+from duetime.history.records import MALFORMED, Closed, RecordedPlan
 
 
-@uncollected
+@gc_paused
 def load(run_dir: Path) -> History:
     """Everything that `run_dir` says, and what is wrong with how it says it.
 
@@ -33,15 +32,15 @@ def load(run_dir: Path) -> History:
     return assemble(plan, lines=lines, closed=closed, damage=damage)
 
 
-def _plan(run_dir: Path) -> Plan:
+def _plan(run_dir: Path) -> RecordedPlan:
     if not run_dir.is_dir():
         raise NotARun(f"{run_dir} is not a directory; give the directory of one run, the one that holds plan.json.")
     path = run_dir / "plan.json"
     try:
         plan = json.loads(path.read_bytes())
-        if plan["format"] != FORMAT:
-            raise NotARun(f"{path} is in format {plan['format']!r}; this duetime reads format {FORMAT}.")
-        return Plan.from_json(plan)
+        if plan["format"] not in range(OLDEST, FORMAT + 1):
+            raise NotARun(f"{path} is in format {plan['format']!r}; this duetime reads formats {OLDEST} to {FORMAT}.")
+        return RecordedPlan.from_json(upgraded(plan))
     except OSError as error:
         raise NotARun(f"{run_dir} holds no readable plan.json ({error.strerror}); is it a run directory?") from error
     except (*MALFORMED, RecursionError) as error:
@@ -74,7 +73,7 @@ def _compare(run_dir: Path, closed: dict[str, Any], damage: Damage) -> None:
         if Path(file).name != file or not path.is_file():
             damage.lacks(file, " was there when the run was closed and is missing now")
             continue
-        count, digest = measure(path)
+        count, digest = line_count_and_sha256(path)
         if digest == digests.get(file, digest) and count == lines.get(file, count):
             continue
         if count < lines.get(file, 0):
@@ -83,7 +82,7 @@ def _compare(run_dir: Path, closed: dict[str, Any], damage: Damage) -> None:
             damage.differs(file, f" was altered after the run was closed (SHA-256 {digest[:12]}…)")
 
 
-def _exists(path: Path, plan: Plan, damage: Damage) -> bool:
+def _exists(path: Path, plan: RecordedPlan, damage: Damage) -> bool:
     if path.is_file():
         return True
     if path.name in (HISTORY, DELIVERIES) or (path.name == FAULTS and plan.faults):

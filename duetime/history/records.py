@@ -66,7 +66,7 @@ class Canary(NamedTuple):
 
 
 @dataclass(slots=True)
-class Fault:
+class RecordedFault:
     """One thing gone wrong, from the moment it was injected until a probe saw it healed (`NEVER`, if none did).
 
     only: beginnings of the keys that it concerns; empty for all.
@@ -89,11 +89,11 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class RecordedProfile:
     """The numbers a run is judged by, fixed in its plan before it began.
 
-    excuses_nothing: kinds of fault under which lateness counts as ever.
-    beyond_ns: what is due later after the start is not owed in this run.
+    non_excusing_faults: kinds of fault under which lateness counts as ever.
+    owed_until_ns: what is due later after the start is not owed in this run.
     event_begins_ns: how long after its due time a reminder is about something that has begun.
     Both are None when the plan does not say.
     """
@@ -103,20 +103,20 @@ class Profile:
     in_flight_allowance_ns: int
     recovery_budget_ns: Mapping[str, int]
     as_written: Mapping[str, Any]
-    excuses_nothing: frozenset[str] = frozenset()
-    beyond_ns: int | None = None
+    non_excusing_faults: frozenset[str] = frozenset()
+    owed_until_ns: int | None = None
     event_begins_ns: int | None = None
 
     @classmethod
-    def from_json(cls, profile: Mapping[str, Any]) -> Profile:
+    def from_json(cls, profile: Mapping[str, Any]) -> RecordedProfile:
         return cls(
             early_tolerance_ns=nanoseconds(profile["early_tolerance_s"]),
             lateness_limit_ns=nanoseconds(profile["lateness_limit_s"]),
             in_flight_allowance_ns=nanoseconds(profile["in_flight_allowance_s"]),
             recovery_budget_ns={k: nanoseconds(s) for k, s in profile.get("recovery_budget_s", {}).items()},
             as_written=profile,
-            excuses_nothing=frozenset(profile.get("excuses_nothing", ())),
-            beyond_ns=_optional(profile.get("beyond_s")),
+            non_excusing_faults=frozenset(profile.get("non_excusing_faults", ())),
+            owed_until_ns=_optional(profile.get("owed_until_s")),
             event_begins_ns=_optional(profile.get("event_begins_s")),
         )
 
@@ -130,28 +130,28 @@ def nanoseconds(seconds: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RecordedPlan:
     """What was going to be done, as far as a verdict depends on it.
 
-    exists_for: the kinds of fault without which the scenario shows nothing.
+    required_faults: the kinds of fault without which the scenario shows nothing.
     planned: how many operations of each verb.
     canary_period_ns: 0 when the plan does not say. started_ns: the instant from which it counts, if it came to a start.
     """
 
     identity: Mapping[str, Any]
-    profile: Profile
-    exists_for: tuple[str, ...]
+    profile: RecordedProfile
+    required_faults: tuple[str, ...]
     planned: Mapping[str, int]
     faults: tuple[Mapping[str, str], ...]
     canary_period_ns: int
     started_ns: int | None = None
 
     @classmethod
-    def from_json(cls, plan: Mapping[str, Any]) -> Plan:
+    def from_json(cls, plan: Mapping[str, Any]) -> RecordedPlan:
         return cls(
             identity={name: plan.get(name) for name in ("design", "scenario", "seed", "plan_hash")},
-            profile=Profile.from_json(plan["profile"]),
-            exists_for=tuple(plan.get("exists_for", ())),
+            profile=RecordedProfile.from_json(plan["profile"]),
+            required_faults=tuple(plan.get("required_faults", ())),
             planned=dict(plan.get("planned", {})),
             faults=tuple(
                 {"fault": f["fault"], "kind": f["kind"], "target": f["target"]} for f in plan.get("faults", ())
@@ -185,7 +185,7 @@ class Closed:
             workers_alive=closed.get("workers_alive", True) is not False,
             quiet_ns=nanoseconds(closed["quiet_s"]) if "quiet_s" in closed else None,
             restarts=tuple(
-                (whole(restart["at_ns"]), str(restart["server"]), whole(restart["status"]))
+                (whole(restart["at_ns"]), str(restart.get("worker", restart.get("server"))), whole(restart["status"]))
                 for restart in closed.get("restarts", ())
             ),
         )

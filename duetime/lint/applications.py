@@ -142,7 +142,7 @@ def _placeholders(design: str) -> Mapping[str, str]:
         design=design,
         database_url="postgresql+psycopg://localhost/nothing",
         broker_url="redis://localhost:6379/0",
-        server="server-1",
+        worker="worker-1",
         deliveries=Path(os.devnull),
         delivery_time=timedelta(0),
         reminder_lead=timedelta(minutes=10),

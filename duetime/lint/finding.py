@@ -33,7 +33,7 @@ class Finding:
     value: str
     is_default: bool
     consequence: str
-    mend: str
+    fix: str
     scenario: Scenario | None
     see: tuple[str, ...] = ()
 

@@ -26,7 +26,7 @@ def _paragraph(finding: Finding) -> Iterator[str]:
     default = " (Celery's default)" if finding.is_default else ""
     yield f"  {finding.level}: {finding.setting} = {finding.value}{default}"
     yield from _hanging("then", finding.consequence)
-    yield from _hanging("mend", finding.mend)
+    yield from _hanging("mend", finding.fix)
     if finding.scenario:
         yield from _hanging("shown", f"scenario {finding.scenario}")
     if finding.see:

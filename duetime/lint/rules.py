@@ -50,7 +50,7 @@ def timeout_below_horizon(case: Case) -> Iterator[Finding]:
         consequence=f"a task with an ETA or a countdown waits unacknowledged in a worker; after {timeout} kombu takes "
         "that worker for dead and hands out the same message again, and so on until it is due: for a due time "
         f"{horizon} away up to {max(copies, 2)} copies, all of which run then." + _no_value_fits(case),
-        mend=f"above {horizon}, and the same in every application on this broker; or keep far due times in a database "
+        fix=f"above {horizon}, and the same in every application on this broker; or keep far due times in a database "
         "and publish each when it is due.",
         scenario="long_horizon",
         see=("kombu#337", "celery#2481", "celery#2599"),
@@ -66,7 +66,7 @@ def timeout_above_lateness(case: Case) -> Iterator[Finding]:
         consequence="what a killed worker held unacknowledged (every ETA task it had taken, prefetched tasks, late "
         f"acknowledged ones under way) comes back {said(broker.visibility_timeout)} after that worker took it, and up "
         f"to {said(broker.sweep)} later still, which is how often kombu looks." + _no_value_fits(case),
-        mend=f"at most {said(case.lateness)} together with the sweep, which is unacked_restore_interval (10 s) times "
+        fix=f"at most {said(case.lateness)} together with the sweep, which is unacked_restore_interval (10 s) times "
         "unacked_restore_throttle (10); a warm shutdown (SIGTERM, and time to end) gives everything back at once.",
         scenario="crash",
         see=("celery#4984", "celery#6932"),
@@ -93,7 +93,7 @@ def revokes_purged(case: Case) -> Iterator[Finding]:
         consequence=f"if ETA tasks are called off with revoke(): a worker drops what was revoked over {said(kept)} "
         "ago as soon as another worker joins and says hello, when it saves its state, or past 50,000 revokes; a task "
         f"due later than that (up to {said(case.horizon)} from now) then runs after all.",
-        mend="let the task ask a database, when it runs, whether it is still wanted; raising the variable in every "
+        fix="let the task ask a database, when it runs, whether it is still wanted; raising the variable in every "
         "worker's environment only moves the limit.",
         scenario="move_and_cancel",
         see=("celery#4300",),
@@ -111,7 +111,7 @@ def revokes_forgotten(case: Case) -> Iterator[Finding]:
         **case.of("worker_state_db"),
         consequence=f"if ETA tasks are called off with revoke(): revokes live in the workers' memory, {where}, so that "
         f"{when} they are forgotten and the tasks run after all. A revoke while no worker is up reaches nobody.",
-        mend="--statedb with a file of its own for each worker, on a disk that outlives it; or let the task ask a "
+        fix="--statedb with a file of its own for each worker, on a disk that outlives it; or let the task ask a "
         "database, when it runs, whether it is still wanted.",
         scenario="move_and_cancel",
         see=("celery#4300", "celery#8737"),
@@ -134,7 +134,7 @@ def beat_on_every_server(case: Case) -> Iterator[Finding]:
         value=f"{beats} processes",
         is_default=False,
         consequence=f"beat takes no lock: {beats} beats send every periodic task {beats} times.",
-        mend="start one `celery beat` on one host and no -B; or a scheduler that takes a lock (RedBeat).",
+        fix="start one `celery beat` on one host and no -B; or a scheduler that takes a lock (RedBeat).",
         scenario="more_servers",
         see=("celery#2856", "celery#4808"),
     )
@@ -153,7 +153,7 @@ def mixed_timeouts(cases: Sequence[Case]) -> Iterator[Finding]:
             consequence=f"{lowest.target.name} reads the same Redis database with {said(shortest.visibility_timeout)}, "
             "and the sweep of any worker there takes back every application's messages by its own timeout: what counts "
             f"here is {said(shortest.visibility_timeout)}.",
-            mend="one value in every application, or a database or a global_keyprefix for each.",
+            fix="one value in every application, or a database or a global_keyprefix for each.",
             scenario="long_horizon",
             see=("celery#6236", "celery#9264"),
         )
@@ -169,7 +169,7 @@ def eta_limit(case: Case) -> Iterator[Finding]:
             **case.of("worker_eta_task_limit"),
             consequence="if tasks have an ETA or a countdown: a worker takes each of them at once and keeps it in "
             "memory until it is due, without a limit.",
-            mend="watch the memory of the worker; a limit is no mend, because far tasks then hold back what is due. "
+            fix="watch the memory of the worker; a limit is no mend, because far tasks then hold back what is due. "
             "Keep far due times in a database and publish each when it is due.",
             scenario="far_flood",
             see=("celery#2218", "celery#9849"),
@@ -180,7 +180,7 @@ def eta_limit(case: Case) -> Iterator[Finding]:
         consequence=f"if tasks have an ETA or a countdown: it caps what a worker takes at all, so that once "
         f"{conf.worker_eta_task_limit} far tasks wait in it, one that is due now stays in the queue until a far one "
         "has run.",
-        mend="ETA tasks on a queue with workers of their own, or far due times in a database.",
+        fix="ETA tasks on a queue with workers of their own, or far due times in a database.",
         scenario="far_flood",
         see=("celery#9853",),
     )
@@ -193,7 +193,7 @@ def early_acknowledgement(case: Case) -> Iterator[Finding]:
             **_attribute(case, "task_acks_late", value=False),
             consequence=f"{_named(early)}: acknowledged when the pool starts it, so that a worker killed in the middle "
             "of it has lost it without a trace.",
-            mend="if a repeat does no harm, task_acks_late=True with task_reject_on_worker_lost=True; if it does, "
+            fix="if a repeat does no harm, task_acks_late=True with task_reject_on_worker_lost=True; if it does, "
             "record what was promised and what was done, and look for the difference.",
             scenario="crash",
             see=("celery#1628",),
@@ -212,7 +212,7 @@ def late_but_not_rejected(case: Case) -> Iterator[Finding]:
             **_attribute(case, "task_reject_on_worker_lost", value=lost[0].reject_on_worker_lost),
             consequence=f"{_named(lost)}: late acknowledgement saves it when the whole worker dies, but if only the "
             "pool's child is killed (out of memory, for one) the worker acknowledges it as failed.",
-            mend="task_reject_on_worker_lost=True, knowing that a task which kills its process comes back for ever; "
+            fix="task_reject_on_worker_lost=True, knowing that a task which kills its process comes back for ever; "
             "from Celery 5.7 task_retry_on_worker_lost=True counts those repeats against max_retries.",
             scenario="crash",
             see=("celery#1628", "celery#3053"),
@@ -226,7 +226,7 @@ def late_acknowledgement(case: Case) -> Iterator[Finding]:
             **_attribute(case, "task_acks_late", value=True),
             consequence=f"{_named(late)}: runs again after a crash, from the start, even if all but the "
             "acknowledgement was done.",
-            mend="nothing, if running it twice is the same as once; otherwise give whoever receives it a key by which "
+            fix="nothing, if running it twice is the same as once; otherwise give whoever receives it a key by which "
             "to know the repeat.",
             scenario="crash",
             see=("celery#6932",),
@@ -242,7 +242,7 @@ def never_retried(case: Case) -> Iterator[Finding]:
             is_default=True,
             consequence=f"{_named(once)}: no autoretry_for, and its own body does not call retry(); unless something "
             "it calls does, a gateway that refuses once has lost it, and max_retries changes nothing.",
-            mend="autoretry_for=(the gateway's passing errors,), retry_backoff=True, and a max_retries that outlasts "
+            fix="autoretry_for=(the gateway's passing errors,), retry_backoff=True, and a max_retries that outlasts "
             "the gateway's usual outage.",
             scenario="poison",
         )
@@ -263,7 +263,7 @@ def ticks_without_expiry(case: Case) -> Iterator[Finding]:
             is_default=True,
             consequence=f"{_listed(piling)}: while workers are down and beat is up its ticks pile up in the queue, and "
             "all of them run at once afterwards.",
-            mend="'options': {'expires': seconds} of about one interval, in each entry.",
+            fix="'options': {'expires': seconds} of about one interval, in each entry.",
             scenario="broker_blip_long",
             see=("celery#591",),
         )
@@ -275,14 +275,14 @@ def no_reconnection(case: Case) -> Iterator[Finding]:
         yield case.warning(
             **case.of("broker_connection_retry"),
             consequence="a worker whose broker connection breaks shuts down, with whatever it holds.",
-            mend="True, as Celery has it, or a supervisor that starts the worker again for as long as it takes.",
+            fix="True, as Celery has it, or a supervisor that starts the worker again for as long as it takes.",
             scenario="broker_blip_long",
         )
     if conf.broker_connection_retry_on_startup is False:
         yield case.warning(
             **case.of("broker_connection_retry_on_startup"),
             consequence="a worker that starts while the broker is away shuts down instead of waiting for it.",
-            mend="True, or a supervisor that starts the worker again for as long as it takes.",
+            fix="True, or a supervisor that starts the worker again for as long as it takes.",
             scenario="broker_blip_long",
         )
 
@@ -297,7 +297,7 @@ def exits_without_broker(case: Case) -> Iterator[Finding]:
         consequence="a worker that holds any unacknowledged message (one ETA task is enough) exits with status 1 when "
         "its connection to Redis goes away: it closes the connection a second time, and kombu then tries to give "
         "messages back through what is already cleared. 5.6.3 reconnects.",
-        mend="a supervisor that starts the worker again, or another version of Celery; either way what it held comes "
+        fix="a supervisor that starts the worker again, or another version of Celery; either way what it held comes "
         "back only after the visibility timeout.",
         scenario="broker_blip_long",
     )
@@ -310,7 +310,7 @@ def no_tasks(case: Case) -> Iterator[Finding]:
         is_default=False,
         consequence="no task of its own is registered once everything is imported that a worker imports: its workers "
         "hold no messages, and the rules about those say nothing.",
-        mend="nothing, if that is so; otherwise name the tasks' modules in the setting `include`, or as targets.",
+        fix="nothing, if that is so; otherwise name the tasks' modules in the setting `include`, or as targets.",
         scenario=None,
     )
 

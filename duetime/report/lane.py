@@ -8,8 +8,8 @@ from typing import Any
 
 from duetime.checker import Results
 from duetime.checker.labels import Labelled
-from duetime.faults.fault import LOOKS, Look
-from duetime.history import NEVER, Fault, History, Operation
+from duetime.faults.fault import FAULT_KINDS, Look
+from duetime.history import NEVER, History, Operation, RecordedFault
 
 Numbers = dict[str, Any]
 
@@ -42,17 +42,17 @@ def lane(
         "workers": workers,
         "faults": [_fault(fault, history, axis) for fault in history.faults if fault.injected_ns < NEVER],
         "notes": _notes(history, results, chosen, {worker: number for number, worker in enumerate(workers)}, axis),
-        "anomalies": [
+        "violations": [
             {
-                "op": anomaly.op,
-                "label": anomaly.label,
-                "at": axis(anomaly.at_ns),
-                "text": anomaly.explanation,
-                "evidence": anomaly.evidence,
-                "log": list((logs or {}).get(anomaly.op, ())),
+                "op": violation.op,
+                "label": violation.label,
+                "at": axis(violation.at_ns),
+                "text": violation.explanation,
+                "evidence": violation.evidence,
+                "log": list((logs or {}).get(violation.op, ())),
             }
-            for anomaly in results.anomalies
-            if chosen is None or _key_of(anomaly.op) in chosen
+            for violation in results.violations
+            if chosen is None or _key_of(violation.op) in chosen
         ],
     }
 
@@ -69,14 +69,14 @@ def _chosen(
     keys.update(dict.fromkeys(_key_of(delivery.op) for delivery in history.deliveries))
     if at_most is None or len(keys) <= at_most:
         return None, {}
-    wrong = dict.fromkeys(_key_of(anomaly.op) for anomaly in results.anomalies)
+    wrong = dict.fromkeys(_key_of(violation.op) for violation in results.violations)
     others = [key for key in keys if key not in wrong]
     every, every_wrong = (max(1, -(-len(some) // of_more)) for some in (others, wrong))
     part = {
         "notes": len(keys),
         "every": every,
         "every_wrong": every_wrong,
-        "anomalies": dict(Counter(anomaly.label for anomaly in results.anomalies)),
+        "violations": dict(Counter(violation.label for violation in results.violations)),
     }
     return {*others[::every], *list(wrong)[::every_wrong]}, {"part": part}
 
@@ -99,10 +99,10 @@ def _end_ns(history: History) -> int:
     return max([*known, *(operation.invoked_ns for operation in history.operations.values())], default=0)
 
 
-def _fault(fault: Fault, history: History, axis: _Axis) -> Numbers:
+def _fault(fault: RecordedFault, history: History, axis: _Axis) -> Numbers:
     profile = history.plan.profile
-    look = LOOKS.get(fault.kind, UNNAMED)  # type: ignore[call-overload]  # a stored run may know other kinds
-    excuses = fault.kind not in profile.excuses_nothing
+    look = FAULT_KINDS.get(fault.kind, UNNAMED)  # type: ignore[call-overload]  # a stored run may know other kinds
+    excuses = fault.kind not in profile.non_excusing_faults
     healed, injected = axis(fault.healed_ns), axis(fault.injected_ns)
     budget_s = profile.recovery_budget_ns.get(fault.kind, 0) / 1e9
     # None for a fault that was never seen to heal: it excuses to the end.
@@ -157,14 +157,14 @@ def _revision(operation: Operation, results: Results, got: list[list[Any]], axis
         "answered": axis(operation.answered_ns),
         "answer": operation.answer,
     }
-    promise = results.promises.get(operation.op)
-    if promise:
+    obligation = results.obligations.get(operation.op)
+    if obligation:
         told |= {
             "due": axis(operation.due_ns),
-            "ready": axis(promise.ready_ns),
-            "deadline": axis(promise.deadline_ns),
+            "ready": axis(obligation.ready_ns),
+            "deadline": axis(obligation.deadline_ns),
             "state": results.states[operation.op],
-            "required": promise.required,
+            "required": obligation.required,
         }
     return told | {"got": got} if got else told
 

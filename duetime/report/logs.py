@@ -36,10 +36,10 @@ def log_lines(run_dir: Path, history: History, results: Results) -> Mapping[str,
     lines = _read(run_dir / "logs", mono_ns - wall_ns)
     instants = [line.at_ns for line in lines]
     found = {}
-    for anomaly in results.anomalies[:TELLING]:
-        key = anomaly.op.rpartition("/")[0]
-        promise = results.promises.get(anomaly.op)
-        moments = {anomaly.at_ns, promise.ready_ns if promise else anomaly.at_ns}
+    for violation in results.violations[:TELLING]:
+        key = violation.op.rpartition("/")[0]
+        obligation = results.obligations.get(violation.op)
+        moments = {violation.at_ns, obligation.ready_ns if obligation else violation.at_ns}
         near = {
             number
             for moment in moments
@@ -48,7 +48,7 @@ def log_lines(run_dir: Path, history: History, results: Results) -> Mapping[str,
         naming = [number for number, line in enumerate(lines) if key in line.text]
         # A log that names it tells more than whatever else was logged at the time.
         chosen = sorted((naming or sorted(near))[:LINES])
-        found[anomaly.op] = [lines[number].text for number in chosen]
+        found[violation.op] = [lines[number].text for number in chosen]
     return found
 
 

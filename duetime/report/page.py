@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from duetime.checker import ACCUSATIONS, Results, judge_history
+from duetime.checker import DELIVERY_VIOLATIONS, Results, judge_history
 from duetime.errors import NotARun
 from duetime.history import History, load
 from duetime.report.lane import Numbers, lane
@@ -24,7 +24,7 @@ from duetime.report.rates import rates
 ASSETS = Path(__file__).with_name("assets")
 STYLES = ("look.css", "report.css")
 SCRIPTS = ("lanes.js", "charts.js", "report.js")
-TOLD = ("missed", *ACCUSATIONS)
+TOLD = ("missed", *DELIVERY_VIOLATIONS)
 DRAWN = 10_000
 """So many notifications of one run are all drawn; of more a thousand, and a thousand of those that went wrong."""
 
@@ -148,7 +148,7 @@ class _Told:
         return {
             "scenario": cell["scenario"],
             "seed": cell["seed"],
-            "promised": cell["promised"],
+            "within_guarantees": cell["within_guarantees"],
             "design": cell["design"],
             "command": self.command,
         }
@@ -179,7 +179,7 @@ def _matrix(cells: Sequence[Cell], told: Sequence[_Told]) -> Mapping[tuple[str, 
 
 
 def _gravity(cell: Cell) -> tuple[bool, int]:
-    return cell["promised"] is False, ["not applicable", "pass", "unknown", "fail"].index(cell["outcome"])
+    return cell["within_guarantees"] is False, ["not applicable", "pass", "unknown", "fail"].index(cell["outcome"])
 
 
 def _versions(told: Iterable[_Told]) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ def console() -> Console:
 def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     """Print one row a cell, then one sentence for each that did not pass."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("scenario", "design", "seed", "verdict", "promised"):
+    for name in ("scenario", "design", "seed", "verdict", "within_guarantees"):
         table.add_column(name, no_wrap=True)
     for name in ("delivered", "missed", "duplicate"):
         table.add_column(name, justify="right")
@@ -80,7 +80,7 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
     counts = cell["counts"]
     style = STYLES[cell["outcome"]]
     lateness = cell["lateness_s"].get("raw", {})
-    kept = {True: "yes", False: "[red]no[/]", None: "-"}[cell["promised"]]
+    kept = {True: "yes", False: "[red]no[/]", None: "-"}[cell["within_guarantees"]]
     return [
         cell["scenario"],
         cell["design"],

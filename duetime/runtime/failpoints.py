@@ -58,10 +58,10 @@ def disarm(file: Path) -> None:
     file.unlink(missing_ok=True)
 
 
-def struck(file: Path) -> list[dict[str, Any]]:
+def hits(file: Path) -> list[dict[str, Any]]:
     """What failpoints armed by `file` have done so far."""
-    hits = _hits(file)
-    return [json.loads(line) for line in hits.read_text().splitlines()] if hits.exists() else []
+    written = _hits_file(file)
+    return [json.loads(line) for line in written.read_text().splitlines()] if written.exists() else []
 
 
 class Failpoints:
@@ -74,7 +74,7 @@ class Failpoints:
         self._armed_at_ns = 0
         self._passed = 0
 
-    def come_by(self, point: Point) -> None:
+    def hit(self, point: Point) -> None:
         """Do what is armed for `point`, which mostly is nothing."""
         if self._file is None:
             return
@@ -83,7 +83,7 @@ class Failpoints:
             return
         self._passed += 1
         if self._passed == armed.nth:
-            self._strike(armed, self._file)
+            self._trigger(armed, self._file)
 
     def watch(self) -> None:
         """Come by before and after each commit of a SQLAlchemy session, and before each publication by Celery."""
@@ -93,13 +93,13 @@ class Failpoints:
         from sqlalchemy.orm import Session
 
         # On the class: before any listener of one session, so before whatever a design does after the commit.
-        event.listen(Session, "before_commit", lambda _session: self.come_by("before_commit"))
-        event.listen(Session, "after_commit", lambda _session: self.come_by("after_commit"))
+        event.listen(Session, "before_commit", lambda _session: self.hit("before_commit"))
+        event.listen(Session, "after_commit", lambda _session: self.hit("after_commit"))
         # Who has not imported Celery by now publishes nothing by it, and need not wait for the import.
         if "celery" in sys.modules:
             from celery.signals import before_task_publish
 
-            before_task_publish.connect(lambda **_: self.come_by("before_publish"), weak=False)
+            before_task_publish.connect(lambda **_: self.hit("before_publish"), weak=False)
 
     def _look(self, file: Path) -> Failpoint | None:
         try:
@@ -112,9 +112,9 @@ class Failpoints:
                 self._armed_at_ns, self._passed = changed_ns, 0
         return self._armed
 
-    def _strike(self, armed: Failpoint, file: Path) -> None:
+    def _trigger(self, armed: Failpoint, file: Path) -> None:
         # Before the deed: there may be no after.
-        append_once(_hits(file), {**asdict(armed), "pid": os.getpid(), "at_ns": time.monotonic_ns()})
+        append_once(_hits_file(file), {**asdict(armed), "pid": os.getpid(), "at_ns": time.monotonic_ns()})
         match armed.action:
             case "kill":
                 os.killpg(0, signal.SIGKILL)
@@ -126,5 +126,5 @@ class Failpoints:
                 assert_never(armed.action)
 
 
-def _hits(file: Path) -> Path:
+def _hits_file(file: Path) -> Path:
     return file.with_suffix(".hits")

@@ -46,12 +46,12 @@ class AnswerLost(Exception):
 
 Mode = Literal["slow", "refuse", "hang", "lose_answer"]
 LOOK_EVERY_S = 0.02
-TROUBLE = "trouble.json"
+GATEWAY_FAULT_FILE = "trouble.json"
 """Beside the file of deliveries, while there is any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class InjectedGatewayFault:
     """What is wrong with the outside world, for as long as the file that says so is there.
 
     slow: each delivery takes `seconds` longer. hang: none ends before the trouble does, and then it has failed.
@@ -72,13 +72,13 @@ class Trouble:
         file.unlink(missing_ok=True)
 
     @staticmethod
-    def bites(file: Path) -> int:
+    def hit_count(file: Path) -> int:
         """How many deliveries have met with trouble from `file` so far."""
-        felt = _felt(file)
+        felt = _hits_file(file)
         return felt.read_bytes().count(b"\n") if felt.exists() else 0
 
     @classmethod
-    def read(cls, file: Path) -> Trouble | None:
+    def read(cls, file: Path) -> InjectedGatewayFault | None:
         try:
             written: Mapping[str, Any] = json.loads(file.read_text())
         except FileNotFoundError:
@@ -102,20 +102,20 @@ class JournalGateway:
         *,
         worker: str,
         delivery_time: timedelta,
-        trouble: Path | None = None,
+        gateway_fault: Path | None = None,
         failpoints: Failpoints | None = None,
     ) -> None:
         self._journal = Journal(path)
         self._worker = worker
         self._by = f'"worker":{_quote(worker)}'
         self._half_s = delivery_time.total_seconds() / 2
-        self._trouble = trouble
-        self._trouble_name = str(trouble or "")
+        self._gateway_fault = gateway_fault
+        self._gateway_fault_name = str(gateway_fault or "")
         self._failpoints = failpoints or Failpoints({})
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
-        self._failpoints.come_by("before_deliver")
-        answered = self._meet_trouble(notification.key)
+        self._failpoints.hit("before_deliver")
+        answered = self._apply_fault(notification.key)
         if self._half_s:
             time.sleep(self._half_s)
         self.record(notification.key, notification.revision, attempt=attempt)
@@ -123,7 +123,7 @@ class JournalGateway:
             time.sleep(self._half_s)
         if not answered:
             raise AnswerLost(f"no answer about {notification.op}")
-        self._failpoints.come_by("after_deliver")
+        self._failpoints.hit("after_deliver")
 
     def record(self, key: str, revision: int, *, attempt: int, **more: int) -> None:
         """Write the delivery's line."""
@@ -137,30 +137,30 @@ class JournalGateway:
     def close(self) -> None:
         self._journal.close()
 
-    def _meet_trouble(self, key: str) -> bool:
+    def _apply_fault(self, key: str) -> bool:
         """Go through the trouble of the moment; whether the answer will come back."""
-        file = self._trouble
+        file = self._gateway_fault
         # Asked at each delivery, and mostly in vain: opening what is not there takes as long as the rest of it.
-        if file is None or not os.access(self._trouble_name, os.F_OK):
+        if file is None or not os.access(self._gateway_fault_name, os.F_OK):
             return True
-        trouble = Trouble.read(file)
-        if trouble is None or not trouble.concerns(key):
+        gateway_fault = InjectedGatewayFault.read(file)
+        if gateway_fault is None or not gateway_fault.concerns(key):
             return True
-        append_once(_felt(file), {"key": key, "worker": self._worker, "at_ns": time.monotonic_ns()})
-        match trouble.mode:
+        append_once(_hits_file(file), {"key": key, "worker": self._worker, "at_ns": time.monotonic_ns()})
+        match gateway_fault.mode:
             case "slow":
-                time.sleep(trouble.seconds)
+                time.sleep(gateway_fault.seconds)
             case "refuse":
                 raise GatewayRefused(f"the gateway refuses {key}")
             case "hang":
                 # Another may follow at once, under the same name.
-                while Trouble.read(file) == trouble:
+                while InjectedGatewayFault.read(file) == gateway_fault:
                     time.sleep(LOOK_EVERY_S)
                 raise GatewayRefused(f"the gateway hung, and never took {key}")
             case "lose_answer":
                 return False
             case _:
-                assert_never(trouble.mode)
+                assert_never(gateway_fault.mode)
         return True
 
 
@@ -170,9 +170,9 @@ def gateway_from(settings: Settings) -> JournalGateway:
     failpoints.watch()
     return JournalGateway(
         settings.deliveries,
-        worker=settings.server,
+        worker=settings.worker,
         delivery_time=settings.delivery_time,
-        trouble=settings.deliveries.with_name(TROUBLE),
+        gateway_fault=settings.deliveries.with_name(GATEWAY_FAULT_FILE),
         failpoints=failpoints,
     )
 
@@ -209,8 +209,8 @@ def effects_from(settings: Settings) -> Effects:
         statements = resolve_name(settings.effects) if settings.effects else {}
     except (ImportError, AttributeError, ValueError) as error:
         raise BadUsage(f"DUETIME_EFFECTS is {settings.effects!r}; write package.module:attribute ({error})") from error
-    return Effects(statements, worker=settings.server)
+    return Effects(statements, worker=settings.worker)
 
 
-def _felt(file: Path) -> Path:
+def _hits_file(file: Path) -> Path:
     return file.with_suffix(".felt")

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
+class HeartbeatRecord:
     """What a server did, when, and within how many seconds it meant to do it again.
 
     at_ns: ``time.monotonic_ns()``, which all processes of one Linux host share and no wall clock moves.
     """
 
-    did: str
+    activity: str
     at_ns: int
     again_within_s: float
 
@@ -43,11 +43,11 @@ class Heartbeat:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
 
-    def beat(self, did: str, *, again_within_s: float) -> None:
+    def beat(self, activity: str, *, again_within_s: float) -> None:
         """Say that this server `did` something (a verb and its object), and how soon it will again at the latest."""
         if self._file is None:
             return
-        sign = Sign(did=did, at_ns=time.monotonic_ns(), again_within_s=again_within_s)
+        sign = HeartbeatRecord(activity=activity, at_ns=time.monotonic_ns(), again_within_s=again_within_s)
         # Of this process alone: a poller's pool has several.
         draft = self._file.with_suffix(f".{os.getpid()}")
         # A sign that cannot be written goes overdue, which is what whoever looks should see.
@@ -56,7 +56,7 @@ class Heartbeat:
             draft.replace(self._file)
 
 
-NOBODY_LOOKS = Heartbeat()
+NO_HEARTBEAT = Heartbeat()
 
 
 def heartbeat_from(settings: Settings) -> Heartbeat:
@@ -64,10 +64,10 @@ def heartbeat_from(settings: Settings) -> Heartbeat:
     return Heartbeat(settings.heartbeat)
 
 
-def latest_sign(file: Path) -> Sign | None:
+def read_heartbeat(file: Path) -> HeartbeatRecord | None:
     """The last one left in `file`; None if there was none yet, or what is there is none."""
     try:
         written: Mapping[str, Any] = json.loads(file.read_text())
-        return Sign(**written)
+        return HeartbeatRecord(**written)
     except (OSError, ValueError, TypeError):
         return None

@@ -16,7 +16,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, delete, s
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from duetime.interface import Notification, Pending, Promise, Scheduler
+from duetime.interface import Guarantees, Notification, Pending, Scheduler
 from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.settings import Settings
 from oban_style_queue.design import broker_holds, serving
@@ -128,13 +128,13 @@ design = replace(
     summary="Celery ETA tasks, acknowledged late and redelivered soon, that ask the database whether they are wanted",
     weakness="commit and publish are still two steps; and every few minutes each waiting message is given to one "
     "more worker's memory",
-    promise=Promise(
-        delivery="at_least_once", transactional=False, cancels=True, as_durable_as="broker", due_by="servers"
+    guarantees=Guarantees(
+        delivery="at_least_once", transactional=False, cancels=True, as_durable_as="broker", due_by="workers"
     ),
     roles=[serving("oban_style_queue.variants.hardened_app")],
     install=install,
     scheduler=scheduler,
     pending=pending,
     status=None,
-    hand_over=None,
+    migrate=None,
 )

@@ -15,13 +15,13 @@ from duetime.interface import Notification
 from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.settings import Settings
 from oban_style_queue.design import QUEUE
-from oban_style_queue.heartbeat import add_pulse
+from oban_style_queue.heartbeat import add_heartbeat
 from oban_style_queue.variants.hardened import deliver_if_wanted
 
 settings = Settings.from_environment()
 app = Celery("oban_style_queue", broker=settings.broker_url)
 app.conf.update(settings.celery_events, task_default_queue=QUEUE)
-add_pulse(app, settings)
+add_heartbeat(app, settings)
 # A worker that dies in the middle of a task has not acknowledged it.
 app.conf.task_acks_late = True
 # Nor has one of whose pool a process was killed.

@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import JSONB, array, insert
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
-from duetime.interface import Notification, Pending, Promise, Scheduler
+from duetime.interface import Guarantees, Notification, Pending, Scheduler
 from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
 from duetime.settings import Settings
 from oban_style_queue.design import design as defaults
@@ -208,11 +208,11 @@ design = replace(
     summary="a table of jobs written in the caller's transaction; a stager hands what is due to Celery each second",
     weakness="up to a second late by its stager, and a worker that stands still is taken for dead, so what it had "
     "begun is done twice",
-    promise=Promise(delivery="at_least_once", transactional=True, cancels=True),
+    guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
     roles=[serving("oban_style_queue.variants.staged_app")],
     install=install,
     scheduler=lambda _settings: JobsTable(),
     pending=pending,
     status=None,
-    hand_over=None,
+    migrate=None,
 )

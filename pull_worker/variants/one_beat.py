@@ -16,12 +16,12 @@ design = replace(
     "sent while no worker took them all run afterwards, each over the same window",
     roles=[
         Role(
-            name="server",
+            name="worker",
             argv=(
                 *(sys.executable, "-m", "celery", "-A", "pull_worker.celeryapp", "worker"),
-                *("-n", "{server}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
+                *("-n", "{worker}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
             ),
-            ready="{server}@pull_worker ready.",
+            ready="{worker}@pull_worker ready.",
         ),
         Role(
             name="beat",

@@ -10,12 +10,12 @@ from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, func,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from duetime.interface import Destination
+from duetime.interface import MigrationTarget
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
 from pull_worker.design import design as naive
 from pull_worker.design import serving
-from pull_worker.migrate import hand_over, may_leave
+from pull_worker.migrate import check_can_migrate, migrate
 from pull_worker.poll import Window, becoming_due
 
 log = logging.getLogger(__name__)
@@ -57,14 +57,14 @@ def move_watermark(session: Session, until: datetime) -> None:
     session.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={"polled_until": latest}))
 
 
-def hand_over_from_watermark(settings: Settings, engine: Engine, to: Destination, since: datetime | None) -> int:
+def migrate_from_watermark(settings: Settings, engine: Engine, to: MigrationTarget, since: datetime | None) -> int:
     """This one knows where its last poll ended."""
     with engine.connect() as connection:
-        return hand_over(settings, engine, to, connection.scalar(select(watermark.c.polled_until)) or since)
+        return migrate(settings, engine, to, connection.scalar(select(watermark.c.polled_until)) or since)
 
 
-def may_leave_watermark(settings: Settings, _since: datetime | None) -> None:
-    may_leave(settings, datetime.now(UTC))
+def check_watermark_can_migrate(settings: Settings, _since: datetime | None) -> None:
+    check_can_migrate(settings, datetime.now(UTC))
 
 
 def install(engine: Engine) -> None:
@@ -80,6 +80,6 @@ design = replace(
     "of its window until it succeeds, and polls that overlap, of two servers or of a slow one, repeat each other",
     roles=[serving("pull_worker.variants.watermark_app")],
     install=install,
-    hand_over=hand_over_from_watermark,
-    may_leave=may_leave_watermark,
+    migrate=migrate_from_watermark,
+    check_can_migrate=check_watermark_can_migrate,
 )

@@ -9,12 +9,12 @@ from typing import Any
 
 import psycopg
 
-from duetime.interface import Notification, Promise
+from duetime.interface import Guarantees, Notification
 from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import serving
 from push_readmodel.drain import Drain, Look
-from push_readmodel.drain_settings import USUAL, Policy
+from push_readmodel.drain_settings import DEFAULT, DrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ class DrainDeletingFirst(Drain):
         self,
         connection: psycopg.Connection[Any],
         gateway: Gateway,
-        policy: Policy = USUAL,
+        policy: DrainSettings = DEFAULT,
         effects: Effects = NO_EFFECTS,
     ) -> None:
         # What is taken is gone, so nothing is taken before it is due.
         super().__init__(connection, gateway, replace(policy, look_ahead_s=0.0), effects)
 
-    def empty(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
+    def drain_all(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
         tried = 0
         while not stopping():
             taken = self._execute(TAKE, [BATCH])
@@ -71,6 +71,6 @@ design = replace(
     summary="the read model, with each batch deleted and committed before it is delivered",
     weakness=f"what a killed server had deleted and not yet delivered is lost, at most {BATCH}, and so is whatever the "
     "outside world refuses once; a cancel comes too late for a batch that was taken a moment ago",
-    promise=Promise(delivery="at_most_once", transactional=True, cancels=True),
+    guarantees=Guarantees(delivery="at_most_once", transactional=True, cancels=True),
     roles=[serving("push_readmodel.variants.delete_first_app")],
 )

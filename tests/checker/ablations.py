@@ -66,7 +66,7 @@ def accusations(ablate: Callable[[World], History]) -> tuple[int, Counter[str]]:
     """In how many correct worlds anything is accused, and of what."""
     random, accused, labels = Random(1), 0, Counter[str]()
     for _ in range(WORLDS):
-        found = {anomaly.label for anomaly in judge_history(ablate(correct_world(random))).anomalies}
+        found = {violation.label for violation in judge_history(ablate(correct_world(random))).violations}
         accused += bool(found)
         labels.update(found)
     return accused, labels

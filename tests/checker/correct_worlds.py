@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from duetime.history import NEVER, Canary, Closed, Delivery, Fault, History, Operation, Plan
+from duetime.history import NEVER, Canary, Closed, Delivery, History, Operation, RecordedFault, RecordedPlan
 from duetime.history.damage import Damage
-from tests.checker.naive_checker import Span, after, healthy
+from tests.checker.naive_checker import Interval, after, healthy
 
 S = 1_000_000_000
 EPSILON, LIMIT, PHI = S // 20, 2 * S, S // 2
 RECOVERY = {"kill": S, "stop": 0, "partition": 3 * S}
-PLAN = Plan.from_json(
+PLAN = RecordedPlan.from_json(
     {
         "profile": {
             "early_tolerance_s": 0.05,
@@ -34,12 +34,12 @@ class World:
 
     operations: tuple[Operation, ...]
     deliveries: tuple[Delivery, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[RecordedFault, ...]
     canaries: tuple[Canary, ...]
-    frozen: tuple[Span, ...]
+    frozen: tuple[Interval, ...]
     closed_ns: int | None
 
-    def history(self, plan: Plan = PLAN) -> History:
+    def history(self, plan: RecordedPlan = PLAN) -> History:
         closed = None if self.closed_ns is None else Closed(self.closed_ns, {}, workers_alive=True)
         deliveries = sorted(d._replace(line=line) for line, d in enumerate(self.deliveries, start=1))
         return History(
@@ -94,10 +94,10 @@ def correct_world(random: Random, *, starved: bool = False) -> World:
     return World(tuple(operations), tuple(deliveries), faults, canaries, tuple(frozen), closed_ns)
 
 
-def _fault(random: Random, n: int) -> Fault:
+def _fault(random: Random, n: int) -> RecordedFault:
     begun = random.randrange(12 * S)
     kind = random.choice(list(RECOVERY))
-    return Fault(f"f{n}", kind, "server-1", begun, begun + random.randrange(6 * S), phases={"inject": n + 1})
+    return RecordedFault(f"f{n}", kind, "worker-1", begun, begun + random.randrange(6 * S), phases={"inject": n + 1})
 
 
 def _canary(random: Random, n: int) -> Canary:
@@ -123,7 +123,7 @@ def _operations(random: Random, key: str) -> list[Operation]:
     return found
 
 
-def _deliveries(random: Random, operations: Sequence[Operation], frozen: Sequence[Span]) -> list[Delivery]:
+def _deliveries(random: Random, operations: Sequence[Operation], frozen: Sequence[Interval]) -> list[Delivery]:
     """Decide when each operation took effect, and let a worker find what was current when it looked."""
     effects = {o.revision: _effect(random, o) for o in operations}
     newest_wins = random.random() < 0.5
@@ -137,7 +137,7 @@ def _deliveries(random: Random, operations: Sequence[Operation], frozen: Sequenc
             continue
         looked, at = _attempt(random, o, since, frozen)
         if looked < min(replaced, default=NEVER):
-            found.append(Delivery(at, 0, o.op, random.choice(["server-1", "server-2"]), 1))
+            found.append(Delivery(at, 0, o.op, random.choice(["worker-1", "worker-2"]), 1))
     return found
 
 
@@ -149,7 +149,7 @@ def _effect(random: Random, o: Operation) -> int:
     return random.choice([o.invoked_ns, o.answered_ns, random.randint(o.invoked_ns, o.answered_ns)])
 
 
-def _attempt(random: Random, o: Operation, since: int, frozen: Sequence[Span]) -> tuple[int, int]:
+def _attempt(random: Random, o: Operation, since: int, frozen: Sequence[Interval]) -> tuple[int, int]:
     """When a worker looks at the store, and when the gateway hears of it: at most the allowance later, healthily."""
     earliest = max(o.due_ns - random.choice([0, EPSILON]), since)
     if o.answer == "ok":
@@ -163,7 +163,7 @@ def _attempt(random: Random, o: Operation, since: int, frozen: Sequence[Span]) -
     return looked, min(last, landed)
 
 
-def _frozen_until(instant: int, frozen: Sequence[Span]) -> int:
+def _frozen_until(instant: int, frozen: Sequence[Interval]) -> int:
     """A worker that stands still inside a fault may wake at its very end."""
     return max(
         [end for start, end in frozen if start <= instant <= end and healthy(start, end, frozen) == 0] + [instant]

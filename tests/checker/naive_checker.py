@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from duetime.history import NEVER, Delivery, History, Operation
 
-Span = tuple[int, int]
+Interval = tuple[int, int]
 
 
-def healthy(start: int, end: int, excused: Sequence[Span]) -> int:
+def healthy(start: int, end: int, excused: Sequence[Interval]) -> int:
     """The length of [start, end] outside every interval: cut at each of their ends and look at the pieces."""
     cuts = sorted({start, end, *(min(max(t, start), end) for span in excused for t in span)})
     return sum(b - a for a, b in itertools.pairwise(cuts) if not any(s <= a and b <= e for s, e in excused))
 
 
-def after(start: int, amount: int, excused: Sequence[Span]) -> int:
+def after(start: int, amount: int, excused: Sequence[Interval]) -> int:
     """The earliest instant t with healthy(start, t) = amount: walk from one cut to the next."""
     here, left = start, amount
     for cut in sorted({t for span in excused for t in span if t > start}):
@@ -45,7 +45,7 @@ class Naive:
         canaries = history.canaries
         self.starved = [(c.due_ns, c.at_ns) for c in canaries if c.at_ns - c.due_ns > self.epsilon]
 
-    def excused(self, key: str) -> list[Span]:
+    def excused(self, key: str) -> list[Interval]:
         return [span for only, span in self.faults if not only or any(key.startswith(begin) for begin in only)]
 
     def end(self, o: Operation) -> int:
@@ -99,10 +99,10 @@ class Naive:
 
     def weighed(self, d: Delivery) -> list[str]:
         found = self.matching(d)
-        doubts = {label: self.doubt(label, d) for label in found}
+        evidence = {label: self.doubt(label, d) for label in found}
         accused = [label for label in found if label in ("phantom", "stale", "duplicate", "early", "late")]
-        sure = [label for label in accused if not doubts[label]]
-        first = sure[0] if sure else doubts[accused[0]] if accused else found[0]
+        sure = [label for label in accused if not evidence[label]]
+        first = sure[0] if sure else evidence[accused[0]] if accused else found[0]
         return [first, *(label for label in found if label != first)]
 
     def doubt(self, label: str, d: Delivery) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
-from duetime.history import NEVER, Canary, Closed, Delivery, Fault, History, Operation, Plan
+from duetime.history import NEVER, Canary, Closed, Delivery, History, Operation, RecordedFault, RecordedPlan
 from duetime.history.damage import Damage
 
 
-def plan(*, epsilon: int = 1, limit: int = 3, phi: int = 2, recovery: int = 1) -> Plan:
-    return Plan.from_json(
+def plan(*, epsilon: int = 1, limit: int = 3, phi: int = 2, recovery: int = 1) -> RecordedPlan:
+    return RecordedPlan.from_json(
         {
             "profile": {
                 "early_tolerance_s": epsilon * 1e-9,
@@ -25,7 +25,7 @@ def nonsense(random: Random) -> History:
     operations = _operations(random)
     ops = [o.op for o in operations.values() if o.verb == "schedule"] * 3 + [*operations, "k/99"]
     deliveries = sorted(
-        Delivery(random.randrange(30), line, random.choice(ops), "server-1", 1)
+        Delivery(random.randrange(30), line, random.choice(ops), "worker-1", 1)
         for line in range(1, random.randrange(1, 8))
     )
     late = [Canary(n, due, due + random.choice([1, 2, 4])) for n, due in enumerate(random.choices(range(30), k=2))]
@@ -61,8 +61,8 @@ def _operations(random: Random) -> dict[str, Operation]:
     return found
 
 
-def _fault(random: Random, n: int) -> Fault:
+def _fault(random: Random, n: int) -> RecordedFault:
     begun = random.randrange(25)
     healed = begun + random.randrange(6) if random.random() < 0.9 else NEVER
     only = random.choice([(), (), ("k",), ("m", "x")])
-    return Fault(f"f{n}", "kill", "server-1", begun, healed, only, {"inject": n + 1})
+    return RecordedFault(f"f{n}", "kill", "worker-1", begun, healed, only, {"inject": n + 1})

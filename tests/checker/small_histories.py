@@ -42,7 +42,7 @@ def cancelled(op: str, *, at_s: float) -> list[Record]:
     return [invoke("cancel", op, at_s=at_s), ok(op, at_s=at_s + 0.1)]
 
 
-def delivery(op: str, *, at_s: float, worker: str = "server-1") -> Record:
+def delivery(op: str, *, at_s: float, worker: str = "worker-1") -> Record:
     key, _, revision = op.rpartition("/")
     at_ns = nanoseconds(at_s)
     return {"op": op, "key": key, "revision": int(revision), "worker": worker, "attempt": 1, "at_ns": at_ns}
@@ -64,7 +64,7 @@ def fault(
     at_s: Mapping[str, float | None] = {
         "inject": inject_s, "observed": inject_s + 0.01, "heal": healed_s, "healed": healed_s
     }  # fmt: skip
-    common = {"fault": name, "kind": kind, "target": "server-1", "evidence": "pid 71 reaped"}
+    common = {"fault": name, "kind": kind, "target": "worker-1", "evidence": "pid 71 reaped"}
     return [{**common, "phase": phase, "at_ns": nanoseconds(at)} for phase in phases if (at := at_s[phase]) is not None]
 
 

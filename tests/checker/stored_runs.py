@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from duetime.history import Fault, Operation
+from duetime.history import Operation, RecordedFault
 from tests.checker.correct_worlds import World
 from tests.checker.small_histories import canary, cancelled, delivery, fault, numbered, scheduled
 
 PLAN: Mapping[str, Any] = {
-    "format": 1,
+    "format": 2,
     "design": "push_readmodel",
     "scenario": "crash",
     "seed": 1,
@@ -26,9 +26,9 @@ PLAN: Mapping[str, Any] = {
         "grace_s": 1.5,
         "quiet_s": 1.0,
     },
-    "exists_for": ["kill"],
+    "required_faults": ["kill"],
     "planned": {"schedule": 3, "cancel": 1},
-    "faults": [{"fault": "f1", "kind": "kill", "target": "server-1", "inject_s": 4.5, "heal_s": 6.0}],
+    "faults": [{"fault": "f1", "kind": "kill", "target": "worker-1", "inject_s": 4.5, "heal_s": 6.0}],
     "operations": [],
     "versions": {},
     "canary_period_s": 2.0,
@@ -90,7 +90,7 @@ def store(world: World, run_dir: Path) -> Path:
 
 def _plan_of(world: World) -> Mapping[str, Any]:
     faults = [{"fault": f.fault, "kind": f.kind, "target": f.target} for f in world.faults]
-    return {"profile": world.history().plan.profile.as_written, "faults": faults, "exists_for": [], "planned": {}}
+    return {"profile": world.history().plan.profile.as_written, "faults": faults, "required_faults": [], "planned": {}}
 
 
 def _calls(o: Operation) -> Iterable[Mapping[str, Any]]:
@@ -101,7 +101,7 @@ def _calls(o: Operation) -> Iterable[Mapping[str, Any]]:
         yield {"i": 1, **about, "type": o.answer, "at_ns": o.answered_ns}
 
 
-def _phases(f: Fault) -> Iterable[Mapping[str, Any]]:
+def _phases(f: RecordedFault) -> Iterable[Mapping[str, Any]]:
     about = {"fault": f.fault, "kind": f.kind, "target": f.target, "evidence": "seen"}
     for phase, at_ns in (("inject", f.injected_ns), ("observed", f.injected_ns), ("healed", f.healed_ns)):
         yield {**about, "phase": phase, "at_ns": at_ns}

@@ -20,7 +20,7 @@ def test_a_correct_world_is_never_accused(seed: int) -> None:
     for _ in range(WORLDS // 4):
         world = correct_world(random)
 
-        assert judge_history(world.history()).anomalies == []
+        assert judge_history(world.history()).violations == []
 
 
 def test_a_correct_world_is_never_accused_when_its_files_end_anywhere() -> None:
@@ -29,16 +29,16 @@ def test_a_correct_world_is_never_accused_when_its_files_end_anywhere() -> None:
         world = correct_world(random, starved=random.random() < 0.5)
         cut = world.until(random.randrange(20 * S), closed=random.random() < 0.5)
 
-        assert judge_history(cut.history()).anomalies == []
+        assert judge_history(cut.history()).violations == []
 
 
 def test_a_correct_world_is_never_accused_of_the_moments_in_which_the_harness_stood_still() -> None:
     random = Random(6)
     for _ in range(5_000):
-        assert judge_history(correct_world(random, starved=True).history()).anomalies == []
+        assert judge_history(correct_world(random, starved=True).history()).violations == []
 
 
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_a_correct_world_is_never_accused_wherever_hypothesis_looks(random: Random, starved: bool) -> None:
-    assert judge_history(correct_world(random, starved=starved).history()).anomalies == []
+    assert judge_history(correct_world(random, starved=starved).history()).violations == []

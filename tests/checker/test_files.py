@@ -71,7 +71,7 @@ def test_a_directory_without_a_plan_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "profile": {}}', "\x00" * 9, "[" * 99999, ENDLESS]
+    "plan", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "profile": {}}', "\x00" * 9, "[" * 99999, ENDLESS]
 )
 def test_a_plan_that_cannot_be_understood_is_no_run(run_dir: Path, plan: str) -> None:
     (run_dir / "plan.json").write_text(plan, encoding="utf-8")
@@ -81,9 +81,9 @@ def test_a_plan_that_cannot_be_understood_is_no_run(run_dir: Path, plan: str) ->
 
 
 def test_a_plan_in_a_later_format_is_refused(run_dir: Path) -> None:
-    write(run_dir / "plan.json", {**PLAN, "format": 2})
+    write(run_dir / "plan.json", {**PLAN, "format": 3})
 
-    with pytest.raises(NotARun, match="is in format 2; this duetime reads format 1"):
+    with pytest.raises(NotARun, match="is in format 3; this duetime reads formats 1 to 2"):
         load(run_dir)
 
 
@@ -124,7 +124,7 @@ def test_a_truncated_file_leaves_the_run_unknown_and_accuses_nobody(run_dir: Pat
 
     results = judge(run_dir)
 
-    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert (results.outcome, results.violations) == ("unknown", [])
     assert results.unknown_because[0] == f"{file} has {kept} lines, and had {len(lines)} when the run was closed"
 
 
@@ -134,7 +134,7 @@ def test_a_file_that_is_gone_leaves_the_run_unknown(run_dir: Path, file: str) ->
 
     results = judge(run_dir)
 
-    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert (results.outcome, results.violations) == ("unknown", [])
     assert f"{file} was there when the run was closed and is missing now" in results.unknown_because
 
 
@@ -150,7 +150,7 @@ def test_an_altered_byte_leaves_the_run_unknown_and_accuses_nobody_wherever_it_i
 
         results = judge(run_dir)
 
-        assert (results.outcome, results.anomalies) == ("unknown", [])
+        assert (results.outcome, results.violations) == ("unknown", [])
         assert any(problem.startswith(file) for problem in results.unknown_because)
 
 
@@ -164,7 +164,7 @@ def test_garbage_in_any_file_is_named_and_never_raised(run_dir: Path, file: str,
 
     results = judge(run_dir)
 
-    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert (results.outcome, results.violations) == ("unknown", [])
     assert results.unknown_because[0].startswith(f"{file} line 1 ")
 
 
@@ -177,7 +177,7 @@ def test_an_instant_that_no_clock_can_show_is_garbage_too(run_dir: Path, at_ns: 
 
     results = judge(run_dir)
 
-    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert (results.outcome, results.violations) == ("unknown", [])
     assert reason in results.unknown_because[0]
 
 
@@ -199,7 +199,7 @@ def test_a_line_that_a_client_must_have_written_and_is_not_there_leaves_the_run_
 
     results = judge(run_dir)
 
-    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert (results.outcome, results.violations) == ("unknown", [])
     assert results.unknown_because[0] == "history.jsonl line 3: client 0 wrote i=3 where i=2 was next"
 
 
@@ -322,7 +322,7 @@ def test_a_call_that_makes_no_sense_is_named(run_dir: Path, wrong: dict[str, obj
 
     results = judge(run_dir)
 
-    assert (results.outcome, results.anomalies) == ("unknown", [])
+    assert (results.outcome, results.violations) == ("unknown", [])
     assert reason in results.unknown_because[0]
 
 
@@ -359,7 +359,7 @@ def test_a_correct_world_reads_the_same_from_files_as_from_memory(tmp_path: Path
 
         stored, remembered = judge(store(world, tmp_path)), judge_history(world.history())
 
-        assert stored.anomalies == remembered.anomalies == []
+        assert stored.violations == remembered.violations == []
         assert stored.states == remembered.states
         assert [found.label for found in stored.labelled] == [found.label for found in remembered.labelled]
 
@@ -375,7 +375,7 @@ def test_whatever_lines_a_correct_world_loses_nobody_is_accused(tmp_path: Path) 
 
         results = judge(tmp_path)
 
-        assert results.anomalies == []
+        assert results.violations == []
         assert results.outcome == "unknown" or kept == lines
 
 
@@ -393,7 +393,7 @@ def test_whatever_line_is_unreadable_nobody_is_accused_even_when_the_closing_not
 
         results = judge(tmp_path)
 
-        assert (results.outcome, results.anomalies) == ("unknown", [])
+        assert (results.outcome, results.violations) == ("unknown", [])
 
 
 def test_a_run_that_was_closed_while_deliveries_went_on_is_unknown(run_dir: Path) -> None:

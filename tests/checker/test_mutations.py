@@ -39,7 +39,7 @@ def deliver_early(world: World, random: Random) -> Iterator[Spoilt]:
 def deliver_what_nobody_scheduled(world: World, random: Random) -> Iterator[Spoilt]:
     refused = [o.op for o in world.operations if o.answer == "fail" or o.verb == "cancel"]
     for op in ["stranger/1", f"{world.operations[0].key}/99", *refused]:
-        yield op, _more(world, Delivery(random.randrange(10 * S), 0, op, "server-1", 1))
+        yield op, _more(world, Delivery(random.randrange(10 * S), 0, op, "worker-1", 1))
 
 
 def deliver_before_it_is_asked_for(world: World, random: Random) -> Iterator[Spoilt]:
@@ -69,7 +69,7 @@ def _outlived(world: World, random: Random, *, verb: str) -> Iterator[Spoilt]:
         since, by = naive.superseded(o)
         if since < NEVER and by == verb:
             at_ns = after(since, PHI + random.choice([1, S]), world.frozen)
-            yield o.op, _more(world, Delivery(at_ns, 0, o.op, "server-1", 1))
+            yield o.op, _more(world, Delivery(at_ns, 0, o.op, "worker-1", 1))
 
 
 MUTATIONS: dict[Callable[[World, Random], Iterator[Spoilt]], str] = {

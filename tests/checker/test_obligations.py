@@ -107,7 +107,7 @@ def test_a_missed_notification_that_a_store_still_holds_is_stuck_and_one_without
     results = check(numbered(history), deliveries=[delivery("c/1", at_s=5.0)], closed_at_s=60.0, pending=pending)
 
     assert (results.counts["missed"], results.counts["lost"], results.counts["stuck"]) == (2, 1, 1)
-    assert [anomaly.explanation.rpartition("where it went: ")[2] for anomaly in results.anomalies] == [
+    assert [violation.explanation.rpartition("where it went: ")[2] for violation in results.violations] == [
         "no trace of it was left in the design's own store.",
         "still held at the end: row in pending_notifications.",
     ]

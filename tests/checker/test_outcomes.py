@@ -22,7 +22,7 @@ from tests.checker.small_histories import (
     scheduled,
 )
 
-KILL = {"fault": "f1", "kind": "kill", "target": "server-1"}
+KILL = {"fault": "f1", "kind": "kill", "target": "worker-1"}
 
 
 def good_run(*, faults: list[Record] | None = None, closed_at_s: float | None = 60.0, **plan: Any) -> Results:
@@ -94,7 +94,7 @@ def test_a_planned_fault_must_be_seen_to_bite_and_to_heal(phases: tuple[str, ...
     )
 
     assert results.outcome == "unknown"
-    assert results.unknown_because == [f"fault f1 (kill server-1) {reason}"]
+    assert results.unknown_because == [f"fault f1 (kill worker-1) {reason}"]
     assert results.vacuity[1]["ok"] is False
 
 
@@ -105,11 +105,13 @@ def test_a_planned_fault_must_be_seen_to_bite_and_to_heal(phases: tuple[str, ...
 def test_a_scenario_must_have_something_fall_due_while_the_fault_it_exists_for_is_in_force(
     inject_s: float, healed_s: float, outcome: str
 ) -> None:
-    assert good_run(faults=fault(inject_s=inject_s, healed_s=healed_s), exists_for=["kill"]).outcome == outcome
+    assert good_run(faults=fault(inject_s=inject_s, healed_s=healed_s), required_faults=["kill"]).outcome == outcome
 
 
 def test_another_kind_of_fault_does_not_stand_in_for_the_one_the_scenario_exists_for() -> None:
-    assert good_run(faults=fault(kind="stop", inject_s=4.0, healed_s=6.0), exists_for=["kill"]).outcome == "unknown"
+    assert (
+        good_run(faults=fault(kind="stop", inject_s=4.0, healed_s=6.0), required_faults=["kill"]).outcome == "unknown"
+    )
 
 
 @pytest.mark.parametrize("also", [cancelled("a/2", at_s=5.0), []])
@@ -119,7 +121,7 @@ def test_only_a_required_notification_shows_what_a_scenario_exists_for(also: lis
         deliveries=[delivery("a/1", at_s=5.0)],
         faults=fault(inject_s=4.0, healed_s=6.0),
         closed_at_s=60.0,
-        plan={"exists_for": ["kill"]},
+        plan={"required_faults": ["kill"]},
     )
 
     assert results.outcome == ("unknown" if also else "pass")
@@ -129,7 +131,7 @@ def test_a_fault_that_was_never_injected_is_not_what_a_scenario_exists_for() -> 
     never_over = fault("f1", kind="stop", inject_s=4.0, healed_s=None)
     only_healed = fault("f2", inject_s=4.0, healed_s=6.0, phases=("heal", "healed"))
 
-    results = good_run(faults=[*never_over, *only_healed], exists_for=["kill"])
+    results = good_run(faults=[*never_over, *only_healed], required_faults=["kill"])
 
     assert results.unknown_because[0].startswith("no required notification fell due while a kill was in force")
 
@@ -294,12 +296,12 @@ def test_an_accusation_tells_what_was_promised_what_had_to_hold_and_what_was_rec
 
     assert results.explanation == (
         "1 phantom. Let a/1 be scheduled for 5.000 s and acknowledged at 0.100 s, "
-        "and cancelled by a/2, acknowledged at 3.100 s, and f1 (kill server-1) be in force from 4.000 s to 6.000 s; "
+        "and cancelled by a/2, acknowledged at 3.100 s, and f1 (kill worker-1) be in force from 4.000 s to 6.000 s; "
         "then it might be delivered only within 0.500 s of that, if it was already in flight; "
-        "however the gateway recorded a delivery by server-1, attempt 1, at 5.000 s; "
+        "however the gateway recorded a delivery by worker-1, attempt 1, at 5.000 s; "
         "where it went: to the recipient."
     )
-    assert results.anomalies[0].evidence == [
+    assert results.violations[0].evidence == [
         "history.jsonl:1", "history.jsonl:2", "history.jsonl:3", "history.jsonl:4", "deliveries.jsonl:1",
         "faults.jsonl:1", "faults.jsonl:2", "faults.jsonl:3", "faults.jsonl:4",
     ]  # fmt: skip
@@ -310,7 +312,7 @@ def test_a_summary_counts_each_accusation_and_tells_the_gravest() -> None:
 
     results = check(history, deliveries=[delivery("b/1", at_s=4.0), delivery("b/1", at_s=5.0)], closed_at_s=60.0)
 
-    assert [anomaly.label for anomaly in results.anomalies] == ["early", "duplicate", "missed"]
+    assert [violation.label for violation in results.violations] == ["early", "duplicate", "missed"]
     assert results.explanation.startswith("1 missed, 1 duplicate, 1 early. Let a/1 be scheduled for 5.000 s")
 
 
@@ -348,7 +350,7 @@ def test_a_server_killed_by_nobody_that_is_known_leaves_the_run_unknown(at_s: fl
         numbered(scheduled("a/1", due_s=5.0)),
         deliveries=[delivery("a/1", at_s=5.0)],
         faults=fault(inject_s=5.0, healed_s=6.0),
-        restarts=[(nanoseconds(at_s), "server-1", status)],
+        restarts=[(nanoseconds(at_s), "worker-1", status)],
         closed_at_s=60.0,
     )
 

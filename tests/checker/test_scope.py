@@ -51,14 +51,14 @@ def test_a_fault_of_other_keys_is_not_named_in_an_explanation() -> None:
         faults=poisoned(healed_s=10.0),
         closed_at_s=60.0,
     )
-    told = {anomaly.op: "gateway_refuse" in anomaly.explanation for anomaly in results.anomalies}
+    told = {violation.op: "gateway_refuse" in violation.explanation for violation in results.violations}
 
     assert told == {"poison/1": True, "other/1": False}
 
 
 def test_a_scenario_for_poison_is_vacuous_when_only_others_were_due_meanwhile() -> None:
     plan = {
-        "exists_for": ["gateway_refuse"],
+        "required_faults": ["gateway_refuse"],
         "faults": [{"fault": "f1", "kind": "gateway_refuse", "target": "gateway"}],
     }
 
@@ -73,15 +73,15 @@ def test_a_scenario_for_poison_is_vacuous_when_only_others_were_due_meanwhile() 
     assert results.outcome == "unknown"
 
 
-@pytest.mark.parametrize(("beyond_s", "outcome"), [(60.0, "pass"), (None, "unknown")])
-def test_what_is_due_beyond_the_run_is_not_owed_in_it(beyond_s: float | None, outcome: str) -> None:
+@pytest.mark.parametrize(("owed_until_s", "outcome"), [(60.0, "pass"), (None, "unknown")])
+def test_what_is_due_beyond_the_run_is_not_owed_in_it(owed_until_s: float | None, outcome: str) -> None:
     profile = {"early_tolerance_s": 0.05, "lateness_limit_s": LIMIT_S, "in_flight_allowance_s": 0.5}
 
     results = judged(
         [*scheduled("far/1", due_s=3600.0), *scheduled("near/1", due_s=5.0)],
         deliveries=[delivery("near/1", at_s=5.0)],
         closed_at_s=20.0,
-        plan={"profile": {**profile, "beyond_s": beyond_s}},
+        plan={"profile": {**profile, "owed_until_s": owed_until_s}},
     )
 
     assert results.states["far/1"] == "open"
@@ -89,7 +89,12 @@ def test_what_is_due_beyond_the_run_is_not_owed_in_it(beyond_s: float | None, ou
 
 
 def test_what_is_due_before_that_is_owed_however_early_the_history_is_closed() -> None:
-    profile = {"early_tolerance_s": 0.05, "lateness_limit_s": LIMIT_S, "in_flight_allowance_s": 0.5, "beyond_s": 60.0}
+    profile = {
+        "early_tolerance_s": 0.05,
+        "lateness_limit_s": LIMIT_S,
+        "in_flight_allowance_s": 0.5,
+        "owed_until_s": 60.0,
+    }
 
     results = judged(
         [*scheduled("near/1", due_s=5.0), *scheduled("next/1", due_s=50.0)],
@@ -128,7 +133,7 @@ def test_under_a_fault_that_excuses_nothing_late_is_late() -> None:
         deliveries=[delivery("a/1", at_s=8.0)],
         faults=fault(kind="old_transaction", inject_s=1.0, healed_s=10.0),
         closed_at_s=60.0,
-        plan={"profile": {**profile, "excuses_nothing": ["old_transaction"]}},
+        plan={"profile": {**profile, "non_excusing_faults": ["old_transaction"]}},
     )
 
     assert results.accused("late") == {"a/1"}

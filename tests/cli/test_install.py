@@ -29,8 +29,8 @@ def missing_database(shared_servers: Endpoints) -> Iterator[str]:
     name = f"missing_{uuid.uuid4().hex[:8]}"
     url = make_url(shared_servers.database_url)
     yield url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    server = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(server, autocommit=True) as connection:
+    worker = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(worker, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 

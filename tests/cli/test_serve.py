@@ -14,13 +14,13 @@ from tests.commands import duetime
 
 DESIGN = """
 import json, os, sys
-from duetime.interface import Design, Promise, Role
+from duetime.interface import Design, Guarantees, Role
 
 SAY = "import json, os, sys; print(json.dumps([os.getpid(), sys.argv[1:], dict(os.environ)]))"
 design = Design(
     name="mine", summary="", weakness="",
-    promise=Promise(delivery="nothing", transactional=True, cancels=True),
-    roles=[Role(name=name, argv=(sys.executable, "-c", SAY, name, "{server}", "{state}"), ready="") for name in "ab"],
+    guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True),
+    roles=[Role(name=name, argv=(sys.executable, "-c", SAY, name, "{worker}", "{state}"), ready="") for name in "ab"],
     install=lambda engine: None, scheduler=lambda settings: None, pending=lambda settings, engine: [],
 )
 """
@@ -49,7 +49,7 @@ def test_the_process_becomes_the_designs_own_command(mine: str, more: list[str],
     assert pid == process.pid
     assert arguments == [role, "s-7", str(own)]
     assert environment["DUETIME_DESIGN"] == mine
-    assert environment["DUETIME_SERVER"] == "s-7"
+    assert environment["DUETIME_WORKER"] == "s-7"
     assert environment["DUETIME_WATCHED"] == "yes"
     assert environment["DUETIME_HEARTBEAT"] == str(own / "heartbeat")
     assert list(own.iterdir()) == []
@@ -61,7 +61,7 @@ def test_the_process_becomes_the_designs_own_command(mine: str, more: list[str],
         (["push_readmodle"], NEEDED, "Did you mean 'push_readmodel'?"),
         (["push_readmodel"], {}, "DUETIME_DATABASE_URL is not set"),
         (["push_readmodel", "--name", "a b"], NEEDED, "a server's name is letters"),
-        (["push_readmodel", "--role", "beat"], NEEDED, "push_readmodel has server"),
+        (["push_readmodel", "--role", "beat"], NEEDED, "push_readmodel has worker"),
         (["push_readmodel", "--state", "/proc"], NEEDED, "cannot write below it"),
     ],
 )

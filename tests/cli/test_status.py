@@ -55,7 +55,7 @@ def told(settings: Settings, design: str, *arguments: str) -> str:
 def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> None:
     schedule(engine, note("refused", system_clock() - timedelta(seconds=90), recipient="x"), note("far", FAR))
     with closing(Drain(connect(engine), Box(refuse="x"))) as drain:
-        drain.empty()
+        drain.drain_all()
     schedule(engine, note("due", system_clock() - timedelta(seconds=30)))
 
     figures = json.loads(told(settings, "push_readmodel", "--json"))
@@ -79,7 +79,7 @@ def test_what_a_server_holds_is_claimed_and_stays_with_it(settings: Settings, en
 
     slow = Slow()
     with closing(Drain(connect(engine), slow)) as drain:
-        thread = threading.Thread(target=drain.empty)
+        thread = threading.Thread(target=drain.drain_all)
         thread.start()
         assert delivering.wait(10)
         during = told(settings, "push_readmodel")
@@ -141,7 +141,7 @@ def test_prometheus_is_told_what_was_delivered_and_what_the_table_looks_like(
         port = free.getsockname()[1]
     gateway = metered(Box(refuse="x"), port, settings, create_engine(settings.database_url))
     with closing(Drain(connect(engine), gateway)) as drain:
-        drain.empty()
+        drain.drain_all()
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()

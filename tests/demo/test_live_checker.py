@@ -12,7 +12,7 @@ import pytest
 
 from duetime.checker import judge
 from duetime.demo import live_checker
-from duetime.demo.live_checker import Watch
+from duetime.demo.live_checker import LiveChecker
 from duetime.history import NEVER, History
 from tests.checker.correct_worlds import correct_world
 from tests.checker.random_histories import nonsense
@@ -24,7 +24,7 @@ ONE_SIDED = {"lost", "stuck", "overdue"}
 """Only at the end is the design's own store searched, and only before it is anything overdue."""
 
 
-def replay(stored: Path, live: Path, random: Random, *, pieces: int) -> Watch:
+def replay(stored: Path, live: Path, random: Random, *, pieces: int) -> LiveChecker:
     """The files of `stored`, written bit by bit, with a look after each bit."""
     live.mkdir()
     plan = json.loads((stored / "plan.json").read_bytes())
@@ -39,7 +39,7 @@ def replay(stored: Path, live: Path, random: Random, *, pieces: int) -> Watch:
     for name in FILES:
         (live / name).write_bytes(b"" if name in FILES[:2] else contents[name])
     cuts["deliveries.jsonl"] = [max(cut, len(canaries)) for cut in cuts["deliveries.jsonl"]]
-    watching = Watch(live)
+    watching = LiveChecker(live)
     for piece in range(pieces):
         for name in FILES[:2]:
             (live / name).write_bytes(contents[name][: cuts[name][piece]])
@@ -94,7 +94,7 @@ def test_what_a_witness_saw_long_ago_is_not_forgotten(
     monkeypatch.setattr(live_checker, "WITNESSES", 3)
     stored = tmp_path / "stored"
     stored.mkdir()
-    (stored / "plan.json").write_text(json.dumps({**PLAN, "faults": [], "planned": {}, "exists_for": []}))
+    (stored / "plan.json").write_text(json.dumps({**PLAN, "faults": [], "planned": {}, "required_faults": []}))
     # Ready while something was wrong with the witnesses, and four seconds late.
     write(stored / "history.jsonl", numbered(scheduled("a/1", due_s=8.0)))
     late = {4: 3.0} if what == "late canary" else {}
@@ -108,7 +108,7 @@ def test_what_a_witness_saw_long_ago_is_not_forgotten(
     write(stored / "clock.jsonl", clock)
     close(stored, at_s=70.0)
 
-    watching = Watch(stored)
+    watching = LiveChecker(stored)
     watching.look()
 
     whole = nonzero(judge(stored).counts)
@@ -120,7 +120,7 @@ def test_what_is_over_is_forgotten_and_still_counted(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(live_checker, "SHOWN_S", 0.0)
     stored = tmp_path / "stored"
     stored.mkdir()
-    watching = Watch(good_run(stored))
+    watching = LiveChecker(good_run(stored))
 
     drawn = watching.look()
     assert len(drawn["notes"]) == 3
@@ -135,7 +135,7 @@ def store_history(history: History, run_dir: Path) -> None:
     """`history` as its files, its revisions counted from 1 as an application counts them; all of it long ago."""
     profile = {**history.plan.profile.as_written, "grace_s": 0.0}
     (run_dir / "plan.json").write_text(
-        json.dumps({**PLAN, "profile": profile, "faults": [], "planned": {}, "exists_for": []})
+        json.dumps({**PLAN, "profile": profile, "faults": [], "planned": {}, "required_faults": []})
     )
     calls, number = [], Counter[str]()
     lines = sorted(

@@ -196,7 +196,7 @@ def test_another_site_may_do_nothing_and_another_name_is_not_served(demo: Demo) 
     [
         ({"what": "fly"}, 400, "fly"),
         ({"what": "do", "kind": "partition", "target": "broker"}, 409, "partition"),
-        ({"what": "do", "kind": "kill", "target": "server-9"}, 409, "server-9"),
+        ({"what": "do", "kind": "kill", "target": "worker-9"}, 409, "worker-9"),
         ({"what": "schedule", "in_s": 1e9, "people": 1}, 400, "not between"),
         ({"what": "move", "event": 10**6, "by_s": 1}, 409, "not ahead"),
         ({"what": "undo", "fault": "f99"}, 409, "f99"),
@@ -218,7 +218,7 @@ def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(liv
     live.click('[data-scene="playground"]')
     live.click('[data-do="schedule"]')
     live.keyboard.press("a")
-    live.wait_for_selector('.lane[data-design="pull_worker"] .chip:has-text("server-2 serving")', timeout=30_000)
+    live.wait_for_selector('.lane[data-design="pull_worker"] .chip:has-text("worker-2 serving")', timeout=30_000)
     live.click('[data-do="gather"]')
     has(live, "pull_worker", "duplicate", at_least=12)
     # Saved in the middle of it all: what was done last is mended first, and the server that joined leaves.
@@ -240,8 +240,8 @@ def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(liv
         told = {label: checked["counts"][label] for label in ("delivered", "missed", "duplicate", "late", "phantom")}
         assert {label: shown.get(label, 0) for label in told} == told
         plan = Plan.from_json(json.loads((Path(run["run_dir"]) / "plan.json").read_text()))
-        assert {"server_added", "kill"} <= {fault.kind for fault in plan.faults} and plan.operations
-        assert not live.is_visible(f'.lane[data-design="{run["design"]}"] .chip:has-text("server-2")')
+        assert {"worker_added", "kill"} <= {fault.kind for fault in plan.faults} and plan.operations
+        assert not live.is_visible(f'.lane[data-design="{run["design"]}"] .chip:has-text("worker-2")')
     assert Path(kept["directory"], "report.html").exists()
     assert duetime("report", kept["directory"], "--out", str(demo.out / "again.html")).returncode == 0
 

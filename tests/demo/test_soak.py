@@ -28,9 +28,9 @@ EVERY_S = 10.0
 A_SECOND = 40
 """Of each of three designs: 120 deliveries a second when all is well, and about half of that under faults."""
 WISHES = (
-    ("kill", "server-1"),
+    ("kill", "worker-1"),
     ("broker_kill", "broker"),
-    ("pause", "server-1"),
+    ("pause", "worker-1"),
     ("database_kill", "database"),
     ("deploy", "all"),
     ("broker_kill", "broker"),
@@ -88,7 +88,7 @@ def test_half_an_hour_of_faults_leaves_it_as_it_was(
         page.goto(demo.url)
         page.wait_for_selector(".chip")
         devtools = page.context.new_cdp_session(page)
-        server = psutil.Process(demo.process.pid)
+        worker = psutil.Process(demo.process.pid)
         samples = []
         hurting = Hurting(demo)
         began = hurting.began
@@ -101,13 +101,13 @@ def test_half_an_hour_of_faults_leaves_it_as_it_was(
             shown = page.eval_on_selector_all(
                 '[data-count="delivered"]', "nodes => nodes.map(node => parseInt(node.innerText))"
             )
-            samples.append((time.monotonic() - began, server.memory_info().rss, heap, sum(shown)))
+            samples.append((time.monotonic() - began, worker.memory_info().rss, heap, sum(shown)))
         _, _, _, delivered = samples[-1]
         clock_s = float(page.inner_text("#clock").split()[0])
         behind_s = time.monotonic() - began - clock_s
-        everybody = server.children(recursive=True)
+        everybody = worker.children(recursive=True)
         word = page.inner_text("#word")
-        server.send_signal(signal.SIGINT)
+        worker.send_signal(signal.SIGINT)
         ends = time.monotonic()
         status = demo.process.wait(timeout=120)
         ended_s = time.monotonic() - ends

@@ -61,7 +61,7 @@ def test_what_was_rolled_back_is_not_pending(
 def test_a_cancel_that_a_design_promises_to_keep_leaves_nothing_pending(
     design: Design, scheduler: Scheduler, settings: Settings, engine: Engine
 ) -> None:
-    if not design.promise.cancels:
+    if not design.guarantees.cancels:
         pytest.skip(f"{design.name} promises no more than to ask the workers that are up")
     with Session(engine) as session:
         scheduler.schedule(NOTE, session=session)
@@ -75,7 +75,7 @@ def test_a_cancel_that_a_design_promises_to_keep_leaves_nothing_pending(
 def test_a_newer_revision_replaces_the_older_where_cancels_hold(
     design: Design, scheduler: Scheduler, settings: Settings, engine: Engine
 ) -> None:
-    if not design.promise.cancels:
+    if not design.guarantees.cancels:
         pytest.skip(f"{design.name} leaves the older message in the broker and asks the workers to skip it")
     with Session(engine) as session:
         scheduler.schedule(replace(NOTE, revision=2), session=session)

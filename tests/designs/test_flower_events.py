@@ -18,10 +18,10 @@ from celery.events.state import State
 
 from duetime.harness.processes.services import Endpoints
 from duetime.interface import Notification
-from push_readmodel.flower_events import TASK, WAITING, EventPump, VisibleGateway, task_id
+from push_readmodel.flower_events import TASK, WAITING, EventPump, FlowerGateway, task_id
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
-WORKER = "server-1@push_readmodel"
+WORKER = "worker-1@push_readmodel"
 
 
 def note(key: str) -> Notification:
@@ -63,7 +63,7 @@ def app_at(port_or_url: int | str) -> Celery:
 def test_a_delivery_is_told_as_a_task_from_its_receipt_to_its_success() -> None:
     box, told = Box(), Told()
 
-    VisibleGateway(box, told, failure="task-retried").deliver(note("a"), attempt=3)
+    FlowerGateway(box, told, failure="task-retried").deliver(note("a"), attempt=3)
 
     assert box.given == [("a/1", 3)]
     assert [event for event, _ in told.events] == ["task-received", "task-started", "task-succeeded"]
@@ -79,7 +79,7 @@ def test_a_delivery_that_raises_is_told_as_what_its_drain_makes_of_it_and_still_
     told = Told()
 
     with pytest.raises(ConnectionError):
-        VisibleGateway(Box(refuses=True), told, failure=failure).deliver(note("a"))
+        FlowerGateway(Box(refuses=True), told, failure=failure).deliver(note("a"))
 
     assert [event for event, _ in told.events] == ["task-received", "task-started", failure]
     assert "mailbox unavailable" in told.events[2][1]["exception"]
@@ -88,7 +88,7 @@ def test_a_delivery_that_raises_is_told_as_what_its_drain_makes_of_it_and_still_
 def test_without_room_a_delivery_is_made_and_nothing_of_it_is_told() -> None:
     box, told = Box(), Told(room=False)
 
-    VisibleGateway(box, told, failure="task-retried").deliver(note("a"))
+    FlowerGateway(box, told, failure="task-retried").deliver(note("a"))
 
     assert box.given == [("a/1", 1)]
     assert told.events == []
@@ -111,12 +111,12 @@ def test_a_broker_that_is_away_costs_the_drain_nothing(
     pump = EventPump(app_at(port_of_a_broker_that), hostname=WORKER)
     pump.start()
     request.addfinalizer(pump.stop)
-    visible = VisibleGateway(box, pump, failure="task-retried")
+    shown_in_flower = FlowerGateway(box, pump, failure="task-retried")
     notes = [note(f"k{number}") for number in range(5 * WAITING)]
 
     began_s = time.monotonic()
     for each in notes:
-        visible.deliver(each)
+        shown_in_flower.deliver(each)
     took_s = time.monotonic() - began_s
 
     for each in notes:
@@ -144,8 +144,8 @@ def test_flower_can_follow_what_the_pump_sends(endpoints: Endpoints) -> None:
     pump = EventPump(app, hostname=WORKER)
     pump.start()
     with pytest.raises(ConnectionError):
-        VisibleGateway(Box(refuses=True), pump, failure="task-retried").deliver(note("a"))
-    VisibleGateway(Box(), pump, failure="task-retried").deliver(note("b"))
+        FlowerGateway(Box(refuses=True), pump, failure="task-retried").deliver(note("a"))
+    FlowerGateway(Box(), pump, failure="task-retried").deliver(note("b"))
     thread.join(timeout=10)
     pump.stop()
 

@@ -228,12 +228,12 @@ def test_a_crash_after_the_wages_were_paid_and_before_the_commit_pays_them_once(
     with closing(Drain(connect(engine), Deadly(), effects=EFFECTS)) as dying:
         dying._limit = 10
         with pytest.raises(Killed):
-            dying.empty()
+            dying.drain_all()
     before = balance(session)
 
     box = Box()
     with closing(Drain(connect(engine), box, effects=EFFECTS)) as successor:
-        arrived, _ = successor.empty()
+        arrived, _ = successor.drain_all()
 
     assert (before, balance(session)) == (0, WAGE_CENTS)
     assert (arrived, box.ops) == (2, ["r/1"])
@@ -247,7 +247,7 @@ def test_an_effect_that_fails_takes_nothing_else_of_its_batch_with_it(session: S
 
     with closing(Drain(connect(engine), box, effects=broken)) as draining:
         draining._limit = 10
-        draining.empty()
+        draining.drain_all()
 
     session.rollback()
     row = session.execute(select(pending.c.key, pending.c.attempts, pending.c.last_error)).one()
@@ -271,7 +271,7 @@ def test_effects_before_and_after_one_that_fails_all_happen_once(session: Sessio
         Drain(connect(engine), Box(refuse="x"), effects=Effects({"pay-errand": divided}, worker="t"))
     ) as drain:
         drain._limit = 10
-        drain.empty()
+        drain.drain_all()
         drain.look()
 
     assert balance(session) == 5 * WAGE_CENTS
@@ -308,7 +308,7 @@ def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, eng
     ):
         complaint = pool.submit(complain)
         drain._limit = 10
-        drain.empty()
+        drain.drain_all()
         complaint.result(timeout=10)
 
     assert balance(session) == 0
@@ -322,7 +322,7 @@ def test_deleting_first_may_lose_an_effect_as_it_may_lose_a_delivery(session: Se
     box = Box()
 
     with closing(DrainDeletingFirst(connect(engine), box, effects=broken)) as draining:
-        draining.empty()
+        draining.drain_all()
 
     session.rollback()
     assert box.ops == ["r/1"]

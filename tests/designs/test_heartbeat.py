@@ -18,9 +18,9 @@ from duetime.cli.deploy import verdict
 from duetime.clock import system_clock
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
-from duetime.runtime.heartbeat import NOBODY_LOOKS, Heartbeat, Sign, heartbeat_from, latest_sign
+from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat, HeartbeatRecord, heartbeat_from, read_heartbeat
 from duetime.settings import Settings
-from oban_style_queue.heartbeat import LONGEST_S, gets_on
+from oban_style_queue.heartbeat import LONGEST_S, is_progressing
 from push_readmodel import drain_loop
 from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.scheduler import ReadModel
@@ -29,8 +29,8 @@ from push_readmodel.schema import metadata
 NOW_NS = 1_000_000_000_000
 
 
-def sign(*, age_s: float, again_within_s: float) -> Sign:
-    return Sign(did="finished a poll", at_ns=NOW_NS - int(age_s * 1e9), again_within_s=again_within_s)
+def sign(*, age_s: float, again_within_s: float) -> HeartbeatRecord:
+    return HeartbeatRecord(activity="finished a poll", at_ns=NOW_NS - int(age_s * 1e9), again_within_s=again_within_s)
 
 
 @pytest.mark.parametrize(
@@ -52,27 +52,27 @@ def test_what_is_said_of_a_server_names_what_it_did_last_and_what_it_owes() -> N
 
 def test_the_latest_sign_is_read_back_and_what_is_none_is_none(tmp_path: Path) -> None:
     file = tmp_path / "heartbeat"
-    assert latest_sign(file) is None
+    assert read_heartbeat(file) is None
 
     Heartbeat(file).beat("looked", again_within_s=1.5)
-    before = latest_sign(file)
+    before = read_heartbeat(file)
     Heartbeat(file).beat("looked again", again_within_s=2)
-    after = latest_sign(file)
+    after = read_heartbeat(file)
 
     assert before is not None
     assert after is not None
-    assert (before.did, before.again_within_s) == ("looked", 1.5)
+    assert (before.activity, before.again_within_s) == ("looked", 1.5)
     assert before.at_ns <= after.at_ns <= time.monotonic_ns()
     assert [path.name for path in tmp_path.iterdir()] == ["heartbeat"]
     for garbage in ("", "{", "[]", '{"did": "looked"}'):
         file.write_text(garbage)
-        assert latest_sign(file) is None
+        assert read_heartbeat(file) is None
 
 
 def test_where_nobody_looks_nothing_is_written_and_where_nothing_can_be_nobody_is_hurt(
     settings: Settings, tmp_path: Path
 ) -> None:
-    NOBODY_LOOKS.beat("looked", again_within_s=1)
+    NO_HEARTBEAT.beat("looked", again_within_s=1)
     heartbeat_from(settings).beat("looked", again_within_s=1)
     heartbeat_from(replace(settings, heartbeat=tmp_path / "missing" / "heartbeat")).beat("looked", again_within_s=1)
 
@@ -122,7 +122,7 @@ def schedule(engine: Engine, *, number: int) -> None:
 
 
 def is_healthy(file: Path) -> bool:
-    return verdict(latest_sign(file), time.monotonic_ns(), patience_s=0.5)[0]
+    return verdict(read_heartbeat(file), time.monotonic_ns(), patience_s=0.5)[0]
 
 
 def test_an_idle_drain_looks_again_and_again(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +130,8 @@ def test_an_idle_drain_looks_again_and_again(engine: Engine, tmp_path: Path, mon
     file = tmp_path / "heartbeat"
     with draining(engine, Slow(), file):
         wait_until(lambda: is_healthy(file))
-        first = latest_sign(file)
-        wait_until(lambda: latest_sign(file) != first)
+        first = read_heartbeat(file)
+        wait_until(lambda: read_heartbeat(file) != first)
 
 
 def test_a_drain_that_is_busy_for_long_gives_signs_from_batch_to_batch(engine: Engine, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_drain_that_is_busy_for_long_gives_signs_from_batch_to_batch(engine: E
     seen = set()
     with draining(engine, Steady(), file):
         schedule(engine, number=60)
-        wait_until(lambda: seen.add(latest_sign(file)) or len(seen) > 5)
+        wait_until(lambda: seen.add(read_heartbeat(file)) or len(seen) > 5)
 
 
 def test_a_drain_in_which_a_delivery_hangs_gives_no_sign_until_it_is_over(
@@ -169,18 +169,18 @@ def test_a_drain_whose_database_is_away_gives_no_sign_until_it_is_back(
 
 
 def test_a_pool_gets_on_unless_every_process_has_been_at_its_task_for_long() -> None:
-    assert gets_on([], processes=2, now_s=1000)
-    assert gets_on([1000 - LONGEST_S - 1], processes=2, now_s=1000)
-    assert gets_on([1000 - LONGEST_S - 1, 999], processes=2, now_s=1000)
-    assert not gets_on([1000 - LONGEST_S - 1, 1000 - LONGEST_S - 2], processes=2, now_s=1000)
+    assert is_progressing([], processes=2, now_s=1000)
+    assert is_progressing([1000 - LONGEST_S - 1], processes=2, now_s=1000)
+    assert is_progressing([1000 - LONGEST_S - 1, 999], processes=2, now_s=1000)
+    assert not is_progressing([1000 - LONGEST_S - 1, 1000 - LONGEST_S - 2], processes=2, now_s=1000)
 
 
 @contextmanager
 def closed_to_everybody(engine: Engine) -> Iterator[None]:
     """The database behind `engine`, away: its connections cut and no new ones let in."""
     name = engine.url.database
-    server = make_url(engine.url).set(drivername="postgresql", database="postgres")
-    with psycopg.connect(server.render_as_string(hide_password=False), autocommit=True) as connection:
+    worker = make_url(engine.url).set(drivername="postgresql", database="postgres")
+    with psycopg.connect(worker.render_as_string(hide_password=False), autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
             connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])

@@ -20,13 +20,13 @@ from duetime.app.use_cases import Application
 from duetime.clock import system_clock
 from duetime.errors import BadUsage
 from duetime.interface import Notification, Scheduler
-from duetime.migration import Migrating, NewSide, migrate, migrating, migration, switch
+from duetime.migration import MigratingScheduler, NewDesignTarget, migrate, migration, migration_design, switch
 from duetime.settings import Settings
 from oban_style_queue.design import broker_holds
 from oban_style_queue.scheduler import after_commit
 from pull_worker.poll import window
 from push_readmodel.drain import Drain, connect
-from push_readmodel.migrate import hand_over as rows_over
+from push_readmodel.migrate import migrate as rows_over
 from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata
 from tests.designs.test_push_readmodel import Box, schedule, stored
@@ -57,7 +57,7 @@ def installed(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatc
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     metadata.create_all(engine)
-    migrating(registry.load("push_readmodel"), registry.load("oban_style_queue")).install(engine)
+    migration_design(registry.load("push_readmodel"), registry.load("oban_style_queue")).install(engine)
     yield settings
 
 
@@ -66,7 +66,7 @@ NAME = "push_readmodel-to-oban_style_queue"
 
 def test_calls_go_to_the_old_side_and_from_the_switch_on_to_the_new(installed: Settings, engine: Engine) -> None:
     old, new = Noted(), Noted()
-    application = Migrating(NAME, old, new)
+    application = MigratingScheduler(NAME, old, new)
     with Session(engine) as session:
         application.schedule(note("a"), session=session)
         application.cancel("b", revision=2, session=session)
@@ -83,7 +83,7 @@ def test_calls_go_to_the_old_side_and_from_the_switch_on_to_the_new(installed: S
 def test_the_switch_waits_for_a_transaction_that_is_still_on_the_old_side(installed: Settings, engine: Engine) -> None:
     switched = threading.Event()
     with Session(engine) as session:
-        Migrating(NAME, Noted(), Noted()).schedule(note("a"), session=session)
+        MigratingScheduler(NAME, Noted(), Noted()).schedule(note("a"), session=session)
         thread = threading.Thread(target=lambda: (switch(engine, NAME), switched.set()))
         thread.start()
         waited = not switched.wait(0.3)
@@ -100,7 +100,7 @@ def test_rows_move_except_those_that_a_server_holds_or_that_are_due_in_a_moment(
     to = Noted()
     with Session(engine) as holder:
         holder.connection().exec_driver_sql("SELECT FROM pending_notifications WHERE key = 'held' FOR UPDATE")
-        moved = rows_over(installed, engine, NewSide(NAME, to), None)
+        moved = rows_over(installed, engine, NewDesignTarget(NAME, to), None)
 
     assert (moved, to.told) == (1, ["schedule far/1"])
     assert stored(engine) == ["held/1", "soon/1"]
@@ -117,7 +117,7 @@ def test_what_cannot_be_published_there_stays(installed: Settings, engine: Engin
     schedule(engine, note("far"))
 
     with pytest.raises(ConnectionError):
-        rows_over(installed, engine, NewSide(NAME, Broken()), None)
+        rows_over(installed, engine, NewDesignTarget(NAME, Broken()), None)
 
     assert stored(engine) == ["far/1"]
 
@@ -131,11 +131,11 @@ def test_what_cannot_be_published_is_not_noted_as_moved(installed: Settings, eng
             after_commit(session, fail)
 
     with Session(engine) as session, pytest.raises(ConnectionError):
-        NewSide(NAME, Broken(), transactional=False).take_unless_changed(note("a"), session=session)
+        NewDesignTarget(NAME, Broken(), transactional=False).accept_if_unchanged(note("a"), session=session)
         session.commit()
     to = Noted()
     with Session(engine) as session:
-        NewSide(NAME, to, transactional=False).take_unless_changed(note("a"), session=session)
+        NewDesignTarget(NAME, to, transactional=False).accept_if_unchanged(note("a"), session=session)
         session.commit()
 
     assert to.told == ["schedule a/1"]
@@ -147,13 +147,13 @@ def test_what_was_changed_or_cancelled_since_the_switch_is_not_moved_after_it(
     switch(engine, NAME)
     to = Noted()
     with Session(engine) as session:
-        application = Migrating(NAME, Noted(), to)
+        application = MigratingScheduler(NAME, Noted(), to)
         application.cancel("cancelled", revision=2, session=session)
         application.schedule(note("changed", 2), session=session)
         session.commit()
         for key in ("cancelled", "changed", "as it was"):
-            NewSide(NAME, to).take_unless_changed(note(key), session=session)
-        again = NewSide(NAME, to).take_unless_changed(note("as it was"), session=session)
+            NewDesignTarget(NAME, to).accept_if_unchanged(note(key), session=session)
+        again = NewDesignTarget(NAME, to).accept_if_unchanged(note("as it was"), session=session)
         session.commit()
 
     assert to.told == ["cancel cancelled/2", "schedule changed/2", "schedule as it was/1"]
@@ -167,9 +167,9 @@ def test_messages_leave_the_broker_with_all_that_is_in_them(installed: Settings,
         for one in (sent, note("soon", due_at=system_clock())):
             queue.scheduler(installed).schedule(one, session=session)
         session.commit()
-    assert queue.hand_over is not None
+    assert queue.migrate is not None
 
-    moved = queue.hand_over(installed, engine, NewSide(NAME, ReadModel()), None)
+    moved = queue.migrate(installed, engine, NewDesignTarget(NAME, ReadModel()), None)
 
     assert (moved, stored(engine)) == (1, ["a/1"])
     assert broker_holds(installed)[0] == ["soon/1"]
@@ -183,14 +183,14 @@ def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, 
 
     def serve() -> None:
         with closing(Drain(connect(engine), box)) as draining:
-            draining.empty()
+            draining.drain_all()
 
-    server = threading.Timer(0.5, serve)
-    server.start()
+    worker = threading.Timer(0.5, serve)
+    worker.start()
     moved = migrate(
         registry.load("push_readmodel"), registry.load("oban_style_queue"), installed, engine, told=told.append
     )
-    server.join()
+    worker.join()
 
     assert (moved, box.ops, stored(engine)) == (1, ["now/1"], [])
     assert broker_holds(installed)[0] == ["far/1"]
@@ -201,14 +201,14 @@ def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, 
 def test_the_way_back_knows_nothing_of_the_way_here(installed: Settings, engine: Engine) -> None:
     switch(engine, NAME)
     with Session(engine) as session:
-        Migrating(NAME, Noted(), Noted()).schedule(note("a"), session=session)
+        MigratingScheduler(NAME, Noted(), Noted()).schedule(note("a"), session=session)
         session.commit()
 
     back = registry.load("oban_style_queue-to-push_readmodel")
     back.install(engine)
     to = Noted()
     with Session(engine) as session:
-        NewSide(back.name, to).take_unless_changed(note("a"), session=session)
+        NewDesignTarget(back.name, to).accept_if_unchanged(note("a"), session=session)
         session.commit()
 
     assert to.told == ["schedule a/1"]
@@ -267,7 +267,7 @@ def test_what_lies_ahead_of_the_last_poll_is_taken_from_the_main_tables(installe
 
 
 def test_the_promise_of_a_migration_is_the_weaker_of_both() -> None:
-    both = registry.load("push_readmodel-to-oban_style_queue").promise
+    both = registry.load("push_readmodel-to-oban_style_queue").guarantees
 
     assert (both.delivery, both.transactional, both.cancels) == ("at_most_once", False, False)
-    assert (both.as_durable_as, both.due_by) == ("broker", "servers")
+    assert (both.as_durable_as, both.due_by) == ("broker", "workers")

@@ -21,7 +21,7 @@ from push_readmodel import drain_loop as loop_module
 from push_readmodel.clock import DatabaseClock
 from push_readmodel.drain import CLAIM, DELETE, LOOK, PUT_BACK, Batch, Drain, Look, connect, drain
 from push_readmodel.drain_loop import DrainLoop
-from push_readmodel.drain_settings import Policy
+from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 
@@ -126,7 +126,7 @@ def test_a_drain_delivers_what_is_due_in_due_order_batch_after_batch(engine: Eng
     schedule(engine, note("later", due_at=FAR))
     box = Box()
 
-    assert drain(engine, box, policy=Policy(batch_most=2)) == 5
+    assert drain(engine, box, policy=DrainSettings(batch_most=2)) == 5
 
     assert box.ops == ["k4/1", "k3/1", "k2/1", "k1/1", "k0/1"]
     assert stored(engine) == ["later/1"]
@@ -137,7 +137,7 @@ def test_a_failed_delivery_waits_for_its_own_next_attempt_and_takes_nobody_with_
     box = Box(refuse="bad@b.example")
 
     with closing(Drain(connect(engine), box)) as draining:
-        arrived, left = draining.empty()
+        arrived, left = draining.drain_all()
 
     assert sorted(box.ops) == ["a/1", "c/1"]
     assert arrived == 2
@@ -207,8 +207,8 @@ def test_a_batch_is_as_large_as_the_gateway_is_quick(engine: Engine, takes_s: fl
             sizes.append(len(batch.delivered) if batch else 0)
             super()._settle(batch)
 
-    with closing(Noted(connect(engine), Slow(), Policy(batch_most=200))) as draining:
-        draining.empty()
+    with closing(Noted(connect(engine), Slow(), DrainSettings(batch_most=200))) as draining:
+        draining.drain_all()
 
     assert least <= max(sizes) <= most
 
@@ -244,7 +244,7 @@ def test_a_row_that_comes_in_behind_the_low_water_mark_is_found_in_the_same_drai
                 schedule(engine, note("behind", due_at=PAST - timedelta(days=1)))
 
     box = Late()
-    assert drain(engine, box, policy=Policy(batch_most=3)) == 11
+    assert drain(engine, box, policy=DrainSettings(batch_most=3)) == 11
     assert set(box.ops) >= {"behind/1"}
 
 
@@ -258,7 +258,7 @@ def test_with_look_ahead_rows_are_held_before_they_are_due_and_delivered_when_th
             came.append((datetime.now(UTC) - notification.due_at).total_seconds())
             super().deliver(notification, attempt=attempt)
 
-    assert drain(engine, Stamped(), policy=Policy(look_ahead_s=1.0)) == 2
+    assert drain(engine, Stamped(), policy=DrainSettings(look_ahead_s=1.0)) == 2
 
     assert stored(engine) == []
     assert all(0 <= late_s < 0.1 for late_s in came), came
@@ -345,7 +345,7 @@ def test_a_drain_told_to_stop_ends_after_the_batch_under_way(engine: Engine) -> 
     schedule(engine, *(note(f"k{number}") for number in range(6)))
     box = Box()
 
-    assert drain(engine, box, policy=Policy(batch_most=1), stopping=lambda: len(box.ops) >= 4) == 4
+    assert drain(engine, box, policy=DrainSettings(batch_most=1), stopping=lambda: len(box.ops) >= 4) == 4
 
 
 def test_a_claim_that_waited_behind_a_change_returns_the_row_as_it_is_now(engine: Engine) -> None:
@@ -363,7 +363,7 @@ def test_a_claim_that_waited_behind_a_change_returns_the_row_as_it_is_now(engine
 
     def claim_slowly() -> None:
         with closing(connect(engine)) as connection:
-            rows = connection.execute(slow_claim, (drain_module.BEGINNING, timedelta(), 5)).fetchall()
+            rows = connection.execute(slow_claim, (drain_module.EPOCH, timedelta(), 5)).fetchall()
             claimed.extend(revision for _, _, _, _, _, revision, *_ in rows)
 
     thread = threading.Thread(target=claim_slowly)
@@ -392,7 +392,7 @@ def test_several_deliveries_at_a_time_and_one_that_hangs_holds_up_no_other(engin
     looks: list[int] = []
     box = Hanging()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        loop = DrainLoop(engine, box, Counted, policy=Policy(threads=2), submit=pool.submit)
+        loop = DrainLoop(engine, box, Counted, policy=DrainSettings(threads=2), submit=pool.submit)
         thread = threading.Thread(target=loop.run)
         thread.start()
         try:
@@ -446,7 +446,7 @@ def test_of_idle_loops_one_wakes_for_what_falls_due_and_the_others_a_moment_late
 )
 def test_a_policy_that_makes_no_sense_is_refused_by_name(written: dict[str, str], says: str) -> None:
     with pytest.raises(BadUsage, match=says):
-        Policy.from_environment(written)
+        DrainSettings.from_environment(written)
 
 
 @contextmanager

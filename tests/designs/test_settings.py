@@ -19,7 +19,7 @@ NEEDED = {
 
 def test_settings_are_read_back_as_they_were() -> None:
     settings = Settings.from_environment(NEEDED)
-    other = replace(settings, watched=True, heartbeat=Path("/tmp/heartbeat"), server="server-7")
+    other = replace(settings, watched=True, heartbeat=Path("/tmp/heartbeat"), worker="worker-7")
 
     assert Settings.from_environment(settings.environment()) == settings
     assert Settings.from_environment(other.environment()) == other

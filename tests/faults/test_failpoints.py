@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.runtime.failpoints import VARIABLE, Failpoint, Failpoints, Injected, disarm, struck
+from duetime.runtime.failpoints import VARIABLE, Failpoint, Failpoints, Injected, disarm, hits
 
 
 @pytest.fixture
@@ -25,46 +25,46 @@ def test_it_strikes_at_the_nth_time_and_then_no_more(file: Path) -> None:
     Failpoint(point="before_deliver", action="raise", nth=2).arm(file)
     failpoints = passing(file)
 
-    failpoints.come_by("before_deliver")
-    failpoints.come_by("after_deliver")
+    failpoints.hit("before_deliver")
+    failpoints.hit("after_deliver")
     with pytest.raises(Injected):
-        failpoints.come_by("before_deliver")
-    failpoints.come_by("before_deliver")
+        failpoints.hit("before_deliver")
+    failpoints.hit("before_deliver")
 
-    assert [hit["point"] for hit in struck(file)] == ["before_deliver"]
+    assert [hit["point"] for hit in hits(file)] == ["before_deliver"]
 
 
 def test_it_can_be_armed_and_disarmed_while_the_process_runs(file: Path) -> None:
     failpoints = passing(file)
-    failpoints.come_by("after_commit")
+    failpoints.hit("after_commit")
 
     Failpoint(point="after_commit", action="raise").arm(file)
     with pytest.raises(Injected):
-        failpoints.come_by("after_commit")
+        failpoints.hit("after_commit")
     disarm(file)
-    failpoints.come_by("after_commit")
+    failpoints.hit("after_commit")
 
-    assert len(struck(file)) == 1
+    assert len(hits(file)) == 1
 
 
 def test_a_process_that_was_told_of_no_file_comes_by_for_nothing(file: Path) -> None:
     Failpoint(point="after_commit", action="raise").arm(file)
 
-    Failpoints({}).come_by("after_commit")
+    Failpoints({}).hit("after_commit")
 
-    assert struck(file) == []
+    assert hits(file) == []
 
 
 def test_a_kill_leaves_a_line_behind_and_nothing_of_the_process(file: Path) -> None:
     Failpoint(point="after_commit", action="kill").arm(file)
-    program = "from duetime.runtime.failpoints import Failpoints; Failpoints().come_by('after_commit'); print('alive')"
+    program = "from duetime.runtime.failpoints import Failpoints; Failpoints().hit('after_commit'); print('alive')"
 
     done = subprocess.run(
         [sys.executable, "-c", program], env={VARIABLE: str(file)}, capture_output=True, start_new_session=True
     )
 
     assert (done.returncode, done.stdout) == (-9, b"")
-    assert [hit["action"] for hit in struck(file)] == ["kill"]
+    assert [hit["action"] for hit in hits(file)] == ["kill"]
 
 
 @pytest.mark.parametrize(

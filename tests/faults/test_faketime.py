@@ -132,11 +132,11 @@ def test_a_process_started_after_the_move_has_the_moved_clock_too(clock: SkewedC
 
 
 def test_forked_children_have_the_clock_of_their_server_and_a_kill_leaves_nothing(clock: SkewedClock) -> None:
-    with running(SERVER_WITH_CHILDREN, clock) as server:
+    with running(SERVER_WITH_CHILDREN, clock) as worker:
         for offset_s in (0.0, -30.5, 4.0):
             clock.set(offset_s)
 
-            seen = look(server)
+            seen = look(worker)
 
             assert len(seen) == 3
             assert list(seen.values()) == [pytest.approx(offset_s, abs=0.01)] * 3
@@ -145,13 +145,13 @@ def test_forked_children_have_the_clock_of_their_server_and_a_kill_leaves_nothin
     assert not [path for path in Path("/dev/shm").glob("*faketime*") if path.name.endswith(tuple(map(str, seen)))]
 
 
-def look(server: subprocess.Popen[str]) -> dict[int, float]:
+def look(worker: subprocess.Popen[str]) -> dict[int, float]:
     """By how many seconds each process of the server, by its id, is ahead."""
-    assert server.stdin is not None
-    server.stdin.write("look\n")
-    server.stdin.flush()
+    assert worker.stdin is not None
+    worker.stdin.write("look\n")
+    worker.stdin.flush()
     true_ns = time.time_ns() - time.monotonic_ns()
-    return {pid: (seen_ns - true_ns) / 1e9 for pid, seen_ns in json.loads(line(server))}
+    return {pid: (seen_ns - true_ns) / 1e9 for pid, seen_ns in json.loads(line(worker))}
 
 
 @pytest.mark.parametrize("offset_s", [-600.0, 600.0])
@@ -177,14 +177,14 @@ def test_a_thread_that_waits_for_the_interpreter_does_not_spin(clock: SkewedCloc
 
 
 def test_shared_memory_can_be_removed_while_its_process_lives(clock: SkewedClock) -> None:
-    with running(SERVER_WITH_CHILDREN, clock) as server:
-        look(server)
+    with running(SERVER_WITH_CHILDREN, clock) as worker:
+        look(worker)
 
-        remove_shared_memory([server.pid])
+        remove_shared_memory([worker.pid])
 
         clock.set(9.0)
-        assert list(look(server).values()) == [pytest.approx(9.0, abs=0.01)] * 3
-        assert not list(Path("/dev/shm").glob(f"*faketime*_{server.pid}"))
+        assert list(look(worker).values()) == [pytest.approx(9.0, abs=0.01)] * 3
+        assert not list(Path("/dev/shm").glob(f"*faketime*_{worker.pid}"))
 
 
 def test_an_offset_that_is_no_number_of_seconds_is_refused(tmp_path: Path) -> None:

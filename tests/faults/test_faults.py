@@ -12,18 +12,18 @@ from typing import get_args
 import pytest
 
 from duetime import reference
-from duetime.faults.fault import LOOKS, Fault, FaultKind, Waiting
+from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Waiting
 from duetime.faults.mechanisms import faketime, network_namespace
-from duetime.harness.plan.plan import Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
-from duetime.harness.plan.workload import gathering, plain
-from duetime.harness.processes.cancellation import StopSignal
-from duetime.harness.processes.cleanup import workplace
+from duetime.harness.plan.workload import plain, simultaneous_event
+from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
 from duetime.harness.runs import run
 from duetime.harness.runs.compare import Cell, compare
-from duetime.harness.runs.context import Site
-from duetime.harness.runs.fault_factory import Hurtables, make_fault
+from duetime.harness.runs.context import RunContext
+from duetime.harness.runs.fault_factory import FaultTargets, make_fault
 from tests.commands import duetime
 
 pytestmark = pytest.mark.processes
@@ -34,9 +34,9 @@ TARGETS = {
     "kill": "delivering",
     "deploy": "all",
     "pause": "delivering",
-    "server_added": "server-2",
-    "server_removed": "server-1",
-    "clock": "server-1",
+    "worker_added": "worker-2",
+    "worker_removed": "worker-1",
+    "clock": "worker-1",
     "client_kill": "client-0",
     "database_kill": "database",
     "old_transaction": "database",
@@ -64,13 +64,13 @@ def small(kind: FaultKind) -> Scenario:
     return Small(
         name=kind,
         idea="",
-        teaches="",
-        unkind_to="",
-        operations=lambda random: [*gathering(due_s=2.3, people=8), *plain(random, seconds=4, horizon_s=2)],
+        demonstrates="",
+        hardest_for="",
+        operations=lambda random: [*simultaneous_event(due_s=2.3, people=8), *plain(random, seconds=4, horizon_s=2)],
         faults=(fault,),
         # Time enough for a worker that has lost its broker: these tests are not about lateness.
         profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),
-        surroundings=Surroundings(),
+        environment=Environment(),
     )
 
 
@@ -80,30 +80,32 @@ class Disabled:
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
 
-    def aim(self, stop: Waiting) -> str:
-        return self._fault.aim(stop)
+    def prepare(self, stop: Waiting) -> str:
+        return self._fault.prepare(stop)
 
     def inject(self) -> None:
         pass
 
-    def observe(self, stop: Waiting) -> str:
-        return self._fault.observe(stop)
+    def verify_injected(self, stop: Waiting) -> str:
+        return self._fault.verify_injected(stop)
 
     def heal(self) -> None:
         self._fault.heal()
 
-    def healed(self, stop: Waiting) -> str:
-        return self._fault.healed(stop)
+    def verify_healed(self, stop: Waiting) -> str:
+        return self._fault.verify_healed(stop)
 
 
 def outcomes(out: Path, kinds: Sequence[FaultKind]) -> dict[FaultKind, Cell]:
     """Every kind of fault through its small scenario, a few at a time."""
-    with workplace() as place, ThreadPoolExecutor(max_workers=6) as pool:
+    with run_tempdir() as place, ThreadPoolExecutor(max_workers=6) as pool:
         services = Services(place, environment={})
-        site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
+        context = RunContext(place, services, services.prepare(side_by_side=1), CancelToken())
 
         def one(kind: FaultKind) -> Cell:
-            cells = compare({"reference": SUBJECT}, [small(kind)], [1], site=site, out=out, progress=lambda *_: None)
+            cells = compare(
+                {"reference": SUBJECT}, [small(kind)], [1], context=context, out=out, progress=lambda *_: None
+            )
             return next(iter(cells))
 
         return dict(zip(kinds, pool.map(one, kinds), strict=True))
@@ -115,7 +117,7 @@ def disabled(
 ) -> Iterator[dict[FaultKind, Cell]]:
     with pytest.MonkeyPatch.context() as patch:
 
-        def disabling(hurt: Hurtables) -> object:
+        def disabling(hurt: FaultTargets) -> object:
             return lambda planned: Disabled(make_fault(planned, hurt))
 
         patch.setattr(run, "maker", disabling)
@@ -153,6 +155,6 @@ def test_a_fault_that_is_not_injected_leaves_the_run_unknown(disabled: dict[Faul
 
 
 def test_every_kind_has_a_name_a_colour_and_a_budget_of_its_own() -> None:
-    assert set(LOOKS) == set(KINDS)
-    assert len({look.title for look in LOOKS.values()}) == len(KINDS)
-    assert all(look.recovery_budget_s > 0 for look in LOOKS.values())
+    assert set(FAULT_KINDS) == set(KINDS)
+    assert len({look.title for look in FAULT_KINDS.values()}) == len(KINDS)
+    assert all(look.recovery_budget_s > 0 for look in FAULT_KINDS.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from duetime.interface import Notification
-from duetime.runtime.gateway import AnswerLost, GatewayRefused, JournalGateway, Trouble
+from duetime.runtime.gateway import AnswerLost, GatewayRefused, InjectedGatewayFault, JournalGateway
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gateway(tmp_path: Path, file: Path) -> JournalGateway:
-    return JournalGateway(tmp_path / "deliveries", worker="w", delivery_time=timedelta(), trouble=file)
+    return JournalGateway(tmp_path / "deliveries", worker="w", delivery_time=timedelta(), gateway_fault=file)
 
 
 def note(key: str) -> Notification:
@@ -34,17 +34,17 @@ def arrived(tmp_path: Path) -> list[str]:
 
 
 def test_what_is_refused_did_not_arrive(gateway: JournalGateway, file: Path, tmp_path: Path) -> None:
-    Trouble(mode="refuse").begin(file)
+    InjectedGatewayFault(mode="refuse").begin(file)
 
     with pytest.raises(GatewayRefused):
         gateway.deliver(note("a"))
 
     assert arrived(tmp_path) == []
-    assert Trouble.bites(file) == 1
+    assert InjectedGatewayFault.hit_count(file) == 1
 
 
 def test_an_answer_that_is_lost_is_lost_after_the_arrival(gateway: JournalGateway, file: Path, tmp_path: Path) -> None:
-    Trouble(mode="lose_answer").begin(file)
+    InjectedGatewayFault(mode="lose_answer").begin(file)
 
     with pytest.raises(AnswerLost):
         gateway.deliver(note("a"))
@@ -53,7 +53,7 @@ def test_an_answer_that_is_lost_is_lost_after_the_arrival(gateway: JournalGatewa
 
 
 def test_trouble_with_one_recipient_is_nobody_elses(gateway: JournalGateway, file: Path, tmp_path: Path) -> None:
-    Trouble(mode="refuse", only=("b", "x:")).begin(file)
+    InjectedGatewayFault(mode="refuse", only=("b", "x:")).begin(file)
 
     gateway.deliver(note("a"))
     for key in ("b", "x:1"):
@@ -64,20 +64,24 @@ def test_trouble_with_one_recipient_is_nobody_elses(gateway: JournalGateway, fil
 
 
 def test_when_the_trouble_is_over_everything_is_as_before(gateway: JournalGateway, file: Path, tmp_path: Path) -> None:
-    Trouble(mode="refuse").begin(file)
-    Trouble.end(file)
-    Trouble.end(file)  # safe to repeat
+    InjectedGatewayFault(mode="refuse").begin(file)
+    InjectedGatewayFault.end(file)
+    InjectedGatewayFault.end(file)  # safe to repeat
 
     gateway.deliver(note("a"))
 
     assert arrived(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("end", [Trouble.end, Trouble(mode="refuse").begin], ids=["alone", "another follows at once"])
+@pytest.mark.parametrize(
+    "end",
+    [InjectedGatewayFault.end, InjectedGatewayFault(mode="refuse").begin],
+    ids=["alone", "another follows at once"],
+)
 def test_a_hanging_delivery_ends_with_the_trouble_and_has_failed(
     gateway: JournalGateway, file: Path, tmp_path: Path, end: Callable[[Path], None]
 ) -> None:
-    Trouble(mode="hang").begin(file)
+    InjectedGatewayFault(mode="hang").begin(file)
     outcome: list[BaseException] = []
 
     def deliver() -> None:
@@ -88,7 +92,7 @@ def test_a_hanging_delivery_ends_with_the_trouble_and_has_failed(
 
     thread = threading.Thread(target=deliver)
     thread.start()
-    while not Trouble.bites(file):
+    while not InjectedGatewayFault.hit_count(file):
         time.sleep(0.001)
     assert thread.is_alive()
     end(file)
@@ -99,7 +103,7 @@ def test_a_hanging_delivery_ends_with_the_trouble_and_has_failed(
 
 
 def test_a_slow_delivery_takes_longer_and_arrives(gateway: JournalGateway, file: Path, tmp_path: Path) -> None:
-    Trouble(mode="slow", seconds=0.2).begin(file)
+    InjectedGatewayFault(mode="slow", seconds=0.2).begin(file)
     started = time.monotonic()
 
     gateway.deliver(note("a"))

@@ -90,7 +90,7 @@ def forget(settings: Settings) -> None:
 
 
 def broken(name: str, summary: str, scheduler: type[Scheduler] = reference.Reference) -> Design:
-    serve = Role(name="server", argv=(sys.executable, __file__, name), ready="{server} serves")
+    serve = Role(name="worker", argv=(sys.executable, __file__, name), ready="{worker} serves")
     return replace(
         reference.design,
         name=name,

@@ -9,7 +9,7 @@ import pytest
 from duetime import registry
 from duetime.harness.plan.catalogue import named
 from duetime.harness.processes.services import Services
-from duetime.harness.runs.applicability import why_not
+from duetime.harness.runs.applicability import not_applicable_reason
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ from duetime.harness.runs.applicability import why_not
         ("pull_worker-to-push_readmodel", "migration_stopped", None),
         ("pull_worker-to-push_readmodel", "migration", "have to be stopped before: migration_stopped"),
         ("push_readmodel-to-oban_style_queue", "migration_stopped", "which have to be up: migration"),
-        ("pull_worker", "migration_stopped", "this design has no old-server-1 for server_removed"),
+        ("pull_worker", "migration_stopped", "this design has no old-worker-1 for worker_removed"),
         ("push_readmodel-to-oban_style_queue", "more_servers", None),
     ],
 )
 def test_a_pair_is_run_only_if_it_says_something(
     design: str, scenario: str, reason: str | None, tmp_path: Path
 ) -> None:
-    said = why_not(named(scenario).plan(1), registry.load(design), Services(tmp_path, environment={}))
+    said = not_applicable_reason(named(scenario).plan(1), registry.load(design), Services(tmp_path, environment={}))
 
     assert said is None if reason is None else reason in (said or "")

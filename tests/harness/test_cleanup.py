@@ -52,9 +52,9 @@ def started_duetime(temporary: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
     ("stage", "number", "status"),
     [
         # Nobody cleans up after SIGKILL but the keeper, so that is tried at every stage.
-        *((stage, signal.SIGKILL, -signal.SIGKILL) for stage in ("template", "*/pg", "*/server-1")),
+        *((stage, signal.SIGKILL, -signal.SIGKILL) for stage in ("template", "*/pg", "*/worker-1")),
         ("*/pg", signal.SIGTERM, 143),
-        ("*/server-1", signal.SIGINT, 130),
+        ("*/worker-1", signal.SIGINT, 130),
     ],
 )
 def test_nothing_is_left_after_an_end_while_starting(

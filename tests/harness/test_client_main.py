@@ -78,14 +78,14 @@ def test_where_a_poller_had_got_to_stands_in_its_log_alone(tmp_path: Path) -> No
     line = "[2026-01-01 00:00:00,000: INFO/ForkPoolWorker-1] poll window={}/{} delivered=1\n"
     ends = [DUE + timedelta(seconds=number) for number in (1, 3, 2)]
     log = "".join(line.format((end - timedelta(seconds=1)).isoformat(), end.isoformat()) for end in ends)
-    (tmp_path / "old-server-1.log").write_text(log)
-    (tmp_path / "new-server-1.log").write_text(line.format(DUE.isoformat(), (DUE + timedelta(days=1)).isoformat()))
+    (tmp_path / "old-worker-1.log").write_text(log)
+    (tmp_path / "new-worker-1.log").write_text(line.format(DUE.isoformat(), (DUE + timedelta(days=1)).isoformat()))
 
     assert last_window_end(tmp_path) == DUE + timedelta(seconds=3)
 
 
 def test_who_kept_no_log_of_polls_had_got_nowhere(tmp_path: Path) -> None:
-    (tmp_path / "old-server-1.log").write_text("server-1 ready.\n")
+    (tmp_path / "old-worker-1.log").write_text("worker-1 ready.\n")
 
     assert last_window_end(tmp_path) is None
 
@@ -94,8 +94,8 @@ def test_a_server_has_left_when_that_was_seen_and_not_when_it_was_asked_to(tmp_p
     faults = tmp_path / "faults.jsonl"
     before = seen_to_leave(faults)
     journal = Journal(faults)
-    journal.append({"fault": "f1", "kind": "server_removed", "phase": "inject"})
+    journal.append({"fault": "f1", "kind": "worker_removed", "phase": "inject"})
     asked = seen_to_leave(faults)
-    journal.append({"fault": "f1", "kind": "server_removed", "phase": "observed"})
+    journal.append({"fault": "f1", "kind": "worker_removed", "phase": "observed"})
 
     assert (before, asked, seen_to_leave(faults)) == (False, False, True)

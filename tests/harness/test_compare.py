@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 from duetime.cli.main import compare_status
-from duetime.harness.plan.plan import Operation, Plan, PlannedFault, Profile, Surroundings
+from duetime.harness.plan.plan import Environment, Plan, PlannedFault, PlannedOperation, Profile
 from duetime.harness.runs.compare import Cell, Outcome, permitted
-from duetime.interface import Promise
+from duetime.interface import Guarantees
 
-AT_LEAST_ONCE = Promise(delivery="at_least_once", transactional=True, cancels=True)
-AT_MOST_ONCE = Promise(delivery="at_most_once", transactional=False, cancels=False)
-NOTHING = Promise(delivery="nothing", transactional=True, cancels=True)
+AT_LEAST_ONCE = Guarantees(delivery="at_least_once", transactional=True, cancels=True)
+AT_MOST_ONCE = Guarantees(delivery="at_most_once", transactional=False, cancels=False)
+NOTHING = Guarantees(delivery="nothing", transactional=True, cancels=True)
 
 
-def cell(outcome: Outcome, *, promised: bool | None) -> Cell:
+def cell(outcome: Outcome, *, within_guarantees: bool | None) -> Cell:
     return Cell(
         design="d",
         scenario="s",
         seed=1,
         outcome=outcome,
-        promised=promised,
+        within_guarantees=within_guarantees,
         explanation="",
         weakness="",
         run_dir=Path("run"),
@@ -35,11 +35,11 @@ def plan(*kinds: str, keeps: str = "default", visibility_timeout_s: float = 3600
     return Plan(
         scenario="s",
         seed=1,
-        servers=1,
+        workers=1,
         profile=Profile(lateness_limit_s=1),
-        surroundings=Surroundings(broker_keeps=keeps, visibility_timeout_s=visibility_timeout_s),
-        exists_for=(),
-        operations=[Operation(at_s=0, client=0, do="create_event", event=1, due_s=5)],
+        environment=Environment(broker_persistence=keeps, visibility_timeout_s=visibility_timeout_s),
+        required_faults=(),
+        operations=[PlannedOperation(at_s=0, client=0, do="create_event", event=1, due_s=5)],
         faults=[PlannedFault(fault="f", kind=kind, target="all", inject_s=1, heal_s=2) for kind in kinds],
     )
 
@@ -77,20 +77,20 @@ def test_who_keeps_it_in_the_broker_promises_what_the_broker_keeps_for_as_long_a
 
 
 def test_a_wrong_clock_excuses_only_who_goes_by_it() -> None:
-    assert {"early", "late"} <= set(permitted(replace(AT_LEAST_ONCE, due_by="servers"), plan("clock")))
+    assert {"early", "late"} <= set(permitted(replace(AT_LEAST_ONCE, due_by="workers"), plan("clock")))
     assert "early" not in permitted(AT_LEAST_ONCE, plan("clock"))
 
 
 @pytest.mark.parametrize(
     ("cells", "strict", "status"),
     [
-        ([cell("pass", promised=True)], False, 0),
-        ([cell("fail", promised=True)], False, 0),
-        ([cell("fail", promised=True)], True, 1),
-        ([cell("fail", promised=False), cell("unknown", promised=None)], False, 1),
-        ([cell("pass", promised=True), cell("unknown", promised=None)], False, 3),
-        ([cell("pass", promised=True), cell("not applicable", promised=None)], True, 0),
-        ([cell("not applicable", promised=None)], False, 3),
+        ([cell("pass", within_guarantees=True)], False, 0),
+        ([cell("fail", within_guarantees=True)], False, 0),
+        ([cell("fail", within_guarantees=True)], True, 1),
+        ([cell("fail", within_guarantees=False), cell("unknown", within_guarantees=None)], False, 1),
+        ([cell("pass", within_guarantees=True), cell("unknown", within_guarantees=None)], False, 3),
+        ([cell("pass", within_guarantees=True), cell("not applicable", within_guarantees=None)], True, 0),
+        ([cell("not applicable", within_guarantees=None)], False, 3),
     ],
 )
 def test_fail_outranks_unknown_and_unknown_outranks_pass(cells: list[Cell], strict: bool, status: int) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from duetime.clock import Instant
-from duetime.demo.session import Together
-from duetime.faults.fault import NotSeen, Waiting
+from duetime.demo.session import SharedFault
+from duetime.faults.fault import FaultNotVerified, Waiting
 from duetime.harness.plan.plan import PlannedFault
-from duetime.harness.processes.cancellation import StopSignal
-from duetime.harness.runs.nemesis import Conductor
+from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.runs.nemesis import Nemesis
 
 
 class Noted:
@@ -23,25 +23,25 @@ class Noted:
     def __init__(self, name: str, told: list[str], *, fails_at: str = "") -> None:
         self._name, self._told, self._fails_at = name, told, fails_at
 
-    def aim(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Waiting) -> str:
         return self._tell("aim")
 
     def inject(self) -> None:
         self._tell("inject")
 
-    def observe(self, _stop: Waiting) -> str:
+    def verify_injected(self, _stop: Waiting) -> str:
         return self._tell("observe")
 
     def heal(self) -> None:
         self._tell("heal")
 
-    def healed(self, _stop: Waiting) -> str:
+    def verify_healed(self, _stop: Waiting) -> str:
         return self._tell("healed")
 
     def _tell(self, step: str) -> str:
         self._told.append(f"{self._name} {step}")
         if step == self._fails_at:
-            raise NotSeen(f"{step} was not seen")
+            raise FaultNotVerified(f"{step} was not seen")
         if f"{step}!" == self._fails_at:
             raise OSError(step)
         return step
@@ -51,17 +51,17 @@ def planned(name: str, inject_s: float, heal_s: float) -> PlannedFault:
     return PlannedFault(fault=name, kind="kill", target="all", inject_s=inject_s, heal_s=heal_s)
 
 
-def conducted(tmp_path: Path, *faults: PlannedFault, fails_at: str = "") -> tuple[list[str], Conductor]:
+def conducted(tmp_path: Path, *faults: PlannedFault, fails_at: str = "") -> tuple[list[str], Nemesis]:
     told: list[str] = []
-    conductor = Conductor(
-        lambda fault: Noted(fault.fault, told, fails_at=fails_at), lambda: "", tmp_path / "faults.jsonl", StopSignal()
+    nemesis = Nemesis(
+        lambda fault: Noted(fault.fault, told, fails_at=fails_at), lambda: "", tmp_path / "faults.jsonl", CancelToken()
     )
     try:
-        conductor.carry_out(faults, Instant(wall_ns=0, mono_ns=time.monotonic_ns()))
+        nemesis.carry_out(faults, Instant(wall_ns=0, mono_ns=time.monotonic_ns()))
     except OSError:
         told.append("broke off")
-    conductor.close()
-    return told, conductor
+    nemesis.close()
+    return told, nemesis
 
 
 def test_faults_that_overlap_begin_and_end_in_the_order_of_their_times(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_one_that_lasts_for_no_time_at_all_begins_before_it_ends(tmp_path: Path)
 
 
 def test_one_that_was_not_seen_to_bite_is_healed_all_the_same(tmp_path: Path) -> None:
-    told, conductor = conducted(tmp_path, planned("a", 0.0, 0.01), fails_at="observe")
+    told, nemesis = conducted(tmp_path, planned("a", 0.0, 0.01), fails_at="observe")
 
     assert told[-2:] == ["a heal", "a healed"]
-    assert conductor.unseen == ["a (kill all): observe was not seen"]
+    assert nemesis.unverified == ["a (kill all): observe was not seen"]
 
 
 def test_whatever_had_begun_is_healed_when_something_breaks(tmp_path: Path) -> None:
@@ -96,18 +96,18 @@ def test_whatever_had_begun_is_healed_when_something_breaks(tmp_path: Path) -> N
 @pytest.mark.parametrize("fails_at", ["", "observe"])
 def test_a_fault_that_several_share_happens_once_and_after_all_have_aimed(fails_at: str) -> None:
     told: list[str] = []
-    shared = Together(Noted("broker", told, fails_at=fails_at), sharers=3)
+    shared = SharedFault(Noted("broker", told, fails_at=fails_at), sharers=3)
     seen: list[str] = []
 
     def sharer() -> None:
-        shared.aim(StopSignal())
+        shared.prepare(CancelToken())
         shared.inject()
         try:
-            seen.append(shared.observe(StopSignal()))
-        except NotSeen as why:
+            seen.append(shared.verify_injected(CancelToken()))
+        except FaultNotVerified as why:
             seen.append(str(why))
         shared.heal()
-        shared.healed(StopSignal())
+        shared.verify_healed(CancelToken())
 
     threads = [threading.Thread(target=sharer) for _ in range(3)]
     for thread in threads:

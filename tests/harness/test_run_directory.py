@@ -9,7 +9,7 @@ import pytest
 
 from duetime import registry
 from duetime.harness.plan.catalogue import named
-from duetime.harness.runs.run_directory import Owed, RunDirectory
+from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory
 from duetime.history import load
 from duetime.runtime.jsonl import Journal
 
@@ -31,12 +31,12 @@ def answered(*ops: str, kind: str = "ok") -> list[dict[str, object]]:
     return [{"op": op, "type": kind} for op in ops]
 
 
-def delivered(*ops: str, worker: str = "server-1", at_ns: int = 0) -> list[dict[str, object]]:
+def delivered(*ops: str, worker: str = "worker-1", at_ns: int = 0) -> list[dict[str, object]]:
     return [{"op": op, "worker": worker, "at_ns": at_ns} for op in ops]
 
 
 def test_what_was_acknowledged_is_owed_until_it_is_delivered(files: RunDirectory) -> None:
-    history, owed = files.path / "history.jsonl", Owed(files)
+    history, owed = files.path / "history.jsonl", OutstandingOperations(files)
     assert not owed.anything()
 
     write(history, *answered("a/1", "b/1"), *answered("c/1", kind="info"))
@@ -47,7 +47,7 @@ def test_what_was_acknowledged_is_owed_until_it_is_delivered(files: RunDirectory
 
 
 def test_what_was_delivered_before_it_was_acknowledged_or_twice_is_owed_no_more(files: RunDirectory) -> None:
-    owed = Owed(files)
+    owed = OutstandingOperations(files)
     write(files.deliveries, *delivered("a/1"))
     assert not owed.anything()
 
@@ -67,7 +67,7 @@ def test_canaries_do_not_break_the_quiet(files: RunDirectory, monkeypatch: pytes
 def test_a_plan_is_written_an_operation_a_line_and_closed_with_what_vouches_for_it(files: RunDirectory) -> None:
     plan = named("burst").plan(1)
     files.write_plan(plan)
-    files.close([], quiet_s=1.0, workers_alive=True, restarts=[], unseen=[])
+    files.close([], quiet_s=1.0, workers_alive=True, restarts=[], unverified=[])
 
     lines = (files.path / "plan.json").read_text().splitlines()
     assert sum('"create_event"' in line for line in lines) == len(plan.operations)

@@ -20,7 +20,7 @@ from duetime.harness.processes.embedded_servers import free_port
 from duetime.harness.processes.external_services import own_broker_database
 from duetime.harness.processes.services import Endpoints
 from duetime.harness.processes.supervisor import Supervisor
-from duetime.harness.processes.worker_process import Server
+from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Notification, Role
 from duetime.settings import Settings
 from push_readmodel.scheduler import ReadModel
@@ -83,8 +83,8 @@ def test_the_drain_delivers_while_there_is_no_broker(
     design = registry.load("push_readmodel")
     design.install(engine)
     nowhere = replace(settings, design=design.name, broker_url=f"redis://127.0.0.1:{free_port()}/0")
-    server = Server(
-        name="server-1",
+    server = WorkerProcess(
+        name="worker-1",
         role=design.roles[0],
         settings=nowhere,
         state=tmp_path / "state",
@@ -110,7 +110,7 @@ def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_i
     settings: Settings, place: Path, tmp_path: Path
 ) -> None:
     servers = [
-        Server(
+        WorkerProcess(
             name=name,
             role=Role(name="server", argv=(sys.executable, "-c", program), ready="serving"),
             settings=settings,
@@ -144,8 +144,8 @@ def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
     settings: Settings, place: Path, tmp_path: Path
 ) -> None:
     runaway = "import os, time; os.fork() or os.setsid(); print('serving', os.getpid(), flush=True); time.sleep(600)"
-    server = Server(
-        name="server-1",
+    server = WorkerProcess(
+        name="worker-1",
         role=Role(name="server", argv=(sys.executable, "-c", runaway), ready="serving"),
         settings=settings,
         state=tmp_path / "state",

@@ -8,12 +8,12 @@ import pytest
 
 from duetime.clock import Instant
 from duetime.errors import Interrupted
-from duetime.harness.processes.cancellation import StopSignal
-from duetime.harness.runs.start_barrier import StartLine
+from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.runs.start_barrier import StartBarrier
 
 
 def test_all_start_at_the_same_full_second_without_whoever_withdrew() -> None:
-    line = StartLine(3, StopSignal())
+    line = StartBarrier(3, CancelToken())
     starts: list[Instant] = []
     threads = [threading.Thread(target=lambda: starts.append(line.wait())) for _ in range(2)]
     for thread in threads:
@@ -28,8 +28,8 @@ def test_all_start_at_the_same_full_second_without_whoever_withdrew() -> None:
 
 
 def test_a_stop_ends_the_wait_for_others() -> None:
-    stop = StopSignal()
+    stop = CancelToken()
     stop.set()
 
     with pytest.raises(Interrupted):
-        StartLine(2, stop).wait()
+        StartBarrier(2, stop).wait()

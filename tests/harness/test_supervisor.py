@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from duetime.faults.fault import NotSeen
+from duetime.faults.fault import FaultNotVerified
 from duetime.harness.processes.supervisor import RESTART_AFTER_S, Supervisor
 
 
@@ -19,7 +19,7 @@ class Fragile:
         self._returns = returns
         self._ended = True
 
-    def resurrect(self) -> int | None:
+    def restart_if_crashed(self) -> int | None:
         if not self._ended or not self.wanted:
             return None
         self._ended = False
@@ -34,11 +34,11 @@ class Waits:
         time.sleep(seconds)
 
 
-def watched(*servers: Fragile) -> Supervisor:
-    supervisor = Supervisor(servers)  # type: ignore[arg-type]  # as much of a server as it looks at
+def watched(*workers: Fragile) -> Supervisor:
+    supervisor = Supervisor(workers)  # type: ignore[arg-type]  # as much of a server as it looks at
     supervisor.start()
     give_up_at = time.monotonic() + 10 * RESTART_AFTER_S
-    while len(supervisor.restarts) < len(servers):
+    while len(supervisor.restarts) < len(workers):
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
     supervisor.stop()
@@ -50,7 +50,7 @@ def test_who_came_back_is_named() -> None:
 
 
 def test_who_does_not_come_back_is_not_settled() -> None:
-    with pytest.raises(NotSeen, match="a, started again"):
+    with pytest.raises(FaultNotVerified, match="a, started again"):
         watched(Fragile("a", returns=False)).wait_settled(Waits(), within_s=0.1)
 
 

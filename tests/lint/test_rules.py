@@ -95,7 +95,7 @@ def test_every_finding_says_what_follows_and_what_to_do() -> None:
     }
     for finding in found:
         assert finding.consequence.endswith(".")
-        assert finding.mend.endswith(".")
+        assert finding.fix.endswith(".")
 
 
 def test_a_visibility_timeout_below_the_horizon_is_said_to_repeat() -> None:

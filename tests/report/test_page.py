@@ -30,7 +30,7 @@ def cell(run_dir: Path, **more: Any) -> dict[str, Any]:
         "scenario": "crash",
         "seed": 1,
         "outcome": results["outcome"],
-        "promised": True,
+        "within_guarantees": True,
         "counts": results["counts"],
         "lateness_s": results["lateness_s"],
         "explanation": results["explanation"],
@@ -52,7 +52,7 @@ def bad(tmp_path: Path) -> Path:
     """One missed, one twice, one that nobody asked for; all of it under no fault."""
     run_dir = tmp_path / "bad"
     (run_dir / "logs").mkdir(parents=True)
-    write(run_dir / "plan.json", {**PLAN, "faults": [], "exists_for": [], "planned": {}})
+    write(run_dir / "plan.json", {**PLAN, "faults": [], "required_faults": [], "planned": {}})
     calls = [*scheduled("a/1", due_s=5.0), *scheduled("b/1", due_s=5.0), *cancelled("c/1", at_s=1.0)]
     write_lines(run_dir / "history.jsonl", numbered(calls))
     canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n) for n in range(6)]
@@ -94,7 +94,7 @@ def test_a_lane_has_the_window_its_excuse_what_came_and_what_is_said_of_it(good:
 
     assert told["faults"] == [
         {
-            "name": "f1", "kind": "kill", "target": "server-1", "title": "servers killed", "colour": "#d62728",
+            "name": "f1", "kind": "kill", "target": "worker-1", "title": "servers killed", "colour": "#d62728",
             "from": 4.5, "to": 6.0, "excused": 8.0, "only": [],
         }
     ]  # fmt: skip
@@ -115,7 +115,7 @@ def test_what_nobody_scheduled_has_a_lifeline_too(bad: Path) -> None:
         "key": "z",
         "revs": [{"op": "z/1", "got": [[6.0, 0, 1, "phantom"]]}],
     }
-    assert {one["label"] for one in told["anomalies"]} == {"missed", "duplicate", "phantom"}
+    assert {one["label"] for one in told["violations"]} == {"missed", "duplicate", "phantom"}
 
 
 def test_of_too_many_every_nth_is_drawn_and_all_are_counted(tmp_path: Path) -> None:
@@ -127,14 +127,14 @@ def test_of_too_many_every_nth_is_drawn_and_all_are_counted(tmp_path: Path) -> N
     drawn_keys = {note["key"] for note in told["notes"]}
 
     # Ninety in order, of which every fifth; ten that went wrong, fewer than twenty.
-    assert told["part"] == {"notes": 100, "every": 5, "every_wrong": 1, "anomalies": {"missed": 10}}
+    assert told["part"] == {"notes": 100, "every": 5, "every_wrong": 1, "violations": {"missed": 10}}
     assert len(told["notes"]) == 28
-    assert len(told["anomalies"]) == 10
-    assert {one["op"].rpartition("/")[0] for one in told["anomalies"]} <= drawn_keys
+    assert len(told["violations"]) == 10
+    assert {one["op"].rpartition("/")[0] for one in told["violations"]} <= drawn_keys
 
     few = lane(history, results, at_most=20, of_more=5)
     assert (few["part"]["every"], few["part"]["every_wrong"]) == (18, 2)
-    assert (len(few["notes"]), len(few["anomalies"])) == (10, 5)
+    assert (len(few["notes"]), len(few["violations"])) == (10, 5)
 
     assert "part" not in lane(history, results, at_most=100)
 
@@ -143,7 +143,7 @@ def test_an_anomaly_comes_with_the_lines_that_name_it_or_else_with_those_of_its_
     history = load(bad)
     stamp = datetime.fromtimestamp(10**9 + 5, UTC).astimezone().strftime("[%Y-%m-%d %H:%M:%S,")
     lines = [f"{stamp}010: INFO] Task deliver[a/1] received", f"{stamp}020: INFO] something else", "no stamp"]
-    (bad / "logs" / "server-1.log").write_text("\n".join(lines) + "\n")
+    (bad / "logs" / "worker-1.log").write_text("\n".join(lines) + "\n")
 
     found = log_lines(bad, history, judge_history(history))
 
@@ -207,7 +207,7 @@ def many(tmp_path: Path, *, notifications: int, missed: Collection[int]) -> Path
     """A run of as many, one after another, of which the `missed` never came."""
     run_dir = tmp_path / "many"
     run_dir.mkdir()
-    write(run_dir / "plan.json", {**PLAN, "faults": [], "exists_for": [], "planned": {}})
+    write(run_dir / "plan.json", {**PLAN, "faults": [], "required_faults": [], "planned": {}})
     ops = [f"event-reminder:{n}:{n * 7}/1" for n in range(notifications)]
     dues = [n * 0.0137 for n in range(notifications)]
     calls = [line for op, due in zip(ops, dues, strict=True) for line in scheduled(op, due_s=due + 5)]
@@ -229,4 +229,4 @@ def test_ten_thousand_notifications_stay_below_five_megabytes(tmp_path: Path) ->
     assert path.stat().st_size < 5_000_000
     (told,) = drawn(path.read_text())
     assert len(told["notes"]) == 10_000
-    assert len(told["anomalies"]) == 1_000
+    assert len(told["violations"]) == 1_000

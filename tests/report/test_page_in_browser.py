@@ -16,15 +16,15 @@ from tests.checker.stored_runs import PLAN, close, write, write_lines
 
 pytestmark = pytest.mark.browser
 
-EMPTY = {"surroundings": {}, "servers": 1, "promise": {"delivery": "nothing", "transactional": True, "cancels": True}}
-PROFILE = {**PLAN["profile"], "excuses_nothing": []}
+EMPTY = {"environment": {}, "workers": 1, "guarantees": {"delivery": "nothing", "transactional": True, "cancels": True}}
+PROFILE = {**PLAN["profile"], "non_excusing_faults": []}
 
 
 def stored(run_dir: Path, design: str, *came: tuple[str, float]) -> Path:
     """A run in which six fall due while everything is down, and `came` came."""
     (run_dir / "logs").mkdir(parents=True)
     write(run_dir / "plan.json", {**PLAN, **EMPTY, "profile": PROFILE, "design": design, "scenario": "downtime",
-                                  "exists_for": [], "planned": {}, "faults": []})  # fmt: skip
+                                  "required_faults": [], "planned": {}, "faults": []})  # fmt: skip
     calls = [line for n in range(6) for line in scheduled(f"event-reminder:{n}:1/1", due_s=4.0 + n / 2, at_s=n / 4)]
     write_lines(run_dir / "history.jsonl", numbered(calls))
     canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n) for n in range(8)]

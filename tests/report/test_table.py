@@ -16,7 +16,7 @@ def cell(outcome: str, **more: Any) -> dict[str, Any]:
         "scenario": "downtime",
         "seed": 1,
         "outcome": outcome,
-        "promised": True,
+        "within_guarantees": True,
         "counts": {"delivered": 3, "missed": 2, "duplicate": 0, "stale": 4},
         "lateness_s": {"raw": {"p50": 0.0104, "p99": 1.0, "max": 2.5}},
         "explanation": "2 missed. Let [a/1] be scheduled",
@@ -63,7 +63,9 @@ def test_a_passing_cell_needs_no_explanation() -> None:
 
 
 def test_a_cell_without_results_shows_dashes() -> None:
-    text = printed(cell("unknown", counts={}, lateness_s={}, promised=None, explanation="the run could not begin"))
+    text = printed(
+        cell("unknown", counts={}, lateness_s={}, within_guarantees=None, explanation="the run could not begin")
+    )
 
     assert "the run could not begin" in text
     assert " - " in text

@@ -5,16 +5,16 @@
   const BEHIND = 34, AHEAD = 10, KEPT = 150;
   const COUNTED = ["delivered", "overdue", "missed", "duplicate", "late", "early", "phantom", "stale"];
   const lanes = new Map();
-  let about = { scenes: [], designs: [] }, told = null, arrived = 0, at = 0, following = true, playing = true, speed = 1, drawnAt = 0, chosen = "arrive", broken = "";
+  let about = { scenes: [], designs: [] }, latest = null, arrived = 0, at = 0, following = true, playing = true, speed = 1, drawnAt = 0, chosen = "arrive", broken = "";
   const done = new Set();
 
   const picture = new Duetime.Lanes($("lanes"), { live: true, tallest: 138, select: (lane, note) => {
     $("story").replaceChildren(Duetime.story(lane, note, () => { $("story").replaceChildren(); picture.forget(); }));
   } });
 
-  async function ask(wish) {
-    const answer = await fetch(wish ? "/wish" : "/save", {
-      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(wish ?? {}),
+  async function ask(command) {
+    const answer = await fetch(command ? "/command" : "/save", {
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(command ?? {}),
     }).catch(() => null);
     const body = answer ? await answer.json().catch(() => ({ error: answer.statusText })) : { error: "the demo has ended; start it again with: duetime demo" };
     say(body.error ?? "");
@@ -24,30 +24,30 @@
 
   /* What the stream tells */
   function hear(event) {
-    const first = told === null;
-    told = JSON.parse(event.data);
-    if (first) at = told.now;
+    const first = latest === null;
+    latest = JSON.parse(event.data);
+    if (first) at = latest.now;
     arrived = performance.now();
-    for (const lane of told.lanes) {
+    for (const lane of latest.lanes) {
       const known = (!lane.anew && lanes.get(lane.design)) || { notes: new Map(), said: new Map() };
       for (const key of lane.gone) known.notes.delete(key);
       for (const note of lane.notes) known.notes.set(note.key, note);
-      for (const one of lane.anomalies) known.said.set(`${one.label} ${one.op} ${one.at}`, one);
-      for (const [name, one] of known.said) if (one.at < told.now - KEPT) known.said.delete(name);
-      lanes.set(lane.design, { ...lane, notes: known.notes, said: known.said, recent: lane.anomalies, anomalies: [...known.said.values()] });
+      for (const one of lane.violations) known.said.set(`${one.label} ${one.op} ${one.at}`, one);
+      for (const [name, one] of known.said) if (one.at < latest.now - KEPT) known.said.delete(name);
+      lanes.set(lane.design, { ...lane, notes: known.notes, said: known.said, recent: lane.violations, violations: [...known.said.values()] });
     }
-    if (told.broken !== broken) { broken = told.broken; if (broken) say(broken); }
+    if (latest.broken !== broken) { broken = latest.broken; if (broken) say(broken); }
     controls();
-    anomalies();
+    violations();
   }
 
-  const now = () => (told ? told.now + (performance.now() - arrived) / 1000 : 0);
+  const now = () => (latest ? latest.now + (performance.now() - arrived) / 1000 : 0);
 
   /* One picture: what was known at the instant that is shown, which may be a while ago. */
   function draw(time) {
     requestAnimationFrame(draw);
     const rest = Duetime.calm() ? 500 : 60;
-    if (!told || time - drawnAt < rest) return;
+    if (!latest || time - drawnAt < rest) return;
     const passed = (time - drawnAt) / 1000, live = now();
     drawnAt = time;
     // The present, however long nothing was drawn (a hidden tab, a busy machine), unless the viewer went back.
@@ -63,7 +63,7 @@
 
   /* A notification as it stood at that instant. */
   function until(note, instant) {
-    if (instant > told.now - 1.5) return note;
+    if (instant > latest.now - 1.5) return note;
     return { key: note.key, revs: note.revs.filter((rev) => (rev.asked ?? rev.got[0][0]) <= instant).map((rev) => ({
       ...rev, got: rev.got?.filter((got) => got[0] <= instant),
       state: ["missed", "overdue"].includes(rev.state) && (rev.deadline ?? Infinity) > instant ? "open" : rev.state })) };
@@ -72,21 +72,21 @@
   function head(lane) {
     const { counts } = lane;
     return [e("h3", {}, lane.design),
-      ...lane.servers.map((server) => e("span", { class: "chip", "data-state": server.state }, `${server.name} ${server.state}`)),
+      ...lane.worker_states.map((worker) => e("span", { class: "chip", "data-state": worker.state }, `${worker.name} ${worker.state}`)),
       ...COUNTED.filter((name) => name === "delivered" || counts[name]).map((name) =>
         e("span", { class: `count${name === "delivered" ? "" : " bad"}`, "data-count": name }, e("strong", {}, String(counts[name] ?? 0)), ` ${name}`))];
   }
 
-  function anomalies() {
-    const recent = told.lanes.flatMap((lane) => lane.anomalies.map((one) => ({ ...one, design: lane.design })))
+  function violations() {
+    const recent = latest.lanes.flatMap((lane) => lane.violations.map((one) => ({ ...one, design: lane.design })))
       .sort((a, b) => b.at - a.at).slice(0, 8);
-    $("anomalies").replaceChildren(...(recent.length ? recent.map((one) => e("li", {}, e("strong", {}, `${one.label} `),
+    $("violations").replaceChildren(...(recent.length ? recent.map((one) => e("li", {}, e("strong", {}, `${one.label} `),
       `${one.design}: ${one.text}`)) : [e("li", { class: "faint" }, "None so far.")]));
   }
 
   /* What the viewer can do now */
-  const lasting = (kind, target) => told.doing.find((one) => one.kind === kind && one.phase === "lasts" && (!target || one.target === target));
-  const next = () => told.upcoming.find(([due]) => due > now() + 1);
+  const lasting = (kind, target) => latest.doing.find((one) => one.kind === kind && one.phase === "lasts" && (!target || one.target === target));
+  const next = () => latest.upcoming.find(([due]) => due > now() + 1);
   const deeds = {
     schedule: () => ask({ what: "schedule", in_s: 5, people: 1 }),
     gather: () => ask({ what: "schedule", in_s: 5, people: 12 }),
@@ -97,8 +97,8 @@
     up: () => ask({ what: "undo_all" }),
     pause: () => { const on = lasting("pause"); return ask(on ? { what: "undo", fault: on.fault } : { what: "do", kind: "pause", target: "server-1" }); },
     deploy: () => ask({ what: "do", kind: "deploy", target: "all" }),
-    add: () => ask({ what: "do", kind: "server_added", target: told.spare }),
-    remove: () => { const on = lasting("server_added"); return on ? ask({ what: "undo", fault: on.fault }) : say("No server was added."); },
+    add: () => ask({ what: "do", kind: "worker_added", target: latest.next_worker }),
+    remove: () => { const on = lasting("worker_added"); return on ? ask({ what: "undo", fault: on.fault }) : say("No server was added."); },
     broker: () => restart("broker"), database: () => restart("database"),
   };
   async function restart(service) {
@@ -107,13 +107,13 @@
   }
 
   function controls() {
-    if (document.activeElement !== $("rate") && ![...$("rate").options].some((one) => +one.value === told.a_second)) $("rate").add(new Option(told.a_second));
-    if (document.activeElement !== $("rate")) $("rate").value = String(told.a_second);
+    if (document.activeElement !== $("rate") && ![...$("rate").options].some((one) => +one.value === latest.a_second)) $("rate").add(new Option(latest.a_second));
+    if (document.activeElement !== $("rate")) $("rate").value = String(latest.a_second);
     const paused = lasting("pause"), on = (name) => document.querySelector(`[data-do="${name}"]`);
     on("pause").textContent = paused ? "Let server-1 go on" : "Stop server-1";
-    on("remove").disabled = !lasting("server_added");
-    on("up").disabled = !told.doing.some((one) => one.phase === "lasts");
-    $("doing").replaceChildren(...told.doing.map((one) => e("li", {},
+    on("remove").disabled = !lasting("worker_added");
+    on("up").disabled = !latest.doing.some((one) => one.phase === "lasts");
+    $("doing").replaceChildren(...latest.doing.map((one) => e("li", {},
       { begins: "Beginning: ", lasts: "", ends: "Mending: " }[one.phase] + `${one.kind.replace("_", " ")}, ${one.target} `,
       one.phase === "lasts" ? e("button", { onclick: () => ask({ what: "undo", fault: one.fault }) }, "Undo") : null)));
     scene();
@@ -132,13 +132,13 @@
     }
     const one = current();
     if (!one) return;
-    $("scene-title").textContent = one.title; $("scene-idea").textContent = one.idea; $("scene-goal").textContent = one.goal;
+    $("scene-title").textContent = one.title; $("scene-what").textContent = one.what; $("scene-goal").textContent = one.goal;
     $("outcome").dataset.shown = "";
-    if (told) scene(); else $("outcome").replaceChildren();
+    if (latest) scene(); else $("outcome").replaceChildren();
   }
 
   function scene() {
-    const one = current(), on = told.scene;
+    const one = current(), on = latest.scene;
     if (!one) return;
     const busy = on !== null && on.phase !== "over";
     $("begin").disabled = busy;
@@ -152,7 +152,7 @@
 
   function outcome(one, on) {
     if (on.error) return [e("p", { class: "fail" }, on.error)];
-    const labels = ["delivered", ...["overdue", ...Duetime.ACCUSED].filter((label) => on.outcome.some((design) => design[label]))];
+    const labels = ["delivered", ...["overdue", ...Duetime.VIOLATIONS].filter((label) => on.outcome.some((design) => design[label]))];
     const table = e("table", {}, e("thead", {}, e("tr", {}, e("th", {}, "of this scene's"), ...labels.map((label) => e("th", { scope: "col" }, label)))),
       e("tbody", {}, ...on.outcome.map((design) => e("tr", {}, e("th", { scope: "row" }, design.design), ...labels.map((label) => e("td", { class: label !== "delivered" && design[label] ? "fail" : "" }, ` ${design[label] ?? 0}`))))));
     return on.phase !== "over" ? [table] : [table, e("p", {}, one.lesson), e("p", {}, e("strong", {}, "The clause: "), one.clause),
@@ -190,7 +190,7 @@
     r: deeds.remove, s: deeds.schedule, m: deeds.move, c: deeds.cancel, b: deeds.broker, "?": () => $("keys").showModal() };
   document.addEventListener("keydown", (event) => {
     const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName), pressing = event.key === " " && event.target.tagName === "BUTTON";
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing || pressing || $("keys").open || !told) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing || pressing || $("keys").open || !latest) return;
     const deed = keys[event.key.toLowerCase()];
     if (deed) { event.preventDefault(); deed(); }
   });
@@ -212,7 +212,7 @@
     const state = new URLSearchParams(location.hash.slice(1));
     if (state.get("theme")) document.documentElement.dataset.theme = state.get("theme");
     if (["0.25", "0.5"].includes(state.get("speed"))) { speed = +state.get("speed"); $("speed").value = state.get("speed"); }
-    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.ACCUSED]));
+    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS]));
     choose([...about.scenes.map((one) => one.name), "playground"].includes(state.get("scene")) ? state.get("scene") : "arrive");
     const stream = new EventSource("/stream");
     stream.onmessage = (event) => { if ($("word").dataset.lost) { delete $("word").dataset.lost; say(""); } hear(event); };

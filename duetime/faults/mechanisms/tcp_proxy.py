@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-Word = Literal["pass", "cut", "refuse", "freeze"]
+Command = Literal["pass", "cut", "refuse", "freeze"]
 Address = str
 """A path of a Unix socket, or HOST:PORT."""
 
@@ -36,7 +36,7 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
         self._reserved = _reserve(listen)
 
-    async def obey(self, word: Word) -> dict[str, int]:
+    async def execute(self, word: Command) -> dict[str, int]:
         """Do what `word` says; how many connections were open before, counted at the client's side."""
         before = len(self._open) // 2
         self._flowing.set()
@@ -127,11 +127,11 @@ async def main() -> None:
     proxy = Proxy(sys.argv[1], sys.argv[2])
     words = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin)
-    await proxy.obey("pass")
+    await proxy.execute("pass")
     print("ready", flush=True)  # noqa: T201 - the harness reads it
     while line := await words.readline():
-        word: Word = json.loads(line)
-        print(json.dumps(await proxy.obey(word)), flush=True)  # noqa: T201 - the harness reads it
+        word: Command = json.loads(line)
+        print(json.dumps(await proxy.execute(word)), flush=True)  # noqa: T201 - the harness reads it
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ CANCELS = {"cancel_event", "leave_event", "call_off"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class PlannedOperation:
     """One use case, carried out by one client `at_s` seconds after the start of the run.
 
     event: the one event whose reminders this changes. Whoever changes an address takes part in one only. Or else the
@@ -57,8 +57,8 @@ class Operation:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
-def operation_from(written: Mapping[str, Any]) -> Operation:
-    return Operation(**{**written, "users": tuple(written["users"])})
+def operation_from(written: Mapping[str, Any]) -> PlannedOperation:
+    return PlannedOperation(**{**written, "users": tuple(written["users"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +85,8 @@ class PlannedFault:
 class Profile:
     """The numbers by which a run is judged, fixed in the scenario before any run.
 
-    excuses_nothing: kinds of fault under which lateness counts as ever.
-    beyond_s: what is due later after the start than this is nobody's in this run; it is only there.
+    non_excusing_faults: kinds of fault under which lateness counts as ever.
+    owed_until_s: what is due later after the start than this is nobody's in this run; it is only there.
     event_begins_s: how long after its reminder was due an event begins.
     measures_capacity: the scenario asks how much a design gets done in time, about which none promises anything; once
     everything has come it does not wait for the deadlines.
@@ -101,14 +101,14 @@ class Profile:
     pending_budget_s: float = 1.5
     delivery_time_s: float = 0.005
     canary_period_s: float = 0.25
-    excuses_nothing: tuple[str, ...] = ()
-    beyond_s: float | None = None
+    non_excusing_faults: tuple[str, ...] = ()
+    owed_until_s: float | None = None
     event_begins_s: float = 10.0
     measures_capacity: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Environment:
     """How the services are set up, where a scenario is about that; the same for every design.
 
     visibility_timeout_s: of the broker; Celery's default of an hour unless the scenario shortens it.
@@ -116,7 +116,7 @@ class Surroundings:
     rescue_after_s: when designs that rescue take a worker for dead: five minutes of the application.
     """
 
-    broker_keeps: Persistence = "default"
+    broker_persistence: Persistence = "default"
     visibility_timeout_s: float = 3600.0
     rescue_after_s: float = 5.0
     time_scale: float = 86_400.0
@@ -128,21 +128,21 @@ class Plan:
 
     scenario: str
     seed: int
-    servers: int
+    workers: int
     profile: Profile
-    surroundings: Surroundings
-    exists_for: tuple[str, ...]
-    operations: Sequence[Operation]
+    environment: Environment
+    required_faults: tuple[str, ...]
+    operations: Sequence[PlannedOperation]
     faults: Sequence[PlannedFault]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "scenario": self.scenario,
             "seed": self.seed,
-            "servers": self.servers,
+            "workers": self.workers,
             "profile": asdict(self.profile),
-            "surroundings": asdict(self.surroundings),
-            "exists_for": list(self.exists_for),
+            "environment": asdict(self.environment),
+            "required_faults": list(self.required_faults),
             "planned": self.planned(),
             "operations": [operation.to_json() for operation in self.operations],
             "faults": [asdict(fault) for fault in self.faults],
@@ -159,10 +159,12 @@ class Plan:
         return cls(
             scenario=plan["scenario"],
             seed=plan["seed"],
-            servers=plan["servers"],
-            profile=Profile(**{**plan["profile"], "excuses_nothing": tuple(plan["profile"]["excuses_nothing"])}),
-            surroundings=Surroundings(**plan["surroundings"]),
-            exists_for=tuple(plan["exists_for"]),
+            workers=plan["workers"],
+            profile=Profile(
+                **{**plan["profile"], "non_excusing_faults": tuple(plan["profile"]["non_excusing_faults"])}
+            ),
+            environment=Environment(**plan["environment"]),
+            required_faults=tuple(plan["required_faults"]),
             operations=[operation_from(operation) for operation in plan["operations"]],
             faults=[PlannedFault(**{**fault, "only": tuple(fault["only"])}) for fault in plan["faults"]],
         )
@@ -180,12 +182,12 @@ class Plan:
 
     def longest_horizon_s(self) -> float:
         """The longest time between a schedule and its due time, of what is owed in this run."""
-        beyond_s = inf if self.profile.beyond_s is None else self.profile.beyond_s
-        return max((op.due_s - op.at_s for op in self.operations if op.due_s and op.due_s <= beyond_s), default=0.0)
+        owed_until_s = inf if self.profile.owed_until_s is None else self.profile.owed_until_s
+        return max((op.due_s - op.at_s for op in self.operations if op.due_s and op.due_s <= owed_until_s), default=0.0)
 
     def joining(self) -> Sequence[str]:
         """The servers that are not there from the beginning."""
-        return list(dict.fromkeys(fault.target for fault in self.faults if fault.kind == "server_added"))
+        return list(dict.fromkeys(fault.target for fault in self.faults if fault.kind == "worker_added"))
 
     def moved_clocks(self) -> frozenset[str]:
         """The servers whose clock has to be one that can be moved."""

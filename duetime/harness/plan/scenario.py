@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from duetime.faults.fault import LOOKS
-from duetime.harness.plan.plan import Operation, Plan, PlannedFault, Profile, Surroundings
+from duetime.faults.fault import FAULT_KINDS
+from duetime.harness.plan.plan import Environment, Plan, PlannedFault, PlannedOperation, Profile
 
 POLL_INTERVAL_S = 1.0
 REMINDER_LEAD_S = 10.0
@@ -16,8 +16,8 @@ REMINDER_LEAD_S = 10.0
 LATENESS_LIMIT_S = POLL_INTERVAL_S + 1.0
 """One poll interval, because a poller may use all of it, and a second for deliveries and a busy machine."""
 
-USUAL = Profile(lateness_limit_s=LATENESS_LIMIT_S)
-AS_USUAL = Surroundings()
+DEFAULT_PROFILE = Profile(lateness_limit_s=LATENESS_LIMIT_S)
+DEFAULT_ENVIRONMENT = Environment()
 SIDE_BY_SIDE = 5
 """Runs at a time on two cores: with nine, restarting all their servers at once took longer than most outages."""
 
@@ -31,30 +31,32 @@ class Scenario:
     """
 
     name: str
-    idea: str
-    teaches: str
-    unkind_to: str
-    servers: int = 1
-    operations: Callable[[Random], list[Operation]]
+    what: str
+    demonstrates: str
+    hardest_for: str
+    workers: int = 1
+    operations: Callable[[Random], list[PlannedOperation]]
     faults: tuple[PlannedFault, ...] = ()
-    profile: Profile = USUAL
-    surroundings: Surroundings = AS_USUAL
+    profile: Profile = DEFAULT_PROFILE
+    environment: Environment = DEFAULT_ENVIRONMENT
     side_by_side: int = SIDE_BY_SIDE
 
     def plan(self, seed: int) -> Plan:
         """The same plan for the same seed, for every design."""
-        budgets: dict[str, float] = {fault.kind: LOOKS[fault.kind].recovery_budget_s for fault in self.faults}
+        budgets: dict[str, float] = {fault.kind: FAULT_KINDS[fault.kind].recovery_budget_s for fault in self.faults}
         return Plan(
             scenario=self.name,
             seed=seed,
-            servers=self.servers,
+            workers=self.workers,
             profile=replace(
                 self.profile,
                 recovery_budget_s=budgets,
-                excuses_nothing=tuple(sorted({fault.kind for fault in self.faults if not LOOKS[fault.kind].excuses})),
+                non_excusing_faults=tuple(
+                    sorted({fault.kind for fault in self.faults if not FAULT_KINDS[fault.kind].excuses})
+                ),
             ),
-            surroundings=self.surroundings,
-            exists_for=tuple(sorted(budgets)),
+            environment=self.environment,
+            required_faults=tuple(sorted(budgets)),
             operations=sorted(self.operations(Random(f"{self.name}:{seed}")), key=lambda op: op.at_s),
             faults=self.faults,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 from typing import Literal, assert_never, get_args
 
-from duetime.harness.plan.plan import FollowUpKind, Operation
+from duetime.harness.plan.plan import FollowUpKind, PlannedOperation
 
 Story = Literal[
     "plain",
@@ -46,9 +46,9 @@ WITHIN_SECOND_S = (0.40, 0.85)
 what is seen is their own fault and not the jitter of ticks."""
 
 
-def stories(random: Random, *, seconds: int, horizon_s: int) -> list[Operation]:
+def stories(random: Random, *, seconds: int, horizon_s: int) -> list[PlannedOperation]:
     """Operations that begin within `seconds`; each reminder falls due at most `horizon_s` + 1 s after its creation."""
-    operations: list[Operation] = []
+    operations: list[PlannedOperation] = []
     for client in range(CLIENTS):
         for number in range(seconds * EVENTS_A_SECOND):
             # Offset by client, so that each story begins somewhere in every two seconds, whatever the seed.
@@ -58,18 +58,24 @@ def stories(random: Random, *, seconds: int, horizon_s: int) -> list[Operation]:
     return operations
 
 
-def gathering(*, due_s: float, people: int, number: int = 999, client: int = 0, at_s: float = 0.2) -> list[Operation]:
+def simultaneous_event(
+    *, due_s: float, people: int, number: int = 999, client: int = 0, at_s: float = 0.2
+) -> list[PlannedOperation]:
     """One event whose reminders all fall due at the same instant: work enough to be killed in the middle of it.
 
     number: of the event; such events are numbered apart from those with a story, and their users too.
     """
     users = tuple(100_000 * number + 10_000 * client + guest for guest in range(people))
     return [
-        Operation(at_s=at_s, client=client, do="create_event", event=event_id(client, number), users=users, due_s=due_s)
+        PlannedOperation(
+            at_s=at_s, client=client, do="create_event", event=event_id(client, number), users=users, due_s=due_s
+        )
     ]
 
 
-def plain(random: Random, *, seconds: int, horizon_s: int, clients: Sequence[int] = range(CLIENTS)) -> list[Operation]:
+def plain(
+    random: Random, *, seconds: int, horizon_s: int, clients: Sequence[int] = range(CLIENTS)
+) -> list[PlannedOperation]:
     """Events that are created and left alone."""
     return [
         operation
@@ -81,7 +87,7 @@ def plain(random: Random, *, seconds: int, horizon_s: int, clients: Sequence[int
     ]
 
 
-def rolled_back(random: Random, *, seconds: int) -> list[Operation]:
+def rolled_back(random: Random, *, seconds: int) -> list[PlannedOperation]:
     """Each second an event whose creation is rolled back, and one that stays as it was because its move is."""
     operations = []
     for second in range(seconds):
@@ -92,19 +98,23 @@ def rolled_back(random: Random, *, seconds: int) -> list[Operation]:
         event, moved = event_id(client, number), event_id(client, number + 1)
         at = second + random.uniform(0.1, 0.4)
         operations += [
-            Operation(at_s=at, client=client, do="create_event", event=event, users=mine, due_s=due, rolled_back=True),
-            Operation(at_s=at + 0.1, client=client, do="create_event", event=moved, users=other, due_s=due),
-            Operation(at_s=at + 0.5, client=client, do="move_event", event=moved, due_s=due + 2, rolled_back=True),
+            PlannedOperation(
+                at_s=at, client=client, do="create_event", event=event, users=mine, due_s=due, rolled_back=True
+            ),
+            PlannedOperation(at_s=at + 0.1, client=client, do="create_event", event=moved, users=other, due_s=due),
+            PlannedOperation(
+                at_s=at + 0.5, client=client, do="move_event", event=moved, due_s=due + 2, rolled_back=True
+            ),
         ]
     return operations
 
 
 def long_planned(
     random: Random, *, created_s: tuple[float, float], due_s: tuple[int, int], events: int
-) -> list[Operation]:
+) -> list[PlannedOperation]:
     """Events created early for much later."""
     return [
-        Operation(
+        PlannedOperation(
             at_s=random.uniform(*created_s),
             client=number % CLIENTS,
             do="create_event",
@@ -116,16 +126,16 @@ def long_planned(
     ]
 
 
-def swapped(random: Random, *, at_s: float) -> list[Operation]:
+def migration_mid_run(random: Random, *, at_s: float) -> list[PlannedOperation]:
     """Client 1 carries out the migration then, and nothing else after it; client 0 goes on."""
     return [
         *(op for op in stories(random, seconds=11, horizon_s=5) if op.client == 0 or op.at_s < at_s - 0.2),
         *long_planned(random, created_s=(0.2, 2.5), due_s=(8, 14), events=24),
-        Operation(at_s=at_s, client=1, do="migrate", event=0),
+        PlannedOperation(at_s=at_s, client=1, do="migrate", event=0),
     ]
 
 
-def changes(random: Random) -> list[Operation]:
+def changes(random: Random) -> list[PlannedOperation]:
     """Long-planned events, of which a third is left alone, a third is moved and a third is called off.
 
     Changed either between 2 s and 4.5 s, or close to the time at which the reminder would have come.
@@ -139,21 +149,23 @@ def changes(random: Random) -> list[Operation]:
         if what == 1:
             later = _due(random, int(due) + 1)
             operations.append(
-                Operation(at_s=at, client=operation.client, do="move_event", event=operation.event, due_s=later)
+                PlannedOperation(at_s=at, client=operation.client, do="move_event", event=operation.event, due_s=later)
             )
         elif what == 2:
-            operations.append(Operation(at_s=at, client=operation.client, do="cancel_event", event=operation.event))
+            operations.append(
+                PlannedOperation(at_s=at, client=operation.client, do="cancel_event", event=operation.event)
+            )
     return operations
 
 
-def readdressed(random: Random) -> list[Operation]:
+def readdressed(random: Random) -> list[PlannedOperation]:
     """Long-planned events whose first participant gets another address meanwhile."""
     operations = []
     for planned in long_planned(random, created_s=(0.2, 1.8), due_s=(11, 13), events=20):
         address = f"{planned.event}@new.example"
         operations += [
             planned,
-            Operation(
+            PlannedOperation(
                 at_s=random.uniform(2.0, 4.5),
                 client=planned.client,
                 do="change_address",
@@ -165,7 +177,7 @@ def readdressed(random: Random) -> list[Operation]:
     return operations
 
 
-def just_too_late(random: Random, *, seconds: Iterable[int]) -> list[Operation]:
+def just_too_late(random: Random, *, seconds: Iterable[int]) -> list[PlannedOperation]:
     """Around each full second, one event that is created and one that is moved when the reminder is already due.
 
     Due a moment before the full second at which pollers look, and known only a moment after it.
@@ -178,14 +190,16 @@ def just_too_late(random: Random, *, seconds: Iterable[int]) -> list[Operation]:
         mine, other = (user_id(client, number * 10),), (user_id(client, number * 10 + 1),)
         event, moved = event_id(client, number), event_id(client, number + 1)
         operations += [
-            Operation(at_s=at, client=client, do="create_event", event=event, users=mine, due_s=due),
-            Operation(at_s=0.2, client=client, do="create_event", event=moved, users=other, due_s=_due(random, 12)),
-            Operation(at_s=at + 0.1, client=client, do="move_event", event=moved, due_s=due),
+            PlannedOperation(at_s=at, client=client, do="create_event", event=event, users=mine, due_s=due),
+            PlannedOperation(
+                at_s=0.2, client=client, do="create_event", event=moved, users=other, due_s=_due(random, 12)
+            ),
+            PlannedOperation(at_s=at + 0.1, client=client, do="move_event", event=moved, due_s=due),
         ]
     return operations
 
 
-def on_the_tick(random: Random, *, seconds: Iterable[int], each: int) -> list[Operation]:
+def due_at_poll(random: Random, *, seconds: Iterable[int], each: int) -> list[PlannedOperation]:
     """Events that fall due within the few hundredths of a second after each full second in which ticks really come."""
     operations = []
     for second in seconds:
@@ -195,7 +209,7 @@ def on_the_tick(random: Random, *, seconds: Iterable[int], each: int) -> list[Op
             at = second - 2.5 + place / each + random.uniform(0, 1 / each)
             users = (user_id(client, number * 10),)
             operations.append(
-                Operation(
+                PlannedOperation(
                     at_s=at, client=client, do="create_event", event=event_id(client, number), users=users, due_s=due
                 )
             )
@@ -204,7 +218,7 @@ def on_the_tick(random: Random, *, seconds: Iterable[int], each: int) -> list[Op
 
 def crowds(
     random: Random, *, events: int, people: int, created_s: tuple[float, float], due_s: tuple[float, float]
-) -> list[Operation]:
+) -> list[PlannedOperation]:
     """Events of as many `people` each, created at an even pace, and due at another in the same order.
 
     The people are neighbours in a town, of which each client has its own, and take part in several.
@@ -214,7 +228,7 @@ def crowds(
         client, done = number % CLIENTS, (number + random.random()) / events
         first = user_id(client, random.randrange(TOWN - people + 1))
         operations.append(
-            Operation(
+            PlannedOperation(
                 at_s=_between(created_s, number / events),
                 client=client,
                 do="create_event",
@@ -226,16 +240,18 @@ def crowds(
     return operations
 
 
-def called_off(*, created_s: float, called_off_s: float, due_s: float) -> list[Operation]:
+def called_off(*, created_s: float, called_off_s: float, due_s: float) -> list[PlannedOperation]:
     """One event created and called off at given times: the reminder must not come, whatever happens in between."""
     event = event_id(0, 998)
     return [
-        Operation(at_s=created_s, client=0, do="create_event", event=event, users=(user_id(0, 1998),), due_s=due_s),
-        Operation(at_s=called_off_s, client=0, do="cancel_event", event=event),
+        PlannedOperation(
+            at_s=created_s, client=0, do="create_event", event=event, users=(user_id(0, 1998),), due_s=due_s
+        ),
+        PlannedOperation(at_s=called_off_s, client=0, do="cancel_event", event=event),
     ]
 
 
-def follow_ups(random: Random, *, seconds: int) -> list[Operation]:
+def follow_ups(random: Random, *, seconds: int) -> list[PlannedOperation]:
     """Each second one of each kind begins; a third of them is called off before it is due, and a third postponed."""
     operations = []
     for second in range(seconds):
@@ -245,23 +261,23 @@ def follow_ups(random: Random, *, seconds: int) -> list[Operation]:
             at = second + random.uniform(0.1, 0.9)
             user = (user_id(client, 5000 + number),)
             operations.append(
-                Operation(at_s=at, client=client, do="begin", kind=kind, event=row, users=user, due_s=due)
+                PlannedOperation(at_s=at, client=client, do="begin", kind=kind, event=row, users=user, due_s=due)
             )
             close = due - random.uniform(*CLOSE_S)
             if (second + place) % 3 == 1:
-                operations.append(Operation(at_s=close, client=client, do="call_off", kind=kind, event=row))
+                operations.append(PlannedOperation(at_s=close, client=client, do="call_off", kind=kind, event=row))
             elif (second + place) % 3 == 2:
                 later = _due(random, int(due) + 1)
                 operations.append(
-                    Operation(at_s=close, client=client, do="postpone", kind=kind, event=row, due_s=later)
+                    PlannedOperation(at_s=close, client=client, do="postpone", kind=kind, event=row, due_s=later)
                 )
     return operations
 
 
-def wages(*, due_s: float, errands: int, apart_s: float) -> list[Operation]:
+def wages(*, due_s: float, errands: int, apart_s: float) -> list[PlannedOperation]:
     """Errands that are all to be paid at about the same time: money that is easily sent twice."""
     return [
-        Operation(
+        PlannedOperation(
             at_s=0.2 + number * 0.02,
             client=number % CLIENTS,
             do="begin",
@@ -285,14 +301,14 @@ def user_id(client: int, number: int) -> int:
 
 def _story(
     random: Random, story: Story, *, client: int, number: int, second: int, horizon_s: int
-) -> Iterator[Operation]:
+) -> Iterator[PlannedOperation]:
     event = event_id(client, number)
     users = tuple(user_id(client, number * 10 + i) for i in range(random.randint(1, PARTICIPANTS)))
     created = second + random.uniform(0.0, 0.9)
     due = _due(random, second + random.randint(2, horizon_s))
     if story == "created_late":
         created = due - random.uniform(*CLOSE_S)
-    yield Operation(at_s=created, client=client, do="create_event", event=event, users=users, due_s=due)
+    yield PlannedOperation(at_s=created, client=client, do="create_event", event=event, users=users, due_s=due)
 
     close = due - random.uniform(*CLOSE_S)
     soon = created + random.uniform(0.3, 0.6)
@@ -300,24 +316,26 @@ def _story(
         case "plain" | "created_late":
             pass
         case "moved_later":
-            yield Operation(at_s=close, client=client, do="move_event", event=event, due_s=_due(random, int(due) + 1))
+            yield PlannedOperation(
+                at_s=close, client=client, do="move_event", event=event, due_s=_due(random, int(due) + 1)
+            )
         case "moved_earlier":
             earlier = _due(random, int(due) - 1)
             at = max(soon, earlier - random.uniform(*CLOSE_S))
             if at < earlier - CLOSE_S[0]:
-                yield Operation(at_s=at, client=client, do="move_event", event=event, due_s=earlier)
+                yield PlannedOperation(at_s=at, client=client, do="move_event", event=event, due_s=earlier)
         case "cancelled":
-            yield Operation(at_s=soon, client=client, do="cancel_event", event=event)
+            yield PlannedOperation(at_s=soon, client=client, do="cancel_event", event=event)
         case "cancelled_late":
-            yield Operation(at_s=close, client=client, do="cancel_event", event=event)
+            yield PlannedOperation(at_s=close, client=client, do="cancel_event", event=event)
         case "joined_and_left":
             guest = user_id(client, number * 10 + 9)
-            yield Operation(at_s=soon, client=client, do="join_event", event=event, users=(guest,))
-            yield Operation(at_s=close, client=client, do="leave_event", event=event, users=users[:1])
+            yield PlannedOperation(at_s=soon, client=client, do="join_event", event=event, users=(guest,))
+            yield PlannedOperation(at_s=close, client=client, do="leave_event", event=event, users=users[:1])
         case "readdressed":
             for at in (soon, close):
                 address = f"{number}.{at:.0f}@new.example"
-                yield Operation(
+                yield PlannedOperation(
                     at_s=at, client=client, do="change_address", event=event, users=users[:1], address=address
                 )
         case _:

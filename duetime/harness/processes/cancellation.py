@@ -8,7 +8,7 @@ import time
 from duetime.errors import Interrupted
 
 
-class StopSignal:
+class CancelToken:
     """Set once, when the command is ended by Ctrl-C or SIGTERM."""
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ JUST_FORKED_S = 0.5
 
 
 @contextmanager
-def workplace() -> Iterator[Path]:
+def run_tempdir() -> Iterator[Path]:
     """A temporary directory that vanishes, with every process in it, when this block or this process ends."""
     command = [sys.executable, "-m", "duetime.harness.processes.cleanup"]
     pipe = subprocess.PIPE
@@ -48,10 +48,10 @@ def workplace() -> Iterator[Path]:
             yield Path(path)
         finally:
             # Here and not only in the keeper, so that whoever waits for one of these processes goes on.
-            sweep(Path(path))
+            kill_owned(Path(path))
 
 
-def belonging(path: Path) -> dict[str, str]:
+def owner_env(path: Path) -> dict[str, str]:
     """The environment that makes a process one of the workplace at `path`, its temporary files included."""
     return {MARK: str(path), "TMPDIR": str(path)}
 
@@ -72,7 +72,7 @@ def _belongs(process: psutil.Process, path: str) -> bool:
         return False
 
 
-def sweep(path: Path) -> None:
+def kill_owned(path: Path) -> None:
     """End every process of the workplace at `path`; PostgreSQL first gets the chance to give its memory back."""
     started = time.monotonic()
     while (left := members(path)) and (spent := time.monotonic() - started) < GIVE_UP_S:
@@ -102,9 +102,9 @@ def keep() -> None:
         path.chmod(0o711)
         os.write(sys.stdout.fileno(), f"{path}\n".encode())
         sys.stdin.buffer.read()
-        sweep(path)
+        kill_owned(path)
         time.sleep(JUST_FORKED_S)
-        sweep(path)
+        kill_owned(path)
         for cluster in path.glob("*/pg"):
             release_shared_memory(cluster)
     finally:

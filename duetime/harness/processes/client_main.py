@@ -24,14 +24,14 @@ from duetime.app.use_cases import Application
 from duetime.app.visible_state import revision_shown
 from duetime.clock import Instant, system_clock
 from duetime.errors import HarnessError, ScheduleRejected
-from duetime.harness.plan.plan import Operation, operation_from
+from duetime.harness.plan.plan import PlannedOperation, operation_from
 from duetime.interface import TO, Notification, Scheduler
 from duetime.migration import migrate
 from duetime.runtime.failpoints import Failpoints
 from duetime.runtime.jsonl import Journal
 from duetime.settings import Settings
 
-OLD_SERVERS_END_S = 15.0
+OLD_WORKERS_END_S = 15.0
 LOOK_AGAIN_S = 0.1
 POLL = re.compile(r"poll window=\S+/(\S+) ")
 
@@ -126,7 +126,7 @@ class Client:
                 if revision_shown(session, call["key"]) >= call["revision"]:
                     self._recorder.answer_for(call["op"], because="the application's tables show the change")
 
-    def run(self, operations: Sequence[Operation], started: Instant) -> None:
+    def run(self, operations: Sequence[PlannedOperation], started: Instant) -> None:
         self._recorder.started = started
         for operation in operations:
             wait_ns = started.mono_ns + int(operation.at_s * 1e9) - time.monotonic_ns()
@@ -134,7 +134,7 @@ class Client:
             if operation.event not in self._retired_events:
                 self._attempt(operation, started)
 
-    def _attempt(self, operation: Operation, started: Instant) -> None:
+    def _attempt(self, operation: PlannedOperation, started: Instant) -> None:
         try:
             with Session(self._engine) as session:
                 if operation.rolled_back:
@@ -154,7 +154,7 @@ class Client:
         # Nobody knows what stands under this event's keys now, so nobody touches them again.
         self._retired_events.add(operation.event)
 
-    def _do(self, session: Session, operation: Operation, started: Instant) -> None:
+    def _do(self, session: Session, operation: PlannedOperation, started: Instant) -> None:
         application = self._application
         match operation.do:
             case "create_event":
@@ -194,22 +194,22 @@ class Client:
             return
         leaving = registry.load(old)
         try:
-            if leaving.may_leave:
-                self._wait_for_old_servers_to_end()
+            if leaving.check_can_migrate:
+                self._wait_for_old_workers_to_end()
             since = last_window_end(self._run_dir / "logs")
             migrate(leaving, registry.load(new), self._settings, self._engine, since=since)
         except Exception as error:
             raise HarnessError(f"the migration failed: {type(error).__name__}: {error}") from error
 
-    def _wait_for_old_servers_to_end(self) -> None:
+    def _wait_for_old_workers_to_end(self) -> None:
         """A poll that is still under way writes down where it ended when it has."""
-        give_up_at = time.monotonic() + OLD_SERVERS_END_S
+        give_up_at = time.monotonic() + OLD_WORKERS_END_S
         while not seen_to_leave(self._run_dir / "faults.jsonl"):
             if time.monotonic() > give_up_at:
                 raise HarnessError("the servers of the old design are still there")
             time.sleep(LOOK_AGAIN_S)
 
-    def _follow(self, session: Session, operation: Operation, what: FollowUp, started: Instant) -> None:
+    def _follow(self, session: Session, operation: PlannedOperation, what: FollowUp, started: Instant) -> None:
         number = operation.event
         if operation.do == "call_off":
             self._follow_ups.call_off(session, what, number=number)
@@ -228,11 +228,11 @@ class Client:
             began_at = due_at - (what.due_at(began_at, time_scale=self._time_scale) - began_at)
         return began_at
 
-    def _start(self, operation: Operation, started: Instant) -> datetime:
+    def _start(self, operation: PlannedOperation, started: Instant) -> datetime:
         """The event starts one lead time after its reminder falls due."""
         return self._due(operation, started) + self._lead
 
-    def _due(self, operation: Operation, started: Instant) -> datetime:
+    def _due(self, operation: PlannedOperation, started: Instant) -> datetime:
         if operation.due_s is None:
             raise ValueError(f"{operation.do} of event {operation.event} has no due time")
         due_us = started.wall_ns // 1000 + round(operation.due_s * 1e6)
@@ -242,7 +242,7 @@ class Client:
 def seen_to_leave(faults: Path) -> bool:
     """Whether a server that was to go for good is gone."""
     records = [json.loads(line) for line in faults.read_text().splitlines()] if faults.exists() else []
-    return any(record["kind"] == "server_removed" and record["phase"] == "observed" for record in records)
+    return any(record["kind"] == "worker_removed" and record["phase"] == "observed" for record in records)
 
 
 def last_window_end(logs: Path) -> datetime | None:

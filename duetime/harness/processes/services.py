@@ -32,13 +32,13 @@ from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wants:
+class ServiceRequirements:
     """What a run asks of its servers. links: which of database and broker are reached through a proxy.
 
     broker_isolated: on a network of its own, which can be cut off.
     """
 
-    broker_keeps: Persistence = "default"
+    broker_persistence: Persistence = "default"
     links: frozenset[str] = frozenset()
     broker_isolated: bool = False
 
@@ -112,7 +112,9 @@ class Services:
         return not self._database_url and not self._broker_url
 
     @contextmanager
-    def for_run(self, name: str, slot: int, wants: Wants = Wants()) -> Iterator[Endpoints]:
+    def for_run(
+        self, name: str, slot: int, requirements: ServiceRequirements = ServiceRequirements()
+    ) -> Iterator[Endpoints]:
         """Servers for the run called `name`, the `slot`-th of those that go on at the same time."""
         own = self._place / name
         own.mkdir()
@@ -129,15 +131,17 @@ class Services:
                 database_url, database = stack.enter_context(postgres(own / "pg", template=self._template))
             if self._broker_url:
                 broker_url = stack.enter_context(own_broker_database(self._broker_url, slot))
-            elif wants.broker_isolated:
+            elif requirements.broker_isolated:
                 broker_url, broker, wire = stack.enter_context(valkey_apart(own / "valkey"))
             else:
-                broker_url, broker = stack.enter_context(valkey(own / "valkey", persistence=wants.broker_keeps))
+                broker_url, broker = stack.enter_context(
+                    valkey(own / "valkey", persistence=requirements.broker_persistence)
+                )
             database_through, broker_through = database_url, broker_url
-            if "database" in wants.links:
+            if "database" in requirements.links:
                 to_database = link_to_database(database_url, own / "pglink")
                 database_through, links["database"] = stack.enter_context(to_database)
-            if "broker" in wants.links:
+            if "broker" in requirements.links:
                 broker_through, links["broker"] = stack.enter_context(link_to_broker(broker_url, own / "valkeylink"))
             yield Endpoints(
                 database_url=database_url,

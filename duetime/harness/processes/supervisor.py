@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from duetime.faults.fault import Waiting, wait_for
-from duetime.harness.processes.worker_process import Server
+from duetime.harness.processes.worker_process import WorkerProcess
 
 RESTART_AFTER_S = 0.5
 """systemd's Restart=always waits 0.1 s by default; people write a few seconds."""
@@ -20,8 +20,8 @@ class Supervisor:
     broker connection goes. Only who ended by itself is started again, never who was killed or asked to end.
     """
 
-    def __init__(self, servers: Sequence[Server]) -> None:
-        self._servers = servers
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+        self._workers = workers
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.restarts: list[dict[str, object]] = []
@@ -38,14 +38,14 @@ class Supervisor:
         """Wait until every server that was started again, and is meant to be up, serves; return the evidence.
 
         Raises:
-            NotSeen: one did not get there in time.
+            FaultNotVerified: one did not get there in time.
         """
-        again = {str(restart["server"]) for restart in self.restarts}
+        again = {str(restart["worker"]) for restart in self.restarts}
         # Who was killed or taken away since is somebody else's to bring back.
-        servers = [server for server in self._servers if server.name in again and server.wanted]
-        names = ", ".join(sorted(server.name for server in servers))
+        workers = [worker for worker in self._workers if worker.name in again and worker.wanted]
+        names = ", ".join(sorted(worker.name for worker in workers))
         wait_for(
-            lambda: all(server.serving() for server in servers),
+            lambda: all(worker.serving() for worker in workers),
             stop,
             within_s=within_s,
             else_say=f"{names}, started again, did not serve",
@@ -54,8 +54,8 @@ class Supervisor:
 
     def _run(self) -> None:
         while not self._stopping.wait(RESTART_AFTER_S):
-            for server in self._servers:
+            for worker in self._workers:
                 at_ns = time.monotonic_ns()
-                status = server.resurrect()
+                status = worker.restart_if_crashed()
                 if status is not None:
-                    self.restarts.append({"server": server.name, "status": status, "at_ns": at_ns})
+                    self.restarts.append({"worker": worker.name, "status": status, "at_ns": at_ns})

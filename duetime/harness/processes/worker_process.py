@@ -17,7 +17,7 @@ import psutil
 from duetime.errors import HarnessError
 from duetime.faults.fault import Waiting
 from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
-from duetime.harness.processes.cleanup import belonging
+from duetime.harness.processes.cleanup import owner_env
 from duetime.interface import Role
 from duetime.settings import Settings
 
@@ -30,7 +30,7 @@ STATE = "DUETIME_STATE"
 """Tells a server's processes from all others, also when they have left its process group."""
 
 
-class Server:
+class WorkerProcess:
     """One replica: its processes, its log, and a directory of its own that outlives restarts."""
 
     def __init__(
@@ -45,12 +45,12 @@ class Server:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self._argv = [part.replace("{server}", name).replace("{state}", str(state)) for part in role.argv]
-        self._ready = role.ready.replace("{server}", name)
+        self._argv = [part.replace("{worker}", name).replace("{state}", str(state)) for part in role.argv]
+        self._ready = role.ready.replace("{worker}", name)
         self._environment = {
             **os.environ,
             **settings.environment(),
-            **belonging(place),
+            **owner_env(place),
             STATE: str(state),
             "PYTHONUNBUFFERED": "1",
             # Said at every start of a Celery worker by root; here root is on purpose.
@@ -193,7 +193,7 @@ class Server:
                 found.append("T" if psutil.Process(pid).status() == psutil.STATUS_STOPPED else "R")
         return found
 
-    def resurrect(self) -> int | None:
+    def restart_if_crashed(self) -> int | None:
         """Start it again, leftovers killed first, if it ended by itself; then the status that it had ended with."""
         with self._deciding:
             if not self._wanted or self._process is None or self._process.poll() is None:
@@ -245,10 +245,10 @@ def _send(number: signal.Signals, pids: Sequence[int]) -> None:
             os.kill(pid, number)
 
 
-def stop_all(servers: list[Server], *, within_s: float) -> None:
+def stop_all(workers: list[WorkerProcess], *, within_s: float) -> None:
     """Warm shutdown of all at once, and a kill for whoever is not done `within_s` seconds later."""
-    for server in servers:
-        server.terminate()
+    for worker in workers:
+        worker.terminate()
     until = time.monotonic() + within_s
-    for server in servers:
-        server.wait_stopped(until=until)
+    for worker in workers:
+        worker.wait_stopped(until=until)

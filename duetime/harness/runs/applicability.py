@@ -11,13 +11,13 @@ from duetime.interface import TO, Design
 
 OF_THE_BROKER = {"broker_kill", "partition"}
 OF_THE_LINKS = {"cut", "refuse", "freeze"}
-OF_SERVERS = {"kill", "deploy", "pause", "clock", "server_added", "server_removed"}
+OF_WORKERS = {"kill", "deploy", "pause", "clock", "worker_added", "worker_removed"}
 CHOSEN_LATER = {"all", "delivering"}
 OF_OUR_OWN = {"database_kill", "broker_kill", "partition"}
 """Faults of a service that are done to the service itself, which therefore has to be ours."""
 
 
-def why_not(plan: Plan, design: Design, services: Services) -> str | None:
+def not_applicable_reason(plan: Plan, design: Design, services: Services) -> str | None:
     """The reason for which this run would prove nothing, known before it is begun; None if it can be run."""
     return next(_reasons(plan, design, services), None)
 
@@ -25,7 +25,7 @@ def why_not(plan: Plan, design: Design, services: Services) -> str | None:
 def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
     kinds = {fault.kind for fault in plan.faults}
     broker = kinds & OF_THE_BROKER or any(f.kind in OF_THE_LINKS and f.target == "broker" for f in plan.faults)
-    if kinds & OF_SERVERS and not design.roles:
+    if kinds & OF_WORKERS and not design.roles:
         yield "this design runs no server that the fault could hit"
     if broker and not design.uses_broker:
         yield "nothing of this design talks to the broker"
@@ -41,15 +41,15 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
     yield from _cannot_be_swapped(plan, design)
     roles = {role.name for role in design.roles}
     for fault in plan.faults:
-        named = fault.kind in OF_SERVERS and fault.target not in CHOSEN_LATER
+        named = fault.kind in OF_WORKERS and fault.target not in CHOSEN_LATER
         if named and fault.target.rpartition("-")[0] not in roles:
             yield f"this design has no {fault.target} for {fault.kind}"
 
 
 def _cannot_be_swapped(plan: Plan, design: Design) -> Iterator[str]:
     if TO in design.name and any(operation.do == "migrate" for operation in plan.operations):
-        stopped = any(fault.kind == "server_removed" for fault in plan.faults)
-        if design.may_leave and not stopped:
+        stopped = any(fault.kind == "worker_removed" for fault in plan.faults)
+        if design.check_can_migrate and not stopped:
             yield "its old servers have to be stopped before: migration_stopped"
-        if stopped and not design.may_leave:
+        if stopped and not design.check_can_migrate:
             yield "what is due in a moment is left to its old servers, which have to be up: migration"

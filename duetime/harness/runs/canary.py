@@ -14,7 +14,7 @@ CLOCK_EVERY = 4
 """Beats between two readings of the clocks."""
 
 
-class Metronome:
+class CanarySender:
     """Delivers canary number n at start + n periods, in a thread, until stopped."""
 
     def __init__(self, gateway: JournalGateway, clock: Path, *, period_s: float) -> None:

@@ -11,21 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from duetime.checker import ACCUSATIONS, Results, judge, judge_history, write_results
+from duetime.checker import DELIVERY_VIOLATIONS, Results, judge, judge_history, write_results
 from duetime.errors import DuetimeError, Interrupted, NotARun
 from duetime.harness.plan.plan import Plan
 from duetime.harness.plan.scenario import Scenario
-from duetime.harness.processes.cleanup import sweep
-from duetime.harness.runs.applicability import why_not
-from duetime.harness.runs.context import Site
+from duetime.harness.processes.cleanup import kill_owned
+from duetime.harness.runs.applicability import not_applicable_reason
+from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.run import Run
-from duetime.harness.runs.start_barrier import StartLine
+from duetime.harness.runs.start_barrier import StartBarrier
 from duetime.history import History, load
-from duetime.interface import Design, Promise
+from duetime.history.format import upgraded
+from duetime.interface import Design, Guarantees
 
 Outcome = Literal["pass", "fail", "unknown", "not applicable"]
 
-VIOLATIONS: tuple[str, ...] = ("missed", *ACCUSATIONS)
+VIOLATIONS: tuple[str, ...] = ("missed", *DELIVERY_VIOLATIONS)
 
 Progress = Callable[[str, str, str], None]
 """Called with scenario, design and phase, from the threads of the runs."""
@@ -46,7 +47,7 @@ class Cell:
     scenario: str
     seed: int
     outcome: Outcome
-    promised: bool | None
+    within_guarantees: bool | None
     explanation: str
     weakness: str
     run_dir: Path
@@ -59,7 +60,7 @@ class Cell:
             "scenario": self.scenario,
             "seed": self.seed,
             "outcome": self.outcome,
-            "promised": self.promised,
+            "within_guarantees": self.within_guarantees,
             "counts": self.counts,
             "lateness_s": self.lateness_s,
             "explanation": self.explanation,
@@ -68,30 +69,30 @@ class Cell:
         }
 
 
-ORDERLY = {"deploy", "server_added", "server_removed", "clock", "old_transaction", "gateway_slow", "client_kill"}
+ORDERLY = {"deploy", "worker_added", "worker_removed", "clock", "old_transaction", "gateway_slow", "client_kill"}
 """Faults that interrupt no delivery: at least and at most once hold under them."""
 
 
-def permitted(promise: Promise, plan: Plan) -> Collection[str]:
+def permitted(guarantees: Guarantees, plan: Plan) -> Collection[str]:
     """The violations that a design with this promise never claimed to be free of under these circumstances."""
     found: set[str] = set()
     kinds = {fault.kind for fault in plan.faults}
-    if promise.delivery == "nothing":
+    if guarantees.delivery == "nothing":
         found |= {"missed", "duplicate", "late"}
     elif kinds - ORDERLY:
-        found.add("duplicate" if promise.delivery == "at_least_once" else "missed")
-    if not promise.cancels and kinds:
+        found.add("duplicate" if guarantees.delivery == "at_least_once" else "missed")
+    if not guarantees.cancels and kinds:
         found |= {"phantom", "stale"}
-    if not promise.transactional and "client_kill" in kinds:
+    if not guarantees.transactional and "client_kill" in kinds:
         found.add("missed")
-    if promise.as_durable_as == "broker":
-        if "broker_kill" in kinds and plan.surroundings.broker_keeps != "aof":
+    if guarantees.as_durable_as == "broker":
+        if "broker_kill" in kinds and plan.environment.broker_persistence != "aof":
             found |= {"missed", "duplicate"}
-        if plan.longest_horizon_s() > plan.surroundings.visibility_timeout_s:
+        if plan.longest_horizon_s() > plan.environment.visibility_timeout_s:
             found.add("duplicate")
     if plan.profile.measures_capacity:
         found |= {"late", "missed"}
-    if promise.due_by == "servers" and "clock" in kinds:
+    if guarantees.due_by == "workers" and "clock" in kinds:
         found |= {"early", "late"}
     return found
 
@@ -105,9 +106,9 @@ def violations(results: Results) -> set[str]:
     return found
 
 
-def kept(promise: Promise, plan: Plan, results: Results) -> bool | None:
+def kept(guarantees: Guarantees, plan: Plan, results: Results) -> bool | None:
     """Whether `results` are within what was promised; None where they prove nothing."""
-    return None if results.outcome == "unknown" else violations(results) <= set(permitted(promise, plan))
+    return None if results.outcome == "unknown" else violations(results) <= set(permitted(guarantees, plan))
 
 
 def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
@@ -117,9 +118,9 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         NotARun: there is none in `run_dir`, or another version of duetime made it.
     """
     results = judge(run_dir)
-    written = json.loads((run_dir / "plan.json").read_bytes())
     try:
-        plan, promise = Plan.from_json(written), Promise(**written["promise"])
+        written = upgraded(json.loads((run_dir / "plan.json").read_bytes()))
+        plan, guarantees = Plan.from_json(written), Guarantees(**written["guarantees"])
         design = str(written["design"])
     except (KeyError, TypeError, AttributeError) as error:
         raise NotARun(
@@ -130,7 +131,7 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         scenario=plan.scenario,
         seed=plan.seed,
         outcome=results.outcome,
-        promised=kept(promise, plan, results),
+        within_guarantees=kept(guarantees, plan, results),
         explanation=results.explanation + _unseen(run_dir),
         weakness=weakness,
         run_dir=run_dir,
@@ -144,7 +145,7 @@ def compare(
     scenarios: Sequence[Scenario],
     seeds: Sequence[int],
     *,
-    site: Site,
+    context: RunContext,
     out: Path,
     progress: Progress,
     side_by_side: int | None = None,
@@ -161,21 +162,21 @@ def compare(
             at_once = side_by_side or scenario.side_by_side
             for first in range(0, len(names), at_once):
                 together = {name: designs[name] for name in names[first : first + at_once]}
-                yield from _side_by_side(together, scenario.plan(seed), site, out, progress, look)
+                yield from _side_by_side(together, scenario.plan(seed), context, out, progress, look)
 
 
 def _side_by_side(
-    designs: Mapping[str, Design], plan: Plan, site: Site, out: Path, progress: Progress, look: Look
+    designs: Mapping[str, Design], plan: Plan, context: RunContext, out: Path, progress: Progress, look: Look
 ) -> list[Cell]:
-    line = StartLine(len(designs), site.stop)
+    line = StartBarrier(len(designs), context.stop)
     cells: dict[str, Cell] = {}
 
     def one(slot: int, name: str, design: Design) -> None:
         directory = out / plan.scenario / f"{design.name.replace(':', '-')}-seed{plan.seed}"
         report = partial(progress, plan.scenario, design.name)
-        run = Run(design, plan, directory, design_name=name, site=site, slot=slot, progress=report)
+        run = Run(design, plan, directory, design_name=name, context=context, slot=slot, progress=report)
         try:
-            cells[name] = _cell(run, design, plan, line, site, look)
+            cells[name] = _cell(run, design, plan, line, context, look)
         except Interrupted:
             pass
         except Exception as error:  # noqa: BLE001 - no cell may go missing without a word
@@ -196,16 +197,16 @@ def _side_by_side(
                 thread.join(timeout=0.2)
     except BaseException:
         # Ctrl-C or SIGTERM, raised here in the main thread: nobody needs an orderly end any more.
-        site.stop.set()
-        sweep(site.place)
+        context.stop.set()
+        kill_owned(context.place)
         for thread in threads:
             thread.join()
         raise
     return [cells[name] for name in designs if name in cells]
 
 
-def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site, look: Look) -> Cell:
-    if explanation := why_not(plan, design, site.services):
+def _cell(run: Run, design: Design, plan: Plan, line: StartBarrier, context: RunContext, look: Look) -> Cell:
+    if explanation := not_applicable_reason(plan, design, context.services):
         line.withdraw()
         return _new_cell(run, design, plan, "not applicable", explanation=explanation)
     broke = ""
@@ -225,18 +226,26 @@ def _cell(run: Run, design: Design, plan: Plan, line: StartLine, site: Site, loo
     write_results(results, run.directory)
     with suppress(Exception):
         look(run.directory, history, results)
-    promised = kept(design.promise, plan, results)
+    within_guarantees = kept(design.guarantees, plan, results)
     explanation = broke + results.explanation + _unseen(run.directory)
-    return _new_cell(run, design, plan, results.outcome, explanation=explanation, promised=promised, results=results)
+    return _new_cell(
+        run,
+        design,
+        plan,
+        results.outcome,
+        explanation=explanation,
+        within_guarantees=within_guarantees,
+        results=results,
+    )
 
 
 def _unseen(directory: Path) -> str:
     """Why a fault was not seen to bite or to heal, where the run says so."""
     try:
-        unseen = json.loads((directory / "closed.json").read_text())["unseen"]
+        unverified = json.loads((directory / "closed.json").read_text())["unverified"]
     except (OSError, ValueError, KeyError):
         return ""
-    return "".join(f" Not seen: {why}." for why in unseen)
+    return "".join(f" Not seen: {why}." for why in unverified)
 
 
 def _new_cell(
@@ -246,7 +255,7 @@ def _new_cell(
     outcome: Outcome,
     *,
     explanation: str,
-    promised: bool | None = None,
+    within_guarantees: bool | None = None,
     results: Results | None = None,
 ) -> Cell:
     return Cell(
@@ -254,7 +263,7 @@ def _new_cell(
         scenario=plan.scenario,
         seed=plan.seed,
         outcome=outcome,
-        promised=promised,
+        within_guarantees=within_guarantees,
         explanation=explanation.strip(),
         weakness=design.weakness,
         run_dir=run.directory,

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.services import Services
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class RunContext:
     """What all runs of one command share.
 
     place: the temporary directory that vanishes with everything in it.
@@ -22,4 +22,4 @@ class Site:
     place: Path
     services: Services
     versions: Mapping[str, str]
-    stop: StopSignal
+    stop: CancelToken

@@ -12,29 +12,29 @@ from typing import get_args
 
 from duetime import registry
 from duetime.errors import DuetimeError, HarnessError
-from duetime.faults.fault import LOOKS, FaultKind
+from duetime.faults.fault import FAULT_KINDS, FaultKind
 from duetime.faults.mechanisms import faketime, network_namespace
 from duetime.harness.plan.plan import PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import plain
-from duetime.harness.processes.cancellation import StopSignal
-from duetime.harness.processes.cleanup import workplace
+from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.external_services import without_password
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import OF_OUR_OWN
-from duetime.harness.runs.context import Site
+from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.run import Run
-from duetime.harness.runs.start_barrier import StartLine
+from duetime.harness.runs.start_barrier import StartBarrier
 
 SUBJECT = "push_readmodel"
 """Who has to suffer it: it uses both the database and the broker."""
 TARGETS: Mapping[FaultKind, str] = {
-    "kill": "server-1",
+    "kill": "worker-1",
     "deploy": "all",
-    "pause": "server-1",
-    "server_added": "server-2",
-    "server_removed": "server-1",
-    "clock": "server-1",
+    "pause": "worker-1",
+    "worker_added": "worker-2",
+    "worker_removed": "worker-1",
+    "clock": "worker-1",
     "client_kill": "client-0",
     "database_kill": "database",
     "old_transaction": "database",
@@ -55,7 +55,7 @@ LASTS_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One thing that runs need: whether it works here, and what was seen."""
 
     what: str
@@ -63,53 +63,55 @@ class Finding:
     detail: str
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[Check]:
     """Start both servers and say what answers; then injure processes and servers of our own in every way there is."""
-    yield Finding("python", sys.version_info >= (3, 11), sys.version.split()[0])
-    with workplace() as place:
+    yield Check("python", sys.version_info >= (3, 11), sys.version.split()[0])
+    with run_tempdir() as place:
         services = Services(place)
         try:
-            site = Site(place, services, services.prepare(side_by_side=1), StopSignal())
+            context = RunContext(place, services, services.prepare(side_by_side=1), CancelToken())
             with services.for_run("doctor", 0) as endpoints:
                 database, broker = without_password(endpoints.database_url), without_password(endpoints.broker_url)
-            yield Finding("PostgreSQL", True, f"{site.versions['postgresql']} answers at {database}")
-            yield Finding("Valkey or Redis", True, f"{site.versions['broker']} answers at {broker}")
-            yield from _faults(site)
+            yield Check("PostgreSQL", True, f"{context.versions['postgresql']} answers at {database}")
+            yield Check("Valkey or Redis", True, f"{context.versions['broker']} answers at {broker}")
+            yield from _faults(context)
         except (DuetimeError, OSError) as error:
-            yield Finding("PostgreSQL and Valkey", False, str(error))
+            yield Check("PostgreSQL and Valkey", False, str(error))
 
 
-def _faults(site: Site) -> Iterator[Finding]:
-    cannot = {kind: reason for kind in get_args(FaultKind) if (reason := _why_not(kind, site.services))}
+def _faults(context: RunContext) -> Iterator[Check]:
+    cannot = {
+        kind: reason for kind in get_args(FaultKind) if (reason := _not_injectable_reason(kind, context.services))
+    }
     # A partition is cut and mended by the question already, on a server of its own.
     tried = [kind for kind in get_args(FaultKind) if kind not in cannot and kind != "partition"]
     # A server is removed last: there is none after it.
-    tried.sort(key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER) + (kind == "server_removed"))
-    seen = _seen(tried, site)
+    tried.sort(key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER) + (kind == "worker_removed"))
+    seen = _seen(tried, context)
     for kind in get_args(FaultKind):
-        what = f"fault {kind} ({LOOKS[kind].title})"
+        what = f"fault {kind} ({FAULT_KINDS[kind].title})"
         if kind in cannot:
-            yield Finding(what, False, cannot[kind])
+            yield Check(what, False, cannot[kind])
         elif kind == "partition":
-            yield Finding(what, True, "a server on a network of its own was cut off, and reached again")
+            yield Check(what, True, "a server on a network of its own was cut off, and reached again")
         else:
-            yield Finding(what, kind in seen, seen.get(kind, "it was injected, and not seen both to bite and to heal"))
+            yield Check(what, kind in seen, seen.get(kind, "it was injected, and not seen both to bite and to heal"))
 
 
-def _why_not(kind: FaultKind, services: Services) -> str | None:
+def _not_injectable_reason(kind: FaultKind, services: Services) -> str | None:
     if kind in OF_OUR_OWN and not services.own:
         return "not done to servers of your own; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL"
     question = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}.get(kind)
     return question() if question else None
 
 
-def _seen(kinds: list[FaultKind], site: Site) -> dict[str, str]:
+def _seen(kinds: list[FaultKind], context: RunContext) -> dict[str, str]:
     """One run with one fault of each of `kinds`; the evidence that each bit, for those that did and were healed."""
     everything = Scenario(
         name="every-fault-once",
-        idea="everything goes wrong, one thing after another",
-        teaches="what this machine can do",
-        unkind_to="everybody",
+        what="everything goes wrong, one thing after another",
+        demonstrates="what this machine can do",
+        hardest_for="everybody",
         operations=lambda random: plain(random, seconds=int(len(kinds) * EVERY_S) + 14, horizon_s=2),
         faults=tuple(
             PlannedFault(
@@ -124,12 +126,12 @@ def _seen(kinds: list[FaultKind], site: Site) -> dict[str, str]:
         ),
         profile=Profile(lateness_limit_s=0.0, grace_s=0.0),
     )
-    directory = site.place / "every-fault-once"
+    directory = context.place / "every-fault-once"
     design = registry.load(SUBJECT)
-    run = Run(design, everything.plan(1), directory, design_name=SUBJECT, site=site, slot=0)
+    run = Run(design, everything.plan(1), directory, design_name=SUBJECT, context=context, slot=0)
     with suppress(HarnessError):
         # What was seen until then was seen.
-        run.carry_out(StartLine(1, site.stop).wait)
+        run.carry_out(StartBarrier(1, context.stop).wait)
     return evidence(directory / "faults.jsonl")
 
 

@@ -14,37 +14,37 @@ from duetime.errors import HarnessError
 from duetime.faults.application import ClientKill, OldTransaction
 from duetime.faults.clock_skew import ClockSkew
 from duetime.faults.fault import Fault
-from duetime.faults.gateway import GatewayTrouble
+from duetime.faults.gateway import GatewayFault
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.faults.network import Interruption, Partition
 from duetime.faults.service import ServiceKill
-from duetime.faults.worker import Deploy, Join, Kill, Leave, Pause
+from duetime.faults.worker import AddWorker, Deploy, Kill, Pause, RemoveWorker
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.client_process import ClientProcess
 from duetime.harness.processes.services import Endpoints
-from duetime.harness.processes.worker_process import Server
-from duetime.harness.runs.fault_targets import Targets
-from duetime.runtime.gateway import Mode, Trouble
+from duetime.harness.processes.worker_process import WorkerProcess
+from duetime.harness.runs.fault_targets import TargetSelector
+from duetime.runtime.gateway import InjectedGatewayFault, Mode
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hurtables:
+class FaultTargets:
     """Everything in one run that a fault may be done to.
 
     clocks: of the servers whose clock can be moved. trouble: the file by which the gateways hear of trouble.
     """
 
-    targets: Targets
+    targets: TargetSelector
     endpoints: Endpoints
-    servers: Mapping[str, Server]
+    workers: Mapping[str, WorkerProcess]
     clocks: Mapping[str, SkewedClock]
     clients: Mapping[str, ClientProcess]
-    trouble: Path
+    gateway_fault: Path
 
 
-def make_fault(planned: PlannedFault, hurt: Hurtables) -> Fault:
+def make_fault(planned: PlannedFault, hurt: FaultTargets) -> Fault:
     """The fault that `planned` describes, in this run."""
     lasts_s = planned.heal_s - planned.inject_s
     match planned.kind:
@@ -54,18 +54,18 @@ def make_fault(planned: PlannedFault, hurt: Hurtables) -> Fault:
             return Deploy(hurt.targets.named(planned.target))
         case "pause":
             return Pause(hurt.targets.named(planned.target))
-        case "server_added":
-            return Join(_there(hurt.servers.get(planned.target), planned))
-        case "server_removed":
-            return Leave(hurt.targets.named(planned.target))
+        case "worker_added":
+            return AddWorker(_there(hurt.workers.get(planned.target), planned))
+        case "worker_removed":
+            return RemoveWorker(hurt.targets.named(planned.target))
         case "database_kill" | "broker_kill":
             service = hurt.endpoints.database if planned.kind == "database_kill" else hurt.endpoints.broker
             return ServiceKill(_there(service, planned))
         case "cut" | "refuse" | "freeze":
             return Interruption(_there(hurt.endpoints.links.get(planned.target), planned), planned.kind)
         case "gateway_slow" | "gateway_refuse" | "gateway_hang" | "gateway_lose_answer":
-            trouble = Trouble(mode=MODES[planned.kind], seconds=planned.size_s, only=planned.only)
-            return GatewayTrouble(trouble, hurt.trouble, within_s=lasts_s)
+            gateway_fault = InjectedGatewayFault(mode=MODES[planned.kind], seconds=planned.size_s, only=planned.only)
+            return GatewayFault(gateway_fault, hurt.gateway_fault, within_s=lasts_s)
         case "client_kill":
             return ClientKill(_there(hurt.clients.get(planned.target), planned), within_s=lasts_s)
         case "old_transaction":
@@ -75,7 +75,7 @@ def make_fault(planned: PlannedFault, hurt: Hurtables) -> Fault:
             return Partition(_there(hurt.endpoints.wire, planned), hurt.endpoints.broker_answers)
         case "clock":
             clock = _there(hurt.clocks.get(planned.target), planned)
-            return ClockSkew(clock, planned.size_s, hurt.servers[planned.target].pids)
+            return ClockSkew(clock, planned.size_s, hurt.workers[planned.target].pids)
         case _:
             assert_never(planned.kind)
 
@@ -88,7 +88,7 @@ MODES: Mapping[str, Mode] = {
 }
 
 
-def maker(hurt: Hurtables) -> Callable[[PlannedFault], Fault]:
+def maker(hurt: FaultTargets) -> Callable[[PlannedFault], Fault]:
     return partial(make_fault, hurt=hurt)
 
 

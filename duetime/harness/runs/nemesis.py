@@ -10,15 +10,15 @@ from typing import Literal
 
 from duetime.clock import Instant
 from duetime.errors import Interrupted
-from duetime.faults.fault import Fault, NotSeen
+from duetime.faults.fault import Fault, FaultNotVerified
 from duetime.harness.plan.plan import PlannedFault
-from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.processes.cancellation import CancelToken
 from duetime.runtime.jsonl import Journal
 
 Phase = Literal["inject", "observed", "heal", "healed"]
 
 
-class Conductor:
+class Nemesis:
     """Carries out the faults of one run; `make` turns a planned one into one that can be done."""
 
     def __init__(
@@ -26,15 +26,15 @@ class Conductor:
         make: Callable[[PlannedFault], Fault],
         settled: Callable[[], str],
         faults: Path,
-        stop: StopSignal,
+        stop: CancelToken,
     ) -> None:
-        """settled: waits until whoever ended by itself under a fault serves again; raises NotSeen if not in time."""
+        """settled: waits until crashed workers serve again; raises FaultNotVerified if not in time."""
         self.make = make
         self._settled = settled
         self._journal = Journal(faults)
         self._stop = stop
         self.last_healed_ns = 0
-        self.unseen: list[str] = []
+        self.unverified: list[str] = []
         """What should have been observed and was not: the checker will find the phase missing."""
 
     def carry_out(self, faults: Sequence[PlannedFault], started: Instant) -> None:
@@ -50,9 +50,9 @@ class Conductor:
                 self._stop.sleep_until(started.mono_ns + int(at_s * 1e9))
                 if planned.fault not in begun:
                     begun.add(planned.fault)
-                    self.bite(planned, made[planned.fault])
+                    self.inject_fault(planned, made[planned.fault])
                 else:
-                    self.mend(planned, made[planned.fault])
+                    self.heal_fault(planned, made[planned.fault])
                     begun.remove(planned.fault)
         except Interrupted:
             # Everything is about to be swept away; nothing must be started again.
@@ -63,29 +63,29 @@ class Conductor:
                     made[name].heal()
             raise
 
-    def bite(self, planned: PlannedFault, fault: Fault) -> bool:
+    def inject_fault(self, planned: PlannedFault, fault: Fault) -> bool:
         """Inject `fault` and wait for the evidence that it bites; whether it was injected at all.
 
         What is not seen is noted in `unseen`.
         """
         injected = False
         try:
-            self._record(planned, "inject", fault.aim(self._stop))
+            self._record(planned, "inject", fault.prepare(self._stop))
             injected = True
             fault.inject()
-            self._record(planned, "observed", fault.observe(self._stop))
-        except NotSeen as why:
-            self.unseen.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
+            self._record(planned, "observed", fault.verify_injected(self._stop))
+        except FaultNotVerified as why:
+            self.unverified.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
         return injected
 
-    def mend(self, planned: PlannedFault, fault: Fault) -> bool:
+    def heal_fault(self, planned: PlannedFault, fault: Fault) -> bool:
         """Heal `fault` and wait for the evidence that it is over; whether it came."""
         self._record(planned, "heal", "mending begins")
         fault.heal()
         try:
-            self._record(planned, "healed", fault.healed(self._stop) + self._settled())
-        except NotSeen as why:
-            self.unseen.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
+            self._record(planned, "healed", fault.verify_healed(self._stop) + self._settled())
+        except FaultNotVerified as why:
+            self.unverified.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
             return False
         finally:
             self.last_healed_ns = time.monotonic_ns()

@@ -20,17 +20,17 @@ from duetime.harness.plan.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
 from duetime.harness.processes.client_process import ClientProcess
 from duetime.harness.processes.services import Endpoints
 from duetime.harness.processes.supervisor import Supervisor
-from duetime.harness.processes.worker_process import Server
-from duetime.harness.runs.fault_factory import Hurtables
-from duetime.harness.runs.fault_targets import Targets
+from duetime.harness.processes.worker_process import WorkerProcess
+from duetime.harness.runs.fault_factory import FaultTargets
+from duetime.harness.runs.fault_targets import TargetSelector
 from duetime.harness.runs.run_directory import RunDirectory
 from duetime.interface import Design, Pending
-from duetime.runtime.gateway import TROUBLE
+from duetime.runtime.gateway import GATEWAY_FAULT_FILE
 from duetime.runtime.jsonl import Journal
 from duetime.settings import Settings
 
 
-class Cast:
+class RunProcesses:
     """The processes of one run of `design`, not started yet.
 
     design_name: how a process finds the design again: a registered name, or ``file.py:attribute``.
@@ -61,12 +61,12 @@ class Cast:
         self._plain = plain
         self._settings = self._settings_at(design_name, endpoints.database_through, endpoints.broker_through)
         self._clocks = {target: SkewedClock(own / f"{target}.clock") for target in plan.moved_clocks()}
-        self.servers = [self._server(name) for name in self._names()]
+        self.workers = [self._worker(name) for name in self._names()]
         self.clients: list[ClientProcess] = []
-        self.supervisor = Supervisor(self.servers)
+        self.supervisor = Supervisor(self.workers)
         delivery_time = timedelta(seconds=plan.profile.delivery_time_s)
         self._endpoints = endpoints
-        self._targets = Targets(self.servers, files.deliveries, delivery_time=delivery_time)
+        self._targets = TargetSelector(self.workers, files.deliveries, delivery_time=delivery_time)
 
     def install(self, users: Iterable[int]) -> None:
         """Create the application's tables with these users in them, and the design's own."""
@@ -80,8 +80,8 @@ class Cast:
 
     def start(self, clients: int) -> None:
         """Begin to start the servers that are there from the beginning, and this many clients."""
-        for server in self._first():
-            server.start()
+        for worker in self._first():
+            worker.start()
         for number in range(clients):
             self.clients.append(
                 ClientProcess(
@@ -100,19 +100,19 @@ class Cast:
         Raises:
             HarnessError: one ended instead, or did not get there in time.
         """
-        for server in self._first():
-            server.wait_ready(stop)
+        for worker in self._first():
+            worker.wait_ready(stop)
         for client in self.clients:
             client.wait_ready(stop)
 
-    def hurtables(self) -> Hurtables:
-        return Hurtables(
+    def fault_targets(self) -> FaultTargets:
+        return FaultTargets(
             targets=self._targets,
             endpoints=self._endpoints,
-            servers={server.name: server for server in self.servers},
+            workers={worker.name: worker for worker in self.workers},
             clocks=self._clocks,
             clients={client.name: client for client in self.clients},
-            trouble=self._files.deliveries.with_name(TROUBLE),
+            gateway_fault=self._files.deliveries.with_name(GATEWAY_FAULT_FILE),
         )
 
     def pending(self) -> Sequence[Pending]:
@@ -133,7 +133,7 @@ class Cast:
 
     def alive(self) -> bool:
         """Whether every server serves that is meant to be up."""
-        return all(server.serving() for server in self.servers if server.wanted)
+        return all(worker.serving() for worker in self.workers if worker.wanted)
 
     def kill(self) -> None:
         """End everybody, in whatever state."""
@@ -141,33 +141,33 @@ class Cast:
         for client in self.clients:
             with suppress(OSError):
                 client.stop()
-        for server in self.servers:
+        for worker in self.workers:
             with suppress(Exception):
-                server.end()
+                worker.end()
 
     def engage(self, name: str) -> None:
         """Have a server called `name` that may be started, unless there is one."""
-        if name not in {server.name for server in self.servers}:
-            self.servers.append(self._server(name))
+        if name not in {worker.name for worker in self.workers}:
+            self.workers.append(self._worker(name))
 
-    def _first(self) -> list[Server]:
+    def _first(self) -> list[WorkerProcess]:
         joining = self._plan.joining()
-        return [server for server in self.servers if server.name not in joining]
+        return [worker for worker in self.workers if worker.name not in joining]
 
     def _names(self) -> list[str]:
         there = [
             f"{role.name}-{number}"
             for role in self._design.roles
-            for number in range(1, (role.replicas or self._plan.servers) + 1)
+            for number in range(1, (role.replicas or self._plan.workers) + 1)
         ]
         return [*there, *self._plan.joining()]
 
-    def _server(self, name: str) -> Server:
+    def _worker(self, name: str) -> WorkerProcess:
         role = next(role for role in self._design.roles if role.name == name.rpartition("-")[0])
-        return Server(
+        return WorkerProcess(
             name=name,
             role=role,
-            settings=self._settings.for_server(name),
+            settings=self._settings.for_worker(name),
             state=self._own / name,
             log=self._files.path / "logs" / f"{name}.log",
             place=self._place,
@@ -179,13 +179,13 @@ class Cast:
             design=design_name,
             database_url=database_url,
             broker_url=broker_url,
-            server="client",
+            worker="client",
             deliveries=self._files.deliveries,
             delivery_time=timedelta(seconds=self._plan.profile.delivery_time_s),
             reminder_lead=timedelta(seconds=REMINDER_LEAD_S),
             poll_interval=timedelta(seconds=POLL_INTERVAL_S),
-            visibility_timeout=timedelta(seconds=self._plan.surroundings.visibility_timeout_s),
-            rescue_after=timedelta(seconds=self._plan.surroundings.rescue_after_s),
-            time_scale=self._plan.surroundings.time_scale,
+            visibility_timeout=timedelta(seconds=self._plan.environment.visibility_timeout_s),
+            rescue_after=timedelta(seconds=self._plan.environment.rescue_after_s),
+            time_scale=self._plan.environment.time_scale,
             watched=self._watched,
         )

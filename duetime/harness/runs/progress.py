@@ -16,7 +16,7 @@ AT_A_GLANCE = 4
 PHASES = ("starting servers", "running", "closing", "done")
 
 
-class Board:
+class ProgressDisplay:
     """Shows on standard error which phase each run is in. Safe to call from every thread."""
 
     def __init__(self, scenarios: Sequence[str], designs: Sequence[str], *, seeds: int) -> None:
@@ -37,7 +37,7 @@ class Board:
         )
         self._tasks: dict[str, TaskID] = {
             name: self._progress.add_task(
-                name, total=self._steps, start=False, state="", visible=len(scenarios) <= AT_A_GLANCE
+                name, total=self._steps, start=False, state="", shown_in_flower=len(scenarios) <= AT_A_GLANCE
             )
             for name in scenarios
         }
@@ -57,7 +57,7 @@ class Board:
             self._phases[scenario, design] = phase
             task = self._tasks[scenario]
             self._progress.start_task(task)
-            self._progress.update(task, advance=1, state=self._state(scenario), visible=True)
+            self._progress.update(task, advance=1, state=self._state(scenario), shown_in_flower=True)
             if not self._console.is_terminal:
                 elapsed_s = time.monotonic() - self._started
                 self._console.print(f"{elapsed_s:6.1f} s  {scenario} / {design}: {phase}", soft_wrap=True)

@@ -13,14 +13,14 @@ from pathlib import Path
 from duetime.clock import Instant
 from duetime.harness.plan.plan import Plan
 from duetime.harness.plan.workload import CLIENTS
-from duetime.harness.processes.services import Wants
+from duetime.harness.processes.services import ServiceRequirements
 from duetime.harness.processes.worker_process import stop_all
-from duetime.harness.runs.canary import Metronome
-from duetime.harness.runs.context import Site
+from duetime.harness.runs.canary import CanarySender
+from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.fault_factory import maker
-from duetime.harness.runs.nemesis import Conductor
-from duetime.harness.runs.participants import Cast
-from duetime.harness.runs.run_directory import Owed, RunDirectory
+from duetime.harness.runs.nemesis import Nemesis
+from duetime.harness.runs.participants import RunProcesses
+from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory
 from duetime.interface import Design, Pending
 from duetime.runtime.gateway import JournalGateway
 
@@ -47,7 +47,7 @@ class Run:
         directory: Path,
         *,
         design_name: str,
-        site: Site,
+        context: RunContext,
         slot: int,
         progress: Progress = lambda _phase: None,
     ) -> None:
@@ -55,11 +55,11 @@ class Run:
         self._design = design
         self._design_name = design_name
         self._plan = plan
-        self._site = site
-        self._stop = site.stop
+        self._context = context
+        self._stop = context.stop
         self._slot = slot
         self._progress = progress
-        self._files = RunDirectory(directory, design, site.versions, loaded_as=design_name)
+        self._files = RunDirectory(directory, design, context.versions, loaded_as=design_name)
 
     def carry_out(self, agree_on_start: Callable[[], Instant]) -> None:
         """Prepare, wait for `agree_on_start` to say when, go through the plan, close.
@@ -72,19 +72,19 @@ class Run:
         name = f"{self._plan.scenario}-{self._slot}-{self._plan.seed}"
         with ExitStack() as stack:
             self._progress("starting servers")
-            wants = Wants(
-                broker_keeps=self._plan.surroundings.broker_keeps,
+            requirements = ServiceRequirements(
+                broker_persistence=self._plan.environment.broker_persistence,
                 links=self._plan.links(),
                 broker_isolated=self._plan.isolated(),
             )
-            cast = Cast(
+            cast = RunProcesses(
                 self._design,
                 self._plan,
                 self._files,
-                stack.enter_context(self._site.services.for_run(name, self._slot, wants)),
+                stack.enter_context(self._context.services.for_run(name, self._slot, requirements)),
                 design_name=self._design_name,
-                own=self._site.place / name,
-                place=self._site.place,
+                own=self._context.place / name,
+                place=self._context.place,
             )
             cast.install(sorted({user for operation in self._plan.operations for user in operation.users}))
             stack.callback(cast.kill)
@@ -94,11 +94,11 @@ class Run:
             stack.callback(delivered.close)
             self._go(agree_on_start, cast, delivered)
 
-    def _go(self, agree_on_start: Callable[[], Instant], cast: Cast, gateway: JournalGateway) -> None:
+    def _go(self, agree_on_start: Callable[[], Instant], cast: RunProcesses, gateway: JournalGateway) -> None:
         started = agree_on_start()
         period_s = self._plan.profile.canary_period_s
-        metronome = Metronome(gateway, self.directory / "clock.jsonl", period_s=period_s)
-        metronome.start(started)
+        canary_sender = CanarySender(gateway, self.directory / "clock.jsonl", period_s=period_s)
+        canary_sender.start(started)
         try:
             for client in cast.clients:
                 client.begin(started)
@@ -107,46 +107,50 @@ class Run:
             self._progress("running")
             cast.supervisor.start()
             settled = partial(cast.supervisor.wait_settled, self._stop, within_s=SETTLED_WITHIN_S)
-            conductor = Conductor(maker(cast.hurtables()), settled, self.directory / "faults.jsonl", self._stop)
-            conductor.carry_out(self._plan.faults, started)
-            conductor.close()
+            nemesis = Nemesis(maker(cast.fault_targets()), settled, self.directory / "faults.jsonl", self._stop)
+            nemesis.carry_out(self._plan.faults, started)
+            nemesis.close()
             for client in cast.clients:
                 client.wait_done(started, self._stop)
-            self._wait_for_deadlines(started, conductor.last_healed_ns)
+            self._wait_for_deadlines(started, nemesis.last_healed_ns)
             self._progress("closing")
             pending = self._wait_for_pending(cast)
             quiet_s = self._wait_for_quiet()
             cast.supervisor.stop()
             alive = cast.alive()
-            stop_all(cast.servers, within_s=STOP_WITHIN_S)
+            stop_all(cast.workers, within_s=STOP_WITHIN_S)
             self._stop.sleep(self._plan.profile.in_flight_allowance_s)
             cast.record_effects()
         finally:
-            metronome.stop()
+            canary_sender.stop()
         self._files.close(
-            pending, quiet_s=quiet_s, workers_alive=alive, restarts=cast.supervisor.restarts, unseen=conductor.unseen
+            pending,
+            quiet_s=quiet_s,
+            workers_alive=alive,
+            restarts=cast.supervisor.restarts,
+            unverified=nemesis.unverified,
         )
 
     def _wait_for_deadlines(self, started: Instant, last_healed_ns: int) -> None:
         """Wait until no notification can still be in time, and then the grace."""
         profile = self._plan.profile
-        beyond_s = inf if profile.beyond_s is None else profile.beyond_s
-        dues = [op.due_s for op in self._plan.operations if op.due_s is not None and op.due_s <= beyond_s]
+        owed_until_s = inf if profile.owed_until_s is None else profile.owed_until_s
+        dues = [op.due_s for op in self._plan.operations if op.due_s is not None and op.due_s <= owed_until_s]
         last_due_s = max(dues, default=0.0)
         budget_s = max(profile.recovery_budget_s.values(), default=0.0)
         excused_until_ns = last_healed_ns + int(budget_s * 1e9) if last_healed_ns else 0
         last_ready_ns = max(started.mono_ns + int(last_due_s * 1e9), excused_until_ns)
         until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
-        owed = Owed(self._files)
+        owed = OutstandingOperations(self._files)
         while time.monotonic_ns() < until_ns:
             if profile.measures_capacity and not owed.anything():
                 # Nor can anything come again: longer than whoever rescues waits.
-                again_ns = int((self._plan.surroundings.rescue_after_s + profile.grace_s) * 1e9)
+                again_ns = int((self._plan.environment.rescue_after_s + profile.grace_s) * 1e9)
                 self._stop.sleep_until(min(until_ns, time.monotonic_ns() + again_ns))
                 return
             self._stop.sleep_until(min(until_ns, time.monotonic_ns() + LOOK_EVERY_NS))
 
-    def _wait_for_pending(self, cast: Cast) -> Sequence[Pending]:
+    def _wait_for_pending(self, cast: RunProcesses) -> Sequence[Pending]:
         """Wait until the design's own store is empty or its budget is spent; return what is left."""
         give_up_at = time.monotonic() + self._plan.profile.pending_budget_s
         while (pending := cast.pending()) and time.monotonic() < give_up_at:

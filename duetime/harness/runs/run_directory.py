@@ -13,7 +13,8 @@ from typing import Any
 
 from duetime.clock import Instant
 from duetime.harness.plan.plan import Plan
-from duetime.history.digest import measure
+from duetime.history.digest import line_count_and_sha256
+from duetime.history.format import FORMAT
 from duetime.history.tail import Tail, backwards
 from duetime.interface import Design, Pending
 
@@ -43,13 +44,13 @@ class RunDirectory:
 
     def write_plan(self, plan: Plan, started: Instant | None = None) -> None:
         written = {
-            "format": 1,
+            "format": FORMAT,
             "design": self._design.name,
             "loaded_as": self._loaded_as,
             **plan.to_json(),
             "plan_hash": plan.hash(),
             "started": started._asdict() if started else None,
-            "promise": asdict(self._design.promise),
+            "guarantees": asdict(self._design.guarantees),
             "versions": {**versions(), **self._versions},
         }
         draft = self.path / "plan.json.new"
@@ -63,14 +64,14 @@ class RunDirectory:
         quiet_s: float,
         workers_alive: bool,
         restarts: Sequence[object],
-        unseen: Sequence[str],
+        unverified: Sequence[str],
         at_ns: int | None = None,
     ) -> None:
         """Vouch for the files as they are now; what is written to them afterwards is damage.
 
         at_ns: until when they tell everything, if not until now.
         """
-        measured = {name: measure(self.path / name) for name in ("plan.json", *RECORDED)}
+        measured = {name: line_count_and_sha256(self.path / name) for name in ("plan.json", *RECORDED)}
         closed = {
             "at_ns": time.monotonic_ns() if at_ns is None else at_ns,
             "lines": {name: count for name, (count, _) in measured.items()},
@@ -79,7 +80,7 @@ class RunDirectory:
             "quiet_s": round(quiet_s, 3),
             "workers_alive": workers_alive,
             "restarts": list(restarts),
-            "unseen": list(unseen),
+            "unverified": list(unverified),
         }
         (self.path / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
 
@@ -91,7 +92,7 @@ class RunDirectory:
         return time.monotonic()
 
 
-class Owed:
+class OutstandingOperations:
     """The acknowledged revisions not delivered yet, in a run in which nothing is taken back."""
 
     def __init__(self, directory: RunDirectory) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 
 from duetime.clock import Instant, instant
-from duetime.harness.processes.cancellation import StopSignal
+from duetime.harness.processes.cancellation import CancelToken
 
 AHEAD_NS = 700_000_000
 SECOND_NS = 1_000_000_000
 
 
-class StartLine:
+class StartBarrier:
     """Lets everyone go once all who have not withdrawn are here."""
 
-    def __init__(self, runs: int, stop: StopSignal) -> None:
+    def __init__(self, runs: int, stop: CancelToken) -> None:
         self._expected = runs
         self._here = 0
         self._stop = stop

@@ -63,7 +63,7 @@ Duetime.ecdf = function ecdf(canvas, lanes) {
   all.forEach((sorted, number) => {
     if (!sorted.length) return;
     // What never came is part of the whole: the curve of who misses does not reach the top.
-    const came = sorted.reduce((sum, point) => sum + point[1], 0), whole = came + (Duetime.accused(lanes[number]).get("missed") || 0);
+    const came = sorted.reduce((sum, point) => sum + point[1], 0), whole = came + (Duetime.violationCounts(lanes[number]).get("missed") || 0);
     context.strokeStyle = Duetime.SERIES[number % Duetime.SERIES.length]; context.lineWidth = 2; context.beginPath();
     context.setLineDash([[], [6, 3], [2, 3]][number % 3]);
     context.moveTo(x(sorted[0][0]), y(0));

@@ -7,7 +7,7 @@ Duetime.LABELS = {
   recovered: "delivered, though never acknowledged", missed: "missed", overdue: "overdue, not yet certain",
   duplicate: "duplicate", late: "late", early: "early", phantom: "phantom", stale: "stale",
 };
-Duetime.ACCUSED = ["missed", "duplicate", "late", "early", "phantom", "stale"];
+Duetime.VIOLATIONS = ["missed", "duplicate", "late", "early", "phantom", "stale"];
 Duetime.calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 Duetime.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 Duetime.seconds = (s) => (s === null || s === undefined ? "never" : `${s.toFixed(3)} s`);
@@ -93,7 +93,7 @@ Duetime.worst = function worst(note) {
     if (rev.state === "missed" || rev.state === "overdue") said.add(rev.state);
     for (const got of rev.got || []) said.add(got[3]);
   }
-  return [...Duetime.ACCUSED, "overdue"].find((label) => said.has(label)) || null;
+  return [...Duetime.VIOLATIONS, "overdue"].find((label) => said.has(label)) || null;
 };
 
 Duetime.begins = (note) => Math.min(...note.revs.map((rev) => rev.asked ?? rev.got[0][0]));
@@ -101,7 +101,7 @@ Duetime.finishes = (note) => Math.max(...note.revs.map((rev) => Math.max(
   rev.due ?? rev.answered ?? 0, rev.required && rev.state !== "delivered" ? rev.deadline ?? 0 : 0,
   ...(rev.got || []).map((got) => got[0]))));
 
-/* Which row each notification has: as few rows as possible, those with an anomaly first.
+/* Which row each notification has: as few rows as possible, those with an violation first.
    keep: rows of an earlier layout, which stay where they are while somebody watches. */
 Duetime.layout = function layout(notes, keep) {
   const rows = new Map(), free = [];
@@ -123,7 +123,7 @@ Duetime.layout = function layout(notes, keep) {
     while (row < free.length && (free[row] ?? -Infinity) > one.from - 0.15) row += 1;
     free[row] = one.to; rows.set(one.note.key, row);
   }
-  return { rows, count: free.length, anomalous: first, all };
+  return { rows, count: free.length, violating: first, all };
 };
 
 Duetime.Lanes = class Lanes {
@@ -248,7 +248,7 @@ Duetime.Lanes = class Lanes {
 
   drawLane(one, number) {
     const { lane, layout } = one;
-    const loud = Math.min(layout.anomalous, 10), rest = layout.count - loud, top = 20;
+    const loud = Math.min(layout.violating, 10), rest = layout.count - loud, top = 20;
     const quiet = rest ? Math.max(2, Math.min(9, (this.tallest - top - loud * 16) / rest)) : 0;
     const height = this.live ? this.tallest : Math.max(60, top + loud * 16 + rest * quiet + 6);
     const each = this.live ? Math.min(14, (height - top - 6) / Math.max(layout.count, 1)) : quiet;
@@ -358,15 +358,15 @@ Duetime.Lanes = class Lanes {
 Duetime.many = (lane) => lane.part?.notes ?? lane.notes.length;
 Duetime.part = (lane) => lane.part && `drawn: 1 in ${lane.part.every}, ${lane.part.every_wrong > 1 ? `and 1 in ${lane.part.every_wrong} of` : "and all of"} what went wrong`;
 Duetime.standsFor = (lane, note) => (lane.part ? lane.part[Duetime.worst(note) ? "every_wrong" : "every"] : 1);
-Duetime.accused = function accused(lane) {
-  const found = new Map(Object.entries(lane.part?.anomalies ?? {}));
-  if (!lane.part) for (const anomaly of lane.anomalies) found.set(anomaly.label, (found.get(anomaly.label) || 0) + 1);
+Duetime.violationCounts = function violationCounts(lane) {
+  const found = new Map(Object.entries(lane.part?.violations ?? {}));
+  if (!lane.part) for (const violation of lane.violations) found.set(violation.label, (found.get(violation.label) || 0) + 1);
   return found;
 };
 
-/* A lane's anomalies in a few words. */
+/* A lane's violations in a few words. */
 Duetime.tally = function tally(lane) {
-  const found = Duetime.accused(lane);
+  const found = Duetime.violationCounts(lane);
   return [...found].map(([label, number]) => `${number} ${label}`).join(", ");
 };
 
@@ -382,37 +382,37 @@ Duetime.outcome = function outcome(note) {
 
 /* One notification's story, as a list of sentences in the order of time. */
 Duetime.events = function events(lane, note) {
-  const told = [];
+  const lines = [];
   note.revs.forEach((rev, number) => {
     if (rev.asked !== undefined) {
       const verb = rev.due === undefined ? "cancelled" : number ? `rescheduled for ${Duetime.seconds(rev.due)}` : `scheduled for ${Duetime.seconds(rev.due)}`;
       const answer = { ok: `acknowledged at ${Duetime.seconds(rev.answered)}`, fail: "refused, so it never holds", info: "never answered" }[rev.answer];
-      told.push([rev.asked, `${rev.op} ${verb}; ${answer}`]);
+      lines.push([rev.asked, `${rev.op} ${verb}; ${answer}`]);
     }
-    if (rev.required && rev.deadline !== null) told.push([rev.deadline, `the last moment at which ${rev.op} may come`]);
+    if (rev.required && rev.deadline !== null) lines.push([rev.deadline, `the last moment at which ${rev.op} may come`]);
     for (const got of rev.got || []) {
-      told.push([got[0], `delivered by ${lane.workers[got[1]]}, attempt ${got[2]}: ${Duetime.LABELS[got[3]] || got[3]}`]);
+      lines.push([got[0], `delivered by ${lane.workers[got[1]]}, attempt ${got[2]}: ${Duetime.LABELS[got[3]] || got[3]}`]);
     }
   });
   const [from, to] = [Duetime.begins(note), Duetime.finishes(note)];
   for (const fault of lane.faults) {
     if (fault.from <= to && (fault.excused ?? Infinity) >= from) {
-      told.push([fault.from, `fault ${fault.name}: ${fault.title} (${fault.target}) begins`]);
-      if (fault.to !== null) told.push([fault.to, `fault ${fault.name} is over`]);
+      lines.push([fault.from, `fault ${fault.name}: ${fault.title} (${fault.target}) begins`]);
+      if (fault.to !== null) lines.push([fault.to, `fault ${fault.name} is over`]);
     }
   }
-  return told.sort((a, b) => a[0] - b[0]);
+  return lines.sort((a, b) => a[0] - b[0]);
 };
 
 Duetime.story = function story(lane, note, close) {
-  const anomalies = lane.anomalies.filter((one) => note.revs.some((rev) => rev.op === one.op));
-  const log = [...new Set(anomalies.flatMap((one) => one.log || []))];
+  const violations = lane.violations.filter((one) => note.revs.some((rev) => rev.op === one.op));
+  const log = [...new Set(violations.flatMap((one) => one.log || []))];
   const e = Duetime.element;
   return e("section", { class: "story", "aria-label": `Story of ${note.key}`, tabindex: "-1" },
     e("h3", {}, `${note.key} under ${lane.design}: ${Duetime.outcome(note)} `, e("button", { onclick: close }, "Close")),
-    ...anomalies.map((one) => e("p", {}, e("strong", {}, `${one.label}. `), one.text)),
+    ...violations.map((one) => e("p", {}, e("strong", {}, `${one.label}. `), one.text)),
     e("table", {}, e("tbody", {}, ...Duetime.events(lane, note).map(([at, words]) =>
       e("tr", {}, e("td", {}, Duetime.seconds(at)), e("td", {}, words))))),
-    log.length ? e("details", { open: true }, e("summary", {}, "What the servers logged"), e("pre", {}, log.join("\n"))) : null,
-    anomalies.length ? e("p", { class: "faint" }, `Evidence: ${[...new Set(anomalies.flatMap((one) => one.evidence))].join(", ")}`) : null);
+    log.length ? e("details", { open: true }, e("summary", {}, "What the workers logged"), e("pre", {}, log.join("\n"))) : null,
+    violations.length ? e("p", { class: "faint" }, `Evidence: ${[...new Set(violations.flatMap((one) => one.evidence))].join(", ")}`) : null);
 };

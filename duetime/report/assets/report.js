@@ -29,7 +29,7 @@
     if (wantedNow !== name) return;
     const to = Math.max(...runs.map((run) => run.lane.ends), 1);
     $("which").value = name;
-    $("idea").textContent = page.scenarios[runs[0].scenario] || "";
+    $("what").textContent = page.scenarios[runs[0].scenario] || "";
     close();
     lanes.show(runs.map((run) => run.lane), { from: Math.min(0, ...runs.flatMap((run) => run.lane.notes.map(Duetime.begins))), to, head });
     list(runs); table(runs); charts();
@@ -42,7 +42,7 @@
       e("span", { class: `verdict ${lane.outcome}` }, lane.outcome),
       e("span", {}, Duetime.tally(lane) || `${Duetime.many(lane)} notifications`),
       lane.part ? e("span", { class: "faint" }, Duetime.part(lane)) : null,
-      run.lane.outcome === "fail" ? e("span", { class: "faint" }, run.promised ? "as it promises no better" : "its promise is broken") : null,
+      run.lane.outcome === "fail" ? e("span", { class: "faint" }, run.within_guarantees ? "within its guarantees" : "breaks its guarantee") : null,
       e("code", { class: "faint" }, run.command),
     ].filter(Boolean);
   }
@@ -63,19 +63,19 @@
   function list(runs) {
     const items = [];
     runs.forEach((run, number) => {
-      for (const anomaly of run.lane.anomalies.slice(0, 100)) {
-        const note = run.lane.notes.find((one) => one.revs.some((rev) => rev.op === anomaly.op));
+      for (const violation of run.lane.violations.slice(0, 100)) {
+        const note = run.lane.notes.find((one) => one.revs.some((rev) => rev.op === violation.op));
         if (note) items.push(e("li", {}, e("button", { onclick: () => { lanes.choose(number, note); $("story").firstChild.focus(); } },
-          `${anomaly.label} ${anomaly.op}`), ` ${run.lane.design}, ${Duetime.seconds(anomaly.at)}`));
+          `${violation.label} ${violation.op}`), ` ${run.lane.design}, ${Duetime.seconds(violation.at)}`));
       }
       const all = total(run);
       if (all > 100) items.push(e("li", {}, `and ${all - 100} more of ${run.lane.design}${run.lane.part ? "" : ", in the table below"}`));
     });
-    $("anomalies").replaceChildren(...(items.length ? items : [e("li", {}, "None.")]));
+    $("violations").replaceChildren(...(items.length ? items : [e("li", {}, "None.")]));
     $("how-many").textContent = `${runs.reduce((sum, run) => sum + total(run), 0)}`;
   }
 
-  function total(run) { return [...Duetime.accused(run.lane).values()].reduce((sum, number) => sum + number, 0); }
+  function total(run) { return [...Duetime.violationCounts(run.lane).values()].reduce((sum, number) => sum + number, 0); }
 
   function table(runs) {
     const twin = $("twin"), body = $("twin-rows");
@@ -135,7 +135,7 @@
   $("left").addEventListener("click", () => lanes.pan(-0.3));
   $("right").addEventListener("click", () => lanes.pan(0.3));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && open) { close(); remember(); } });
-  $("legend").replaceChildren(Duetime.legend(["on_time", "excused", ...Duetime.ACCUSED]));
+  $("legend").replaceChildren(Duetime.legend(["on_time", "excused", ...Duetime.VIOLATIONS]));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", charts);
   new ResizeObserver(() => charts()).observe($("charts"));
   addEventListener("hashchange", recall);

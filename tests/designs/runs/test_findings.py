@@ -35,7 +35,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 
 def test_every_cell_comes_out_as_its_design_promises(matrix: Matrix) -> None:
     assert set(matrix.cells) == {(scenario, design) for scenario in SCENARIOS for design in DESIGNS}
-    assert {name: cell["promised"] for name, cell in matrix.cells.items()} == dict.fromkeys(matrix.cells, True)
+    assert {name: cell["within_guarantees"] for name, cell in matrix.cells.items()} == dict.fromkeys(matrix.cells, True)
     assert matrix.status == 0
 
 
@@ -113,7 +113,7 @@ def test_judging_the_stored_files_again_gives_the_same_bytes(matrix: Matrix, tmp
 def test_the_poller_sends_exactly_what_its_own_poll_log_predicts(matrix: Matrix, scenario: str) -> None:
     """Two accounts of one run that share nothing: the windows that polls say they covered, and the verdict."""
     run_dir = Path(matrix.cells[scenario, "pull_worker"]["run_dir"])
-    log = (run_dir / "logs" / "server-1.log").read_text()
+    log = (run_dir / "logs" / "worker-1.log").read_text()
     polls = logged_polls(log)
     delivered = Counter(str(line["op"]) for line in labels(run_dir) if "label" in line)
     judged = {str(line["op"]): line["state"] for line in labels(run_dir) if "state" in line}

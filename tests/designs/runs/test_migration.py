@@ -23,4 +23,4 @@ def test_from_a_poller_nothing_is_missed_and_nothing_comes_twice(tmp_path: Path)
         assert cell["counts"]["missed"] == cell["counts"]["duplicate"] == 0, cell["explanation"]
         assert cell["outcome"] != "unknown", cell["explanation"]
         workers = {record["worker"] for record in json_lines(Path(cell["run_dir"]) / "deliveries.jsonl")}
-        assert {"old-server-1", "new-server-1"} <= workers
+        assert {"old-worker-1", "new-worker-1"} <= workers

@@ -48,8 +48,8 @@ def delivered(cell: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def of_kinds(cell: dict[str, Any], label: str) -> Counter[str]:
-    anomalies = json.loads((Path(cell["run_dir"]) / "results.json").read_text())["anomalies"]
-    return Counter(anomaly["op"].partition(":")[0] for anomaly in anomalies if anomaly["label"] == label)
+    violations = json.loads((Path(cell["run_dir"]) / "results.json").read_text())["violations"]
+    return Counter(violation["op"].partition(":")[0] for violation in violations if violation["label"] == label)
 
 
 @pytest.mark.parametrize("design", DESIGNS)
@@ -64,7 +64,7 @@ def test_every_use_case_goes_through_every_design(cells: Cells, design: str) -> 
 
 @pytest.mark.parametrize("design", DESIGNS)
 def test_every_cell_is_as_its_design_promises(cells: Cells, design: str) -> None:
-    assert cells["use_cases_downtime", design]["promised"] is True
+    assert cells["use_cases_downtime", design]["within_guarantees"] is True
 
 
 def test_after_downtime_the_poller_has_done_all_that_is_inside_the_database_and_missed_what_leaves_it(

@@ -16,9 +16,9 @@ from duetime import registry
 from duetime.faults.mechanisms import faketime
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.harness.processes.embedded_servers import valkey
-from duetime.migration import NewSide
-from duetime.runtime.failpoints import Failpoint, struck
-from duetime.runtime.gateway import TROUBLE, Trouble
+from duetime.migration import NewDesignTarget
+from duetime.runtime.failpoints import Failpoint, hits
+from duetime.runtime.gateway import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from oban_style_queue.migrate import revoked
 from push_readmodel.scheduler import ReadModel
 from tests.designs.violations.world import KILLED, World, until
@@ -58,10 +58,10 @@ def test_a_task_that_had_begun_is_lost_with_its_worker_because_it_was_acknowledg
     w.schedule("a")
     w.arm(Failpoint(point="before_deliver", action="sleep", seconds=60))
 
-    with w.server() as server:
+    with w.worker() as worker:
         # The worker's main process acknowledges, a moment after its pool has begun.
-        until(lambda: bool(struck(w.failpoint)) and not w.pending())
-        server.end()
+        until(lambda: bool(hits(w.failpoint)) and not w.pending())
+        worker.end()
 
     assert w.delivered() == {}
     assert w.pending() == {}
@@ -69,11 +69,11 @@ def test_a_task_that_had_begun_is_lost_with_its_worker_because_it_was_acknowledg
 
 def test_a_task_that_waits_for_its_time_is_stuck_when_its_worker_is_killed(world: Make) -> None:
     w = world("oban_style_queue")
-    with w.server() as server:
+    with w.worker() as worker:
         w.schedule("a", in_s=2)
         until(lambda: "not acknowledged" in w.pending().get("a/1", ""))
-        server.end()
-    with w.server():
+        worker.end()
+    with w.worker():
         until(lambda: "not acknowledged" in w.pending()["a/1"])
 
     assert w.delivered() == {}
@@ -81,11 +81,11 @@ def test_a_task_that_waits_for_its_time_is_stuck_when_its_worker_is_killed(world
 
 def test_hardened_what_a_killed_worker_held_comes_back(world: Make) -> None:
     w = world("oban_style_queue:hardened", rescue_after=timedelta(seconds=1))
-    with w.server() as server:
+    with w.worker() as worker:
         w.schedule("a", in_s=2)
         until(lambda: "unacknowledged" in w.pending()["a/1"])
-        server.end()
-    with w.server():
+        worker.end()
+    with w.worker():
         until(lambda: not w.pending())
 
     assert w.delivered() == {"a": 1}
@@ -94,13 +94,13 @@ def test_hardened_what_a_killed_worker_held_comes_back(world: Make) -> None:
 def test_hardened_a_lock_that_a_dying_worker_left_keeps_everything_where_it_is(world: Make) -> None:
     """kombu searches for what dead workers held under a lock; here somebody died who had it for five minutes."""
     w = world("oban_style_queue:hardened", rescue_after=timedelta(seconds=1))
-    with w.server() as server:
+    with w.worker() as worker:
         w.schedule("a", in_s=2)
         until(lambda: "unacknowledged" in w.pending()["a/1"])
-        server.end()
+        worker.end()
     with redis.Redis.from_url(w.settings.broker_url) as broker:
         broker.set("unacked_mutex", "a dead worker's", px=290_000)
-    with w.server(), redis.Redis.from_url(w.settings.broker_url) as broker:
+    with w.worker(), redis.Redis.from_url(w.settings.broker_url) as broker:
         until(lambda: "locked for" in w.pending()["a/1"])
         # The new worker has looked several times by then: it does so every second.
         w.schedule("b", in_s=5)
@@ -113,20 +113,20 @@ def test_hardened_a_lock_that_a_dying_worker_left_keeps_everything_where_it_is(w
 
 def test_due_later_than_the_visibility_timeout_it_is_delivered_several_times(world: Make) -> None:
     w = world("oban_style_queue", visibility_timeout=timedelta(seconds=1))
-    with w.server():
+    with w.worker():
         w.schedule("a", in_s=5)
         until(lambda: w.delivered()["a"] >= 2)
 
 
 def test_hardened_the_copies_find_nothing_to_do(world: Make) -> None:
     w = world("oban_style_queue:hardened", rescue_after=timedelta(seconds=1))
-    with w.server() as server:
+    with w.worker() as worker:
         w.schedule("a", in_s=4)
         until(lambda: not w.pending())
         # Each copy leaves a line when it is done.
-        log = w.failpoint.with_name("server-1.log")
+        log = w.failpoint.with_name("worker-1.log")
         until(lambda: log.read_text().count("succeeded in") >= 2)
-        assert server.alive()
+        assert worker.alive()
 
     assert w.delivered() == {"a": 1}
 
@@ -135,7 +135,7 @@ def test_hardened_the_copies_find_nothing_to_do(world: Make) -> None:
 def test_what_the_broker_hands_to_a_worker_that_dies_before_it_reads_is_lost(world: Make, name: str) -> None:
     """kombu pops a message, and only then writes it down as unacknowledged: two steps, with a worker in between."""
     w = world(name)
-    with w.server() as server, redis.Redis.from_url(w.settings.broker_url) as broker:
+    with w.worker() as worker, redis.Redis.from_url(w.settings.broker_url) as broker:
         # The first one opens this process's connections, so that the second is quick.
         w.schedule("before")
         until(lambda: w.delivered()["before"] == 1 and not w.pending())
@@ -143,9 +143,9 @@ def test_what_the_broker_hands_to_a_worker_that_dies_before_it_reads_is_lost(wor
         for _ in range(2):
             asked = questions(broker)
             until(lambda before=asked: questions(broker) > before)
-        server.pause()
+        worker.pause()
         w.schedule("a")
-        server.end()
+        worker.end()
 
     assert set(w.pending().values()) <= {"row in wanted_notifications, and no message in the broker"}
     assert w.delivered() == {"before": 1}
@@ -162,21 +162,21 @@ def test_a_cancel_that_no_worker_hears_is_not_kept(world: Make) -> None:
     w.schedule("a", in_s=1)
     w.cancel("a")
 
-    with w.server():
+    with w.worker():
         until(lambda: w.delivered()["a"] == 1)
 
 
 def test_a_cancel_is_forgotten_when_the_workers_restart(world: Make) -> None:
     w = world("oban_style_queue")
-    with w.server() as server:
+    with w.worker() as worker:
         w.schedule("a", in_s=8)
         until(lambda: "not acknowledged" in w.pending().get("a/1", ""))
         w.cancel("a")
-        log = w.failpoint.with_name("server-1.log")
+        log = w.failpoint.with_name("worker-1.log")
         until(lambda: "Tasks flagged as revoked: a/1" in log.read_text())
-        server.terminate()
-        until(server.main_ended)
-    with w.server():
+        worker.terminate()
+        until(worker.main_ended)
+    with w.worker():
         until(lambda: w.delivered()["a"] == 1)
 
 
@@ -186,7 +186,7 @@ def test_a_cancel_that_is_written_down_holds(world: Make, name: str) -> None:
     w.schedule("a", "b", in_s=1)
     w.cancel("a")
 
-    with w.server():
+    with w.worker():
         until(lambda: w.delivered()["b"] == 1 and not w.pending())
 
     assert w.delivered() == {"b": 1}
@@ -209,7 +209,7 @@ def test_with_a_limit_on_eta_tasks_what_is_due_now_waits_behind_what_is_far_away
     argv = tuple(app if part == "oban_style_queue.celeryapp" else part for part in role.argv)
     w.design = replace(w.design, roles=[replace(role, argv=argv)])
 
-    with w.server(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])):
+    with w.worker(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])):
         w.schedule(*(f"far-{number}" for number in range(4)), in_s=8)
         w.schedule("now")
         until(lambda: w.delivered()["now"] == 1)
@@ -219,13 +219,13 @@ def test_with_a_limit_on_eta_tasks_what_is_due_now_waits_behind_what_is_far_away
 
 def test_a_delivery_that_is_refused_once_is_not_tried_again(world: Make) -> None:
     w = world("oban_style_queue")
-    trouble = w.settings.deliveries.with_name(TROUBLE)
-    Trouble(mode="refuse").begin(trouble)
+    gateway_fault = w.settings.deliveries.with_name(GATEWAY_FAULT_FILE)
+    InjectedGatewayFault(mode="refuse").begin(gateway_fault)
     w.schedule("a")
 
-    with w.server():
-        until(lambda: Trouble.bites(trouble) == 1)
-        Trouble.end(trouble)
+    with w.worker():
+        until(lambda: InjectedGatewayFault.hit_count(gateway_fault) == 1)
+        InjectedGatewayFault.end(gateway_fault)
         w.schedule("b", in_s=3)
         until(lambda: w.delivered()["b"] == 1)
         until(lambda: w.pending() == {})
@@ -238,7 +238,7 @@ def test_a_worker_that_is_only_slow_is_taken_for_dead_and_its_job_done_twice(wor
     w.arm(Failpoint(point="after_deliver", action="sleep", seconds=4))
     w.schedule("a")
 
-    with w.server():
+    with w.worker():
         until(lambda: w.delivered()["a"] == 2)
 
 
@@ -249,7 +249,7 @@ def test_a_clock_that_is_fast_when_the_task_arrives_makes_it_early(world: Make, 
     skewed = SkewedClock(tmp_path / "clock")
     skewed.set(3600)
 
-    with w.server(**skewed.environment()):
+    with w.worker(**skewed.environment()):
         w.schedule("a", in_s=3600)
         until(lambda: w.delivered()["a"] == 1, within_s=5)
 
@@ -272,15 +272,15 @@ def test_a_migration_leaves_out_what_was_cancelled_before_it_and_has_the_workers
     w = world("oban_style_queue")
     both = registry.load("oban_style_queue-to-push_readmodel")
     both.install(w.engine)
-    assert w.design.hand_over is not None
+    assert w.design.migrate is not None
 
-    with w.server():
+    with w.worker():
         w.schedule("cancelled", "kept", in_s=6)
         until(lambda: sum("memory" in where for where in w.pending().values()) == 2)
         w.cancel("cancelled")
         app = importlib.import_module("oban_style_queue.celeryapp").app
-        until(lambda: "cancelled/1" in revoked(app, {"server-1@oban_style_queue"}))
-        moved = w.design.hand_over(w.settings, w.engine, NewSide(both.name, ReadModel()), None)
+        until(lambda: "cancelled/1" in revoked(app, {"worker-1@oban_style_queue"}))
+        moved = w.design.migrate(w.settings, w.engine, NewDesignTarget(both.name, ReadModel()), None)
         left = w.pending()
         held_by_the_other = registry.load("push_readmodel").pending(w.settings, w.engine)
         # Its time comes, and the worker that had it in memory does nothing.

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from duetime.runtime.failpoints import Failpoint
-from duetime.runtime.gateway import TROUBLE, Trouble
+from duetime.runtime.gateway import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from push_readmodel.drain_settings import BATCH_MOST
 from tests.designs.violations.world import World, until
 
@@ -25,11 +25,11 @@ def test_a_server_killed_in_the_middle_of_a_batch_has_that_part_of_it_repeated(w
     # A server's first batch is one row, until it knows how quick the gateway is.
     w.arm(Failpoint(point="after_deliver", action="kill", nth=3))
 
-    with w.server(doomed=True) as killed:
+    with w.worker(doomed=True) as killed:
         until(killed.main_ended)
     before = w.delivered()
     w.disarm()
-    with w.server():
+    with w.worker():
         until(lambda: not w.pending())
 
     assert before == {"a": 1, "b": 1, "c": 1}
@@ -43,10 +43,10 @@ def test_what_a_kill_repeats_is_bounded_by_the_batch_and_by_its_time(world: Make
     w.schedule(*keys)
     w.arm(Failpoint(point="after_deliver", action="kill", nth=len(keys) // 2 + 3))
 
-    with w.server(doomed=True) as killed:
+    with w.worker(doomed=True) as killed:
         until(killed.main_ended)
     w.disarm()
-    with w.server():
+    with w.worker():
         until(lambda: not w.pending(), within_s=60)
 
     times = Counter(w.delivered().values())
@@ -58,7 +58,7 @@ def test_a_server_with_several_threads_delivers_side_by_side_and_each_once(world
     w = world("push_readmodel", delivery_time=timedelta(seconds=0.5))
     keys = [f"k{number}" for number in range(8)]
 
-    with w.server(DUETIME_THREADS="4"):
+    with w.worker(DUETIME_THREADS="4"):
         began = time.monotonic()
         w.schedule(*keys)
         until(lambda: not w.pending())
@@ -74,11 +74,11 @@ def test_killed_before_the_delivery_nothing_is_lost_and_nothing_repeated(world: 
     w.schedule("a")
     w.arm(Failpoint(point="before_deliver", action="kill"))
 
-    with w.server(doomed=True) as killed:
+    with w.worker(doomed=True) as killed:
         until(killed.main_ended)
     assert w.pending() == {"a/1": "row in pending_notifications after 0 failed attempts"}
     w.disarm()
-    with w.server():
+    with w.worker():
         until(lambda: not w.pending())
 
     assert w.delivered() == {"a": 1}
@@ -89,7 +89,7 @@ def test_deleted_first_what_a_killed_server_had_taken_is_lost(world: Make) -> No
     w.schedule("a", "b", "c")
     w.arm(Failpoint(point="after_deliver", action="kill", nth=2))
 
-    with w.server(doomed=True) as killed:
+    with w.worker(doomed=True) as killed:
         until(killed.main_ended)
 
     assert w.delivered() == {"a": 1, "b": 1}
@@ -100,13 +100,13 @@ def test_a_lost_answer_makes_it_repeat_and_deleting_first_does_not(world: Make) 
     for name, times in (("push_readmodel", 2), ("push_readmodel:delete_first", 1)):
         w = world(name)
         key = name.rpartition(":")[2]
-        trouble = w.settings.deliveries.with_name(TROUBLE)
-        Trouble(mode="lose_answer", only=(key,)).begin(trouble)
+        gateway_fault = w.settings.deliveries.with_name(GATEWAY_FAULT_FILE)
+        InjectedGatewayFault(mode="lose_answer", only=(key,)).begin(gateway_fault)
         w.schedule(key)
 
-        with w.server():
+        with w.worker():
             until(lambda: w.delivered()[key] == 1)  # noqa: B023 - called before the loop goes on
-            Trouble.end(trouble)
+            InjectedGatewayFault.end(gateway_fault)
             until(lambda: not w.pending())  # noqa: B023
 
         assert w.delivered()[key] == times

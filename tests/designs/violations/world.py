@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
-from duetime.harness.processes.worker_process import Server
+from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Design, Notification
 from duetime.runtime.failpoints import VARIABLE, Failpoint, disarm
 from duetime.settings import Settings
@@ -95,24 +95,24 @@ class World:
         return subprocess.run(command, env=self._environment(), start_new_session=True, check=False).returncode
 
     @contextmanager
-    def server(self, name: str = "server-1", *, doomed: bool = False, **environment: str) -> Iterator[Server]:
+    def worker(self, name: str = "worker-1", *, doomed: bool = False, **environment: str) -> Iterator[WorkerProcess]:
         """One server of the design, from its being ready to its end; a `doomed` one may never get ready."""
-        server = Server(
+        worker = WorkerProcess(
             name=name,
             role=self.design.roles[0],
-            settings=self.settings.for_server(name),
+            settings=self.settings.for_worker(name),
             state=self._directory / f"{name}-{time.monotonic_ns()}",
             log=self._directory / f"{name}.log",
             place=self._place,
             environment={VARIABLE: str(self.failpoint), **environment},
         )
-        server.start()
+        worker.start()
         try:
             if not doomed:
-                server.wait_ready(Sleep())
-            yield server
+                worker.wait_ready(Sleep())
+            yield worker
         finally:
-            server.end()
+            worker.end()
 
     def delivered(self) -> Counter[str]:
         """How often each revision has reached the outside world."""
