@@ -2,12 +2,13 @@
 
 from duetime.checker.in_memory import check
 from duetime.checker.judge import judge, judge_history, label_lines
-from duetime.checker.labels import DELIVERY_VIOLATIONS
+from duetime.checker.labels import DELIVERY_VIOLATIONS, VIOLATIONS
 from duetime.checker.results import Outcome, Results, write_results
 from duetime.checker.violations import Violation
 
 __all__ = [
     "DELIVERY_VIOLATIONS",
+    "VIOLATIONS",
     "Outcome",
     "Results",
     "Violation",

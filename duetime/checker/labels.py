@@ -15,6 +15,11 @@ Doubtful = Literal["unknown_early", "unknown_late", "unproven"]
 Label = DeliveryViolation | Lawful | Doubtful
 
 DELIVERY_VIOLATIONS: Final = get_args(DeliveryViolation)
+"""In order of precedence: a delivery that breaks several rules is labelled by the first."""
+
+VIOLATIONS: Final = ("missed", "duplicate", "phantom", "stale", "early", "late")
+"""Every way to break a rule, in the order in which tables and summaries show them."""
+
 LABELS: Final = (*DELIVERY_VIOLATIONS, *get_args(Lawful), *get_args(Doubtful))
 
 

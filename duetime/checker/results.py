@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from duetime.checker.labels import Label, Labelled
+from duetime.checker.labels import VIOLATIONS, Label, Labelled
 from duetime.checker.obligations import Obligation
 from duetime.checker.states import State
 from duetime.checker.violations import Violation
@@ -16,9 +16,6 @@ from duetime.history.format import FORMAT
 
 Outcome = Literal["pass", "fail", "unknown"]
 Percentiles = dict[str, float | None]
-
-TELLING = ("missed", "duplicate", "phantom", "stale", "early", "late")
-"""Labels in the order in which a one-sentence summary prefers them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ class Results:
             return ""
         if self.outcome == "unknown":
             return f"Unknown: {self.unknown_because[0]}."
-        present = [label for label in TELLING if self.counts[label]]
+        present = [label for label in VIOLATIONS if self.counts[label]]
         worst = next(violation for violation in self.violations if violation.label == present[0])
         return f"{', '.join(f'{self.counts[label]} {label}' for label in present)}. {worst.explanation}"
 
