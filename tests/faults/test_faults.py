@@ -63,7 +63,7 @@ def small(kind: FaultKind) -> Scenario:
     fault = PlannedFault(fault="f1", kind=kind, target=target, inject_s=2.0, heal_s=3.2, size_s=0.5)
     return Small(
         name=kind,
-        idea="",
+        what="",
         demonstrates="",
         hardest_for="",
         operations=lambda random: [*simultaneous_event(due_s=2.3, people=8), *plain(random, seconds=4, horizon_s=2)],
