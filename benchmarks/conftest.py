@@ -104,14 +104,14 @@ class Paired:
 class Bench:
     """One design with its tables, its scheduler, and as many servers as asked for."""
 
-    def __init__(self, design: Design, settings: Settings, engine: Engine, place: Path, own: Path) -> None:
+    def __init__(self, design: Design, settings: Settings, engine: Engine, tempdir: Path, own: Path) -> None:
         self.design = design
         self.settings = settings
         # With a pool, as an application has it: a connection for each transaction would hide everything else.
         self.engine = create_engine(engine.url)
         self.scheduler = design.scheduler(settings)
         self.application = Application(self.scheduler, reminder_lead=settings.reminder_lead)
-        self._place = place
+        self._tempdir = tempdir
         self._own = own
         self._numbers = count(1)
 
@@ -178,7 +178,7 @@ class Bench:
                     settings=self.settings.for_worker(name),
                     state=self._own / name,
                     log=self._own / f"{name}.log",
-                    place=self._place,
+                    place=self._tempdir,
                     environment=environment,
                 )
             )
@@ -275,7 +275,7 @@ def found(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Found:
 
 @pytest.fixture
 def make_bench(
-    settings: Settings, engine: Engine, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Bench]]:
     """Makes benches of designs by name, all on one database and one broker; `changed` are settings that differ."""
     made: list[Bench] = []
@@ -296,7 +296,7 @@ def make_bench(
         for variable, value in mine.environment().items():
             monkeypatch.setenv(variable, value)
         design.install(engine)
-        made.append(Bench(design, mine, engine, place, own))
+        made.append(Bench(design, mine, engine, tempdir, own))
         return made[-1]
 
     yield make

@@ -150,11 +150,13 @@ def test_drain_with_more_servers(make_bench: Make, benchmark: BenchmarkFixture, 
 
 
 @pytest.mark.benchmark(group="the same statement under pgbench")
-def test_drain_by_pgbench(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size, place: Path) -> None:
+def test_drain_by_pgbench(
+    make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size, tempdir: Path
+) -> None:
     """A claim that deletes at once, from the front each time: nobody reads the rows, and nothing is delivered."""
     read_model, rows = make_bench("push_readmodel"), size.pick(2000, 20_000, 100_000)
     paired = Paired()
-    script = place / "claim.sql"
+    script = tempdir / "claim.sql"
     script.write_text(PGBENCH)
     url = read_model.engine.url
 

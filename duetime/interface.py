@@ -149,7 +149,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a design is doing at this moment; None for what it cannot know, and `says` why.
+    """How a design is doing at this moment; None for what it cannot know, and `note` says why.
 
     oldest_due_at: of what is pending. late_s: for how many seconds the oldest has been due; 0 if none is.
     claimed: what servers hold right now. failed: what was tried, and is to be tried again.
@@ -164,7 +164,7 @@ class Status:
     bytes_of_table: int | None = None
     bytes_of_indexes: int | None = None
     dead_rows: int | None = None
-    says: str = ""
+    note: str = ""
 
 
 class MigrationTarget(Protocol):

@@ -11,7 +11,7 @@ from duetime.errors import DesignNotLoadable, UnknownName
 from duetime.interface import TO, Design
 
 GROUP = "duetime.designs"
-ORACLE = "reference"
+REFERENCE = "reference"
 
 
 def names() -> list[str]:
@@ -19,9 +19,9 @@ def names() -> list[str]:
     return sorted(entry_points(group=GROUP).names)
 
 
-def the_three() -> list[str]:
+def default_designs() -> list[str]:
     """The registered designs without their variants, and without the reference."""
-    return [name for name in names() if ":" not in name and name != ORACLE]
+    return [name for name in names() if ":" not in name and name != REFERENCE]
 
 
 def load(name: str) -> Design:

@@ -19,17 +19,17 @@ from duetime.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
+def tempdir() -> Iterator[Path]:
     """A directory that is gone after the tests, and with it every process that was started in it."""
     with run_tempdir() as path:
         yield path
 
 
 @pytest.fixture(scope="session")
-def shared_servers(place: Path) -> Iterator[Endpoints]:
+def shared_servers(tempdir: Path) -> Iterator[Endpoints]:
     """A live PostgreSQL and a live Valkey, started for these tests and gone after them."""
     # Never the user's own servers: tests put what they like into these.
-    services = Services(place, environment={})
+    services = Services(tempdir, environment={})
     services.prepare(side_by_side=1)
     with services.for_run("tests", 0) as endpoints:
         yield endpoints

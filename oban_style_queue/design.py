@@ -61,7 +61,7 @@ def status(settings: Settings, _engine: Engine) -> Status:
     waiting, taken = broker_holds(settings)
     return Status(
         pending=len(waiting) + len(taken),
-        says=f"{len(waiting)} wait in the broker's list and {len(taken)} in workers' memories, due or not: when each "
+        note=f"{len(waiting)} wait in the broker's list and {len(taken)} in workers' memories, due or not: when each "
         "is due stands inside the message, and of what failed nothing is kept",
     )
 

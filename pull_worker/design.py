@@ -37,7 +37,7 @@ def status(settings: Settings, engine: Engine) -> Status:
     return Status(
         pending=row.pending,
         oldest_due_at=row.first - settings.reminder_lead if row.first else None,
-        says="reminders that are still ahead, counted in the main tables; whether what was due was sent, no row says",
+        note="reminders that are still ahead, counted in the main tables; whether what was due was sent, no row says",
     )
 
 

@@ -26,5 +26,5 @@ def status(_settings: Settings, engine: Engine) -> Status:
     with engine.connect() as connection:
         row = connection.execute(LOOK).one()
         failing = connection.execute(LAST_ERROR).one_or_none()
-    says = f"{failing.key} is tried again after {failing.last_error}" if failing else ""
-    return Status(**row._asdict(), says=says)
+    note = f"{failing.key} is tried again after {failing.last_error}" if failing else ""
+    return Status(**row._asdict(), note=note)

@@ -57,7 +57,7 @@ def install_command(designs: Sequence[str]) -> None:
     if not url:
         raise BadUsage("DUETIME_DATABASE_URL is not set; name the database, postgresql://user@host:5432/name")
     from_environment = os.environ.get("DUETIME_DESIGN")
-    names = designs or ([from_environment] if from_environment else registry.the_three())
+    names = designs or ([from_environment] if from_environment else registry.default_designs())
     created = install(url, [registry.load(name) for name in names])
     click.echo(f"{'created the database; ' if created else ''}installed the application and {', '.join(names)}")
 

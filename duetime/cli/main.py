@@ -106,7 +106,7 @@ def compare_command(
     from duetime.harness.plan import catalogue
 
     names = listed("--designs", designs) or [
-        name for name in registry.names() if name != registry.ORACLE and (full or ":" not in name)
+        name for name in registry.names() if name != registry.REFERENCE and (full or ":" not in name)
     ]
     told = catalogue.SCENARIOS if full else catalogue.DEFAULT
     chosen = [catalogue.named(name) for name in listed("--scenarios", scenario_names)] or list(told)

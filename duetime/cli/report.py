@@ -104,7 +104,7 @@ def demo_command(
     from duetime.harness.processes.services import Services
     from duetime.harness.runs.context import RunContext
 
-    chosen = loaded(listed("--designs", designs) or list(registry.the_three()))
+    chosen = loaded(listed("--designs", designs) or list(registry.default_designs()))
     if sum(name.startswith("oban_style_queue") for name in chosen) > 1:
         raise BadUsage(
             f"--designs {designs!r}: on one broker the shortest visibility timeout holds for all (celery#6236), so "

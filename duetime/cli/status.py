@@ -78,4 +78,4 @@ def lines(now: Status) -> list[tuple[str, str]]:
         ("failed", number(now.failed)),
         ("size", size),
     ]
-    return [*told, ("", now.says)] if now.says else told
+    return [*told, ("", now.note)] if now.note else told

@@ -37,7 +37,7 @@ from tests.cli.compose import environment, services
 
 pytestmark = pytest.mark.processes
 
-DESIGNS = registry.the_three()
+DESIGNS = registry.default_designs()
 REMINDER = "event-reminder:1:1"
 PASSWORD = "user:correct horse"
 SHELL = {

@@ -51,7 +51,7 @@ def test_it_is_reached_from_this_host_alone(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
 
 
-@pytest.mark.parametrize("design", registry.the_three())
+@pytest.mark.parametrize("design", registry.default_designs())
 def test_each_design_is_a_service_of_which_there_may_be_several(design: str) -> None:
     service = SERVICES[design]
 

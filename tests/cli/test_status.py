@@ -64,7 +64,7 @@ def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> 
     assert 90 <= figures["late_s"] < 120
     assert datetime.fromisoformat(figures["oldest_due_at"]) < system_clock() - timedelta(seconds=90)
     assert figures["bytes_of_table"] > 0 and figures["bytes_of_indexes"] > 0
-    assert figures["says"] == "refused is tried again after ConnectionError: mailbox unavailable"
+    assert figures["note"] == "refused is tried again after ConnectionError: mailbox unavailable"
 
 
 def test_what_a_server_holds_is_claimed_and_stays_with_it(settings: Settings, engine: Engine) -> None:

@@ -93,13 +93,13 @@ def _apps_forgotten() -> Iterator[None]:
     """What reads the environment when it is imported is imported again by whoever needs it next."""
     before = set(sys.modules)
     yield
-    ours = tuple(registry.the_three())
+    ours = tuple(registry.default_designs())
     for name in [name for name in sys.modules if name.startswith(ours) and name.endswith("app") and name not in before]:
         del sys.modules[name]
 
 
 @pytest.mark.usefixtures("_apps_forgotten")
-@pytest.mark.parametrize("name", [name for name in registry.names() if name != registry.ORACLE])
+@pytest.mark.parametrize("name", [name for name in registry.names() if name != registry.REFERENCE])
 def test_each_package_of_designs_has_a_queue_of_its_own_so_that_they_may_share_a_broker(name: str) -> None:
     app = lint.load([name], [])[0].app
 

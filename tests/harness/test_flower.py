@@ -20,8 +20,8 @@ pytestmark = pytest.mark.processes
 
 
 @pytest.fixture
-def directory(place: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    return place / request.node.name[:40] / "flower"
+def directory(tempdir: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    return tempdir / request.node.name[:40] / "flower"
 
 
 def asked(url: str, method: str, path: str) -> tuple[int, bytes]:
@@ -35,24 +35,24 @@ def asked(url: str, method: str, path: str) -> tuple[int, bytes]:
 
 
 def test_it_answers_without_a_password_changes_nothing_and_leaves_nothing(
-    endpoints: Endpoints, place: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+    endpoints: Endpoints, tempdir: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What a user has set for the Flower of docker-compose.yml.
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "user:password")
-    before = set(members(place))
+    before = set(members(tempdir))
 
     with Flower(directory, broker_url=endpoints.broker_url) as flower:
         status, body = asked(flower.url, "GET", "/api/tasks")
         assert (status, json.loads(body)) == (200, {})
         assert b">ETA<" in asked(flower.url, "GET", "/tasks")[1]
         assert asked(flower.url, "POST", "/api/task/send-task/anything")[0] == 403
-        started = set(members(place)) - before
+        started = set(members(tempdir)) - before
         # By its environment it belongs to the workplace, with which it would end if all else did not end it.
         assert len(started) == 1
         assert endpoints.broker_url not in " ".join(started.pop().cmdline())
         port = urlsplit(flower.url).port
 
-    assert set(members(place)) == before
+    assert set(members(tempdir)) == before
     socket.create_server(("127.0.0.1", port or 0)).close()
 
 

@@ -78,7 +78,7 @@ def test_a_broker_database_with_something_in_it_is_not_touched(shared_servers: E
 
 
 def test_the_drain_delivers_while_there_is_no_broker(
-    settings: Settings, engine: Engine, place: Path, tmp_path: Path
+    settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path
 ) -> None:
     design = registry.load("push_readmodel")
     design.install(engine)
@@ -89,7 +89,7 @@ def test_the_drain_delivers_while_there_is_no_broker(
         settings=nowhere,
         state=tmp_path / "state",
         log=tmp_path / "log",
-        place=place,
+        place=tempdir,
     )
     with Session(engine) as session:
         note = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
@@ -107,7 +107,7 @@ def test_the_drain_delivers_while_there_is_no_broker(
 
 
 def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_is_not(
-    settings: Settings, place: Path, tmp_path: Path
+    settings: Settings, tempdir: Path, tmp_path: Path
 ) -> None:
     servers = [
         WorkerProcess(
@@ -116,7 +116,7 @@ def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_i
             settings=settings,
             state=tmp_path / name,
             log=tmp_path / f"{name}.log",
-            place=place,
+            place=tempdir,
         )
         for name, program in {
             "ends": "print('serving', flush=True); raise SystemExit(70)",
@@ -141,7 +141,7 @@ def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_i
 
 
 def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
-    settings: Settings, place: Path, tmp_path: Path
+    settings: Settings, tempdir: Path, tmp_path: Path
 ) -> None:
     runaway = "import os, time; os.fork() or os.setsid(); print('serving', os.getpid(), flush=True); time.sleep(600)"
     server = WorkerProcess(
@@ -150,7 +150,7 @@ def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
         settings=settings,
         state=tmp_path / "state",
         log=tmp_path / "log",
-        place=place,
+        place=tempdir,
     )
     server.start()
     wait_until(lambda: (tmp_path / "log").read_text().count("serving") == 2, within_s=10)

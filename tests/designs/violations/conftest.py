@@ -18,7 +18,7 @@ from tests.designs.violations.world import World
 
 @pytest.fixture
 def world(
-    settings: Settings, engine: Engine, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., World]:
     """Makes the world of one design; `changed` are settings that differ."""
 
@@ -29,6 +29,6 @@ def world(
         for module in [module for module in sys.modules if module.startswith("oban_style_queue.") and "app" in module]:
             # They read the environment once; each test has another broker.
             monkeypatch.delitem(sys.modules, module)
-        return World(registry.load(name), mine, engine, place, tmp_path)
+        return World(registry.load(name), mine, engine, tempdir, tmp_path)
 
     return make

@@ -254,8 +254,8 @@ def test_a_clock_that_is_fast_when_the_task_arrives_makes_it_early(world: Make, 
         until(lambda: w.delivered()["a"] == 1, within_s=5)
 
 
-def test_a_broker_without_a_disk_forgets_what_it_had_taken_charge_of(world: Make, place: Path) -> None:
-    directory = place / f"forgetful-{os.getpid()}"
+def test_a_broker_without_a_disk_forgets_what_it_had_taken_charge_of(world: Make, tempdir: Path) -> None:
+    directory = tempdir / f"forgetful-{os.getpid()}"
     with valkey(directory, persistence="none") as (url, broker):
         w = world("oban_style_queue", broker_url=url)
         w.schedule("a", in_s=3600)

@@ -51,12 +51,12 @@ for key in sys.argv[2:]:
 class World:
     """One design, its stores, and the processes that a test starts."""
 
-    def __init__(self, design: Design, settings: Settings, engine: Engine, place: Path, directory: Path) -> None:
+    def __init__(self, design: Design, settings: Settings, engine: Engine, tempdir: Path, directory: Path) -> None:
         self.design = design
         self.settings = replace(settings, design=design.name)
         self.engine = engine
         self.failpoint = directory / "failpoint"
-        self._place = place
+        self._tempdir = tempdir
         self._directory = directory
         design.install(engine)
 
@@ -103,7 +103,7 @@ class World:
             settings=self.settings.for_worker(name),
             state=self._directory / f"{name}-{time.monotonic_ns()}",
             log=self._directory / f"{name}.log",
-            place=self._place,
+            place=self._tempdir,
             environment={VARIABLE: str(self.failpoint), **environment},
         )
         worker.start()
