@@ -14,13 +14,13 @@ from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from pull_worker.follow_ups import settle_overdue
-from pull_worker.poll import poll
+from pull_worker.poll import Window, poll
 
 settings = Settings.from_environment()
 heartbeat = heartbeat_from(settings)
 effects = effects_from(settings)
 
-Poll = Callable[..., int]
+Poll = Callable[..., Window]
 """``poll``, or what a variant has in its place."""
 
 
@@ -46,7 +46,7 @@ def polling(name: str, poll: Poll) -> Celery:
         with Session(engine()) as session:
             # Before anything is delivered: a recipient that is refused ends the poll.
             settle_overdue(session, effects, now=system_clock(), time_scale=settings.time_scale)
-            poll(
+            polled = poll(
                 session,
                 gateway(),
                 now=system_clock(),
@@ -55,7 +55,11 @@ def polling(name: str, poll: Poll) -> Celery:
                 time_scale=settings.time_scale,
             )
         # Twice: each server's beat sends a tick, and now and then one server takes two of them and another none.
-        heartbeat.beat("finished a poll", again_within_s=2 * settings.poll_interval.total_seconds())
+        heartbeat.beat(
+            "finished a poll",
+            again_within_s=2 * settings.poll_interval.total_seconds(),
+            reached=polled.starts_until.isoformat(),
+        )
 
     return app
 

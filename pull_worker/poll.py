@@ -61,8 +61,8 @@ def becoming_due(
 
 def poll(
     session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta, time_scale: float = 1.0
-) -> int:
-    """Deliver what this poll's window holds; return how many that were.
+) -> Window:
+    """Deliver what this poll's window holds, and return the window.
 
     Nothing is written down: whether this window was polled before, or ever will be, nobody can say.
     """
@@ -76,4 +76,4 @@ def poll(
         looked_at.starts_until.isoformat(),
         len(found),
     )
-    return len(found)
+    return looked_at

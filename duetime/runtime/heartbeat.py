@@ -24,11 +24,13 @@ class HeartbeatRecord:
     """What a server did, when, and within how many seconds it meant to do it again.
 
     at_ns: ``time.monotonic_ns()``, which all processes of one Linux host share and no wall clock moves.
+    reached: how far the worker's last poll looked, ISO 8601; None for a design that does not poll.
     """
 
     activity: str
     at_ns: int
     again_within_s: float
+    reached: str | None = None
 
     def overdue_s(self, now_ns: int) -> float:
         """For how many seconds the next sign has been due at `now_ns`; below zero while it is not."""
@@ -43,11 +45,13 @@ class Heartbeat:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
 
-    def beat(self, activity: str, *, again_within_s: float) -> None:
+    def beat(self, activity: str, *, again_within_s: float, reached: str | None = None) -> None:
         """Say that this server `did` something (a verb and its object), and how soon it will again at the latest."""
         if self._file is None:
             return
-        sign = HeartbeatRecord(activity=activity, at_ns=time.monotonic_ns(), again_within_s=again_within_s)
+        sign = HeartbeatRecord(
+            activity=activity, at_ns=time.monotonic_ns(), again_within_s=again_within_s, reached=reached
+        )
         # Of this process alone: a poller's pool has several.
         draft = self._file.with_suffix(f".{os.getpid()}")
         # A sign that cannot be written goes overdue, which is what whoever looks should see.

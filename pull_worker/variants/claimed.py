@@ -14,7 +14,7 @@ from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
 from pull_worker.design import design as naive
 from pull_worker.design import serving
-from pull_worker.poll import becoming_due, window
+from pull_worker.poll import Window, becoming_due, window
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +31,20 @@ sent = Table(
 
 def poll_and_claim(
     session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta, time_scale: float = 1.0
-) -> int:
-    """Deliver what this poll's window holds and nobody has sent yet; return how many that were.
+) -> Window:
+    """Deliver what this poll's window holds and no worker has delivered yet, and return the window.
 
     One transaction a notification: a delivery that fails takes its claim back with it, and the poll with it.
     """
     looked_at = window(now, lead=lead, interval=interval)
     due = becoming_due(session, looked_at, lead=lead, time_scale=time_scale)
     session.commit()
-    delivered = 0
     log.info("poll window=%s/%s found=%d", *(end.isoformat() for end in looked_at), len(due))
     for notification in due:
         if claim(session, notification):
             gateway.deliver(notification)
-            delivered += 1
         session.commit()
-    return delivered
+    return looked_at
 
 
 def claim(session: Session, notification: Notification) -> bool:

@@ -31,8 +31,8 @@ watermark = Table(
 
 def poll_since_watermark(
     session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta, time_scale: float = 1.0
-) -> int:
-    """Deliver what starts between the last poll's end and a lead time from `now`; return how many that were.
+) -> Window:
+    """Deliver what starts between the last poll's end and a lead time from `now`, and return that window.
 
     A poll that fails leaves the watermark where it was: the next one delivers all of it again. Nothing is locked, as
     in most of its kind: two polls at the same time, of two servers or of one that is slow, read the same watermark.
@@ -47,7 +47,7 @@ def poll_since_watermark(
     move_watermark(session, until)
     session.commit()
     log.info("poll window=%s/%s delivered=%d", since.isoformat(), until.isoformat(), len(found))
-    return len(found)
+    return looked_at
 
 
 def move_watermark(session: Session, until: datetime) -> None:

@@ -69,6 +69,18 @@ def test_the_latest_sign_is_read_back_and_what_is_none_is_none(tmp_path: Path) -
         assert read_heartbeat(file) is None
 
 
+def test_a_heartbeat_tells_how_far_the_last_poll_reached_if_it_was_given(tmp_path: Path) -> None:
+    file = tmp_path / "heartbeat"
+    Heartbeat(file).beat("finished a poll", again_within_s=120, reached="2030-01-01T12:00:00+00:00")
+    with_it = read_heartbeat(file)
+    file.write_text('{"activity": "finished a poll", "at_ns": 1, "again_within_s": 120}')
+    without_it = read_heartbeat(file)
+
+    assert with_it is not None
+    assert without_it is not None
+    assert (with_it.reached, without_it.reached) == ("2030-01-01T12:00:00+00:00", None)
+
+
 def test_where_nobody_looks_nothing_is_written_and_where_nothing_can_be_nobody_is_hurt(
     settings: Settings, tmp_path: Path
 ) -> None:

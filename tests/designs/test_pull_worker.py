@@ -59,6 +59,12 @@ def test_both_ends_of_the_window_are_included(session: Session) -> None:
     assert polled(session, now=NOON) == ["event-reminder:2:1/1", "event-reminder:3:1/1"]
 
 
+def test_a_poll_returns_the_window_it_looked_at(session: Session) -> None:
+    window = poll(session, Box(), now=NOON, lead=LEAD, interval=MINUTE)
+
+    assert window == (NOON + LEAD - MINUTE, NOON + LEAD)
+
+
 def test_a_reminder_due_on_the_tick_is_sent_by_two_polls(session: Session) -> None:
     add_event(session, 1, due_at=NOON)
 
