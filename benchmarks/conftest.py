@@ -178,7 +178,7 @@ class Bench:
                     settings=self.settings.for_worker(name),
                     state=self._own / name,
                     log=self._own / f"{name}.log",
-                    place=self._tempdir,
+                    tempdir=self._tempdir,
                     environment=environment,
                 )
             )

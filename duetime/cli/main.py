@@ -304,10 +304,10 @@ def _measure(
     def look(run_dir: Path, history: History, results: Results) -> None:
         pictures[str(run_dir)] = picture(run_dir, history, results)
 
-    with run_tempdir() as place:
-        services = Services(place)
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
         at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
-        context = RunContext(place, services, services.prepare(side_by_side=at_once), CancelToken())
+        context = RunContext(tempdir, services, services.prepare(side_by_side=at_once), CancelToken())
         directory = new_directory(out)
         with ProgressDisplay([s.name for s in chosen], [d.name for d in designs.values()], seeds=len(seeds)) as board:
             measured = compare(

@@ -117,16 +117,16 @@ def demo_command(
     listening = serve.bind(host, port)
     url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
     click.echo("starting the servers: a few seconds", err=True)
-    with run_tempdir() as place:
-        services = Services(place)
-        context = RunContext(place, services, services.prepare(side_by_side=1), CancelToken())
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
+        context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
         live = DemoSession(
-            chosen, context=context, out=place / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time
+            chosen, context=context, out=tempdir / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time
         )
         with live.running(), ExitStack() as beside:
             # Inside a container it would be out of reach.
             there = host not in EVERYWHERE
-            dashboard = Flower(place / SCENARIO / "flower", broker_url=live.broker_url) if there else None
+            dashboard = Flower(tempdir / SCENARIO / "flower", broker_url=live.broker_url) if there else None
             flower_url = beside.enter_context(dashboard).url if dashboard else ""
 
             def ready() -> None:

@@ -184,7 +184,7 @@ class DemoSession:
         self._ending = threading.Event()
         self._saving = False
         self._started: Instant | None = None
-        self._operations = context.place / "operations.jsonl"
+        self._operations = context.tempdir / "operations.jsonl"
         self._plan = Plan(
             scenario=SCENARIO,
             seed=seed,
@@ -239,9 +239,9 @@ class DemoSession:
         files.write_plan(self._plan)
         url = stack.enter_context(own_database(endpoints.database_url))
         mine = replace(endpoints, database_url=url, database_through=url)
-        own = self._context.place / SCENARIO / design.name.replace(":", "-")
+        own = self._context.tempdir / SCENARIO / design.name.replace(":", "-")
         cast = RunProcesses(
-            design, self._plan, files, mine, design_name=name, own=own, place=self._context.place, watched=True
+            design, self._plan, files, mine, design_name=name, own=own, tempdir=self._context.tempdir, watched=True
         )
         cast.install(range(1, USERS + 1))
         stack.callback(cast.kill)

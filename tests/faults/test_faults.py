@@ -98,9 +98,9 @@ class Disabled:
 
 def outcomes(out: Path, kinds: Sequence[FaultKind]) -> dict[FaultKind, Cell]:
     """Every kind of fault through its small scenario, a few at a time."""
-    with run_tempdir() as place, ThreadPoolExecutor(max_workers=6) as pool:
-        services = Services(place, environment={})
-        context = RunContext(place, services, services.prepare(side_by_side=1), CancelToken())
+    with run_tempdir() as tempdir, ThreadPoolExecutor(max_workers=6) as pool:
+        services = Services(tempdir, environment={})
+        context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
 
         def one(kind: FaultKind) -> Cell:
             cells = compare(

@@ -89,7 +89,7 @@ def test_the_drain_delivers_while_there_is_no_broker(
         settings=nowhere,
         state=tmp_path / "state",
         log=tmp_path / "log",
-        place=tempdir,
+        tempdir=tempdir,
     )
     with Session(engine) as session:
         note = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
@@ -116,7 +116,7 @@ def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_i
             settings=settings,
             state=tmp_path / name,
             log=tmp_path / f"{name}.log",
-            place=tempdir,
+            tempdir=tempdir,
         )
         for name, program in {
             "ends": "print('serving', flush=True); raise SystemExit(70)",
@@ -150,7 +150,7 @@ def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
         settings=settings,
         state=tmp_path / "state",
         log=tmp_path / "log",
-        place=tempdir,
+        tempdir=tempdir,
     )
     server.start()
     wait_until(lambda: (tmp_path / "log").read_text().count("serving") == 2, within_s=10)

@@ -42,7 +42,7 @@ class ClientProcess:
         settings: Settings,
         history: Path,
         log: Path,
-        place: Path,
+        tempdir: Path,
     ) -> None:
         self.name = f"client-{number}"
         self.failpoints = log.with_suffix(".failpoint")
@@ -53,7 +53,7 @@ class ClientProcess:
         self._environment = {
             **os.environ,
             **settings.environment(),
-            **owner_env(place),
+            **owner_env(tempdir),
             VARIABLE: str(self.failpoints),
         }
         self._last_s = max((operation.at_s for operation in operations), default=0.0)

@@ -104,10 +104,10 @@ def link_to_broker(url: str, directory: Path) -> Iterator[tuple[str, ProxyLink]]
 
 
 @contextmanager
-def _proxy(name: str, listen: Address, dial: Address, place: Path, probe: Callable[[], None]) -> Iterator[ProxyLink]:
+def _proxy(name: str, listen: Address, dial: Address, tempdir: Path, probe: Callable[[], None]) -> Iterator[ProxyLink]:
     process = subprocess.Popen(
         [sys.executable, "-m", "duetime.faults.mechanisms.tcp_proxy", listen, dial],
-        env={**os.environ, **owner_env(place)},
+        env={**os.environ, **owner_env(tempdir)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

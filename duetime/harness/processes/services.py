@@ -78,11 +78,11 @@ class Services:
     numbered database of that Valkey or Redis, both removed again.
     """
 
-    def __init__(self, place: Path, environment: Mapping[str, str] = os.environ) -> None:
-        self._place = place
+    def __init__(self, tempdir: Path, environment: Mapping[str, str] = os.environ) -> None:
+        self._tempdir = tempdir
         self._database_url = environment.get("DUETIME_DATABASE_URL") or None
         self._broker_url = environment.get("DUETIME_BROKER_URL") or None
-        self._template = place / "template"
+        self._template = tempdir / "template"
 
     def prepare(self, *, side_by_side: int) -> dict[str, str]:
         """Check or make what all runs share, for so many at a time; return the versions of what answers.
@@ -116,7 +116,7 @@ class Services:
         self, name: str, slot: int, requirements: ServiceRequirements = ServiceRequirements()
     ) -> Iterator[Endpoints]:
         """Servers for the run called `name`, the `slot`-th of those that go on at the same time."""
-        own = self._place / name
+        own = self._tempdir / name
         own.mkdir()
         with ExitStack() as stack:
             # A cluster takes 40 MB, and a long comparison runs hundreds.

@@ -41,7 +41,7 @@ class WorkerProcess:
         settings: Settings,
         state: Path,
         log: Path,
-        place: Path,
+        tempdir: Path,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class WorkerProcess:
         self._environment = {
             **os.environ,
             **settings.environment(),
-            **owner_env(place),
+            **owner_env(tempdir),
             STATE: str(state),
             "PYTHONUNBUFFERED": "1",
             # Said at every start of a Celery worker by root; here root is on purpose.

@@ -198,7 +198,7 @@ def _side_by_side(
     except BaseException:
         # Ctrl-C or SIGTERM, raised here in the main thread: nobody needs an orderly end any more.
         context.stop.set()
-        kill_owned(context.place)
+        kill_owned(context.tempdir)
         for thread in threads:
             thread.join()
         raise

@@ -1,4 +1,4 @@
-"""Where runs take place."""
+"""What all runs of one command share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from duetime.harness.processes.services import Services
 class RunContext:
     """What all runs of one command share.
 
-    place: the temporary directory that vanishes with everything in it.
+    tempdir: the temporary directory that vanishes with everything in it.
     versions: of the servers that `services` hands out.
     stop: ends every run.
     """
 
-    place: Path
+    tempdir: Path
     services: Services
     versions: Mapping[str, str]
     stop: CancelToken

@@ -66,10 +66,10 @@ class Check:
 def examine() -> Iterator[Check]:
     """Start both servers and say what answers; then injure processes and servers of our own in every way there is."""
     yield Check("python", sys.version_info >= (3, 11), sys.version.split()[0])
-    with run_tempdir() as place:
-        services = Services(place)
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
         try:
-            context = RunContext(place, services, services.prepare(side_by_side=1), CancelToken())
+            context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
             with services.for_run("doctor", 0) as endpoints:
                 database, broker = without_password(endpoints.database_url), without_password(endpoints.broker_url)
             yield Check("PostgreSQL", True, f"{context.versions['postgresql']} answers at {database}")
@@ -126,7 +126,7 @@ def _seen(kinds: list[FaultKind], context: RunContext) -> dict[str, str]:
         ),
         profile=Profile(lateness_limit_s=0.0, grace_s=0.0),
     )
-    directory = context.place / "every-fault-once"
+    directory = context.tempdir / "every-fault-once"
     design = registry.load(SUBJECT)
     run = Run(design, everything.plan(1), directory, design_name=SUBJECT, context=context, slot=0)
     with suppress(HarnessError):

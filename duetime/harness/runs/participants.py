@@ -34,7 +34,7 @@ class RunProcesses:
     """The processes of one run of `design`, not started yet.
 
     design_name: how a process finds the design again: a registered name, or ``file.py:attribute``.
-    own: a directory for what they keep. place: the workplace whose end is theirs too. watched: whether the workers tell
+    own: the directory for their state. tempdir: of all runs. watched: whether the workers tell
     a dashboard what they do.
     """
 
@@ -47,7 +47,7 @@ class RunProcesses:
         *,
         design_name: str,
         own: Path,
-        place: Path,
+        tempdir: Path,
         watched: bool = False,
     ) -> None:
         self._watched = watched
@@ -56,7 +56,7 @@ class RunProcesses:
         self._plan = plan
         self._files = files
         self._own = own
-        self._place = place
+        self._tempdir = tempdir
         plain = self._settings_at(design_name, endpoints.database_url, endpoints.broker_url)
         self._plain = plain
         self._settings = self._settings_at(design_name, endpoints.database_through, endpoints.broker_through)
@@ -90,7 +90,7 @@ class RunProcesses:
                     settings=self._settings,
                     history=self._files.path / "history.jsonl",
                     log=self._files.path / "logs" / f"client-{number}.log",
-                    place=self._place,
+                    tempdir=self._tempdir,
                 )
             )
 
@@ -170,7 +170,7 @@ class RunProcesses:
             settings=self._settings.for_worker(name),
             state=self._own / name,
             log=self._files.path / "logs" / f"{name}.log",
-            place=self._place,
+            tempdir=self._tempdir,
             environment=self._clocks[name].environment() if name in self._clocks else {},
         )
 

@@ -83,8 +83,8 @@ class Run:
                 self._files,
                 stack.enter_context(self._context.services.for_run(name, self._slot, requirements)),
                 design_name=self._design_name,
-                own=self._context.place / name,
-                place=self._context.place,
+                own=self._context.tempdir / name,
+                tempdir=self._context.tempdir,
             )
             cast.install(sorted({user for operation in self._plan.operations for user in operation.users}))
             stack.callback(cast.kill)

@@ -103,7 +103,7 @@ class World:
             settings=self.settings.for_worker(name),
             state=self._directory / f"{name}-{time.monotonic_ns()}",
             log=self._directory / f"{name}.log",
-            place=self._tempdir,
+            tempdir=self._tempdir,
             environment={VARIABLE: str(self.failpoint), **environment},
         )
         worker.start()
