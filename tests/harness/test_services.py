@@ -137,7 +137,7 @@ def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_i
         ends.end()
 
     assert stays.gone()
-    assert {(restart["server"], restart["status"]) for restart in supervisor.restarts} == {("ends", 70)}
+    assert {(restart["worker"], restart["status"]) for restart in supervisor.restarts} == {("ends", 70)}
 
 
 def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
