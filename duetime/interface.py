@@ -168,24 +168,24 @@ class Status:
 
 
 class MigrationTarget(Protocol):
-    """Another design, that takes over what one of them hands it."""
+    """The design that a migration moves pending notifications to."""
 
-    def take(self, notification: Notification, *, session: Session) -> None:
-        """While its row is locked in the store that it is in, and before it is deleted there."""
+    def accept(self, notification: Notification, *, session: Session) -> None:
+        """Accept a notification whose row the old design holds locked, and deletes once `session` is committed."""
 
     def accept_if_unchanged(self, notification: Notification, *, session: Session) -> bool:
-        """From a store outside the database: unless it was changed, cancelled or taken meanwhile; whether it was not.
+        """Accept a notification from a non-transactional store unless its key changed since the switch.
 
-        Commit soon: whoever changes the same waits. A design that is not ``transactional`` has it before that commit,
-        so that without it the same is taken again, and not lost.
+        Returns True if accepted. Commit soon: calls of the application about the same key wait for that commit. A
+        design that is not ``transactional`` accepts before it, so a crash in between duplicates and does not lose.
         """
 
 
-TO = "-to-"
-"""In the name of two designs of which the second takes over: ``OLD-to-NEW``."""
+MIGRATION_SEPARATOR = "-to-"
+"""Between the two names of a migration: ``OLD-to-NEW``."""
 
 Migrate = Callable[["Settings", "Engine", MigrationTarget, datetime | None], int]
-"""Also told where it had got to, for a design that does not know."""
+"""The last argument is how far the old design had got, for a design that keeps no record of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,9 +196,9 @@ class Design:
     install: creates what the design keeps in the application's database; safe to repeat.
     pending: reads the design's own stores from outside; must not disturb them.
     status: the same in figures; None if it has none beyond the number that is pending.
-    check_can_migrate: raises ``BadUsage`` if it cannot hand over as things are; asked before anything is changed.
-    migrate: moves what is pending, and not due within a moment, to another design; returns how many moved.
-    migration_refusal: why it cannot go on where another design has got to; empty if it can.
+    check_can_migrate: raises ``BadUsage`` if a migration from this design cannot start now; called before any change.
+    migrate: moves notifications that are not due within seconds to another design; returns how many it moved.
+    migration_refusal: why this design cannot be migrated to; empty if it can.
     uses_broker: whether any of its processes talks to the broker; if none does, no fault of the broker can hit it.
     """
 

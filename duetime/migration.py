@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
-from duetime.interface import TO, Design, Guarantees, Notification, Pending, Scheduler
+from duetime.interface import MIGRATION_SEPARATOR, Design, Guarantees, Notification, Pending, Scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -31,7 +31,7 @@ AFTER_COMMIT_S = 0.5
 EMPTY_FOR_S = 2.0
 """A transaction of the old side may have committed just before the switch, and publish only now."""
 FROM_WEAKEST = ("nothing", "at_most_once", "at_least_once")
-Told = Callable[[str], None]
+Report = Callable[[str], None]
 
 metadata = MetaData()
 migration = Table(
@@ -58,7 +58,7 @@ class NewDesignTarget:
     scheduler: Scheduler
     transactional: bool = True
 
-    def take(self, notification: Notification, *, session: Session) -> None:
+    def accept(self, notification: Notification, *, session: Session) -> None:
         """Schedule it there, from a store in which whoever changes it meets a lock."""
         self.scheduler.schedule(notification, session=session)
 
@@ -66,11 +66,11 @@ class NewDesignTarget:
         """The same from any other store: what was changed, cancelled or taken since the switch is left out."""
         mine = _note(session, self.name, notification.key, notification.revision)
         if mine and self.transactional:
-            self.take(notification, session=session)
+            self.accept(notification, session=session)
         elif mine:
             # Committed there before it is noted here: who dies in between repeats it instead of losing it.
             with Session(session.get_bind()) as there:
-                self.take(notification, session=there)
+                self.accept(notification, session=there)
                 there.commit()
         return mine
 
@@ -133,7 +133,7 @@ def migration_design(old: Design, new: Design) -> Design:
         )
     if new.migration_refusal:
         raise BadUsage(f"{new.name} cannot take over from {old.name}: {new.migration_refusal}")
-    name = f"{old.name}{TO}{new.name}"
+    name = f"{old.name}{MIGRATION_SEPARATOR}{new.name}"
 
     def install(engine: Engine) -> None:
         old.install(engine)
@@ -179,7 +179,7 @@ def migrate(
     engine: Engine,
     *,
     since: datetime | None = None,
-    told: Told = lambda _: None,
+    report: Report = lambda _: None,
 ) -> int:
     """Switch, and move what is pending until the old design holds nothing any more; return how many moved.
 
@@ -197,12 +197,12 @@ def migrate(
     switch(engine, both.name)
     # Nobody can be asked: what the last transactions of the old side do after their commit is not seen from here.
     time.sleep(AFTER_COMMIT_S)
-    told(f"switched: what is scheduled from now on goes to {new.name}")
+    report(f"switched: what is scheduled from now on goes to {new.name}")
     # Once in any case, and not again unless it holds something: one that holds nothing would hand over the same twice.
     moved, held_at = old.migrate(settings, engine, destination, since) if old.migrate else 0, time.monotonic()
     while time.monotonic() - held_at < EMPTY_FOR_S:
         left = len(old.pending(settings, engine))
-        told(f"moved {moved}, {left} left to the servers of {old.name}")
+        report(f"moved {moved}, {left} left to the servers of {old.name}")
         if left and old.migrate:
             moved += old.migrate(settings, engine, destination, since)
             held_at = time.monotonic()

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from duetime.errors import DesignNotLoadable, UnknownName
-from duetime.interface import TO, Design
+from duetime.interface import MIGRATION_SEPARATOR, Design
 
 GROUP = "duetime.designs"
 REFERENCE = "reference"
@@ -32,7 +32,7 @@ def load(name: str) -> Design:
         UnknownName: nobody registers it.
         DesignNotLoadable: it cannot be imported, or is not a Design.
     """
-    old, to, new = name.partition(TO)
+    old, to, new = name.partition(MIGRATION_SEPARATOR)
     if to and ".py" not in name:
         from duetime.migration import migration_design  # late: `duetime health` asks for a name every few seconds
 

@@ -35,7 +35,7 @@ def migrate(_settings: Settings, engine: Engine, to: MigrationTarget, _since: da
                 notification = Notification.restored(
                     row.key, row.revision, row.kind, row.recipient, row.due_at, row.payload
                 )
-                to.take(notification, session=there)
+                to.accept(notification, session=there)
             there.commit()
             session.execute(delete(pending).where(pending.c.key.in_([row.key for row in rows])))
             session.commit()

@@ -16,7 +16,7 @@ import click
 
 from duetime import registry
 from duetime.errors import BadUsage
-from duetime.interface import TO, Design, Role
+from duetime.interface import MIGRATION_SEPARATOR, Design, Role
 from duetime.runtime.heartbeat import HeartbeatRecord, read_heartbeat
 from duetime.settings import Settings
 
@@ -154,7 +154,7 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
     from duetime.migration import migrate
 
     leaving, joining = registry.load(old), registry.load(new)
-    both = registry.load(f"{old}{TO}{new}")
+    both = registry.load(f"{old}{MIGRATION_SEPARATOR}{new}")
     os.environ["DUETIME_DESIGN"] = both.name  # what the designs' own modules read
     settings = Settings.from_environment()
     engine = create_engine(settings.database_url)
@@ -167,7 +167,7 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
         told = line
 
     try:
-        moved = migrate(leaving, joining, settings, engine, since=since, told=tell)
+        moved = migrate(leaving, joining, settings, engine, since=since, report=tell)
     except (OSError, RedisError, SQLAlchemyError, KombuError) as error:
         raise BadUsage(
             f"{type(error).__name__}: {error}; once what is missing is back, run this again at once"

@@ -188,7 +188,7 @@ def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, 
     worker = threading.Timer(0.5, serve)
     worker.start()
     moved = migrate(
-        registry.load("push_readmodel"), registry.load("oban_style_queue"), installed, engine, told=told.append
+        registry.load("push_readmodel"), registry.load("oban_style_queue"), installed, engine, report=told.append
     )
     worker.join()
 

@@ -25,7 +25,7 @@ from duetime.app.visible_state import revision_shown
 from duetime.clock import Instant, system_clock
 from duetime.errors import HarnessError, ScheduleRejected
 from duetime.harness.plan.plan import PlannedOperation, operation_from
-from duetime.interface import TO, Notification, Scheduler
+from duetime.interface import MIGRATION_SEPARATOR, Notification, Scheduler
 from duetime.migration import migrate
 from duetime.runtime.failpoints import Failpoints
 from duetime.runtime.jsonl import Journal
@@ -189,7 +189,7 @@ class Client:
         Raises:
             HarnessError: it was refused or failed, so this run says nothing.
         """
-        old, to, new = self._settings.design.partition(TO)
+        old, to, new = self._settings.design.partition(MIGRATION_SEPARATOR)
         if not to:
             return
         leaving = registry.load(old)

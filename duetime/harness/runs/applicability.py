@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from duetime.faults.mechanisms import faketime, network_namespace
 from duetime.harness.plan.plan import Plan
 from duetime.harness.processes.services import Services
-from duetime.interface import TO, Design
+from duetime.interface import MIGRATION_SEPARATOR, Design
 
 OF_THE_BROKER = {"broker_kill", "partition"}
 OF_THE_LINKS = {"cut", "refuse", "freeze"}
@@ -47,7 +47,7 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
 
 
 def _cannot_be_swapped(plan: Plan, design: Design) -> Iterator[str]:
-    if TO in design.name and any(operation.do == "migrate" for operation in plan.operations):
+    if MIGRATION_SEPARATOR in design.name and any(operation.do == "migrate" for operation in plan.operations):
         stopped = any(fault.kind == "worker_removed" for fault in plan.faults)
         if design.check_can_migrate and not stopped:
             yield "its old servers have to be stopped before: migration_stopped"
