@@ -17,7 +17,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from duetime.interface import Design, Guarantees, Notification, Pending, Role, Scheduler
-from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway, effects_from, gateway_from
+from duetime.runtime.effects import NO_EFFECTS, Effects, effects_from
+from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
 
 LOOK_EVERY_S = 0.02

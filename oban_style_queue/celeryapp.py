@@ -10,7 +10,8 @@ from celery import Celery, Task
 from sqlalchemy import Engine, create_engine
 
 from duetime.interface import Notification
-from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
+from duetime.runtime.effects import effects_from
+from duetime.runtime.gateway import JournalGateway, gateway_from
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
 from oban_style_queue.design import QUEUE

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 
 from duetime.interface import Notification
-from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
+from duetime.runtime.effects import NO_EFFECTS, Effects
+from duetime.runtime.gateway import Gateway
 
 
 def deliver_one(

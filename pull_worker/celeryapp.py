@@ -10,7 +10,8 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
-from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
+from duetime.runtime.effects import effects_from
+from duetime.runtime.gateway import JournalGateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from pull_worker.follow_ups import settle_overdue

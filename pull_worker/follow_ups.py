@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, follow_up
 from duetime.app.tables import FollowUpSubject, User
 from duetime.interface import Notification
-from duetime.runtime.gateway import Effects
+from duetime.runtime.effects import Effects
 
 log = logging.getLogger(__name__)
 

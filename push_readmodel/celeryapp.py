@@ -10,7 +10,8 @@ from celery import Celery, bootsteps
 from celery.worker import state
 from sqlalchemy import create_engine
 
-from duetime.runtime.gateway import Gateway, effects_from, gateway_from
+from duetime.runtime.effects import effects_from
+from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from push_readmodel.drain import Drain

@@ -14,7 +14,8 @@ import psycopg
 from sqlalchemy import Engine
 
 from duetime.interface import Notification
-from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
+from duetime.runtime.effects import NO_EFFECTS, Effects
+from duetime.runtime.gateway import Gateway
 from push_readmodel.clock import DatabaseClock
 from push_readmodel.drain_settings import BATCH_TAKES_S, DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL

@@ -16,7 +16,8 @@ import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
+from duetime.runtime.effects import NO_EFFECTS, Effects
+from duetime.runtime.gateway import Gateway
 from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat
 from push_readmodel.drain import Drain, Look, connect
 from push_readmodel.drain_settings import DEFAULT, DrainSettings

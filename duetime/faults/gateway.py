@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from duetime.faults.fault import Waiting, wait_for
-from duetime.runtime.gateway import InjectedGatewayFault
+from duetime.runtime.gateway_faults import InjectedGatewayFault
 
 
 class GatewayFault:

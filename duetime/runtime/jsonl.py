@@ -1,4 +1,4 @@
-"""Appending to files so that a killed process leaves whole lines."""
+"""JSON Lines files that stay whole when a process that writes them is killed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# Made once: json.dumps makes one for each call that asks for other separators than its own.
+# Created once: json.dumps creates an encoder at each call with other separators than the default.
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
-class Journal:
-    """A JSON Lines file that many processes may append to at once.
+class JsonLinesWriter:
+    """Appends records to a JSON Lines file that other processes may append to at the same time.
 
-    Each record is one ``write(2)`` on an ``O_APPEND`` descriptor: lines of different processes never mix, and
-    whoever is killed has written all of a line or nothing.
+    Each record is one ``write(2)`` on an ``O_APPEND`` descriptor, so lines of different processes never mix, and a
+    killed process has written all of a line or nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,19 +25,23 @@ class Journal:
         """Write `record` as one line.
 
         Raises:
-            OSError: the line was not written whole; the history can no longer be trusted.
+            OSError: the line is incomplete; the file can no longer be trusted.
         """
         self._write(f"{_COMPACT.encode(record)}\n")
 
-    def append_line(self, written: str) -> None:
-        """Write `written`, a record in JSON without line breaks."""
-        self._write(f"{written}\n")
-
-    def append_all(self, records: Iterable[Mapping[str, object]]) -> None:
-        """Write a line for each of `records`, next to each other and all at once.
+    def append_line(self, line: str) -> None:
+        """Write `line`: a record in JSON, without line breaks.
 
         Raises:
-            OSError: they were not written whole; the history can no longer be trusted.
+            OSError: the line is incomplete; the file can no longer be trusted.
+        """
+        self._write(f"{line}\n")
+
+    def append_all(self, records: Iterable[Mapping[str, object]]) -> None:
+        """Write `records` in one ``write(2)``, a line each.
+
+        Raises:
+            OSError: the lines are incomplete; the file can no longer be trusted.
         """
         self._write("".join(f"{_COMPACT.encode(record)}\n" for record in records))
 
@@ -47,11 +51,11 @@ class Journal:
     def _write(self, text: str) -> None:
         lines = text.encode()
         if os.write(self._descriptor, lines) != len(lines):
-            raise OSError(f"short write of {len(lines)} bytes of records")
+            raise OSError(f"short write: fewer than {len(lines)} bytes of records were written")
 
 
 def append_once(path: Path, record: Mapping[str, object]) -> None:
-    """Write one line to a file that is seldom written to."""
-    journal = Journal(path)
-    journal.append(record)
-    journal.close()
+    """Append one line to a file that is written rarely."""
+    writer = JsonLinesWriter(path)
+    writer.append(record)
+    writer.close()

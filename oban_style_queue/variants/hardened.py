@@ -17,7 +17,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.interface import Guarantees, Notification, Pending, Scheduler
-from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
+from duetime.runtime.effects import NO_EFFECTS, Effects
+from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
 from oban_style_queue.design import broker_holds, serving
 from oban_style_queue.design import design as defaults

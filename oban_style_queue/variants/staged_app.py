@@ -12,7 +12,8 @@ from celery.signals import worker_process_init
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
-from duetime.runtime.gateway import JournalGateway, effects_from, gateway_from
+from duetime.runtime.effects import effects_from
+from duetime.runtime.gateway import JournalGateway, gateway_from
 from duetime.settings import Settings
 from oban_style_queue.design import QUEUE
 from oban_style_queue.heartbeat import add_heartbeat

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 
 from duetime.interface import Guarantees, Notification
-from duetime.runtime.gateway import NO_EFFECTS, Effects, Gateway
+from duetime.runtime.effects import NO_EFFECTS, Effects
+from duetime.runtime.gateway import Gateway
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import serving
 from push_readmodel.drain import Drain, Look

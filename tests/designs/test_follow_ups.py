@@ -20,7 +20,7 @@ from duetime.app.use_cases import Application
 from duetime.app.visible_state import revision_shown
 from duetime.errors import BadUsage
 from duetime.interface import Notification
-from duetime.runtime.gateway import Effects, effects_from
+from duetime.runtime.effects import Effects, effects_from
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
 from oban_style_queue.variants import hardened, staged

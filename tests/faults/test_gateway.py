@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from duetime.interface import Notification
-from duetime.runtime.gateway import AnswerLost, GatewayRefused, InjectedGatewayFault, JournalGateway
+from duetime.runtime.gateway import JournalGateway
+from duetime.runtime.gateway_faults import AnswerLost, GatewayRefused, InjectedGatewayFault
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gateway(tmp_path: Path, file: Path) -> JournalGateway:
-    return JournalGateway(tmp_path / "deliveries", worker="w", delivery_time=timedelta(), gateway_fault=file)
+    return JournalGateway(tmp_path / "deliveries", worker="w", delivery_time=timedelta(), fault_file=file)
 
 
 def note(key: str) -> Notification:

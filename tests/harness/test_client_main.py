@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from duetime.clock import Instant
 from duetime.harness.processes.client_main import Recorder, last_window_end, seen_to_leave
 from duetime.interface import Notification, Scheduler
-from duetime.runtime.jsonl import Journal
+from duetime.runtime.jsonl import JsonLinesWriter
 
 DUE = datetime(2030, 1, 1, tzinfo=UTC)
 NOTIFICATIONS = [
@@ -48,7 +48,7 @@ def history(tmp_path: Path) -> Path:
 
 def test_every_call_is_on_record_before_it_is_made_and_answered_after_it(history: Path) -> None:
     looking = Looking(history)
-    recorder = Recorder(looking, Journal(history), client=4)
+    recorder = Recorder(looking, JsonLinesWriter(history), client=4)
     recorder.started = Instant(wall_ns=int(DUE.timestamp()) * 1_000_000_000, mono_ns=7)
 
     with Session() as session:
@@ -64,7 +64,7 @@ def test_every_call_is_on_record_before_it_is_made_and_answered_after_it(history
 
 
 def test_an_error_answers_for_every_open_call_and_for_none_twice(history: Path) -> None:
-    recorder = Recorder(Looking(history), Journal(history), client=0)
+    recorder = Recorder(Looking(history), JsonLinesWriter(history), client=0)
     with Session() as session:
         recorder.schedule_many(NOTIFICATIONS, session=session)
 
@@ -93,7 +93,7 @@ def test_who_kept_no_log_of_polls_had_got_nowhere(tmp_path: Path) -> None:
 def test_a_server_has_left_when_that_was_seen_and_not_when_it_was_asked_to(tmp_path: Path) -> None:
     faults = tmp_path / "faults.jsonl"
     before = seen_to_leave(faults)
-    journal = Journal(faults)
+    journal = JsonLinesWriter(faults)
     journal.append({"fault": "f1", "kind": "worker_removed", "phase": "inject"})
     asked = seen_to_leave(faults)
     journal.append({"fault": "f1", "kind": "worker_removed", "phase": "observed"})

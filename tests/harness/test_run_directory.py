@@ -11,7 +11,7 @@ from duetime import registry
 from duetime.harness.plan.catalogue import named
 from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory
 from duetime.history import load
-from duetime.runtime.jsonl import Journal
+from duetime.runtime.jsonl import JsonLinesWriter
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def files(tmp_path: Path) -> RunDirectory:
 
 
 def write(path: Path, *records: dict[str, object]) -> None:
-    journal = Journal(path)
+    journal = JsonLinesWriter(path)
     journal.append_all(records)
     journal.close()
 

@@ -28,7 +28,7 @@ from duetime.harness.plan.plan import PlannedOperation, operation_from
 from duetime.interface import MIGRATION_SEPARATOR, Notification, Scheduler
 from duetime.migration import migrate
 from duetime.runtime.failpoints import Failpoints
-from duetime.runtime.jsonl import Journal
+from duetime.runtime.jsonl import JsonLinesWriter
 from duetime.settings import Settings
 
 OLD_WORKERS_END_S = 15.0
@@ -39,7 +39,7 @@ POLL = re.compile(r"poll window=\S+/(\S+) ")
 class Recorder(Scheduler):
     """A scheduler that writes an ``invoke`` before each call, and how the transaction ended after it."""
 
-    def __init__(self, scheduler: Scheduler, journal: Journal, *, client: int) -> None:
+    def __init__(self, scheduler: Scheduler, journal: JsonLinesWriter, *, client: int) -> None:
         self._scheduler = scheduler
         self._journal = journal
         self._client = client
@@ -264,7 +264,7 @@ def main() -> None:
     settings = Settings.from_environment()
     scheduler = registry.load(settings.design).scheduler(settings)
     history = Path(instructions["history"])
-    recorder = Recorder(scheduler, Journal(history), client=instructions["client"])
+    recorder = Recorder(scheduler, JsonLinesWriter(history), client=instructions["client"])
     client = Client(settings, recorder, run_dir=history.parent)
     client.connect()
     client.settle(instructions["interrupted"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from duetime.clock import Instant, instant
 from duetime.runtime.gateway import JournalGateway
-from duetime.runtime.jsonl import Journal
+from duetime.runtime.jsonl import JsonLinesWriter
 
 CLOCK_EVERY = 4
 """Beats between two readings of the clocks."""
@@ -19,7 +19,7 @@ class CanarySender:
 
     def __init__(self, gateway: JournalGateway, clock: Path, *, period_s: float) -> None:
         self._gateway = gateway
-        self._clock = Journal(clock)
+        self._clock = JsonLinesWriter(clock)
         self._period_ns = int(period_s * 1e9)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metronome", daemon=True)

@@ -24,7 +24,7 @@ from duetime.harness.processes.client_process import ClientProcess
 from duetime.harness.processes.services import Endpoints
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.harness.runs.fault_targets import TargetSelector
-from duetime.runtime.gateway import InjectedGatewayFault, Mode
+from duetime.runtime.gateway_faults import InjectedGatewayFault, Mode
 
 T = TypeVar("T")
 

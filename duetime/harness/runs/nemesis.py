@@ -13,7 +13,7 @@ from duetime.errors import Interrupted
 from duetime.faults.fault import Fault, FaultNotVerified
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.cancellation import CancelToken
-from duetime.runtime.jsonl import Journal
+from duetime.runtime.jsonl import JsonLinesWriter
 
 Phase = Literal["inject", "observed", "heal", "healed"]
 
@@ -31,7 +31,7 @@ class Nemesis:
         """settled: waits until crashed workers serve again; raises FaultNotVerified if not in time."""
         self.make = make
         self._settled = settled
-        self._journal = Journal(faults)
+        self._journal = JsonLinesWriter(faults)
         self._stop = stop
         self.last_healed_ns = 0
         self.unverified: list[str] = []

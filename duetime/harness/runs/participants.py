@@ -25,8 +25,8 @@ from duetime.harness.runs.fault_factory import FaultTargets
 from duetime.harness.runs.fault_targets import TargetSelector
 from duetime.harness.runs.run_directory import RunDirectory
 from duetime.interface import Design, Pending
-from duetime.runtime.gateway import GATEWAY_FAULT_FILE
-from duetime.runtime.jsonl import Journal
+from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE
+from duetime.runtime.jsonl import JsonLinesWriter
 from duetime.settings import Settings
 
 
@@ -122,7 +122,7 @@ class RunProcesses:
     def record_effects(self) -> None:
         """Write down beside the deliveries what was done inside the database: what it shows was done, each time."""
         read_at = instant()
-        journal = Journal(self._files.deliveries)
+        journal = JsonLinesWriter(self._files.deliveries)
         with Session(self.engine) as session:
             for effect in session.scalars(select(Effect).order_by(Effect.id)):
                 key, _, revision = effect.op.rpartition("/")

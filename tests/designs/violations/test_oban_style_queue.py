@@ -18,7 +18,7 @@ from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.harness.processes.embedded_servers import valkey
 from duetime.migration import NewDesignTarget
 from duetime.runtime.failpoints import Failpoint, hits
-from duetime.runtime.gateway import GATEWAY_FAULT_FILE, InjectedGatewayFault
+from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from oban_style_queue.migrate import revoked
 from push_readmodel.scheduler import ReadModel
 from tests.designs.violations.world import KILLED, World, until

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from duetime.app.tables import Event, Participation, User
 from duetime.interface import Notification
-from duetime.runtime.gateway import Gateway, GatewayRefused
+from duetime.runtime.gateway import Gateway
+from duetime.runtime.gateway_faults import GatewayRefused
 from pull_worker.poll import poll
 from pull_worker.variants import claimed, watermark
 from pull_worker.variants.claimed import poll_and_claim

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from duetime.runtime.failpoints import Failpoint
-from duetime.runtime.gateway import GATEWAY_FAULT_FILE, InjectedGatewayFault
+from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from push_readmodel.drain_settings import BATCH_MOST
 from tests.designs.violations.world import World, until
 
