@@ -1,4 +1,4 @@
-"""Waiting for a condition in a test."""
+"""Sleeper for a condition in a test."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from random import Random
 
 from duetime.clock import Instant
 from duetime.errors import DuetimeError, Interrupted
-from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Waiting
+from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Sleeper
 from duetime.harness.plan.plan import Environment, Plan, PlannedFault, PlannedOperation, Profile, operation_from
 from duetime.harness.plan.scenario import LATENESS_LIMIT_S
 from duetime.harness.plan.workload import WITHIN_SECOND_S
@@ -72,7 +72,7 @@ class SharedFault:
         self._one = threading.Lock()
         self._done: dict[str, object] = {}
 
-    def prepare(self, stop: Waiting) -> str:
+    def prepare(self, stop: Sleeper) -> str:
         return str(self._once("aim", partial(self._fault.prepare, stop)))
 
     def inject(self) -> None:
@@ -81,13 +81,13 @@ class SharedFault:
             self._all_there.wait(timeout=TOGETHER_S)
         self._once("inject", self._fault.inject)
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         return str(self._once("observe", partial(self._fault.verify_injected, stop)))
 
     def heal(self) -> None:
         self._once("heal", self._fault.heal)
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         return str(self._once("healed", partial(self._fault.verify_healed, stop)))
 
     def _once(self, step: str, do: Callable[[], object]) -> object:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import psycopg
 
-from duetime.faults.fault import FaultNotVerified, Waiting, wait_for
+from duetime.faults.fault import FaultNotVerified, Sleeper, wait_for
 from duetime.runtime.failpoints import Failpoint, disarm, hits
 
 
@@ -20,13 +20,13 @@ class ClientTarget(Protocol):
     @property
     def failpoints(self) -> Path: ...
 
-    def ended_with(self) -> int | None:
+    def exit_status(self) -> int | None:
         """Its exit status; None while it lives."""
 
-    def succeed(self) -> None:
+    def start_successor(self) -> None:
         """Start another in its place, which first finds out how the interrupted operation ended."""
 
-    def wait_ready(self, stop: Waiting, /) -> None: ...
+    def wait_ready(self, stop: Sleeper, /) -> None: ...
 
 
 class ClientKill:
@@ -36,16 +36,16 @@ class ClientKill:
         self._client = client
         self._within_s = within_s
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         return f"{self._client.name} will kill itself after its next commit, before anything that follows the commit"
 
     def inject(self) -> None:
         Failpoint(point="after_commit", action="kill").arm(self._client.failpoints)
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         client = self._client
         wait_for(
-            lambda: client.ended_with() == -9, stop, within_s=self._within_s, else_say=f"{client.name} did not die"
+            lambda: client.exit_status() == -9, stop, within_s=self._within_s, message=f"{client.name} did not die"
         )
         struck_at = hits(client.failpoints)
         if not struck_at:
@@ -55,13 +55,13 @@ class ClientKill:
     def heal(self) -> None:
         disarm(self._client.failpoints)
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         client = self._client
         # Disarmed, it either has died by now or is about to, or goes on unharmed.
         if not hits(client.failpoints):
             raise FaultNotVerified(f"{client.name} was not killed, so nobody goes on in its place")
-        wait_for(lambda: client.ended_with() == -9, stop, within_s=2, else_say=f"{client.name} did not die")
-        client.succeed()
+        wait_for(lambda: client.exit_status() == -9, stop, within_s=2, message=f"{client.name} did not die")
+        client.start_successor()
         client.wait_ready(stop)
         return f"another process goes on in the place of {client.name}"
 
@@ -74,7 +74,7 @@ class OldTransaction:
         self._forgotten: psycopg.Connection | None = None
         self._pid = 0
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         return "a transaction with a snapshot is opened and left open"
 
     def inject(self) -> None:
@@ -83,19 +83,19 @@ class OldTransaction:
         self._forgotten.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._forgotten.execute("SELECT count(*) FROM events")
 
-    def verify_injected(self, stop: Waiting) -> str:
-        wait_for(lambda: bool(self._held()), stop, within_s=2, else_say="no snapshot was held")
+    def verify_injected(self, stop: Sleeper) -> str:
+        wait_for(lambda: bool(self._held()), stop, within_s=2, message="no snapshot was held")
         return self._held() or ""
 
     def heal(self) -> None:
         if self._forgotten is not None:
             self._forgotten.close()
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         with psycopg.connect(self._url, autocommit=True) as probe:
             # Counted by the statistics that autovacuum itself goes by; they are written within a second.
             dead = probe.execute("SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables").fetchone()
-        wait_for(lambda: not self._held(), stop, within_s=5, else_say="the snapshot was still held")
+        wait_for(lambda: not self._held(), stop, within_s=5, message="the snapshot was still held")
         return f"the snapshot is gone; {dead[0] if dead else 0} dead rows had piled up in all tables"
 
     def _held(self) -> str | None:

@@ -30,7 +30,7 @@ FaultKind = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class FaultKindInfo:
     """How a kind of fault is named and coloured in every picture, and how long recovering from it may take.
 
     recovery_budget_s: counted from when it is seen to be over; the mechanism that needs the time is named beside it.
@@ -46,31 +46,33 @@ class Look:
 RECONNECT_S = 12.0
 """After a cut Celery's worker tries again after 2, 4 and 6 s; one that ended is started again and takes 5 s."""
 
-FAULT_KINDS: Final[Mapping[FaultKind, Look]] = {
-    "kill": Look(title="servers killed", colour="#d62728", recovery_budget_s=1.0),
-    "deploy": Look(title="servers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
+FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
+    "kill": FaultKindInfo(title="servers killed", colour="#d62728", recovery_budget_s=1.0),
+    "deploy": FaultKindInfo(title="servers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
     # Timers and leases that ran out meanwhile run one after another.
-    "pause": Look(title="server paused", colour="#bcbd22", recovery_budget_s=2.0),
+    "pause": FaultKindInfo(title="server paused", colour="#bcbd22", recovery_budget_s=2.0),
     # Nothing went wrong; that the picture shows when it came and went is all.
-    "worker_added": Look(title="server added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
+    "worker_added": FaultKindInfo(title="server added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
     # What it leaves behind somebody else has to be told of.
-    "worker_removed": Look(title="server removed", colour="#556b2f", recovery_budget_s=1.0),
+    "worker_removed": FaultKindInfo(title="server removed", colour="#556b2f", recovery_budget_s=1.0),
     # Connections are opened anew every half second to second.
-    "database_kill": Look(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
-    "broker_kill": Look(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
-    "cut": Look(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
-    "refuse": Look(title="connections refused", colour="#f7b6d2", recovery_budget_s=RECONNECT_S),
-    "freeze": Look(title="connections frozen", colour="#c5b0d5", recovery_budget_s=RECONNECT_S),
-    "partition": Look(title="network partitioned", colour="#c49c94", recovery_budget_s=RECONNECT_S),
-    "clock": Look(title="clock wrong", colour="#17becf", recovery_budget_s=1.0),
+    "database_kill": FaultKindInfo(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
+    "broker_kill": FaultKindInfo(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
+    "cut": FaultKindInfo(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
+    "refuse": FaultKindInfo(title="connections refused", colour="#f7b6d2", recovery_budget_s=RECONNECT_S),
+    "freeze": FaultKindInfo(title="connections frozen", colour="#c5b0d5", recovery_budget_s=RECONNECT_S),
+    "partition": FaultKindInfo(title="network partitioned", colour="#c49c94", recovery_budget_s=RECONNECT_S),
+    "clock": FaultKindInfo(title="clock wrong", colour="#17becf", recovery_budget_s=1.0),
     # A refused delivery is tried again after 1, 2 and 4 s.
-    "gateway_slow": Look(title="gateway slow", colour="#1f77b4", recovery_budget_s=5.0),
-    "gateway_refuse": Look(title="gateway refuses", colour="#1f77b4", recovery_budget_s=5.0),
-    "gateway_hang": Look(title="gateway hangs", colour="#1f77b4", recovery_budget_s=5.0),
-    "gateway_lose_answer": Look(title="gateway's answers lost", colour="#1f77b4", recovery_budget_s=5.0),
-    "client_kill": Look(title="application killed", colour="#2ca02c", recovery_budget_s=1.0),
+    "gateway_slow": FaultKindInfo(title="gateway slow", colour="#1f77b4", recovery_budget_s=5.0),
+    "gateway_refuse": FaultKindInfo(title="gateway refuses", colour="#1f77b4", recovery_budget_s=5.0),
+    "gateway_hang": FaultKindInfo(title="gateway hangs", colour="#1f77b4", recovery_budget_s=5.0),
+    "gateway_lose_answer": FaultKindInfo(title="gateway's answers lost", colour="#1f77b4", recovery_budget_s=5.0),
+    "client_kill": FaultKindInfo(title="application killed", colour="#2ca02c", recovery_budget_s=1.0),
     # Everything works meanwhile; who gets slow by it is slow.
-    "old_transaction": Look(title="transaction forgotten", colour="#7f7f7f", recovery_budget_s=1.0, excuses=False),
+    "old_transaction": FaultKindInfo(
+        title="transaction forgotten", colour="#7f7f7f", recovery_budget_s=1.0, excuses=False
+    ),
 }
 
 
@@ -78,7 +80,7 @@ class FaultNotVerified(Exception):
     """What a fault should have done was not observed in time; the run proves nothing about it."""
 
 
-class Waiting(Protocol):
+class Sleeper(Protocol):
     """How a wait is ended from outside."""
 
     def sleep(self, seconds: float) -> None: ...
@@ -87,7 +89,7 @@ class Waiting(Protocol):
 class Fault(Protocol):
     """One thing gone wrong. The four steps are called in this order; ``heal`` whatever happened before."""
 
-    def prepare(self, stop: Waiting) -> str:
+    def prepare(self, stop: Sleeper) -> str:
         """Wait for the moment if it matters; say what is going to be done, to whom.
 
         Raises:
@@ -97,7 +99,7 @@ class Fault(Protocol):
     def inject(self) -> None:
         """Do it, at once."""
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         """The evidence that it bites.
 
         Raises:
@@ -107,7 +109,7 @@ class Fault(Protocol):
     def heal(self) -> None:
         """Undo it, or begin to; safe when nothing was done."""
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         """Wait until a probe shows that it is over; return the evidence.
 
         Raises:
@@ -115,14 +117,14 @@ class Fault(Protocol):
         """
 
 
-def wait_for(condition: Callable[[], bool], stop: Waiting, *, within_s: float, else_say: str) -> None:
+def wait_for(condition: Callable[[], bool], stop: Sleeper, *, within_s: float, message: str) -> None:
     """Wait until `condition` holds.
 
     Raises:
-        FaultNotVerified: it did not within `within_s` seconds; with `else_say`.
+        FaultNotVerified: it did not within `within_s` seconds; with `message`.
     """
     give_up_at = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > give_up_at:
-            raise FaultNotVerified(f"{else_say} within {within_s:g} s")
+            raise FaultNotVerified(f"{message} within {within_s:g} s")
         stop.sleep(0.005)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from duetime.faults.fault import Waiting, wait_for
+from duetime.faults.fault import Sleeper, wait_for
 from duetime.runtime.gateway_faults import InjectedGatewayFault
 
 
@@ -17,7 +17,7 @@ class GatewayFault:
         self._within_s = within_s
         self._before = 0
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         gateway_fault = self._gateway_fault
         whom = f" for keys that begin with {', '.join(gateway_fault.only)}" if gateway_fault.only else ""
         by = f" by {gateway_fault.seconds:g} s" if gateway_fault.seconds else ""
@@ -27,18 +27,18 @@ class GatewayFault:
         self._before = InjectedGatewayFault.hit_count(self._file)
         self._gateway_fault.begin(self._file)
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         wait_for(
             lambda: InjectedGatewayFault.hit_count(self._file) > self._before,
             stop,
             within_s=self._within_s,
-            else_say=f"no delivery met with {self._gateway_fault.mode}",
+            message=f"no delivery met with {self._gateway_fault.mode}",
         )
         return f"a delivery met with {self._gateway_fault.mode}"
 
     def heal(self) -> None:
         InjectedGatewayFault.end(self._file)
 
-    def verify_healed(self, _stop: Waiting) -> str:
+    def verify_healed(self, _stop: Sleeper) -> str:
         hit = InjectedGatewayFault.hit_count(self._file) - self._before
         return f"the gateway works again; the fault hit {hit} deliveries"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from duetime.faults.fault import FaultNotVerified, Waiting, wait_for
-from duetime.faults.mechanisms.network_namespace import Wire
+from duetime.faults.fault import FaultNotVerified, Sleeper, wait_for
+from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.faults.mechanisms.tcp_proxy import Command
 
 
@@ -37,16 +37,16 @@ class Interruption:
         self._word = word
         self._open = 0
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         return f"{self._word} the connections to the {self._link.name}"
 
     def inject(self) -> None:
         self._open = self._link.send(self._word)
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         link = self._link
         bitten = link.refused if self._word != "freeze" else lambda: not link.answers()
-        wait_for(bitten, stop, within_s=1, else_say=f"a probe of the {link.name} still got through")
+        wait_for(bitten, stop, within_s=1, message=f"a probe of the {link.name} still got through")
         if not self._open and self._word != "refuse":
             raise FaultNotVerified(f"nobody was connected to the {link.name}")
         probe = "was refused" if self._word != "freeze" else "got no answer"
@@ -55,8 +55,8 @@ class Interruption:
     def heal(self) -> None:
         self._link.send("pass")
 
-    def verify_healed(self, stop: Waiting) -> str:
-        wait_for(self._link.answers, stop, within_s=5, else_say=f"the {self._link.name} did not answer")
+    def verify_healed(self, stop: Sleeper) -> str:
+        wait_for(self._link.answers, stop, within_s=5, message=f"the {self._link.name} did not answer")
         return f"a probe of the {self._link.name} was answered"
 
 
@@ -66,24 +66,24 @@ class Partition:
     reaches: whether a new connection is served, within a fraction of a second.
     """
 
-    def __init__(self, wire: Wire, reaches: Callable[[], bool]) -> None:
+    def __init__(self, wire: NetworkLink, reaches: Callable[[], bool]) -> None:
         self._wire = wire
         self._reaches = reaches
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         return f"the wire to {self._wire.address} is cut"
 
     def inject(self) -> None:
         self._wire.down()
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         wire = self._wire
-        wait_for(lambda: wire.is_down() and not self._reaches(), stop, within_s=2, else_say="a probe still got through")
+        wait_for(lambda: wire.is_down() and not self._reaches(), stop, within_s=2, message="a probe still got through")
         return f"no carrier on the wire to {wire.address}, and a probe got no answer"
 
     def heal(self) -> None:
         self._wire.up()
 
-    def verify_healed(self, stop: Waiting) -> str:
-        wait_for(self._reaches, stop, within_s=5, else_say=f"{self._wire.address} did not answer")
+    def verify_healed(self, stop: Sleeper) -> str:
+        wait_for(self._reaches, stop, within_s=5, message=f"{self._wire.address} did not answer")
         return f"a probe of {self._wire.address} was answered"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from duetime.faults.fault import Waiting, wait_for
+from duetime.faults.fault import Sleeper, wait_for
 
 UP_WITHIN_S = 20.0
 
@@ -36,19 +36,19 @@ class ServiceKill:
     def __init__(self, service: Restartable) -> None:
         self._service = service
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         return f"SIGKILL to every process of the {self._service.name}"
 
     def inject(self) -> None:
         self._service.kill()
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         service = self._service
         wait_for(
             lambda: service.gone() and not service.answers(),
             stop,
             within_s=5,
-            else_say=f"the {service.name} did not go",
+            message=f"the {service.name} did not go",
         )
         return f"no process of the {service.name} is left, and a probe was refused"
 
@@ -56,7 +56,7 @@ class ServiceKill:
         if self._service.ended():
             self._service.start()
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         # Starting up is not up.
-        wait_for(self._service.answers, stop, within_s=UP_WITHIN_S, else_say=f"the {self._service.name} did not answer")
+        wait_for(self._service.answers, stop, within_s=UP_WITHIN_S, message=f"the {self._service.name} did not answer")
         return f"the {self._service.name} answers again"

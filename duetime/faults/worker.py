@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from duetime.faults.fault import FaultNotVerified, Waiting, wait_for
+from duetime.faults.fault import FaultNotVerified, Sleeper, wait_for
 
 GONE_S = 5.0
 JOINED_S = 30.0
@@ -44,22 +44,22 @@ class WorkerTarget(Protocol):
 
     def start(self) -> None: ...
 
-    def wait_ready(self, stop: Waiting, /) -> str:
+    def wait_ready(self, stop: Sleeper, /) -> str:
         """Wait until it serves; return the evidence."""
 
 
-Target = Callable[[Waiting], tuple[Sequence[WorkerTarget], str]]
+ChooseWorkers = Callable[[Sleeper], tuple[Sequence[WorkerTarget], str]]
 """Chooses the servers when the time has come, and says what was special about the moment."""
 
 
-class Kill:
+class KillWorkers:
     """SIGKILL of whole servers: no handler runs, no connection is closed in order, nothing is given back."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ChooseWorkers) -> None:
         self._target = target
         self._workers: Sequence[WorkerTarget] = ()
 
-    def prepare(self, stop: Waiting) -> str:
+    def prepare(self, stop: Sleeper) -> str:
         self._workers, how = self._target(stop)
         return f"SIGKILL to the process group of {named(self._workers)}{how}"
 
@@ -67,7 +67,7 @@ class Kill:
         for worker in self._workers:
             worker.kill()
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
 
     def heal(self) -> None:
@@ -76,7 +76,7 @@ class Kill:
             if worker.main_ended():
                 worker.start()
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         return "; ".join(f"{worker.name}: {worker.wait_ready(stop)}" for worker in self._workers)
 
 
@@ -86,18 +86,18 @@ class Deploy:
     The whole round happens while it is observed; there is nothing left to undo.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ChooseWorkers) -> None:
         self._target = target
         self._workers: Sequence[WorkerTarget] = ()
 
-    def prepare(self, stop: Waiting) -> str:
+    def prepare(self, stop: Sleeper) -> str:
         self._workers, _ = self._target(stop)
         return f"SIGTERM to {named(self._workers)}, one after another"
 
     def inject(self) -> None:
         self._workers[0].terminate()
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         evidence = [self._restart(worker, stop, first=not number) for number, worker in enumerate(self._workers)]
         if hung := [what for what in evidence if "killed" in what]:
             raise FaultNotVerified("; ".join(hung))
@@ -106,15 +106,15 @@ class Deploy:
     def heal(self) -> None:
         """Nothing: every server was started again."""
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         return "; ".join(f"{worker.name}: {worker.wait_ready(stop)}" for worker in self._workers)
 
-    def _restart(self, worker: WorkerTarget, stop: Waiting, *, first: bool) -> str:
+    def _restart(self, worker: WorkerTarget, stop: Sleeper, *, first: bool) -> str:
         if not first:
             worker.terminate()
         how = "ended in order"
         try:
-            wait_for(worker.main_ended, stop, within_s=WARM_S, else_say=f"{worker.name} did not end on SIGTERM")
+            wait_for(worker.main_ended, stop, within_s=WARM_S, message=f"{worker.name} did not end on SIGTERM")
         except FaultNotVerified:
             how = f"did not end within {WARM_S:g} s of SIGTERM and was killed"
         # Whatever is left of it goes with it, as when a service manager ends a control group.
@@ -125,14 +125,14 @@ class Deploy:
         return f"{worker.name}: {how}, {evidence}"
 
 
-class Pause:
+class PauseWorkers:
     """SIGSTOP of every process of a server: it holds what it holds, and knows of nothing when it goes on."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ChooseWorkers) -> None:
         self._target = target
         self._workers: Sequence[WorkerTarget] = ()
 
-    def prepare(self, stop: Waiting) -> str:
+    def prepare(self, stop: Sleeper) -> str:
         self._workers, how = self._target(stop)
         return f"SIGSTOP to every process of {named(self._workers)}{how}"
 
@@ -140,13 +140,13 @@ class Pause:
         for worker in self._workers:
             worker.pause()
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         # One that has no process cannot be seen to stand still.
         wait_for(
             lambda: all(set(worker.states()) == {"T"} for worker in self._workers),
             stop,
             within_s=2,
-            else_say=f"{named(self._workers)} did not stop",
+            message=f"{named(self._workers)} did not stop",
         )
         return "; ".join(f"{worker.name}: {len(worker.states())} processes in state T" for worker in self._workers)
 
@@ -154,12 +154,12 @@ class Pause:
         for worker in self._workers:
             worker.resume()
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         wait_for(
             lambda: all(set(worker.states()) == {"R"} for worker in self._workers),
             stop,
             within_s=5,
-            else_say=f"{named(self._workers)} did not go on",
+            message=f"{named(self._workers)} did not go on",
         )
         return "; ".join(f"{worker.name}: its processes go on" for worker in self._workers)
 
@@ -170,23 +170,23 @@ class AddWorker:
     def __init__(self, worker: WorkerTarget) -> None:
         self._worker = worker
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         return f"{self._worker.name} is started beside the others"
 
     def inject(self) -> None:
         self._worker.start()
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         name = self._worker.name
-        wait_for(self._worker.serving, stop, within_s=JOINED_S, else_say=f"{name} did not serve")
+        wait_for(self._worker.serving, stop, within_s=JOINED_S, message=f"{name} did not serve")
         return self._worker.wait_ready(stop)
 
     def heal(self) -> None:
         self._worker.terminate()
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         name = self._worker.name
-        wait_for(lambda: not self._worker.alive(), stop, within_s=WARM_S, else_say=f"{name} did not end on SIGTERM")
+        wait_for(lambda: not self._worker.alive(), stop, within_s=WARM_S, message=f"{name} did not end on SIGTERM")
         self._worker.kill()
         return gone(self._worker, stop)
 
@@ -194,11 +194,11 @@ class AddWorker:
 class RemoveWorker:
     """SIGTERM to servers that are not to come back; what they leave behind somebody else has to take over."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: ChooseWorkers) -> None:
         self._target = target
         self._workers: Sequence[WorkerTarget] = ()
 
-    def prepare(self, stop: Waiting) -> str:
+    def prepare(self, stop: Sleeper) -> str:
         self._workers, _ = self._target(stop)
         return f"SIGTERM to {named(self._workers)}, for good"
 
@@ -206,22 +206,22 @@ class RemoveWorker:
         for worker in self._workers:
             worker.terminate()
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         for worker in self._workers:
-            wait_for(worker.main_ended, stop, within_s=WARM_S, else_say=f"{worker.name} did not end on SIGTERM")
+            wait_for(worker.main_ended, stop, within_s=WARM_S, message=f"{worker.name} did not end on SIGTERM")
             worker.kill()
         return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
 
     def heal(self) -> None:
         """Nothing: it was meant to go."""
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
 
 
-def gone(worker: WorkerTarget, stop: Waiting) -> str:
+def gone(worker: WorkerTarget, stop: Sleeper) -> str:
     """Wait until nothing is left of `server`; the evidence."""
-    wait_for(lambda: worker.gone() is not None, stop, within_s=GONE_S, else_say=f"{worker.name} did not go")
+    wait_for(lambda: worker.gone() is not None, stop, within_s=GONE_S, message=f"{worker.name} did not go")
     return worker.gone() or ""
 
 

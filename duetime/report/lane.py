@@ -8,12 +8,12 @@ from typing import Any
 
 from duetime.checker import Results
 from duetime.checker.labels import Labelled
-from duetime.faults.fault import FAULT_KINDS, Look
+from duetime.faults.fault import FAULT_KINDS, FaultKindInfo
 from duetime.history import NEVER, History, Operation, RecordedFault
 
 Numbers = dict[str, Any]
 
-UNNAMED = Look(title="", colour="#7f7f7f", recovery_budget_s=0.0)
+UNNAMED = FaultKindInfo(title="", colour="#7f7f7f", recovery_budget_s=0.0)
 """A kind of fault of another version of duetime."""
 
 

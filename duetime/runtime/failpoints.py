@@ -25,7 +25,7 @@ Action = Literal["kill", "raise", "sleep"]
 VARIABLE = "DUETIME_FAILPOINTS"
 
 
-class Injected(Exception):
+class FailpointError(Exception):
     """Raised by a failpoint; what was under way before it had not been carried out."""
 
 
@@ -119,7 +119,7 @@ class Failpoints:
             case "kill":
                 os.killpg(0, signal.SIGKILL)
             case "raise":
-                raise Injected(f"failpoint {armed.point}")
+                raise FailpointError(f"failpoint {armed.point}")
             case "sleep":
                 time.sleep(armed.seconds)
             case _:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.runtime.failpoints import VARIABLE, Failpoint, Failpoints, Injected, disarm, hits
+from duetime.runtime.failpoints import VARIABLE, Failpoint, FailpointError, Failpoints, disarm, hits
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_it_strikes_at_the_nth_time_and_then_no_more(file: Path) -> None:
 
     failpoints.hit("before_deliver")
     failpoints.hit("after_deliver")
-    with pytest.raises(Injected):
+    with pytest.raises(FailpointError):
         failpoints.hit("before_deliver")
     failpoints.hit("before_deliver")
 
@@ -39,7 +39,7 @@ def test_it_can_be_armed_and_disarmed_while_the_process_runs(file: Path) -> None
     failpoints.hit("after_commit")
 
     Failpoint(point="after_commit", action="raise").arm(file)
-    with pytest.raises(Injected):
+    with pytest.raises(FailpointError):
         failpoints.hit("after_commit")
     disarm(file)
     failpoints.hit("after_commit")

@@ -17,7 +17,7 @@ import pytest
 
 from duetime.errors import HarnessError
 from duetime.faults.mechanisms import faketime
-from duetime.faults.mechanisms.faketime import SkewedClock, mapped, reader, remove_shared_memory
+from duetime.faults.mechanisms.faketime import SkewedClock, library_is_loaded, reader, remove_shared_memory
 
 SERVER_WITH_CHILDREN = """
 import multiprocessing, os, time
@@ -140,8 +140,8 @@ def test_forked_children_have_the_clock_of_their_server_and_a_kill_leaves_nothin
 
             assert len(seen) == 3
             assert list(seen.values()) == [pytest.approx(offset_s, abs=0.01)] * 3
-        assert all(mapped(pid) for pid in seen)
-        assert not mapped(os.getpid())
+        assert all(library_is_loaded(pid) for pid in seen)
+        assert not library_is_loaded(os.getpid())
     assert not [path for path in Path("/dev/shm").glob("*faketime*") if path.name.endswith(tuple(map(str, seen)))]
 
 
@@ -196,4 +196,4 @@ def test_a_process_that_is_gone_maps_nothing() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
 
-    assert not mapped(process.pid)
+    assert not library_is_loaded(process.pid)

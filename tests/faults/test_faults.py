@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from duetime import reference
-from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Waiting
+from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Sleeper
 from duetime.faults.mechanisms import faketime, network_namespace
 from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
@@ -80,19 +80,19 @@ class Disabled:
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
 
-    def prepare(self, stop: Waiting) -> str:
+    def prepare(self, stop: Sleeper) -> str:
         return self._fault.prepare(stop)
 
     def inject(self) -> None:
         pass
 
-    def verify_injected(self, stop: Waiting) -> str:
+    def verify_injected(self, stop: Sleeper) -> str:
         return self._fault.verify_injected(stop)
 
     def heal(self) -> None:
         self._fault.heal()
 
-    def verify_healed(self, stop: Waiting) -> str:
+    def verify_healed(self, stop: Sleeper) -> str:
         return self._fault.verify_healed(stop)
 
 

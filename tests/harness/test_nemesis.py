@@ -11,7 +11,7 @@ import pytest
 
 from duetime.clock import Instant
 from duetime.demo.session import SharedFault
-from duetime.faults.fault import FaultNotVerified, Waiting
+from duetime.faults.fault import FaultNotVerified, Sleeper
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.runs.nemesis import Nemesis
@@ -23,19 +23,19 @@ class Noted:
     def __init__(self, name: str, told: list[str], *, fails_at: str = "") -> None:
         self._name, self._told, self._fails_at = name, told, fails_at
 
-    def prepare(self, _stop: Waiting) -> str:
+    def prepare(self, _stop: Sleeper) -> str:
         return self._tell("aim")
 
     def inject(self) -> None:
         self._tell("inject")
 
-    def verify_injected(self, _stop: Waiting) -> str:
+    def verify_injected(self, _stop: Sleeper) -> str:
         return self._tell("observe")
 
     def heal(self) -> None:
         self._tell("heal")
 
-    def verify_healed(self, _stop: Waiting) -> str:
+    def verify_healed(self, _stop: Sleeper) -> str:
         return self._tell("healed")
 
     def _tell(self, step: str) -> str:

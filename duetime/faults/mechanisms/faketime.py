@@ -111,7 +111,7 @@ def offsets(process: subprocess.Popen[str]) -> Iterator[float]:
         yield (wall_ns - after.wall_ns - (mono_ns - after.mono_ns)) / 1e9
 
 
-def mapped(pid: int) -> bool:
+def library_is_loaded(pid: int) -> bool:
     """Whether the live process `pid` really has the library: a variable in its environment alone moves no clock."""
     try:
         return LIBRARY in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")

