@@ -1,4 +1,4 @@
-"""What README and docs tell people to type exists, and every page they point to does."""
+"""The commands, make targets and links of README and docs exist."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import click
 import pytest
 
 from duetime.cli.main import cli
+from tests.docs.pages import ROOT, pages
 
-ROOT = Path(__file__).parents[2]
-PAGES = [path for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")] if path.is_file()]
+PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_shown_is_one_that_duetime_understands(page: Path) -> None:
+@PAGES
+def test_every_duetime_command_shown_is_valid(page: Path) -> None:
     for line in re.findall(r"^\$ duetime (.+)$", page.read_text(), flags=re.MULTILINE):
         name, *arguments = re.split(r" #| \| | 2>", line)[0].split()
         command = cli.commands[name]
@@ -24,19 +24,19 @@ def test_every_command_shown_is_one_that_duetime_understands(page: Path) -> None
         command.make_context(name, arguments)  # raises on an unknown option or a missing argument
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@PAGES
 def test_every_make_target_shown_is_in_the_makefile(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
     assert set(re.findall(r"^\$ make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)) <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_page_pointed_to_is_there(page: Path) -> None:
+@PAGES
+def test_every_linked_file_exists(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
 
 
-def test_the_help_of_every_command_teaches() -> None:
+def test_every_command_has_a_help_text() -> None:
     for command in cli.commands.values():
         assert len(command.get_help(click.Context(command)).splitlines()) > 5

@@ -1,0 +1,42 @@
+"""Markdown is wrapped at 100 columns, except in tables, code blocks and lines that are one long link."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import LINK, ROOT, pages, prose_lines
+
+LONGEST = 100
+NOT_YET_WRAPPED = {
+    "docs/checker.md",
+    "docs/faults.md",
+    "docs/findings.md",
+    "docs/how-to-read-a-run.md",
+    "docs/operating.md",
+    "docs/performance.md",
+    "docs/settings.md",
+    "oban_style_queue/README.md",
+    "pull_worker/README.md",
+    "push_readmodel/README.md",
+}
+"""Pages that still have to be wrapped."""
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", pages(), ids=named)
+def test_no_line_of_prose_is_longer_than_100_columns(page: Path) -> None:
+    if named(page) in NOT_YET_WRAPPED:
+        pytest.skip("not wrapped yet")
+    long = [number for number, line in prose_lines(page) if len(line) > LONGEST and not is_one_link(line)]
+
+    assert not long, f"{named(page)}: wrap lines {long} at {LONGEST} columns"
+
+
+def is_one_link(line: str) -> bool:
+    """Return True if nothing but list marks and punctuation stands beside the links of `line`."""
+    return len(LINK.findall(line)) == 1 and not LINK.sub("", line).strip(" -*.,;:>")
