@@ -50,7 +50,7 @@ def to_gateway(gateway: Gateway) -> Deliver:
 
     def deliver(rows: Rows) -> str:
         for _, _, _, _, key, revision, kind, recipient, due_at, payload in rows:
-            gateway.deliver(Notification.restored(key, revision, kind, recipient, due_at, parse(payload)[0]))
+            gateway.deliver(Notification.from_store(key, revision, kind, recipient, due_at, parse(payload)[0]))
         return ids(rows)
 
     return deliver

@@ -1,7 +1,7 @@
-"""Time as an argument.
+"""The clock as an argument.
 
-Only this module may call ``datetime.now``. Everything else is handed a ``Clock``, so a unit test can choose the
-instant, and a run can say whose clock it believed.
+Only this module calls ``datetime.now``. Other code receives a ``Clock``, so that a unit test can choose the time and
+each caller shows which clock it uses.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """This machine's wall clock, aware, in UTC."""
+    """Return the wall clock of this machine, timezone-aware, in UTC."""
     return datetime.now(UTC)
 
 
 class Instant(NamedTuple):
-    """One moment on both axes, in nanoseconds: what a user's clock shows, and what verdicts are judged by."""
+    """The same moment on the wall clock and on the monotonic clock, in nanoseconds. Verdicts use the monotonic one."""
 
     wall_ns: int
     mono_ns: int
 
 
 READINGS = 20
-"""A process can lose the processor between two readings; in the closest of so many it hardly did."""
+"""The process can be descheduled between two readings; the closest pair of this many is not affected."""
 
 
 def instant() -> Instant:
-    """Read both clocks as close together as one process can: the wall clock between two monotonic readings."""
+    """Read both clocks at the same moment: the wall clock between two monotonic readings, the closest of several."""
     return min((_reading() for _ in range(READINGS)), key=lambda reading: reading[0])[1]
 
 

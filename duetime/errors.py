@@ -1,4 +1,4 @@
-"""Every error that duetime raises on purpose: what happened, with the values, then what to do."""
+"""The errors that duetime raises on purpose. A message tells what happened, the value, and what to write instead."""
 
 from __future__ import annotations
 
@@ -8,55 +8,55 @@ from difflib import get_close_matches
 
 
 class DuetimeError(Exception):
-    """The root: the command line prints one of these as a sentence, never as a traceback."""
+    """Base class. The command line prints the message of these errors, without a traceback."""
 
 
 class BadUsage(DuetimeError):
-    """The request cannot be understood or served as it stands; exit status 2."""
+    """Wrong arguments, settings or files; exit status 2."""
 
 
 class ScheduleRejected(DuetimeError):
-    """The notification was not stored, and never will be."""
+    """The notification was not stored and never will be."""
 
 
 class NaiveDueTime(ScheduleRejected, ValueError):
-    """A due time without a UTC offset names no instant."""
+    """The due time has no time zone."""
 
     def __init__(self, key: str, due_at: datetime) -> None:
         super().__init__(
-            f"due_at of {key!r} is {due_at.isoformat()} without a time zone; write an aware datetime, "
+            f"due_at of {key!r} is {due_at.isoformat()} without a time zone; write a timezone-aware datetime, "
             "for instance datetime(2030, 1, 1, 9, 0, tzinfo=UTC)"
         )
 
 
 class BadNotification(ScheduleRejected, ValueError):
-    """A field is outside what every design can carry."""
+    """A field of the notification is outside the limits of ``duetime.limits``."""
 
 
 class UnknownName(BadUsage):
-    """Nothing is known under this name."""
+    """No design, scenario or fault has this name."""
 
     def __init__(self, what: str, name: str, known: Collection[str]) -> None:
         close = get_close_matches(name, known, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"no {what} named {name!r}; there are: {', '.join(sorted(known)) or 'none'}.{guess}")
+        suggestion = f" Did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"no {what} named {name!r}; known: {', '.join(sorted(known)) or 'none'}.{suggestion}")
 
 
 class DesignNotLoadable(BadUsage):
-    """A design was named, but what stands under that name is not one."""
+    """The named object cannot be imported, or is not a ``Design``."""
 
 
 class ServiceUnavailable(BadUsage):
-    """A server that the run needs does not answer, or may not be used."""
+    """A database server or broker that the run needs does not answer, or must not be used."""
 
 
 class NotARun(BadUsage):
-    """The directory holds no run that could be judged."""
+    """The directory holds no complete run."""
 
 
 class HarnessError(DuetimeError):
-    """The harness could not carry out its own part of a run; nothing is said about the design."""
+    """The harness failed to do its own part of a run; this is no verdict about the design. Exit status 3."""
 
 
 class Interrupted(DuetimeError):
-    """The user asked the run to stop."""
+    """The user stopped the run."""

@@ -1,6 +1,8 @@
-"""What an application and a design say to each other. Read this file first.
+"""The contract between an application and a design. Read this file first.
 
-An application calls ``schedule()`` and ``cancel()`` and never knows which design stands behind them.
+An application calls ``schedule()`` and ``cancel()`` of a ``Scheduler`` and does not depend on the design behind it.
+A design is one ``Design`` object: its scheduler, its worker processes, and what it guarantees. docs/contract.md
+explains the contract, docs/api.md lists every name with an example.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """Something that must reach `recipient`, and not before `due_at`.
+    """A message to deliver to `recipient` at `due_at` or soon after, never before.
 
-    key: the caller's idempotency key, 1 to 200 characters; scheduling a key again replaces its older revision.
-    revision: counts up from 1 with every change of the key, cancels included.
-    due_at: aware; kept to the microsecond, because PostgreSQL keeps no more.
+    key: the caller's idempotency key, 1 to 200 characters, for instance ``event-reminder:42:7``.
+    revision: starts at 1 and rises with every change of the key, including each cancel.
+    due_at: timezone-aware; microsecond precision, as in PostgreSQL.
     payload: a JSON object of up to 64 KiB.
 
     Raises:
@@ -49,7 +51,7 @@ class Notification:
 
     @property
     def op(self) -> str:
-        """How a history names this edition of the key."""
+        """The name of this revision in a history: ``key/revision``."""
         return f"{self.key}/{self.revision}"
 
     def to_json(self) -> dict[str, Any]:
@@ -67,50 +69,50 @@ class Notification:
         return cls(**{**data, "due_at": datetime.fromisoformat(data["due_at"])})
 
     @classmethod
-    def restored(
+    def from_store(
         cls, key: str, revision: int, kind: str, recipient: str, due_at: datetime, payload: Mapping[str, Any]
     ) -> Notification:
-        """One that a design reads back from its own store: checked when it was accepted, and not once more."""
-        self, put = object.__new__(cls), object.__setattr__
-        put(self, "key", key)
-        put(self, "revision", revision)
-        put(self, "kind", kind)
-        put(self, "recipient", recipient)
-        put(self, "due_at", due_at)
-        put(self, "payload", payload)
-        return self
+        """Rebuild a notification from a design's own store, without the checks that it passed when it was accepted."""
+        notification, set_field = object.__new__(cls), object.__setattr__
+        set_field(notification, "key", key)
+        set_field(notification, "revision", revision)
+        set_field(notification, "kind", kind)
+        set_field(notification, "recipient", recipient)
+        set_field(notification, "due_at", due_at)
+        set_field(notification, "payload", payload)
+        return notification
 
 
 class Scheduler(Protocol):
-    """Accepts notifications now, for delivery when they fall due. A due time in the past is delivered at once."""
+    """Accepts notifications now and delivers them when they fall due. A past due time means: deliver at once."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
-        """Take `notification`, together with what `session` commits; the commit's return is the acknowledgement.
+        """Schedule `notification` in the transaction of `session`; its commit is the acknowledgement.
 
-        A newer revision of the key replaces the older; an older or equal one changes nothing as long as the newer
-        is still pending.
+        A newer revision replaces a pending older one. An equal or older revision changes nothing while a newer or
+        equal one is pending, so a call may be repeated.
 
         Raises:
-            ScheduleRejected: not stored, and never will be. Every other exception leaves the outcome unknown.
+            ScheduleRejected: not stored, and never will be. Any other exception leaves the outcome unknown.
         """
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
-        """As ``schedule()`` for each of `notifications`; a subclass may do it in fewer steps."""
+        """Schedule each of `notifications`. A design may override this to need fewer statements."""
         for notification in notifications:
             self.schedule(notification, session=session)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Withdraw every revision of `key` below `revision`. A delivery already under way may still happen."""
+        """Cancel every revision of `key` below `revision`. A delivery that has already started may still complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """A kind of process that a design runs.
+    """One kind of process that a design needs, for instance its worker or its scheduler.
 
-    argv: the command of one replica; ``{worker}`` stands for the replica's name, ``{state}`` for a directory of its
-    own that outlives restarts.
-    ready: what its log says once it serves.
-    replicas: how many of it there are, however many servers there are; None for one a server.
+    argv: the command; ``{worker}`` is replaced by the worker's name, ``{state}`` by its own directory, which survives
+    a restart.
+    ready: the text in the log that shows the process is ready, for instance ``{worker} ready``.
+    replicas: the number of processes of this role in a run; None for one per worker of the scenario.
     """
 
     name: str
@@ -124,12 +126,13 @@ Delivery = Literal["at_least_once", "at_most_once", "nothing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantees:
-    """What a design's own advocates would sign.
+    """What a design guarantees. The checker's verdict ignores it; the column *guarantee* of the matrix compares them.
 
-    transactional: a schedule() exists exactly when the caller's transaction does.
-    cancels: an acknowledged cancel or newer revision holds, whatever happens to the servers.
-    as_durable_as: the store that holds what was scheduled; a design promises no more than that store keeps.
-    due_by: whose clock says that a notification is due; a design promises to be no earlier than that clock.
+    delivery: at_least_once allows duplicates under faults, at_most_once allows losses, nothing allows both.
+    transactional: a schedule() takes effect if and only if the caller's transaction commits.
+    cancels: an acknowledged cancel or newer revision holds under every fault.
+    as_durable_as: the store that holds scheduled notifications; what that store loses is not covered.
+    due_by: the clock that decides when a notification is due; an error of that clock is not covered.
     """
 
     delivery: Delivery
@@ -141,7 +144,7 @@ class Guarantees:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A notification that a design's own store still holds, and where."""
+    """A notification that is not delivered yet. where: its place in the design's store, for instance a queue."""
 
     op: str
     where: str
@@ -149,11 +152,12 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a design is doing at this moment; None for what it cannot know, and `note` says why.
+    """The present state of a design in figures. None: the design cannot know the figure; `note` explains why.
 
-    oldest_due_at: of what is pending. late_s: for how many seconds the oldest has been due; 0 if none is.
-    claimed: what servers hold right now. failed: what was tried, and is to be tried again.
-    bytes_of_table, bytes_of_indexes, dead_rows: of where it is kept.
+    oldest_due_at: the earliest due time of the pending notifications.
+    late_s: for how many seconds that one has been due; 0 if none is due.
+    claimed: notifications that workers hold at this moment.
+    failed: notifications whose delivery failed and will be retried.
     """
 
     pending: int | None
@@ -168,7 +172,7 @@ class Status:
 
 
 class MigrationTarget(Protocol):
-    """The design that a migration moves pending notifications to."""
+    """The design that receives notifications during a migration."""
 
     def accept(self, notification: Notification, *, session: Session) -> None:
         """Accept a notification whose row the old design holds locked, and deletes once `session` is committed."""
@@ -176,30 +180,32 @@ class MigrationTarget(Protocol):
     def accept_if_unchanged(self, notification: Notification, *, session: Session) -> bool:
         """Accept a notification from a non-transactional store unless its key changed since the switch.
 
-        Returns True if accepted. Commit soon: calls of the application about the same key wait for that commit. A
-        design that is not ``transactional`` accepts before it, so a crash in between duplicates and does not lose.
+        Returns True if accepted. Commit soon: other changes of the key wait for this transaction. A target that is not
+        ``transactional`` stores the notification before that commit, so a crash in between causes a duplicate, not a
+        loss.
         """
 
 
 MIGRATION_SEPARATOR = "-to-"
-"""Between the two names of a migration: ``OLD-to-NEW``."""
+"""Separates the two names of a migration: ``OLD-to-NEW`` is the design that migrates from OLD to NEW."""
 
 Migrate = Callable[["Settings", "Engine", MigrationTarget, datetime | None], int]
-"""The last argument is how far the old design had got, for a design that keeps no record of it."""
+"""The last argument is the time up to which OLD has delivered, for a design that keeps no record of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """A way to keep the promise of ``schedule()``, and all that duetime needs to run it.
+    """A way to implement ``schedule()``, with everything that duetime needs to run and judge it.
 
-    weakness: the known one, in a sentence.
-    install: creates what the design keeps in the application's database; safe to repeat.
-    pending: reads the design's own stores from outside; must not disturb them.
-    status: the same in figures; None if it has none beyond the number that is pending.
-    check_can_migrate: raises ``BadUsage`` if a migration from this design cannot start now; called before any change.
-    migrate: moves notifications that are not due within seconds to another design; returns how many it moved.
-    migration_refusal: why this design cannot be migrated to; empty if it can.
-    uses_broker: whether any of its processes talks to the broker; if none does, no fault of the broker can hit it.
+    weakness: the known weakness, in one sentence.
+    install: creates the design's tables in the application's database; safe to repeat.
+    scheduler: makes the scheduler; called once in each client process.
+    pending: reads the design's stores from outside, without changing them.
+    uses_broker: False if no process uses the broker, so that faults of the broker do not apply.
+    status: the same in figures; None to report only the number of pending notifications.
+    check_can_migrate: raises ``BadUsage`` if pending notifications cannot be moved now; called before any change.
+    migrate: moves pending notifications that are not about to fall due to another design; returns how many.
+    migration_refusal: why this design cannot be the target of a migration; empty if it can.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""A design that is correct by construction: the oracle of the harness's own tests, and a worked example of a design.
+"""The reference design: a correct design for the tests of the harness, and an example of a design in one file.
 
-It delivers exactly once, which no ordinary design can: before a delivery it asks the outside world whether this
-revision has already arrived. A real gateway that honours idempotency keys gives the same answer.
+It delivers exactly once, which needs help from the gateway: before each delivery it asks the gateway whether this
+revision has already arrived. A gateway that accepts idempotency keys gives the same answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from duetime.runtime.effects import NO_EFFECTS, Effects, effects_from
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
 
-LOOK_EVERY_S = 0.02
+CHECK_EVERY_S = 0.02
 
 CREATE = "CREATE TABLE IF NOT EXISTS reference (key text PRIMARY KEY, revision int, due_at timestamptz, body jsonb)"
 SCHEDULE = text(
@@ -34,11 +34,11 @@ CLAIM_ONE = text(
     "SELECT key, body FROM reference WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED"
 )
 DELETE = text("DELETE FROM reference WHERE key = :key")
-LATER = text("UPDATE reference SET due_at = clock_timestamp() + interval '0.2 seconds' WHERE key = :key")
+POSTPONE = text("UPDATE reference SET due_at = clock_timestamp() + interval '0.2 seconds' WHERE key = :key")
 
 
 class Reference(Scheduler):
-    """One row a key, written in the caller's transaction."""
+    """Keeps one row for each key, written in the caller's transaction."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         body = notification.to_json()
@@ -50,7 +50,7 @@ class Reference(Scheduler):
 
 
 class Arrived:
-    """What the outside world remembers: every revision that has reached its recipient."""
+    """The revisions that the gateway has delivered, read from its file."""
 
     def __init__(self, settings: Settings) -> None:
         self._lines = settings.deliveries.open("rb")
@@ -62,15 +62,15 @@ class Arrived:
 
 
 def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived, effects: Effects = NO_EFFECTS) -> bool:
-    """Deliver the one row that is due first, unless it has arrived; whether there was one.
+    """Deliver the row that fell due first, unless it has already arrived. Returns True if there was a row.
 
-    One that the outside world refuses stands back for a moment, behind whatever else is due.
+    If the delivery fails, the row is due again 0.2 s later, behind the other due rows.
     """
     row = connection.execute(CLAIM_ONE).one_or_none()
     if row is None:
         return False
     notification = Notification.from_json(row.body)
-    # The row is locked: whoever had it before either finished or is dead, so the answer cannot change under us.
+    # The row is locked, so no other worker can deliver it between the question and the delivery.
     try:
         if effect := effects.of(notification):
             with connection.begin_nested():
@@ -78,15 +78,15 @@ def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived, eff
                 connection.exec_driver_sql(*effect)
         elif notification not in arrived:
             gateway.deliver(notification)
-    except Exception:  # noqa: BLE001 - whatever a gateway raises: the next look finds out whether it has arrived
-        connection.execute(LATER, {"key": row.key})
+    except Exception:  # noqa: BLE001 - a gateway may raise anything; the next attempt asks whether it arrived
+        connection.execute(POSTPONE, {"key": row.key})
     else:
         connection.execute(DELETE, {"key": row.key})
     return True
 
 
 def serve(settings: Settings) -> None:
-    """Deliver what is due, until ended."""
+    """Deliver due rows until the process is terminated."""
     engine, gateway, arrived = create_engine(settings.database_url), gateway_from(settings), Arrived(settings)
     effects = effects_from(settings)
     os.write(sys.stdout.fileno(), f"{settings.worker} serves\n".encode())
@@ -94,7 +94,7 @@ def serve(settings: Settings) -> None:
         with engine.begin() as connection:
             delivered = deliver_next(connection, gateway, arrived, effects)
         if not delivered:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(CHECK_EVERY_S)
 
 
 def install(engine: Engine) -> None:
@@ -110,8 +110,8 @@ def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
 
 design = Design(
     name="reference",
-    summary="a read model whose gateway honours idempotency keys: delivers exactly once",
-    weakness="one delivery a transaction, one question to the outside world each; and few gateways can answer it",
+    summary="a read model whose gateway accepts idempotency keys: delivers exactly once",
+    weakness="one transaction and one question to the gateway for each delivery; few gateways can answer it",
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
     roles=[Role(name="worker", argv=(sys.executable, "-m", "duetime.reference"), ready="{worker} serves")],
     install=install,

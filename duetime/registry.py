@@ -1,4 +1,4 @@
-"""Finds designs: those that installed packages register as entry points, and one that is given as a file."""
+"""Finds a design by name: a registered entry point, or an attribute of a Python file."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ REFERENCE = "reference"
 
 
 def names() -> list[str]:
-    """The registered designs, in alphabetical order."""
+    """Return the names of all registered designs, sorted."""
     return sorted(entry_points(group=GROUP).names)
 
 
 def default_designs() -> list[str]:
-    """The registered designs without their variants, and without the reference."""
+    """Return the registered designs without variants and without the reference design."""
     return [name for name in names() if ":" not in name and name != REFERENCE]
 
 
 def load(name: str) -> Design:
-    """The design called `name`, the one at ``path/to/file.py:attribute``, or the migration ``OLD-to-NEW``.
+    """Load the design `name`: a registered name, ``path/to/file.py:attribute``, or a migration ``OLD-to-NEW``.
 
     Raises:
-        BadUsage: there is no way from OLD to NEW.
-        UnknownName: nobody registers it.
-        DesignNotLoadable: it cannot be imported, or is not a Design.
+        BadUsage: a migration from OLD to NEW is not possible.
+        UnknownName: no design is registered under `name`.
+        DesignNotLoadable: the object cannot be imported, or is not a ``Design``.
     """
     old, to, new = name.partition(MIGRATION_SEPARATOR)
     if to and ".py" not in name:
-        from duetime.migration import migration_design  # late: `duetime health` asks for a name every few seconds
+        from duetime.migration import migration_design  # imports sqlalchemy, which `duetime health` must not wait for
 
         return migration_design(load(old), load(new))
     path, _, attribute = name.rpartition(":")
@@ -48,14 +48,14 @@ def load(name: str) -> Design:
     try:
         found = known[name].load()
     except Exception as error:
-        raise DesignNotLoadable(_did_not_import(name, error)) from error
+        raise DesignNotLoadable(_import_failed(name, error)) from error
     return _checked(name, found)
 
 
 def _from_file(name: str, path: Path, attribute: str) -> object:
     if not path.is_file():
-        raise DesignNotLoadable(f"{name!r}: there is no file {str(path)!r}")
-    # A name of its own: redis.py holding a design must not become everybody's redis.
+        raise DesignNotLoadable(f"{name!r}: there is no file {str(path)!r}; check the path")
+    # With a prefix, a design in redis.py does not replace the module `redis`.
     module_name = f"duetime_design_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -65,19 +65,19 @@ def _from_file(name: str, path: Path, attribute: str) -> object:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise DesignNotLoadable(_did_not_import(name, error)) from error
+        raise DesignNotLoadable(_import_failed(name, error)) from error
     if not hasattr(module, attribute):
-        raise DesignNotLoadable(f"{name!r}: {str(path)!r} has no attribute {attribute!r}")
+        raise DesignNotLoadable(f"{name!r}: {str(path)!r} has no attribute {attribute!r}; write the design's name")
     return getattr(module, attribute)
 
 
-def _did_not_import(name: str, error: Exception) -> str:
-    return f"the design {name!r} does not import: {type(error).__name__}: {error}"
+def _import_failed(name: str, error: Exception) -> str:
+    return f"the design {name!r} cannot be imported: {type(error).__name__}: {error}"
 
 
 def _checked(name: str, found: object) -> Design:
     if not isinstance(found, Design):
         raise DesignNotLoadable(
-            f"{name!r} is a {type(found).__name__}, not a duetime.interface.Design; see docs/contract.md"
+            f"{name!r} is of type {type(found).__name__}, not a duetime.interface.Design; see docs/contract.md"
         )
     return found

@@ -1,4 +1,4 @@
-"""What a process of the application or of a design is told from outside, through its environment."""
+"""Settings of one process of the application or of a design, passed through ``DUETIME_…`` environment variables."""
 
 from __future__ import annotations
 
@@ -11,35 +11,25 @@ from pathlib import Path
 from duetime.errors import BadUsage
 
 EFFECTS = "duetime.app.effects:STATEMENTS"
-TRUTH = {
-    "yes": True,
-    "true": True,
-    "on": True,
-    "1": True,
-    "no": False,
-    "false": False,
-    "off": False,
-    "0": False,
-    "": False,
-}
+YES, NO = {"yes", "true", "on", "1"}, {"no", "false", "off", "0", ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One process's view of the world around it.
+    """The settings of one process.
 
-    server: the name of this instance, as deliveries record it.
-    deliveries: the file that stands for the outside world.
-    delivery_time: how long the outside world takes to answer one delivery.
+    worker: the name of this worker, as the record of its deliveries shows it.
+    deliveries: the file to which the gateway appends deliveries.
+    delivery_time: how long the gateway takes for one delivery.
     reminder_lead: how long before an event its participants are reminded.
-    poll_interval: how often a poller looks.
-    visibility_timeout: after how long the broker gives back what a worker took and did not acknowledge; Celery's
-    default unless a run is about it.
-    rescue_after: after how long without an end a design that rescues takes a delivery's worker for dead.
-    watched: whether workers tell a dashboard what they do.
-    heartbeat: the file in which this server leaves its signs of life, if anybody looks there.
-    effects: where the statements are for what is done inside the database, as ``package.module:attribute``.
-    time_scale: how many times sooner than in life follow-ups are due.
+    poll_interval: the time between two polls of a poller.
+    visibility_timeout: the time after which the broker redelivers an unacknowledged message; one hour is Celery's
+    default.
+    rescue_after: the time after which a design that rescues jobs treats the worker of an unfinished job as dead.
+    watched: True if workers send Celery events, for Flower.
+    heartbeat: the file for this worker's heartbeat; None for no heartbeat.
+    effects: the SQL statements for effects inside the database, as ``package.module:attribute``.
+    time_scale: follow-ups are due this many times sooner than in production.
     """
 
     design: str
@@ -58,17 +48,16 @@ class Settings:
     time_scale: float = 1.0
 
     def for_worker(self, name: str) -> Settings:
-        """These settings as the server called `name` gets them."""
         return replace(self, worker=name)
 
     @property
     def celery_events(self) -> dict[str, bool]:
-        """Celery's settings by which clients and workers tell a dashboard what they do; none unless `watched`."""
-        told = ("worker_send_task_events", "task_send_sent_event", "task_track_started")
-        return dict.fromkeys(told, True) if self.watched else {}
+        """The Celery settings that make clients and workers send events; empty unless `watched`."""
+        names = ("worker_send_task_events", "task_send_sent_event", "task_track_started")
+        return dict.fromkeys(names, True) if self.watched else {}
 
     def environment(self) -> dict[str, str]:
-        """The variables from which ``from_environment`` reads these settings back."""
+        """Return the variables from which ``from_environment`` reads these settings back."""
         return {
             "DUETIME_DESIGN": self.design,
             "DUETIME_DATABASE_URL": self.database_url,
@@ -91,57 +80,65 @@ class Settings:
         """Read the ``DUETIME_…`` variables.
 
         Raises:
-            BadUsage: one that has no default is missing, or one is not what it has to be.
+            BadUsage: a variable without a default is not set, or a value is not of the right kind.
         """
-
-        def text(name: str, default: str | None = None) -> str:
-            value = environment.get(name, default)
-            if value is None:
-                raise BadUsage(f"{name} is not set; duetime sets it for the processes it starts")
-            return value
-
-        def seconds(name: str, default: str) -> timedelta:
-            value = text(name, default)
-            try:
-                return timedelta(seconds=float(value))
-            except ValueError:
-                raise BadUsage(f"{name} is {value!r}; write a number of seconds") from None
-
-        def factor(name: str) -> float:
-            value = text(name, "1")
-            try:
-                number = float(value)
-            except ValueError:
-                number = 0.0
-            if number <= 0:
-                raise BadUsage(f"{name} is {value!r}; write a number above 0")
-            return number
-
-        def truth(name: str) -> bool:
-            value = text(name, "no")
-            if value.lower() not in TRUTH:
-                raise BadUsage(f"{name} is {value!r}; write yes or no")
-            return TRUTH[value.lower()]
-
+        variables = _Variables(environment)
+        heartbeat = variables.text("DUETIME_HEARTBEAT", "")
         return cls(
-            design=text("DUETIME_DESIGN"),
-            database_url=sqlalchemy_url(text("DUETIME_DATABASE_URL")),
-            broker_url=text("DUETIME_BROKER_URL"),
-            worker=text("DUETIME_WORKER", "worker-1"),
-            deliveries=Path(text("DUETIME_DELIVERIES", "deliveries.jsonl")),
-            delivery_time=seconds("DUETIME_DELIVERY_TIME_S", "0"),
-            reminder_lead=seconds("DUETIME_REMINDER_LEAD_S", "600"),
-            poll_interval=seconds("DUETIME_POLL_INTERVAL_S", "60"),
-            visibility_timeout=seconds("DUETIME_VISIBILITY_TIMEOUT_S", "3600"),
-            rescue_after=seconds("DUETIME_RESCUE_AFTER_S", "300"),
-            watched=truth("DUETIME_WATCHED"),
-            effects=text("DUETIME_EFFECTS", EFFECTS),
-            time_scale=factor("DUETIME_TIME_SCALE"),
-            heartbeat=Path(heartbeat) if (heartbeat := text("DUETIME_HEARTBEAT", "")) else None,
+            design=variables.text("DUETIME_DESIGN"),
+            database_url=sqlalchemy_url(variables.text("DUETIME_DATABASE_URL")),
+            broker_url=variables.text("DUETIME_BROKER_URL"),
+            worker=variables.text("DUETIME_WORKER", "worker-1"),
+            deliveries=Path(variables.text("DUETIME_DELIVERIES", "deliveries.jsonl")),
+            delivery_time=variables.seconds("DUETIME_DELIVERY_TIME_S", "0"),
+            reminder_lead=variables.seconds("DUETIME_REMINDER_LEAD_S", "600"),
+            poll_interval=variables.seconds("DUETIME_POLL_INTERVAL_S", "60"),
+            visibility_timeout=variables.seconds("DUETIME_VISIBILITY_TIMEOUT_S", "3600"),
+            rescue_after=variables.seconds("DUETIME_RESCUE_AFTER_S", "300"),
+            watched=variables.flag("DUETIME_WATCHED"),
+            heartbeat=Path(heartbeat) if heartbeat else None,
+            effects=variables.text("DUETIME_EFFECTS", EFFECTS),
+            time_scale=variables.positive("DUETIME_TIME_SCALE"),
         )
 
 
+class _Variables:
+    """Environment variables, read with an error that tells what to write."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environment.get(name, default)
+        if value is None:
+            raise BadUsage(f"{name} is not set; export it (a run sets it for the processes that it starts)")
+        return value
+
+    def seconds(self, name: str, default: str) -> timedelta:
+        value = self.text(name, default)
+        try:
+            return timedelta(seconds=float(value))
+        except (ValueError, OverflowError):
+            raise BadUsage(f"{name} is {value!r}; write a number of seconds") from None
+
+    def positive(self, name: str) -> float:
+        value = self.text(name, "1")
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if number <= 0:
+            raise BadUsage(f"{name} is {value!r}; write a number above 0")
+        return number
+
+    def flag(self, name: str) -> bool:
+        value = self.text(name, "no")
+        if value.lower() not in YES | NO:
+            raise BadUsage(f"{name} is {value!r}; write yes or no")
+        return value.lower() in YES
+
+
 def sqlalchemy_url(url: str) -> str:
-    """`url` with psycopg named as the driver, so that the spelling every other tool uses works here too."""
+    """Return `url` with psycopg as the driver, so that ``postgresql://`` and ``postgres://`` work as in other tools."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url

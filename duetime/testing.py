@@ -1,4 +1,4 @@
-"""Fixtures for tests of duetime and of other people's designs: ``pytest_plugins = ["duetime.testing"]``."""
+"""Pytest fixtures for tests of a design: add ``pytest_plugins = ["duetime.testing"]`` to ``conftest.py``."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from duetime.settings import Settings
 
 @pytest.fixture(scope="session")
 def tempdir() -> Iterator[Path]:
-    """A directory that is gone after the tests, and with it every process that was started in it."""
+    """A temporary directory for the session. At its end, the processes started in it are killed and it is removed."""
     with run_tempdir() as path:
         yield path
 
 
 @pytest.fixture(scope="session")
 def shared_servers(tempdir: Path) -> Iterator[Endpoints]:
-    """A live PostgreSQL and a live Valkey, started for these tests and gone after them."""
-    # Never the user's own servers: tests put what they like into these.
+    """A PostgreSQL and a Valkey for the session, started by it and stopped after it."""
+    # environment={}: never use the servers that DUETIME_… variables name, because tests write into these.
     services = Services(tempdir, environment={})
     services.prepare(side_by_side=1)
     with services.for_run("tests", 0) as endpoints:
@@ -37,7 +37,7 @@ def shared_servers(tempdir: Path) -> Iterator[Endpoints]:
 
 @pytest.fixture
 def endpoints(shared_servers: Endpoints) -> Iterator[Endpoints]:
-    """A database and a broker with nothing in them, for one test."""
+    """The URLs of an empty database and an empty broker database for one test."""
     with (
         own_database(shared_servers.database_url) as database,
         own_broker_database(shared_servers.broker_url, 0) as url,
@@ -49,7 +49,7 @@ def endpoints(shared_servers: Endpoints) -> Iterator[Endpoints]:
 
 @pytest.fixture
 def engine(endpoints: Endpoints) -> Iterator[Engine]:
-    """An engine on this test's database, with the application's tables."""
+    """A SQLAlchemy engine for this test's database, with the application's tables created."""
     engine = create_engine(endpoints.database_url, poolclass=NullPool)
     Base.metadata.create_all(engine)
     yield engine
@@ -58,7 +58,7 @@ def engine(endpoints: Endpoints) -> Iterator[Engine]:
 
 @pytest.fixture
 def settings(endpoints: Endpoints, tmp_path: Path) -> Settings:
-    """The settings of a server called worker-1 on this test's database and broker."""
+    """The settings of a worker named ``worker-1`` on this test's database and broker; `design` is empty."""
     return Settings(
         design="",
         database_url=endpoints.database_url,

@@ -183,7 +183,7 @@ class Drain:
             began_s = time.monotonic()
             try:
                 # Read only now: of a batch that is cut short the rest will be claimed again.
-                notification = Notification.restored(key, revision, kind, recipient, due_at, _parse(payload)[0])
+                notification = Notification.from_store(key, revision, kind, recipient, due_at, _parse(payload)[0])
                 if wait_s > 0:
                     if not _wait_until(self._clock.at_s(attempt_at), stopping):
                         break

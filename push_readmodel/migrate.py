@@ -32,7 +32,7 @@ def migrate(_settings: Settings, engine: Engine, to: MigrationTarget, _since: da
     with Session(engine) as session, Session(engine) as there:
         while rows := session.execute(movable).all():
             for row in rows:
-                notification = Notification.restored(
+                notification = Notification.from_store(
                     row.key, row.revision, row.kind, row.recipient, row.due_at, row.payload
                 )
                 to.accept(notification, session=there)

@@ -50,7 +50,7 @@ class DrainDeletingFirst(Drain):
             self._pipeline.sync()
             rows = taken.fetchall()
             for attempts, *fields in rows:
-                notification = Notification.restored(*fields)
+                notification = Notification.from_store(*fields)
                 try:
                     if effect := self._effects.of(notification):
                         self._execute(*effect)

@@ -42,7 +42,7 @@ def test_a_design_file_that_does_not_import_is_named_with_the_reason(tmp_path: P
 
     said = refused(duetime("run", f"{file}:design", "calm", "--out", str(tmp_path / "runs")))
 
-    assert "does not import: ModuleNotFoundError: No module named 'nothing_of_this_name'" in said
+    assert "cannot be imported: ModuleNotFoundError: No module named 'nothing_of_this_name'" in said
     assert not (tmp_path / "runs").exists()
 
 

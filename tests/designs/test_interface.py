@@ -65,13 +65,13 @@ def test_a_revision_that_cannot_be_stored_is_refused(revision: int) -> None:
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
 @pytest.mark.parametrize("field", ["key", "kind", "recipient"])
 def test_text_that_postgresql_cannot_keep_is_refused(field: str, text: str) -> None:
-    with pytest.raises(ScheduleRejected, match=f"the {field} of .* has a NUL or half a surrogate"):
+    with pytest.raises(ScheduleRejected, match=f"the {field} of .* has a NUL character or half a surrogate"):
         replace(GOOD, **{field: text})
 
 
 def test_a_nul_in_the_payload_is_refused_and_text_about_one_is_not() -> None:
     replace(GOOD, payload={"text": "\\u0000 is how JSON writes NUL"})
-    with pytest.raises(ScheduleRejected, match="has a NUL in it"):
+    with pytest.raises(ScheduleRejected, match="has a NUL character"):
         replace(GOOD, payload={"text": ["\\\0"]})
 
 

@@ -46,10 +46,10 @@ def test_a_design_can_be_a_file_that_nobody_has_packaged(tmp_path: Path) -> None
     ("content", "attribute", "complaint"),
     [
         ("import no_such_module\n", "design", "does not import: ModuleNotFoundError"),
-        ("def broken(:\n", "design", "does not import: SyntaxError"),
-        ("raise SystemError('no')\n", "design", "does not import: SystemError"),
+        ("def broken(:\n", "design", "cannot be imported: SyntaxError"),
+        ("raise SystemError('no')\n", "design", "cannot be imported: SystemError"),
         (FILE_OF_A_DESIGN, "yours", "has no attribute 'yours'"),
-        ("design = 7\n", "design", "is a int, not a duetime.interface.Design"),
+        ("design = 7\n", "design", "is of type int, not a duetime.interface.Design"),
     ],
 )
 def test_a_file_that_holds_no_design_is_named_with_the_reason(
