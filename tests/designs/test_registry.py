@@ -45,7 +45,7 @@ def test_a_design_can_be_a_file_that_nobody_has_packaged(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "attribute", "complaint"),
     [
-        ("import no_such_module\n", "design", "does not import: ModuleNotFoundError"),
+        ("import no_such_module\n", "design", "cannot be imported: ModuleNotFoundError"),
         ("def broken(:\n", "design", "cannot be imported: SyntaxError"),
         ("raise SystemError('no')\n", "design", "cannot be imported: SystemError"),
         (FILE_OF_A_DESIGN, "yours", "has no attribute 'yours'"),
