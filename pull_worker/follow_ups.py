@@ -11,7 +11,7 @@ from sqlalchemy import Double, Interval, func, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, follow_up
+from duetime.app.follow_ups import FOLLOW_UPS, FollowUp, notification_for
 from duetime.app.tables import FollowUpSubject, User
 from duetime.interface import Notification
 from duetime.runtime.effects import Effects
@@ -46,7 +46,7 @@ def following(
                 .where(due.between(due_from, due_until), what.table.status == "open")
                 .order_by(due)
             )
-            found += [follow_up(what, row, address, time_scale=time_scale) for row, address in rows]
+            found += [notification_for(what, row, address, time_scale=time_scale) for row, address in rows]
     return found
 
 
@@ -61,7 +61,7 @@ def settle_overdue(session: Session, effects: Effects, *, now: datetime, time_sc
         if what.sets_status is None:
             continue
         for row, address in _overdue(session, what, now=now, time_scale=time_scale):
-            effect = effects.of(follow_up(what, row, address, time_scale=time_scale))
+            effect = effects.of(notification_for(what, row, address, time_scale=time_scale))
             if effect:
                 try:
                     with session.begin_nested() as alone:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from duetime.app.follow_ups import FOLLOW_UPS, follow_up
+from duetime.app.follow_ups import FOLLOW_UPS, notification_for
 from duetime.app.reminders import reminder
 from duetime.app.tables import Event, Participation, User
 from duetime.errors import BadUsage
@@ -66,6 +66,6 @@ def still_ahead(session: Session, settings: Settings, since: datetime) -> Iterat
             .where(what.table.status == "open")
         )
         for row, address in rows:
-            notification = follow_up(what, row, address, time_scale=settings.time_scale)
+            notification = notification_for(what, row, address, time_scale=settings.time_scale)
             if what.sets_status or notification.due_at > since - settings.reminder_lead:
                 yield notification

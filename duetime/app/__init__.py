@@ -1,1 +1,1 @@
-"""The application whose users get notified."""
+"""The example application: events with reminders, and five kinds of follow-up."""

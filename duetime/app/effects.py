@@ -1,6 +1,6 @@
-"""What the application does when something falls due, where that happens inside its own database.
+"""The effects of the application inside its own database, one SQL statement for each kind of notification.
 
-A design that executes the statement in the transaction in which it forgets the notification does it exactly once.
+A design that executes the statement in the transaction that deletes the notification has the effect exactly once.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ CREDIT = f"""
         RETURNING users.id
     )
     INSERT INTO effects (op, worker) SELECT %(op)s::text, %(worker)s::text FROM changed
-"""  # noqa: S608 - the wage is ours
-"""Done twice it is paid twice: no condition protects it but the transaction that it is part of."""
+"""  # noqa: S608 - the wage is a constant
+"""Not idempotent on purpose: executed twice, it pays twice."""
 
 
-def changes_status(what: FollowUp) -> str:
-    """Done twice it is done once: the second time the row is no longer open."""
+def change_status(follow_up: FollowUp) -> str:
+    """Return an idempotent statement: executed again, it finds the row no longer open."""
     return f"""
         WITH changed AS (
-            UPDATE {what.table.__tablename__} SET status = '{what.sets_status}'
+            UPDATE {follow_up.table.__tablename__} SET status = '{follow_up.sets_status}'
             WHERE id = %(id)s AND status = 'open' RETURNING id
         )
         INSERT INTO effects (op, worker) SELECT %(op)s::text, %(worker)s::text FROM changed
-    """  # noqa: S608 - names of ours
+    """  # noqa: S608 - table and status are constants
 
 
 STATEMENTS = {
-    **{what.kind: changes_status(what) for what in FOLLOW_UPS.values() if what.sets_status},
+    **{follow_up.kind: change_status(follow_up) for follow_up in FOLLOW_UPS.values() if follow_up.sets_status},
     PAY_ERRAND.kind: CREDIT,
 }
-"""For each kind of notification that is an effect inside the database, the statement that brings it about."""
+"""The statement of each kind of notification that has its effect inside the database."""

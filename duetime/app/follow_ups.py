@@ -1,4 +1,4 @@
-"""What follows a while after something began, unless something else happens first: five of the six use cases."""
+"""Five of the six use cases: an action that follows some time after a row was created, unless it is cancelled."""
 
 from __future__ import annotations
 
@@ -15,110 +15,113 @@ from duetime.interface import Notification, Scheduler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """What is due `after` the beginning of a row of `table`, in UTC, unless it is called off.
+    """An action due `after` the time `began_at` of a row of `table`, counted in UTC.
 
-    kind: of the notification, and the beginning of its key.
-    called_off_by: the status that says so.
-    becomes: the status that the follow-up sets, inside the database; None for one that leaves the building.
+    kind: the kind of the notification and the prefix of its key.
+    cancelled_by: the row's status that cancels the follow-up, for instance ``upgraded`` for a trial.
+    sets_status: the status that the follow-up sets inside the database; None if it sends a message instead.
     """
 
     kind: str
     table: type[FollowUpSubject]
     after: relativedelta
-    called_off_by: str
+    cancelled_by: str
     sets_status: str | None = None
 
     def due_at(self, began_at: datetime, *, time_scale: float = 1.0) -> datetime:
-        """A month after 31 January is the last of February; `time_scale` times as soon where a run cannot wait."""
+        """Return the due time, `time_scale` times sooner than `after`.
+
+        A month after 31 January is the last day of February.
+        """
         began_at = began_at.astimezone(UTC)
         return began_at + ((began_at + self.after) - began_at) / time_scale
 
 
 END_TRIAL = FollowUp(
-    kind="end-trial", table=Trial, after=relativedelta(days=14), called_off_by="upgraded", sets_status="ended"
+    kind="end-trial", table=Trial, after=relativedelta(days=14), cancelled_by="upgraded", sets_status="ended"
 )
-ASK_FOR_REVIEW = FollowUp(
-    kind="ask-for-review", table=Purchase, after=relativedelta(months=1), called_off_by="refunded"
-)
+ASK_FOR_REVIEW = FollowUp(kind="ask-for-review", table=Purchase, after=relativedelta(months=1), cancelled_by="refunded")
 CANCEL_RESERVATION = FollowUp(
     kind="cancel-reservation",
     table=Reservation,
     after=relativedelta(minutes=15),
-    called_off_by="seated",
+    cancelled_by="seated",
     sets_status="cancelled",
 )
 PAY_ERRAND = FollowUp(
-    kind="pay-errand", table=Errand, after=relativedelta(days=3), called_off_by="complained", sets_status="paid"
+    kind="pay-errand", table=Errand, after=relativedelta(days=3), cancelled_by="complained", sets_status="paid"
 )
 CANCEL_ORDER = FollowUp(
-    kind="cancel-order", table=Order, after=relativedelta(hours=48), called_off_by="paid", sets_status="cancelled"
+    kind="cancel-order", table=Order, after=relativedelta(hours=48), cancelled_by="paid", sets_status="cancelled"
 )
-FOLLOW_UPS = {one.kind: one for one in (END_TRIAL, ASK_FOR_REVIEW, CANCEL_RESERVATION, PAY_ERRAND, CANCEL_ORDER)}
+FOLLOW_UPS = {
+    follow_up.kind: follow_up for follow_up in (END_TRIAL, ASK_FOR_REVIEW, CANCEL_RESERVATION, PAY_ERRAND, CANCEL_ORDER)
+}
 
 
 class FollowUps:
-    """The use cases that begin, postpone and call off what has a follow-up, over one notifications module.
+    """The use cases that begin, postpone and cancel a follow-up. Each is one transaction.
 
-    time_scale: how many times sooner than in life everything is due.
+    time_scale: follow-ups are due this many times sooner than in production.
     """
 
     def __init__(self, notifications: Scheduler, *, time_scale: float = 1.0) -> None:
         self._notifications = notifications
         self._time_scale = time_scale
 
-    def begin(self, session: Session, what: FollowUp, *, number: int, user_id: int, began_at: datetime) -> None:
-        """Sign up, buy, reserve, do an errand, order: `what` follows unless it is called off."""
-        row = what.table(id=number, user_id=user_id, began_at=began_at, status="open", revision=0)
+    def begin(self, session: Session, follow_up: FollowUp, *, number: int, user_id: int, began_at: datetime) -> None:
+        """Create row `number` and schedule its follow-up: a sign-up, a purchase, a reservation, an errand, an order."""
+        row = follow_up.table(id=number, user_id=user_id, began_at=began_at, status="open", revision=0)
         session.add(row)
-        self._schedule(session, what, row)
+        self._schedule(session, follow_up, row)
         session.commit()
 
-    def postpone(self, session: Session, what: FollowUp, *, number: int, began_at: datetime) -> None:
-        """Count from another time on: a reservation for later, a trial prolonged."""
-        row = session.get_one(what.table, number, with_for_update=True)
+    def postpone(self, session: Session, follow_up: FollowUp, *, number: int, began_at: datetime) -> None:
+        """Count from a later time, for instance when a reservation is moved or a trial prolonged."""
+        row = session.get_one(follow_up.table, number, with_for_update=True)
         row.began_at = began_at
         if row.status == "open":
-            self._schedule(session, what, row)
+            self._schedule(session, follow_up, row)
         session.commit()
 
-    def call_off(self, session: Session, what: FollowUp, *, number: int) -> None:
-        """Upgrade, refund, arrive, complain, pay: nothing follows any more, unless it already has."""
-        row = session.get_one(what.table, number, with_for_update=True)
+    def cancel(self, session: Session, follow_up: FollowUp, *, number: int) -> None:
+        """Set the status that cancels the follow-up, unless the follow-up has already happened."""
+        row = session.get_one(follow_up.table, number, with_for_update=True)
         if row.status == "open":
-            row.status = what.called_off_by
+            row.status = follow_up.cancelled_by
         row.revision += 1
-        self._notifications.cancel(key_of(what, number), revision=row.revision, session=session)
+        self._notifications.cancel(key_of(follow_up, number), revision=row.revision, session=session)
         session.commit()
 
     def readdress(self, session: Session, *, user_id: int, now: datetime) -> None:
-        """Whatever is still to leave the building for this user goes to the present address; commits nothing."""
-        for what in FOLLOW_UPS.values():
-            if what.sets_status is None:
-                mine = select(what.table).where(what.table.user_id == user_id, what.table.status == "open")
-                for row in session.scalars(mine.order_by(what.table.id).with_for_update()):
-                    if what.due_at(row.began_at, time_scale=self._time_scale) > now:
-                        self._schedule(session, what, row)
+        """Schedule the user's pending messages again with the current address; does not commit."""
+        for follow_up in FOLLOW_UPS.values():
+            if follow_up.sets_status is None:
+                table = follow_up.table
+                open_rows = select(table).where(table.user_id == user_id, table.status == "open")
+                for row in session.scalars(open_rows.order_by(table.id).with_for_update()):
+                    if follow_up.due_at(row.began_at, time_scale=self._time_scale) > now:
+                        self._schedule(session, follow_up, row)
 
-    def _schedule(self, session: Session, what: FollowUp, row: FollowUpSubject) -> None:
+    def _schedule(self, session: Session, follow_up: FollowUp, row: FollowUpSubject) -> None:
         row.revision += 1
         session.flush()
         address = session.scalars(select(User.address).where(User.id == row.user_id)).one()
-        notification = follow_up(what, row, address, time_scale=self._time_scale)
+        notification = notification_for(follow_up, row, address, time_scale=self._time_scale)
         self._notifications.schedule(notification, session=session)
 
 
-def key_of(what: FollowUp, number: int) -> str:
-    """The idempotency key of what follows on one row."""
-    return f"{what.kind}:{number}"
+def key_of(follow_up: FollowUp, number: int) -> str:
+    return f"{follow_up.kind}:{number}"
 
 
-def follow_up(what: FollowUp, row: FollowUpSubject, address: str, *, time_scale: float) -> Notification:
-    """What follows on `row` as it stands now."""
+def notification_for(follow_up: FollowUp, row: FollowUpSubject, address: str, *, time_scale: float) -> Notification:
+    """Return the notification for the current state of `row`."""
     return Notification(
-        key=key_of(what, row.id),
+        key=key_of(follow_up, row.id),
         revision=row.revision,
-        kind=what.kind,
+        kind=follow_up.kind,
         recipient=address,
-        due_at=what.due_at(row.began_at, time_scale=time_scale),
+        due_at=follow_up.due_at(row.began_at, time_scale=time_scale),
         payload={"id": row.id},
     )

@@ -1,4 +1,4 @@
-"""What a reminder for an event says, to whom, and when."""
+"""The reminder of a participant before an event."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from duetime.interface import Notification
 
 
 def reminder_key(event_id: int, user_id: int) -> str:
-    """The idempotency key of one participant's reminder for one event."""
     return f"event-reminder:{event_id}:{user_id}"
 
 
 def event_and_user(key: str) -> tuple[int, int]:
-    """The participation that a reminder's key stands for."""
+    """Return the event id and the user id of a reminder's key."""
     _, event_id, user_id = key.split(":")
     return int(event_id), int(user_id)
 
 
 def reminder(participation: Participation, *, lead: timedelta) -> Notification:
-    """The reminder as it stands now: `lead` before the start, to the participant's present address."""
+    """Return the reminder for the current state of `participation`: `lead` before the event, to the current address."""
     return reminder_to(
         participation.user_id,
         participation.user.address,
@@ -31,7 +30,7 @@ def reminder(participation: Participation, *, lead: timedelta) -> Notification:
 
 
 def reminder_to(user_id: int, address: str, *, event: Event, revision: int, lead: timedelta) -> Notification:
-    """The same, where the participation itself has not been loaded."""
+    """Return the same reminder without loading the participation."""
     return Notification(
         key=reminder_key(event.id, user_id),
         revision=revision,

@@ -1,4 +1,4 @@
-"""The application's main tables: what the rest of the business reads and writes all day."""
+"""The application's main tables, which the rest of the business also reads and writes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 class Base(DeclarativeBase):
-    """Everything that the application keeps."""
+    """The base class of all tables of the application."""
 
 
 class User(Base):
-    """Somebody who can take part in events."""
+    """A user, who can take part in events."""
 
     __tablename__ = "users"
 
@@ -28,7 +28,7 @@ class Event(Base):
     """An appointment, with the columns that other parts of the business use."""
 
     __tablename__ = "events"
-    # The poller's honest defence: with this index its query costs as little as the read model's.
+    # With this index the poller's query costs as little as the read model's.
     __table_args__ = (Index("events_by_start", "starts_at"),)
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -50,7 +50,7 @@ class Event(Base):
 
 
 class Participation(Base):
-    """One user's place in one event.
+    """One user's participation in one event.
 
     reminder_revision: counts the changes to this user's reminder for this event, cancels included.
     """
@@ -67,9 +67,9 @@ class Participation(Base):
 
 
 class FollowUpSubject(Base):
-    """Something that a user began, and that has a follow-up.
+    """A row with a follow-up.
 
-    status: open until the follow-up happens or is called off.
+    status: ``open`` until the follow-up happens or is cancelled.
     revision: counts the changes to the follow-up, cancels included.
     """
 
@@ -83,37 +83,37 @@ class FollowUpSubject(Base):
 
 
 class Trial(FollowUpSubject):
-    """Ended 14 days after the sign-up, unless the user upgraded."""
+    """A trial; it ends 14 days after the sign-up unless the user upgrades."""
 
     __tablename__ = "trials"
 
 
 class Purchase(FollowUpSubject):
-    """A month later a review is asked for, unless it was refunded."""
+    """A purchase; one month later the user is asked for a review unless it was refunded."""
 
     __tablename__ = "purchases"
 
 
 class Reservation(FollowUpSubject):
-    """Cancelled if nobody shows up within 15 minutes."""
+    """A reservation; it is cancelled unless the guest is seated within 15 minutes."""
 
     __tablename__ = "reservations"
 
 
 class Errand(FollowUpSubject):
-    """What a user did for somebody: paid three days later, unless they complained."""
+    """A paid errand; the wage is due three days later unless the client complains."""
 
     __tablename__ = "errands"
 
 
 class Order(FollowUpSubject):
-    """Cancelled if it is not paid within 48 hours."""
+    """An order; it is cancelled unless it is paid within 48 hours."""
 
     __tablename__ = "orders"
 
 
 class Effect(Base):
-    """What was done inside the database because it was due: a row for each time it was done."""
+    """The log of effects inside the database: one row for each execution."""
 
     __tablename__ = "effects"
 
@@ -124,9 +124,9 @@ class Effect(Base):
 
 
 class Invoice(Base):
-    """What a user paid for the company, as last amended; reimbursed after it was accepted.
+    """An invoice that a user paid for the company; reimbursed after a supervisor accepts it.
 
-    version: counts its amendments, from 1.
+    version: starts at 1 and rises with each amendment.
     """
 
     __tablename__ = "invoices"
@@ -139,7 +139,7 @@ class Invoice(Base):
 
 
 class Decision(Base):
-    """A supervisor's word about one version of an invoice. number: they may change their mind."""
+    """A supervisor's decision about one version of an invoice. number: rises when the decision is changed."""
 
     __tablename__ = "decisions"
 

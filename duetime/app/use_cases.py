@@ -1,4 +1,4 @@
-"""What users do. Each use case is one transaction: it writes the main tables and tells the scheduler."""
+"""The use cases of events. Each is one transaction, which changes the main tables and calls the scheduler."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from duetime.interface import Scheduler
 
 
 class Application:
-    """The use cases, over one notifications module.
+    """The use cases of events.
 
-    reminder_lead: how long before the start the participants are reminded.
-    time_scale: how many times sooner than in life follow-ups are due.
+    reminder_lead: how long before the start of an event its participants are reminded.
+    time_scale: follow-ups are due this many times sooner than in production.
     """
 
     def __init__(self, notifications: Scheduler, *, reminder_lead: timedelta, time_scale: float = 1.0) -> None:
@@ -29,10 +29,10 @@ class Application:
     def create_event(
         self, session: Session, *, event_id: int, title: str, starts_at: datetime, user_ids: Iterable[int]
     ) -> None:
-        """Announce an event and remind every one of its first participants.
+        """Create an event with participants and schedule a reminder for each.
 
         Raises:
-            KeyError: there is no such user.
+            KeyError: a user does not exist.
         """
         event = Event(id=event_id, title=title, starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))
         session.add(event)
@@ -40,10 +40,10 @@ class Application:
         invited = list(user_ids)
         addressed = select(User.id, User.address).where(User.id.in_(invited))
         address_of = {user.id: user.address for user in session.execute(addressed)}
-        # One statement and no objects: an event may have a thousand participants.
-        places = select(literal(event_id), User.id, literal("going"), literal(1)).where(User.id.in_(invited))
+        # One statement without ORM objects: an event may have a thousand participants.
+        participations = select(literal(event_id), User.id, literal("going"), literal(1)).where(User.id.in_(invited))
         columns = ["event_id", "user_id", "status", "reminder_revision"]
-        session.execute(insert(Participation).from_select(columns, places))
+        session.execute(insert(Participation).from_select(columns, participations))
         reminders = [
             reminder_to(user_id, address_of[user_id], event=event, revision=1, lead=self._lead) for user_id in invited
         ]
@@ -51,7 +51,7 @@ class Application:
         session.commit()
 
     def move_event(self, session: Session, *, event_id: int, starts_at: datetime) -> None:
-        """Start at another time; everyone who is going is reminded accordingly."""
+        """Move the event and its participants' reminders to another time."""
         event = _locked_event(session, event_id)
         event.ends_at = starts_at + (event.ends_at - event.starts_at)
         event.starts_at = starts_at
@@ -59,7 +59,7 @@ class Application:
         session.commit()
 
     def cancel_event(self, session: Session, *, event_id: int) -> None:
-        """Call the event off; nobody is reminded any more."""
+        """Cancel the event and its participants' reminders."""
         event = _locked_event(session, event_id)
         event.status = "cancelled"
         for participation in _going(event):
@@ -67,7 +67,7 @@ class Application:
         session.commit()
 
     def join_event(self, session: Session, *, event_id: int, user_id: int) -> None:
-        """Take part, again or for the first time."""
+        """Add a participant, or one who left, and schedule a reminder."""
         event = _locked_event(session, event_id)
         participation = session.get(Participation, (event_id, user_id))
         if participation is None:
@@ -78,7 +78,7 @@ class Application:
         session.commit()
 
     def leave_event(self, session: Session, *, event_id: int, user_id: int) -> None:
-        """Give the place up, and the reminder with it."""
+        """End a participation and cancel its reminder."""
         _locked_event(session, event_id)
         participation = session.get_one(Participation, (event_id, user_id))
         participation.status = "left"
@@ -86,8 +86,8 @@ class Application:
         session.commit()
 
     def change_address(self, session: Session, *, user_id: int, address: str, now: datetime) -> None:
-        """Be reached elsewhere from now on; whatever is still to come goes to the new address."""
-        # key_share: the user's key stays as it is, so whoever only refers to the user need not wait.
+        """Change a user's address and schedule the user's pending notifications again with it."""
+        # key_share: the primary key does not change, so inserts that refer to this user need not wait.
         session.get_one(User, user_id, with_for_update={"key_share": True}).address = address
         upcoming = (
             select(Participation)
@@ -95,7 +95,7 @@ class Application:
             .where(Participation.user_id == user_id, Participation.status == "going")
             .where(Event.status == "scheduled", Event.starts_at > now + self._lead)
             .order_by(Participation.event_id)
-            # Both: what is read after waiting for the event alone would be the participation as it was before.
+            # Lock both: after waiting for the event alone, the participation would be read in its earlier state.
             .with_for_update(of=(Event, Participation))
         )
         self._schedule(session, session.scalars(upcoming).all())
@@ -104,7 +104,7 @@ class Application:
 
     def _schedule(self, session: Session, participations: Sequence[Participation]) -> None:
         for participation in participations:
-            # One that has just joined has no revision before its first.
+            # A new participation has no revision yet.
             participation.reminder_revision = (participation.reminder_revision or 0) + 1
         session.flush()
         reminders = [reminder(participation, lead=self._lead) for participation in participations]
@@ -120,7 +120,7 @@ class Application:
 
 
 def _locked_event(session: Session, event_id: int) -> Event:
-    # The row lock puts changes to one event in an order, and revisions with them.
+    # The row lock orders the changes of one event, and so the revisions of its reminders.
     return session.get_one(Event, event_id, with_for_update=True)
 
 

@@ -1,4 +1,4 @@
-"""What a user sees who reloads the page: which change of a notification's subject the application's tables show."""
+"""The state that a user sees after reloading the page, read from the application's main tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from duetime.app.tables import Participation
 
 
 def revision_shown(session: Session, key: str) -> int:
-    """The latest revision of `key` that took effect; 0 if none did."""
+    """Return the latest revision of `key` that was committed; 0 if none was."""
     kind, _, number = key.partition(":")
     if kind in FOLLOW_UPS:
         row = session.get(FOLLOW_UPS[kind].table, int(number))

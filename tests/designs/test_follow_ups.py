@@ -87,10 +87,10 @@ def test_what_the_user_does_in_time_calls_it_off_or_puts_it_later(session: Sessi
     key = f"{what.kind}:7"
 
     use_cases.postpone(session, what, number=7, began_at=NOON + timedelta(days=1))
-    use_cases.call_off(session, what, number=7)
+    use_cases.cancel(session, what, number=7)
 
     assert notebook.told == [("schedule", key, 1), ("schedule", key, 2), ("cancel", key, 3)]
-    assert session.get_one(what.table, 7).status == what.called_off_by
+    assert session.get_one(what.table, 7).status == what.cancelled_by
     assert revision_shown(session, key) == 3
 
 
@@ -98,7 +98,7 @@ def test_what_was_called_off_is_not_scheduled_again_by_postponing_it(session: Se
     notebook = Notebook()
     use_cases = FollowUps(notebook)
     use_cases.begin(session, END_TRIAL, number=7, user_id=1, began_at=NOON)
-    use_cases.call_off(session, END_TRIAL, number=7)
+    use_cases.cancel(session, END_TRIAL, number=7)
 
     use_cases.postpone(session, END_TRIAL, number=7, began_at=NOON + timedelta(days=1))
 
@@ -109,7 +109,7 @@ def test_whoever_upgrades_after_the_trial_has_ended_does_not_undo_it(session: Se
     session.add(Trial(id=7, user_id=1, began_at=NOON, status="ended", revision=1))
     session.commit()
 
-    FollowUps(Notebook()).call_off(session, END_TRIAL, number=7)
+    FollowUps(Notebook()).cancel(session, END_TRIAL, number=7)
 
     assert session.get_one(Trial, 7).status == "ended"
 
@@ -119,7 +119,7 @@ def test_a_new_address_reaches_what_is_still_to_leave_the_building(session: Sess
     use_cases = FollowUps(notebook)
     for what, number in ((ASK_FOR_REVIEW, 1), (ASK_FOR_REVIEW, 2), (END_TRIAL, 3)):
         use_cases.begin(session, what, number=number, user_id=1, began_at=NOON)
-    use_cases.call_off(session, ASK_FOR_REVIEW, number=2)
+    use_cases.cancel(session, ASK_FOR_REVIEW, number=2)
     notebook.told.clear()
 
     application = Application(notebook, reminder_lead=timedelta(minutes=10))
@@ -285,15 +285,15 @@ def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, eng
     holding, claimed = threading.Event(), threading.Event()
 
     class Complaining(FollowUps):
-        def call_off(self, session: Session, what: FollowUp, *, number: int) -> None:
+        def cancel(self, session: Session, what: FollowUp, *, number: int) -> None:
             session.get_one(what.table, number, with_for_update=True)
             holding.set()
             assert claimed.wait(10)
-            super().call_off(session, what, number=number)
+            super().cancel(session, what, number=number)
 
     def complain() -> None:
         with Session(engine) as mine:
-            Complaining(ReadModel()).call_off(mine, PAY_ERRAND, number=7)
+            Complaining(ReadModel()).cancel(mine, PAY_ERRAND, number=7)
 
     class Claiming(Effects):
         def of(self, notification: Notification) -> tuple[str, dict[str, object]] | None:

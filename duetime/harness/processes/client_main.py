@@ -212,7 +212,7 @@ class Client:
     def _follow(self, session: Session, operation: PlannedOperation, what: FollowUp, started: Instant) -> None:
         number = operation.event
         if operation.do == "call_off":
-            self._follow_ups.call_off(session, what, number=number)
+            self._follow_ups.cancel(session, what, number=number)
             return
         began_at = self._began(what, self._due(operation, started))
         if operation.do == "begin":
