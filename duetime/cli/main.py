@@ -103,13 +103,13 @@ def compare_command(
     Exit status 0 when every cell came out as its design promises: the naive poller promises nothing, so what it
     misses is a finding and not a failure of the command.
     """
-    from duetime.harness.plan import catalogue
+    from duetime.harness.plan import catalogue, lookup
 
     names = listed("--designs", designs) or [
         name for name in registry.names() if name != registry.REFERENCE and (full or ":" not in name)
     ]
-    told = catalogue.SCENARIOS if full else catalogue.DEFAULT
-    chosen = [catalogue.named(name) for name in listed("--scenarios", scenario_names)] or list(told)
+    told = catalogue.FULL if full else catalogue.DEFAULT
+    chosen = [lookup.named(name) for name in listed("--scenarios", scenario_names)] or list(told)
     seeds = list(range(seed, seed + runs))
     cells = _measure(names, chosen, seeds, out=out, as_json=as_json, side_by_side=side_by_side)
     sys.exit(compare_status(cells, strict=strict))
@@ -123,10 +123,10 @@ def compare_command(
 @OUT
 def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
     """Run one DESIGN through one SCENARIO, or through the plan.json of a stored run. The exit status is the verdict."""
-    from duetime.harness.plan import catalogue
+    from duetime.harness.plan import lookup
     from duetime.harness.plan.scenario import Replay
 
-    chosen = catalogue.named(scenario)
+    chosen = lookup.named(scenario)
     seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
     cells = _measure([design], [chosen], seeds, out=out, as_json=as_json)
     sys.exit(EXIT_STATUS[cells[0].outcome])

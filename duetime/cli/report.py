@@ -169,9 +169,9 @@ def write_report(
 
 def _place(cell: Mapping[str, Any]) -> tuple[int, int, int]:
     """Where a cell stands in a matrix: as `duetime scenarios` and `duetime designs` list them, others last."""
-    from duetime.harness.plan import catalogue
+    from duetime.harness.plan import lookup
 
-    known, designs = catalogue.names(), registry.names()
+    known, designs = lookup.names(), registry.names()
     scenario, design = cell["scenario"], cell["design"]
     return (
         known.index(scenario) if scenario in known else len(known),

@@ -16,7 +16,7 @@ from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Sleeper
 from duetime.faults.mechanisms import faketime, network_namespace
 from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
-from duetime.harness.plan.workload import plain, simultaneous_event
+from duetime.harness.plan.workload import simultaneous_event, unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
@@ -66,7 +66,10 @@ def small(kind: FaultKind) -> Scenario:
         what="",
         demonstrates="",
         hardest_for="",
-        operations=lambda random: [*simultaneous_event(due_s=2.3, people=8), *plain(random, seconds=4, horizon_s=2)],
+        operations=lambda random: [
+            *simultaneous_event(due_s=2.3, people=8),
+            *unchanged_events(random, seconds=4, horizon_s=2),
+        ],
         faults=(fault,),
         # Time enough for a worker that has lost its broker: these tests are not about lateness.
         profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),

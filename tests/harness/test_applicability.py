@@ -1,4 +1,4 @@
-"""What a scenario says nothing about is known before it is run, and why."""
+"""A scenario that proves nothing about a design is rejected with a reason before it is run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from duetime import registry
-from duetime.harness.plan.catalogue import named
+from duetime.harness.plan.lookup import named
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import not_applicable_reason
 
 
 @pytest.mark.parametrize(
-    ("design", "scenario", "reason"),
+    ("design", "scenario", "expected"),
     [
         ("push_readmodel", "migration", None),
         ("push_readmodel-to-oban_style_queue", "migration", None),
@@ -24,9 +24,9 @@ from duetime.harness.runs.applicability import not_applicable_reason
         ("push_readmodel-to-oban_style_queue", "more_servers", None),
     ],
 )
-def test_a_pair_is_run_only_if_it_says_something(
-    design: str, scenario: str, reason: str | None, tmp_path: Path
+def test_a_scenario_is_run_only_if_it_can_prove_something(
+    design: str, scenario: str, expected: str | None, tmp_path: Path
 ) -> None:
-    said = not_applicable_reason(named(scenario).plan(1), registry.load(design), Services(tmp_path, environment={}))
+    reason = not_applicable_reason(named(scenario).plan(1), registry.load(design), Services(tmp_path, environment={}))
 
-    assert said is None if reason is None else reason in (said or "")
+    assert reason is None if expected is None else expected in (reason or "")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from duetime.harness.plan.catalogue import SCENARIOS, named
+from duetime.harness.plan.catalogue import FULL
+from duetime.harness.plan.lookup import named
 from duetime.harness.plan.plan import CANCELS, Plan
 from tests.commands import BROKEN, compared
 
@@ -18,7 +19,7 @@ FIRST = ["downtime"]
 """Every defect shows in it."""
 EVERY_SCENARIO = pytest.mark.parametrize(
     "scenario",
-    [pytest.param(scenario.name, marks=() if scenario.name in FIRST else pytest.mark.full) for scenario in SCENARIOS],
+    [pytest.param(scenario.name, marks=() if scenario.name in FIRST else pytest.mark.full) for scenario in FULL],
 )
 DEFECTS = {
     "lossy": "missed",

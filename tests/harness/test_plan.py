@@ -1,4 +1,4 @@
-"""Plans: the same for everyone under one seed, and full of what the scenario is for."""
+"""Plans: repeatable for a seed, and with the operations that a scenario is about."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from random import Random
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.harness.plan.catalogue import CAPACITY, DEFAULT, SCENARIOS, named, names
+from duetime.harness.plan.catalogue import CAPACITY, DEFAULT, FULL
+from duetime.harness.plan.lookup import named, names
 from duetime.harness.plan.scenario import Scenario
-from duetime.harness.plan.workload import CLOSE_S, TOWN, WITHIN_SECOND_S, crowds
+from duetime.harness.plan.workload import CLOSE_S, USERS_PER_CLIENT, WITHIN_SECOND_S, large_events
 
-TOLD = pytest.mark.parametrize("scenario", DEFAULT, ids=lambda scenario: scenario.name)
-ALL = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+EACH_DEFAULT = pytest.mark.parametrize("scenario", DEFAULT, ids=lambda scenario: scenario.name)
+EACH = pytest.mark.parametrize("scenario", FULL, ids=lambda scenario: scenario.name)
 SEEDS = range(1, 30)
 
 
-@ALL
+@EACH
 def test_a_seed_makes_one_plan_and_two_seeds_make_two(scenario: Scenario) -> None:
     assert scenario.plan(3).hash() == scenario.plan(3).hash()
     assert scenario.plan(3).hash() != scenario.plan(4).hash()
 
 
-@TOLD
-def test_every_plan_creates_moves_cancels_and_readdresses_close_to_the_due_time(scenario: Scenario) -> None:
+@EACH_DEFAULT
+def test_every_plan_creates_moves_cancels_and_changes_addresses_close_to_the_due_time(scenario: Scenario) -> None:
     for seed in SEEDS:
         plan = scenario.plan(seed)
         due = {op.event: op.due_s for op in plan.operations if op.do == "create_event" and op.due_s is not None}
@@ -34,7 +35,7 @@ def test_every_plan_creates_moves_cancels_and_readdresses_close_to_the_due_time(
         assert close >= {"create_event", "move_event", "cancel_event", "leave_event", "change_address"}, f"seed {seed}"
 
 
-@ALL
+@EACH
 def test_a_client_changes_an_event_only_after_it_created_it_and_before_it_is_due(scenario: Scenario) -> None:
     for seed in SEEDS:
         created: dict[tuple[str | None, int], float] = {}
@@ -52,15 +53,15 @@ def test_a_client_changes_an_event_only_after_it_created_it_and_before_it_is_due
                 due[subject] = op.due_s
 
 
-@TOLD
-def test_nothing_falls_due_near_the_full_second_at_which_pollers_look(scenario: Scenario) -> None:
+@EACH_DEFAULT
+def test_nothing_falls_due_near_the_full_second_at_which_pollers_poll(scenario: Scenario) -> None:
     for seed in SEEDS:
         dues = [op.due_s for op in scenario.plan(seed).operations if op.due_s is not None]
         assert all(WITHIN_SECOND_S[0] <= due % 1 <= WITHIN_SECOND_S[1] for due in dues)
 
 
-def test_something_falls_due_while_every_server_is_down_and_something_is_called_off_then() -> None:
-    downtime = next(scenario for scenario in SCENARIOS if scenario.name == "downtime")
+def test_during_the_downtime_a_notification_falls_due_and_another_is_cancelled() -> None:
+    downtime = named("downtime")
     (fault,) = downtime.faults
     for seed in SEEDS:
         operations = downtime.plan(seed).operations
@@ -68,42 +69,45 @@ def test_something_falls_due_while_every_server_is_down_and_something_is_called_
         assert any(op.do == "cancel_event" and fault.inject_s < op.at_s < fault.heal_s for op in operations)
 
 
-@ALL
-def test_a_stored_plan_is_the_plan_again(scenario: Scenario, tmp_path: Path) -> None:
+@EACH
+def test_a_stored_plan_can_be_replayed(scenario: Scenario, tmp_path: Path) -> None:
     plan = scenario.plan(3)
     (tmp_path / "plan.json").write_text(json.dumps(plan.to_json()))
 
-    again = named(str(tmp_path / "plan.json")).plan(99)
+    replayed = named(str(tmp_path / "plan.json")).plan(99)
 
-    assert again.hash() == plan.hash()
+    assert replayed == plan
+    assert replayed.hash() == plan.hash()
 
 
-def test_a_crowd_knows_nobody_of_the_other_client_and_is_created_before_it_is_reminded() -> None:
-    events = crowds(Random(1), events=20, people=30, created_s=(0.2, 2.0), due_s=(2.0, 4.0))
+def test_large_events_share_no_user_between_clients_and_are_created_before_they_are_due() -> None:
+    events = large_events(Random(1), events=20, people=30, created_s=(0.2, 2.0), due_s=(2.0, 4.0))
 
     assert len({event.event for event in events}) == 20
     assert all(len(set(event.users)) == 30 for event in events)
-    mine, yours = ({user for event in events if event.client == client for user in event.users} for client in (0, 1))
-    assert not mine & yours
-    assert len(mine | yours) <= 2 * TOWN
+    users_0, users_1 = (
+        {user for event in events if event.client == client for user in event.users} for client in (0, 1)
+    )
+    assert not users_0 & users_1
+    assert len(users_0 | users_1) <= 2 * USERS_PER_CLIENT
     assert all(event.due_s is not None and event.at_s < event.due_s <= 4.0 for event in events)
     assert [event.at_s for event in events] == sorted(event.at_s for event in events)
 
 
-def test_a_million_is_a_million_keys_and_for_nobody_who_did_not_name_it() -> None:
+def test_the_million_scenario_schedules_a_million_keys_and_runs_only_when_named() -> None:
     (million,) = CAPACITY
     plan = million.plan(1)
 
     assert len({(event.event, user) for event in plan.operations for user in event.users}) == 1_000_000
     assert all(event.due_s is not None and event.at_s < event.due_s for event in plan.operations)
-    assert million not in SCENARIOS
+    assert million not in FULL
     assert million.name in names() and named(million.name) is million
 
 
-def test_a_file_that_is_no_plan_is_bad_usage_and_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_plan_is_bad_usage(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"scenario": "calm"}')
 
-    with pytest.raises(BadUsage, match="is no plan"):
+    with pytest.raises(BadUsage, match="is not a plan"):
         named(str(tmp_path / "other.json"))
     with pytest.raises(BadUsage, match="cannot be read"):
         named(str(tmp_path / "missing.json"))

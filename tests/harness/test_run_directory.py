@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from duetime import registry
-from duetime.harness.plan.catalogue import named
+from duetime.harness.plan.lookup import named
 from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory
 from duetime.history import load
 from duetime.runtime.jsonl import JsonLinesWriter

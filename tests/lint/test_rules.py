@@ -17,7 +17,7 @@ from celery import Celery
 
 from duetime.cli import main as cli
 from duetime.errors import BadUsage
-from duetime.harness.plan import catalogue
+from duetime.harness.plan import lookup
 from duetime.lint import Finding, Scenario, Target, duration, lint, load, parse
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -438,4 +438,4 @@ def test_a_design_with_a_beat_on_every_server_is_told_so() -> None:
 
 
 def test_every_scenario_that_a_finding_points_to_is_there() -> None:
-    assert set(get_args(Scenario)) <= set(catalogue.names())
+    assert set(get_args(Scenario)) <= set(lookup.names())

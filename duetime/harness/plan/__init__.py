@@ -1,1 +1,1 @@
-"""What a run is going to do, as data. No driver is imported here."""
+"""The plan of a run as data. No driver is imported here."""

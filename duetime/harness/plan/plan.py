@@ -24,10 +24,10 @@ UseCase = Literal[
     "migrate",
 ]
 Persistence = Literal["default", "none", "rdb", "aof"]
-"""What the broker keeps on its disk. SIGKILL leaves the page cache, so AOF loses nothing, whatever it syncs."""
+"""What the broker keeps on disk. SIGKILL leaves the page cache, so AOF loses nothing, whatever its fsync policy."""
 
 FollowUpKind = Literal["end-trial", "ask-for-review", "cancel-reservation", "pay-errand", "cancel-order"]
-"""The application's follow-ups by their kind; a plan names them without importing the application."""
+"""The kinds of follow-up of the application, repeated here because a plan does not import the application."""
 
 CANCELS = {"cancel_event", "leave_event", "call_off"}
 
@@ -36,10 +36,10 @@ CANCELS = {"cancel_event", "leave_event", "call_off"}
 class PlannedOperation:
     """One use case, carried out by one client `at_s` seconds after the start of the run.
 
-    event: the one event whose reminders this changes. Whoever changes an address takes part in one only. Or else the
-    number of a row that has a follow-up of this `kind`.
-    due_s: when the reminders fall due, in seconds after the start; for the use cases that set a start time.
-    rolled_back: the application changes its mind at the very end of the transaction.
+    event: the event whose reminders change, or the number of the row that has a follow-up of this `kind`. A user whose
+    address changes takes part in this event only.
+    due_s: when the notifications fall due, in seconds after the start; for use cases that set a start time.
+    rolled_back: the application rolls its transaction back instead of committing it.
     """
 
     at_s: float
@@ -53,8 +53,8 @@ class PlannedOperation:
     kind: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        # asdict() would copy each of a thousand users.
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        # Not asdict(), which would copy each of a thousand users.
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def operation_from(written: Mapping[str, Any]) -> PlannedOperation:
@@ -63,13 +63,13 @@ def operation_from(written: Mapping[str, Any]) -> PlannedOperation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFault:
-    """One thing that will go wrong, in seconds after the start.
+    """One fault, with its times in seconds after the start.
 
-    target: a server's name, ``all``, or ``delivering`` (the first that is seen in the middle of its deliveries);
-    ``database`` or ``broker``; ``gateway``; a client's name.
-    heal_s: when mending begins; how long it takes is measured.
-    size_s: by how much a clock is wrong, or a delivery slower.
-    only: beginnings of the keys that alone are concerned, and alone excused; empty for all.
+    target: a worker's name; ``all``; ``delivering``, the first worker seen in the middle of its deliveries;
+    ``database``; ``broker``; ``gateway``; or a client's name.
+    heal_s: when healing begins; how long it takes is measured.
+    size_s: by how much a clock is wrong or a delivery is slower.
+    only: prefixes of the keys that the fault affects and excuses; empty for all keys.
     """
 
     fault: str
@@ -85,11 +85,11 @@ class PlannedFault:
 class Profile:
     """The numbers by which a run is judged, fixed in the scenario before any run.
 
-    non_excusing_faults: kinds of fault under which lateness counts as ever.
-    owed_until_s: what is due later after the start than this is nobody's in this run; it is only there.
-    event_begins_s: how long after its reminder was due an event begins.
-    measures_capacity: the scenario asks how much a design gets done in time, about which none promises anything; once
-    everything has come it does not wait for the deadlines.
+    non_excusing_faults: kinds of fault that do not excuse lateness.
+    owed_until_s: notifications due later after the start than this are outside the scope of the run.
+    event_begins_s: how long after the due time of its reminder an event begins.
+    measures_capacity: the scenario measures throughput, which no design guarantees; the run ends when everything has
+    been delivered instead of waiting for the deadlines.
     """
 
     lateness_limit_s: float
@@ -109,11 +109,12 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """How the services are set up, where a scenario is about that; the same for every design.
+    """The settings of the services and of the application, the same for every design.
 
     visibility_timeout_s: of the broker; Celery's default of an hour unless the scenario shortens it.
-    time_scale: how many times sooner than in life follow-ups are due: with 86,400 a day is a second.
-    rescue_after_s: when designs that rescue take a worker for dead: five minutes of the application.
+    time_scale: how many times sooner than in life follow-ups are due; with 86,400 a day is a second.
+    rescue_after_s: how long a claim may last before a design that rescues considers its worker dead; five minutes of
+    the application.
     """
 
     broker_persistence: Persistence = "default"
@@ -124,7 +125,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What every design compared in one scenario goes through, to the letter."""
+    """The operations and faults of one run, identical for every design that is compared."""
 
     scenario: str
     seed: int
@@ -151,10 +152,10 @@ class Plan:
 
     @classmethod
     def from_json(cls, plan: Mapping[str, Any]) -> Plan:
-        """What ``to_json`` wrote, as a run directory's plan.json keeps it.
+        """The plan that `to_json` wrote.
 
         Raises:
-            KeyError, TypeError: it is not a plan of this version.
+            KeyError, TypeError: `plan` is not a plan of the present format.
         """
         return cls(
             scenario=plan["scenario"],
@@ -166,37 +167,43 @@ class Plan:
             environment=Environment(**plan["environment"]),
             required_faults=tuple(plan["required_faults"]),
             operations=[operation_from(operation) for operation in plan["operations"]],
-            faults=[PlannedFault(**{**fault, "only": tuple(fault["only"])}) for fault in plan["faults"]],
+            faults=tuple(PlannedFault(**{**fault, "only": tuple(fault["only"])}) for fault in plan["faults"]),
         )
 
     def hash(self) -> str:
-        """SHA-256 of the plan; two designs went through the same if their hashes are the same."""
+        """SHA-256 of the plan. Two runs with the same hash had the same plan."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def planned(self) -> dict[str, int]:
-        """How many use cases that are carried through lead to each kind of notification operation."""
-        kept = [operation for operation in self.operations if not operation.rolled_back]
-        kept = [operation for operation in kept if operation.do != "migrate"]
-        cancels = sum(operation.do in CANCELS for operation in kept)
-        return {"schedule": len(kept) - cancels, "cancel": cancels}
+        """The number of committed use cases that schedule notifications, and of those that cancel them."""
+        committed = [op for op in self.operations if not op.rolled_back and op.do != "migrate"]
+        cancels = sum(operation.do in CANCELS for operation in committed)
+        return {"schedule": len(committed) - cancels, "cancel": cancels}
 
     def longest_horizon_s(self) -> float:
-        """The longest time between a schedule and its due time, of what is owed in this run."""
+        """The longest time between schedule and due time, among the notifications owed in this run."""
         owed_until_s = inf if self.profile.owed_until_s is None else self.profile.owed_until_s
         return max((op.due_s - op.at_s for op in self.operations if op.due_s and op.due_s <= owed_until_s), default=0.0)
 
-    def joining(self) -> Sequence[str]:
-        """The servers that are not there from the beginning."""
+    def last_due_s(self) -> float:
+        """The latest due time of a notification owed in this run, in seconds after the start; 0 without any."""
+        owed_until_s = inf if self.profile.owed_until_s is None else self.profile.owed_until_s
+        return max(
+            (op.due_s for op in self.operations if op.due_s is not None and op.due_s <= owed_until_s), default=0.0
+        )
+
+    def added_workers(self) -> Sequence[str]:
+        """The names of the workers that are started during the run."""
         return list(dict.fromkeys(fault.target for fault in self.faults if fault.kind == "worker_added"))
 
-    def moved_clocks(self) -> frozenset[str]:
-        """The servers whose clock has to be one that can be moved."""
+    def skewed_workers(self) -> frozenset[str]:
+        """The names of the workers that need a clock that a fault can move."""
         return frozenset(fault.target for fault in self.faults if fault.kind == "clock")
 
-    def isolated(self) -> bool:
-        """Whether the broker has to be on a network of its own."""
+    def needs_isolated_broker(self) -> bool:
+        """Return True if the broker needs a network of its own."""
         return any(fault.kind == "partition" for fault in self.faults)
 
-    def links(self) -> frozenset[str]:
-        """The services to which a proxy has to stand in the way."""
+    def proxied_services(self) -> frozenset[str]:
+        """The services that are reached through a proxy, because a fault interrupts their connections."""
         return frozenset(fault.target for fault in self.faults if fault.kind in ("cut", "refuse", "freeze"))

@@ -1,4 +1,4 @@
-"""What a scenario is: one idea, and everything that was decided about it before anything is run."""
+"""A scenario: everything about a run that is decided before it, except the design and the seed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ REMINDER_LEAD_S = 10.0
 """One minute of the application is one second of a run: reminders ten minutes ahead, a poll each minute."""
 
 LATENESS_LIMIT_S = POLL_INTERVAL_S + 1.0
-"""One poll interval, because a poller may use all of it, and a second for deliveries and a busy machine."""
+"""One poll interval, which a poller may use up, and one second for deliveries and a busy machine."""
 
 DEFAULT_PROFILE = Profile(lateness_limit_s=LATENESS_LIMIT_S)
 DEFAULT_ENVIRONMENT = Environment()
 SIDE_BY_SIDE = 5
-"""Runs at a time on two cores: with nine, restarting all their servers at once took longer than most outages."""
+"""Concurrent runs on two cores. With nine, restarting all their workers took longer than most faults last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A plan for every seed.
+    """Makes the same plan for every design, one for each seed.
 
-    idea: what happens, in a sentence. teaches: what one sees. unkind_to: the design that it is hardest for.
-    side_by_side: how many designs may go through it at once without being in each other's way.
+    what: what happens, in a sentence. demonstrates: the lesson. hardest_for: the design that it is hardest for.
+    side_by_side: how many designs can run through it at once without disturbing one another.
     """
 
     name: str
@@ -42,19 +42,14 @@ class Scenario:
     side_by_side: int = SIDE_BY_SIDE
 
     def plan(self, seed: int) -> Plan:
-        """The same plan for the same seed, for every design."""
+        """The plan for `seed`."""
         budgets: dict[str, float] = {fault.kind: FAULT_KINDS[fault.kind].recovery_budget_s for fault in self.faults}
+        non_excusing = {fault.kind for fault in self.faults if not FAULT_KINDS[fault.kind].excuses}
         return Plan(
             scenario=self.name,
             seed=seed,
             workers=self.workers,
-            profile=replace(
-                self.profile,
-                recovery_budget_s=budgets,
-                non_excusing_faults=tuple(
-                    sorted({fault.kind for fault in self.faults if not FAULT_KINDS[fault.kind].excuses})
-                ),
-            ),
+            profile=replace(self.profile, recovery_budget_s=budgets, non_excusing_faults=tuple(sorted(non_excusing))),
             environment=self.environment,
             required_faults=tuple(sorted(budgets)),
             operations=sorted(self.operations(Random(f"{self.name}:{seed}")), key=lambda op: op.at_s),
@@ -64,9 +59,9 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay(Scenario):
-    """A plan that is written already, to be carried out again to the letter; no seed changes it."""
+    """A stored plan, to be carried out again unchanged."""
 
     written: Plan
 
-    def plan(self, seed: int) -> Plan:  # noqa: ARG002 - the same for every seed, because it has one
+    def plan(self, seed: int) -> Plan:  # noqa: ARG002 - a stored plan has its own seed
         return self.written

@@ -16,7 +16,7 @@ from duetime.faults.fault import FAULT_KINDS, FaultKind
 from duetime.faults.mechanisms import faketime, network_namespace
 from duetime.harness.plan.plan import PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
-from duetime.harness.plan.workload import plain
+from duetime.harness.plan.workload import unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.external_services import without_password
@@ -112,7 +112,7 @@ def _seen(kinds: list[FaultKind], context: RunContext) -> dict[str, str]:
         what="everything goes wrong, one thing after another",
         demonstrates="what this machine can do",
         hardest_for="everybody",
-        operations=lambda random: plain(random, seconds=int(len(kinds) * EVERY_S) + 14, horizon_s=2),
+        operations=lambda random: unchanged_events(random, seconds=int(len(kinds) * EVERY_S) + 14, horizon_s=2),
         faults=tuple(
             PlannedFault(
                 fault=kind,

@@ -60,7 +60,7 @@ class RunProcesses:
         plain = self._settings_at(design_name, endpoints.database_url, endpoints.broker_url)
         self._plain = plain
         self._settings = self._settings_at(design_name, endpoints.database_through, endpoints.broker_through)
-        self._clocks = {target: SkewedClock(own / f"{target}.clock") for target in plan.moved_clocks()}
+        self._clocks = {target: SkewedClock(own / f"{target}.clock") for target in plan.skewed_workers()}
         self.workers = [self._worker(name) for name in self._names()]
         self.clients: list[ClientProcess] = []
         self.supervisor = Supervisor(self.workers)
@@ -151,8 +151,8 @@ class RunProcesses:
             self.workers.append(self._worker(name))
 
     def _first(self) -> list[WorkerProcess]:
-        joining = self._plan.joining()
-        return [worker for worker in self.workers if worker.name not in joining]
+        added = self._plan.added_workers()
+        return [worker for worker in self.workers if worker.name not in added]
 
     def _names(self) -> list[str]:
         there = [
@@ -160,7 +160,7 @@ class RunProcesses:
             for role in self._design.roles
             for number in range(1, (role.replicas or self._plan.workers) + 1)
         ]
-        return [*there, *self._plan.joining()]
+        return [*there, *self._plan.added_workers()]
 
     def _worker(self, name: str) -> WorkerProcess:
         role = next(role for role in self._design.roles if role.name == name.rpartition("-")[0])

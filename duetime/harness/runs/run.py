@@ -74,8 +74,8 @@ class Run:
             self._progress("starting servers")
             requirements = ServiceRequirements(
                 broker_persistence=self._plan.environment.broker_persistence,
-                links=self._plan.links(),
-                broker_isolated=self._plan.isolated(),
+                links=self._plan.proxied_services(),
+                broker_isolated=self._plan.needs_isolated_broker(),
             )
             cast = RunProcesses(
                 self._design,
