@@ -1,4 +1,4 @@
-"""The judge: a stored run in, a verdict out. Nothing here touches a clock, a network or a database."""
+"""Judge a stored run. Nothing here reads a clock or uses a network or a database."""
 
 from duetime.checker.in_memory import check
 from duetime.checker.judge import judge, judge_history, label_lines

@@ -1,119 +1,138 @@
-"""Accusations in sentences: let …; then …; however …; where it went: …"""
+"""The explanation of one violation: verdict, times, where the notification is now, and what would fix it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, assert_never
+from typing import Final, assert_never, cast
 
 from duetime.checker.labels import DeliveryViolation, Labelled
 from duetime.checker.obligations import Obligation
-from duetime.history import NEVER, Delivery, History, RecordedFault
+from duetime.checker.wording import RunClock, describe_fault, duration, notification_name, sentence
+from duetime.history import NEVER, History, Operation, RecordedFault
 
-MENTIONED = 3
-"""Faults named in one sentence, of those in force at the time."""
+MAX_FAULTS: Final = 3
+"""The most faults that one explanation names."""
+
+FIXES: Final[Mapping[str, str]] = {
+    "missed": "Fix: keep it in a database table until it is delivered, and deliver every row that is due, however old.",
+    "duplicate": "Fix: send an idempotency key that the recipient checks, or deliver at most once and accept losses.",
+    "phantom": "Fix: ask the database at delivery time whether the notification is still wanted.",
+    "stale": "Fix: ask the database at delivery time which revision is current.",
+    "early": "Fix: compare due times with the clock of the database server, not with the worker's.",
+    "late": "Fix: look for due notifications more often, or deliver them with more workers.",
+}
 
 
-class Rule(NamedTuple):
-    """The rule that was broken, in the words of one case. since_ns: from when a fault may have had a part in it."""
-
-    let: str
-    then: str
-    since_ns: int
-
-
-class Narrator:
-    """Tells what happened in seconds since the run's start, and names the faults in force meanwhile."""
+class Explainer:
+    """Explains the violations of one history."""
 
     def __init__(self, history: History) -> None:
-        self._start_ns = history.started_ns
+        self._clock = RunClock(history.started_ns)
         self._faults = [fault for fault in history.faults if fault.injected_ns < NEVER]
         self._closed = history.closed
         self._profile = history.plan.profile
 
-    def missed(self, obligation: Obligation, where: str | None, faults: list[RecordedFault]) -> str:
-        assert self._closed is not None  # noqa: S101  # nothing is missed before the history is closed
-        let = self._accepted(obligation) + self._in_force(faults)
-        then = f"it had to be delivered by {self.at(obligation.deadline_ns)}"
-        closed = f"before the history was closed at {self.at(self._closed.at_ns)}"
-        if self._closed.pending is None:
-            rest = "unknown, because the design's own store was not searched"
-        else:
-            rest = f"still held at the end: {where}" if where else "no trace of it was left in the design's own store"
-        return _sentence(let, then, f"the gateway recorded no delivery of it {closed}", rest)
-
-    def accused(self, rule: Rule, labelled: Labelled, faults: list[RecordedFault]) -> str:
-        however = f"the gateway recorded {self._delivered(labelled.delivery)}"
-        if labelled.obligation and labelled.label == "late":
-            however += f", {seconds(labelled.delivery.at_ns - labelled.obligation.ready_ns)} after it was ready"
-        return _sentence(rule.let + self._in_force(faults), rule.then, however, "to the recipient")
-
-    def rule(self, accusation: DeliveryViolation, labelled: Labelled) -> Rule:
-        """What `labelled` broke, when `accusation` is upheld against it."""
-        obligation, first, at_ns = labelled.obligation, labelled.first, labelled.delivery.at_ns
-        let = (
-            self._accepted(obligation)
-            if obligation
-            else f"no call to schedule {labelled.delivery.op} stand in the history"
+    def faults(self, key: str, start_ns: int, end_ns: int) -> list[RecordedFault]:
+        """The first `MAX_FAULTS` faults on `key` in force, or in their recovery time, between the two instants."""
+        in_force = (
+            fault
+            for fault in self._faults
+            if fault.concerns(key) and fault.injected_ns <= end_ns and start_ns <= self._recovered_ns(fault)
         )
-        match accusation:
-            case "phantom" | "stale" if obligation:
-                return self._unlawful(let, obligation, at_ns)
-            case "phantom" | "stale":
-                return Rule(let, "nothing might be delivered under that name", at_ns)
-            case "duplicate":
-                return Rule(let, f"{self._delivered(first)} had to be the only one", first.at_ns)
-            case "early" if obligation:
-                earliest_ns = obligation.operation.due_ns - self._profile.early_tolerance_ns
-                return Rule(let, f"nothing might be delivered before {self.at(earliest_ns)}", at_ns)
-            case "late" if obligation:
-                return Rule(let, f"it had to be delivered by {self.at(obligation.deadline_ns)}", obligation.ready_ns)
-            case "early" | "late":
-                raise ValueError(f"{labelled.delivery.op} was never scheduled, so it cannot be {accusation}")
-            case _:
-                assert_never(accusation)
+        return list(islice(in_force, MAX_FAULTS))
 
-    def _unlawful(self, let: str, obligation: Obligation, at_ns: int) -> Rule:
+    def missed(self, obligation: Obligation, where: str | None, faults: Sequence[RecordedFault]) -> str:
+        """`where`: the place in the design's store that still held the notification; None if there was none."""
+        assert self._closed is not None  # noqa: S101  # nothing is missed before the history is closed
+        if self._closed.pending is None:
+            place = "The design's store was not searched."
+        elif where is None:
+            place = "No store of the design holds it any more."
+        else:
+            place = sentence(f"It is still held: {where}")
+        never = f"It never came (the run ended at {self._clock.at(self._closed.at_ns)})."
+        return _joined("missed", self._accepted(obligation.operation), self._deadline(obligation, faults), never, place)
+
+    def delivery(self, labelled: Labelled, faults: Sequence[RecordedFault]) -> str:
+        """The explanation of a delivery whose label is a violation."""
+        label, obligation, at_ns = (
+            cast("DeliveryViolation", labelled.label),
+            labelled.obligation,
+            labelled.delivery.at_ns,
+        )
+        came = f"It was delivered by {labelled.delivery.worker} at {self._clock.at(at_ns)}"
+        if obligation is None:
+            never = sentence(f"{notification_name(labelled.delivery.op)} was never scheduled")
+            came = self._duplicate(labelled) if label == "duplicate" else f"{came}."
+            return _joined(label, never, self._in_force(faults), came)
+        accepted, happened = self._accepted(obligation.operation), self._in_force(faults)
+        match label:
+            case "phantom" | "stale":
+                return _joined(label, accepted, *self._unlawful(obligation, at_ns, came, happened))
+            case "duplicate":
+                return _joined(label, accepted, happened, self._duplicate(labelled))
+            case "early":
+                before = duration(obligation.operation.due_ns - at_ns)
+                return _joined(label, accepted, happened, f"{came}, {before} before it was due.")
+            case "late":
+                after = duration(at_ns - obligation.deadline_ns)
+                return _joined(label, accepted, self._deadline(obligation, faults), f"{came}, {after} too late.")
+            case _:
+                assert_never(label)
+
+    def _accepted(self, o: Operation) -> str:
+        due = f"due at {self._clock.at(o.due_ns)}"
+        if o.answer == "info":
+            requested = f"was requested at {self._clock.at(o.invoked_ns)} and {due}; the call was never answered"
+        else:
+            answer = "accepted" if o.answer == "ok" else "rejected"
+            requested = f"was {answer} at {self._clock.at(o.answered_ns)} and {due}"
+        return sentence(f"{notification_name(o.op)} {requested}")
+
+    def _deadline(self, obligation: Obligation, faults: Sequence[RecordedFault]) -> str:
+        until = f"it had until {self._clock.at(obligation.deadline_ns)}"
+        if obligation.deadline_ns - obligation.ready_ns > self._profile.lateness_limit_ns:
+            return sentence(f"{self._clauses(faults)}, so {until}")
+        return f"{self._in_force(faults)} {sentence(until)}".lstrip()
+
+    def _unlawful(self, obligation: Obligation, at_ns: int, came: str, happened: str) -> Sequence[str]:
         o, by = obligation.operation, obligation.superseded_by
         if o.answer == "fail":
-            return Rule(let, "it might never be delivered", at_ns)
+            return happened, f"{came}."
         if at_ns < o.invoked_ns or by is None:
-            return Rule(let, f"it could not be delivered before it was asked for at {self.at(o.invoked_ns)}", at_ns)
-        deed = "cancelled" if by.verb == "cancel" else "rescheduled"
-        let += f", and {deed} by {by.op}, acknowledged at {self.at(by.answered_ns)}"
-        allowance = seconds(self._profile.in_flight_allowance_ns)
-        then = f"it might be delivered only within {allowance} of that, if it was already in flight"
-        return Rule(let, then, by.invoked_ns)
-
-    def _accepted(self, obligation: Obligation) -> str:
-        o = obligation.operation
-        answer = {"ok": "acknowledged", "fail": "refused", "info": "never answered"}[o.answer]
-        when = f" at {self.at(o.answered_ns)}" if o.answer != "info" else ""
-        return f"{o.op} be scheduled for {self.at(o.due_ns)} and {answer}{when}"
-
-    def faults(self, key: str, start_ns: int, end_ns: int) -> list[RecordedFault]:
-        """The first few that concern `key` and that, or whose recovery, was going on at some time in between."""
-        budgets = self._profile.recovery_budget_ns
-        concerning = (fault for fault in self._faults if fault.concerns(key))
-        there = (
-            fault
-            for fault in concerning
-            if fault.injected_ns <= end_ns and start_ns <= fault.healed_ns + budgets.get(fault.kind, 0)
+            return happened, f"{came}, {duration(o.invoked_ns - at_ns)} before it was requested."
+        newer = "The cancel" if by.verb == "cancel" else f"Revision {by.revision}"
+        after, allowed = duration(at_ns - by.answered_ns), duration(self._profile.in_flight_allowance_ns)
+        return (
+            happened,
+            f"{newer} was acknowledged at {self._clock.at(by.answered_ns)}.",
+            f"{came}, {after} after that; a delivery in flight is allowed {allowed}.",
         )
-        return list(islice(there, MENTIONED))
 
-    def _in_force(self, faults: list[RecordedFault]) -> str:
-        return "".join(f", and {f} be in force from {self.at(f.injected_ns)} to {self.at(f.healed_ns)}" for f in faults)
+    def _duplicate(self, labelled: Labelled) -> str:
+        first, again = labelled.first, labelled.delivery
+        between_ns = again.at_ns - first.at_ns
+        when = f"at {self._clock.at(again.at_ns)}" if between_ns >= 1_000_000_000 else f"{duration(between_ns)} later"
+        return (
+            f"It was delivered by {first.worker} at {self._clock.at(first.at_ns)} and again {when} by {again.worker}."
+        )
 
-    def _delivered(self, delivery: Delivery) -> str:
-        return f"a delivery by {delivery.worker}, attempt {delivery.attempt}, at {self.at(delivery.at_ns)}"
+    def _in_force(self, faults: Sequence[RecordedFault]) -> str:
+        return sentence(self._clauses(faults)) if faults else ""
 
-    def at(self, instant_ns: int) -> str:
-        return "the end of the run" if instant_ns >= NEVER else seconds(instant_ns - self._start_ns)
+    def _clauses(self, faults: Sequence[RecordedFault]) -> str:
+        return " and ".join(describe_fault(fault, self._clock) + self._recovery(fault) for fault in faults)
+
+    def _recovery(self, fault: RecordedFault) -> str:
+        budget_ns = self._profile.recovery_budget_ns.get(fault.kind, 0)
+        if not budget_ns or fault.healed_ns >= NEVER or fault.kind in self._profile.non_excusing_faults:
+            return ""
+        return f" (plus {duration(budget_ns)} to recover)"
+
+    def _recovered_ns(self, fault: RecordedFault) -> int:
+        return fault.healed_ns + self._profile.recovery_budget_ns.get(fault.kind, 0)
 
 
-def seconds(span_ns: int) -> str:
-    return f"{span_ns / 1e9:.3f} s"
-
-
-def _sentence(let: str, then: str, however: str, where: str) -> str:
-    return f"Let {let}; then {then}; however {however}; where it went: {where}."
+def _joined(label: str, *sentences: str) -> str:
+    return " ".join([sentence(label), *filter(None, sentences), FIXES[label]])

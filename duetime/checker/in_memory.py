@@ -1,4 +1,4 @@
-"""Judging records that are in no file: the shortest way to ask what a rule says."""
+"""Judge records in memory, without files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from duetime.history.records import nanoseconds
 Records = Sequence[Mapping[str, Any]]
 
 PROFILE = {"early_tolerance_s": 0.05, "lateness_limit_s": 2.0, "in_flight_allowance_s": 0.5, "recovery_budget_s": {}}
-IN_ORDER = {"op": "canary/0", "key": "canary", "revision": 0, "worker": "canary", "due_ns": 0, "at_ns": 0}
+PUNCTUAL_CANARY = {"op": "canary/0", "key": "canary", "revision": 0, "worker": "canary", "due_ns": 0, "at_ns": 0}
 
 
 def check(
@@ -28,13 +28,13 @@ def check(
     restarts: Sequence[tuple[int, str, int]] = (),
     plan: Mapping[str, Any] | None = None,
 ) -> Results:
-    """Judge records as they would stand in the files, one each line.
+    """Judge records that have the form of the lines of the files.
 
-    What is not given is taken to have been in order: one canary in time, clocks that agree, a plan of nothing. A
-    `plan` replaces what it names; without `closed_at_s` the history is open.
+    The defaults are a punctual canary, clocks that agree and an empty plan. `plan` overrides single fields of it;
+    without `closed_at_s` the history is open.
     """
     if not any(delivery["worker"] == "canary" for delivery in deliveries):
-        deliveries = [*deliveries, IN_ORDER]
+        deliveries = [*deliveries, PUNCTUAL_CANARY]
     lines = {
         "history.jsonl": _numbered(history),
         "deliveries.jsonl": _numbered(deliveries),

@@ -1,4 +1,4 @@
-"""Time outside a set of intervals: the arithmetic behind excused lateness."""
+"""Unions of intervals, and the time outside them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Interval = tuple[int, int]
 
 
 class Intervals:
-    """A union of closed intervals, in nanoseconds, with questions answered in logarithmic time.
+    """A union of closed intervals, in nanoseconds; each method takes logarithmic time.
 
-    `healthy` names the length outside the union; an interval that ends at `NEVER` goes on for ever.
+    Time outside the union is called healthy. An interval that ends at `NEVER` has no end.
     """
 
     def __init__(self, intervals: Iterable[Interval]) -> None:
@@ -34,7 +34,7 @@ class Intervals:
         return Intervals([*self._merged, *other._merged])
 
     def healthy(self, start: int, end: int) -> int:
-        """The length of [start, end] outside the union; 0 when `end` is not after `start`."""
+        """The length of [start, end] outside the union; 0 if `end` is not after `start`."""
         if end <= start:
             return 0
         if not self._merged:
@@ -42,7 +42,7 @@ class Intervals:
         return end - start - self._inside(end) + self._inside(start)
 
     def after(self, start: int, healthy: int) -> int:
-        """The earliest instant by which `healthy` nanoseconds outside the union have passed since `start`."""
+        """The earliest instant at which `healthy` nanoseconds outside the union have passed since `start`."""
         if not self._merged:
             return start + healthy
         target = start - self._inside(start) + healthy
@@ -52,12 +52,12 @@ class Intervals:
         return max(start, target + self._inside_before[passed])
 
     def overlap(self, start: int, end: int) -> Interval | None:
-        """The first interval that shares an instant with [start, end]."""
+        """The first interval that shares an instant with [start, end], or None."""
         at = bisect_left(self._ends, start)
         return self._merged[at] if at < len(self._merged) and self._starts[at] <= end else None
 
     def _inside(self, instant: int) -> int:
-        """How much of the union lies before `instant`."""
+        """The length of the part of the union before `instant`."""
         at = bisect_right(self._starts, instant)
         if not at:
             return 0

@@ -1,4 +1,4 @@
-"""One history in, one verdict out."""
+"""Judge one history: from its records to its results."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from duetime.history.gc_paused import gc_paused
 
 
 def judge(run_dir: Path) -> Results:
-    """The verdict on a stored run; reads files and writes none.
+    """Judge a stored run; writes no file.
 
     Raises:
-        NotARun: there is no run in `run_dir`.
+        NotARun: `run_dir` holds no run.
     """
     return judge_history(load(run_dir))
 
@@ -38,15 +38,15 @@ def judge_history(history: History) -> Results:
     )
     evidence = Evidence(history, obligations, excused)
     labelled = label(history.deliveries, obligations, profile=profile)
-    for found in labelled:
-        evidence.apply(found)
+    for item in labelled:
+        evidence.apply(item)
     state_of = states(obligations, delivered={d.op for d in history.deliveries}, evidence=evidence)
-    accusations = violations(history, obligations, state_of, labelled)
+    found = violations(history, obligations, state_of, labelled)
     table = needs(history, obligations)
-    unknown_because = reasons(history, evidence, table, awaited=_awaited(history, obligations, state_of))
+    unknown_because = reasons(history, evidence, table, open_required=_open_required(history, obligations, state_of))
     return Results(
         run=history.plan.identity,
-        outcome=_outcome(accusations, unknown_because),
+        outcome=_outcome(found, unknown_because),
         unknown_because=unknown_because,
         counts=_counts(history, state_of, labelled),
         lateness_s=lateness(labelled),
@@ -55,29 +55,29 @@ def judge_history(history: History) -> Results:
         revision_latency_s=after_superseded(labelled, "schedule"),
         vacuity=[need.to_json() for need in table],
         profile=profile.as_written,
-        violations=accusations,
+        violations=found,
         obligations=obligations,
         states=state_of,
-        labelled=sorted(labelled, key=lambda found: found.delivery.line),
+        labelled=sorted(labelled, key=lambda item: item.delivery.line),
     )
 
 
-def _outcome(accusations: list[Violation], unknown_because: list[str]) -> Outcome:
-    if accusations:
+def _outcome(found: list[Violation], unknown_because: list[str]) -> Outcome:
+    if found:
         return "fail"
     return "unknown" if unknown_because else "pass"
 
 
-def _awaited(history: History, obligations: Mapping[str, Obligation], state_of: Mapping[str, State]) -> int:
-    """How many that were owed in this run had not come; what is due beyond it is only there."""
+def _open_required(history: History, obligations: Mapping[str, Obligation], state_of: Mapping[str, State]) -> int:
+    """The number of open obligations whose due time this run covers."""
     owed_until_ns = history.plan.profile.owed_until_ns
     limit_ns = NEVER if owed_until_ns is None else history.started_ns + owed_until_ns
     return sum(state == "open" and obligations[op].operation.due_ns <= limit_ns for op, state in state_of.items())
 
 
 def _counts(history: History, state_of: Mapping[str, State], labelled: list[Labelled]) -> dict[str, int]:
-    """Every label and every state, zeros included; of the missed, how many a store still held and how many none did."""
-    counts = Counter[str](found.label for found in labelled) + Counter(state_of.values())
+    """Every label and state, zeros included. The missed are counted again as stuck (still in a store) or lost."""
+    counts = Counter[str](item.label for item in labelled) + Counter(state_of.values())
     pending = history.closed.pending if history.closed else None
     if pending is not None:
         stuck = sum(state == "missed" and op in pending for op, state in state_of.items())
@@ -86,10 +86,10 @@ def _counts(history: History, state_of: Mapping[str, State], labelled: list[Labe
 
 
 def label_lines(run_dir: Path) -> Iterator[dict[str, Any]]:
-    """Every obligation and every delivery with its label, so that another checker can be held against this one."""
+    """Every obligation with its state and every delivery with its labels, to compare this checker with another."""
     results = judge(run_dir)
     for op, state in results.states.items():
         yield {"op": op, "state": state}
-    for found in results.labelled:
-        delivery = found.delivery
-        yield {"line": delivery.line, "op": delivery.op, "label": found.label, "also": list(found.also)}
+    for item in results.labelled:
+        delivery = item.delivery
+        yield {"line": delivery.line, "op": delivery.op, "label": item.label, "also": list(item.also)}

@@ -1,4 +1,4 @@
-"""The rules, in order: what may be said of one delivery."""
+"""The rules for one delivery, in order of precedence."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from duetime.history import Delivery, RecordedProfile
 
 DeliveryViolation = Literal["phantom", "stale", "duplicate", "early", "late"]
 Lawful = Literal["recovered", "zombie", "excused", "on_time"]
-Doubtful = Literal["unknown_early", "unknown_late", "unproven"]
-Label = DeliveryViolation | Lawful | Doubtful
+Unproven = Literal["unknown_early", "unknown_late", "unproven"]
+Label = DeliveryViolation | Lawful | Unproven
 
 DELIVERY_VIOLATIONS: Final = get_args(DeliveryViolation)
 """In order of precedence: a delivery that breaks several rules is labelled by the first."""
@@ -20,14 +20,15 @@ DELIVERY_VIOLATIONS: Final = get_args(DeliveryViolation)
 VIOLATIONS: Final = ("missed", "duplicate", "phantom", "stale", "early", "late")
 """Every way to break a rule, in the order in which tables and summaries show them."""
 
-LABELS: Final = (*DELIVERY_VIOLATIONS, *get_args(Lawful), *get_args(Doubtful))
+LABELS: Final = (*DELIVERY_VIOLATIONS, *get_args(Lawful), *get_args(Unproven))
 
 
 @dataclass(slots=True)
 class Labelled:
-    """One delivery with every rule that it matches, the first of them first.
+    """One delivery with every label that fits it.
 
-    promise: None for an op that was never scheduled. first: the first delivery of the same op, which may be itself.
+    obligation: None for an op that was never scheduled. first: the first delivery of the op, possibly this one.
+    label, also: the first label that fits, and the others.
     """
 
     delivery: Delivery
@@ -40,15 +41,15 @@ class Labelled:
 def label(
     deliveries: Iterable[Delivery], obligations: Mapping[str, Obligation], *, profile: RecordedProfile
 ) -> list[Labelled]:
-    """Label `deliveries`, which come in the order of their times."""
+    """Label `deliveries`, which are sorted by time."""
     rules = _Rules(profile)
     first: dict[str, Delivery] = {}
     labelled = []
     for delivery in deliveries:
-        before = first.setdefault(delivery.op, delivery)
+        first_delivery = first.setdefault(delivery.op, delivery)
         obligation = obligations.get(delivery.op)
-        found = rules.matching(delivery.at_ns, obligation, again=before is not delivery)
-        labelled.append(Labelled(delivery, obligation, before, found[0], tuple(found[1:])))
+        fitting = rules.fitting(delivery.at_ns, obligation, duplicate=first_delivery is not delivery)
+        labelled.append(Labelled(delivery, obligation, first_delivery, fitting[0], tuple(fitting[1:])))
     return labelled
 
 
@@ -58,27 +59,27 @@ class _Rules:
         self._limit_ns = profile.lateness_limit_ns
         self._in_flight_ns = profile.in_flight_allowance_ns
 
-    def matching(self, at_ns: int, obligation: Obligation | None, *, again: bool) -> list[Label]:
-        """Every label that fits, in the order of precedence; never empty."""
+    def fitting(self, at_ns: int, obligation: Obligation | None, *, duplicate: bool) -> list[Label]:
+        """Every label that fits, in order of precedence; never empty."""
         if obligation is None:
-            return ["phantom", "duplicate"] if again else ["phantom"]
+            return ["phantom", "duplicate"] if duplicate else ["phantom"]
         found: list[Label] = []
-        taken = self._taken_back(at_ns, obligation)
-        if obligation.operation.answer == "fail" or at_ns < obligation.operation.invoked_ns or taken == "phantom":
+        superseded = self._superseded(at_ns, obligation)
+        if obligation.operation.answer == "fail" or at_ns < obligation.operation.invoked_ns or superseded == "phantom":
             found.append("phantom")
-        if taken == "stale":
+        if superseded == "stale":
             found.append("stale")
-        if again:
+        if duplicate:
             found.append("duplicate")
         if at_ns < obligation.operation.due_ns - self._early_ns:
             found.append("early")
         if obligation.operation.answer == "info":
             found.append("recovered")
-        found += self._lateness(at_ns, obligation, zombie=taken == "zombie")
+        found += self._lateness(at_ns, obligation, zombie=superseded == "zombie")
         return found or ["on_time"]
 
-    def _taken_back(self, at_ns: int, obligation: Obligation) -> Label | None:
-        """Delivered after the key was surely cancelled or rescheduled: unlawful once it can no longer be in flight."""
+    def _superseded(self, at_ns: int, obligation: Obligation) -> Label | None:
+        """The label of a delivery after a cancel or newer revision: lawful only while it may have been in flight."""
         by = obligation.superseded_by
         if by is None or at_ns <= obligation.superseded_ns:
             return None

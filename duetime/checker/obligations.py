@@ -1,4 +1,4 @@
-"""What each scheduled revision was promised, worked out from the operations on its key."""
+"""The obligation that each scheduled revision creates, computed from the operations on its key."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from duetime.history import NEVER, Operation, RecordedFault, RecordedProfile
 
 @dataclass(slots=True)
 class Obligation:
-    """One scheduled revision, with the instants that decide about it.
+    """One scheduled revision, and the instants by which its deliveries are judged.
 
-    ready_ns: due and acknowledged. deadline_ns: ready, and the lateness limit of healthy time later.
-    superseded_ns: when a later operation on the key was first acknowledged: `superseded_by`.
-    required: acknowledged, and nothing on the key could lawfully have taken it away by the deadline.
-    excused: the time that does not count toward its lateness.
+    ready_ns: the later of due and acknowledged. deadline_ns: the lateness limit, in healthy time, after `ready_ns`.
+    superseded_by: the later operation on the key that was acknowledged first, at `superseded_ns`.
+    required: acknowledged, and no other operation on the key can lawfully have replaced it by the deadline.
+    excused: the time that does not count toward lateness.
     """
 
     operation: Operation
@@ -31,9 +31,9 @@ class Obligation:
 
 
 class Excuses:
-    """Excused time: from each injection until the fault was seen healed and its recovery budget was spent.
+    """Excused time: from each injection until the fault was verified healed and its recovery budget has passed.
 
-    A fault that concerns certain keys only excuses nothing else.
+    A fault on certain keys excuses only these.
     """
 
     def __init__(self, spans: Iterable[tuple[tuple[str, ...], Interval]]) -> None:
@@ -43,7 +43,6 @@ class Excuses:
 
     @classmethod
     def by(cls, faults: Iterable[RecordedFault], profile: RecordedProfile) -> Excuses:
-        """What `faults` excuse."""
         return cls(
             (
                 fault.only,
@@ -53,32 +52,32 @@ class Excuses:
             if fault.injected_ns < NEVER and fault.kind not in profile.non_excusing_faults
         )
 
-    def besides(self, spans: Iterable[Interval]) -> Excuses:
-        """These, and `spans` for every key."""
+    def plus(self, spans: Iterable[Interval]) -> Excuses:
+        """These excuses, and `spans` for every key."""
         return Excuses([*self._spans, *(((), span) for span in spans)])
 
     def of(self, key: str) -> Intervals:
-        """The excused time of the notifications under `key`."""
-        own = [span for only, span in self._scoped if key.startswith(only)]
-        return self._everywhere | Intervals(own) if own else self._everywhere
+        """The excused time of `key`."""
+        scoped = [span for only, span in self._scoped if key.startswith(only)]
+        return self._everywhere | Intervals(scoped) if scoped else self._everywhere
 
 
 def obligations_of(
     operations: Iterable[Operation], *, excused: Excuses, lateness_limit_ns: int
 ) -> dict[str, Obligation]:
-    """A promise for each schedule operation, by op, in the order given."""
-    found = list(operations)
+    """An obligation for each schedule operation, by op, in the order given."""
+    all_operations = list(operations)
     by_key: defaultdict[str, list[Operation]] = defaultdict(list)
-    for o in found:
+    for o in all_operations:
         by_key[o.key].append(o)
     obligations: dict[str, Obligation] = {}
     for name, on_key in by_key.items():
-        # On most keys of a large run there is one operation, which nothing can have taken back.
-        key, mine = _Key(on_key) if len(on_key) > 1 else None, excused.of(name)
+        # Most keys of a large run have a single operation; skipping the index for them saves time.
+        key, excused_on_key = _Key(on_key) if len(on_key) > 1 else None, excused.of(name)
         for o in on_key:
             if o.verb == "schedule":
-                obligations[o.op] = _obligation(o, key, mine, lateness_limit_ns)
-    return {o.op: obligations[o.op] for o in found if o.verb == "schedule"}
+                obligations[o.op] = _obligation(o, key, excused_on_key, lateness_limit_ns)
+    return {o.op: obligations[o.op] for o in all_operations if o.verb == "schedule"}
 
 
 def _obligation(o: Operation, key: _Key | None, excused: Intervals, limit_ns: int) -> Obligation:
@@ -88,12 +87,12 @@ def _obligation(o: Operation, key: _Key | None, excused: Intervals, limit_ns: in
     deadline_ns = excused.after(ready_ns, limit_ns)
     by = key.superseding(o) if key else None
     superseded_ns = by.answered_ns if by else NEVER
-    required = key is None or key.alone(o, deadline_ns)
+    required = key is None or key.unopposed(o, deadline_ns)
     return Obligation(o, ready_ns, deadline_ns, superseded_ns, by, required=required, excused=excused)
 
 
 class _Key:
-    """All operations on one key, sorted so that each question about a revision is a binary search."""
+    """All operations on one key, sorted for binary search."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         possible = [o for o in operations if o.answer != "fail"]
@@ -104,23 +103,23 @@ class _Key:
         self._first_to_return = _suffix_minimum(acknowledged)
 
     def superseding(self, o: Operation) -> Operation | None:
-        """Of the acknowledged operations invoked surely after `o`, the one that returned first."""
+        """The operation that returned first among those acknowledged and surely after `o`, or None."""
         later = bisect_right(self._acknowledged, o.answered_ns)
         return self._first_to_return[later] if later < len(self._first_to_return) else None
 
-    def alone(self, o: Operation, deadline_ns: int) -> bool:
-        """Whether every other operation that may have taken effect was surely over before `o`, or began too late.
+    def unopposed(self, o: Operation, deadline_ns: int) -> bool:
+        """Return True if every other operation that may have taken effect is surely before `o` or after the deadline.
 
-        Those that ended before `o` began also began before the deadline, so one count less the other leaves the
-        operations in between: `o` itself, and no more.
+        Operations that ended before `o` began also began before the deadline, so the difference of the two counts is
+        the number in between, including `o` itself.
         """
-        begun = bisect_right(self._invoked, deadline_ns)
-        over = bisect_left(self._ended, o.invoked_ns)
-        return begun - over == 1
+        invoked = bisect_right(self._invoked, deadline_ns)
+        ended = bisect_left(self._ended, o.invoked_ns)
+        return invoked - ended == 1
 
 
 def _suffix_minimum(acknowledged: Sequence[Operation]) -> list[Operation]:
-    """For each position, whichever of the operations from there on returned first; a cancel before its equals."""
+    """For each position, the operation from there on that returned first; a cancel wins a tie."""
     best: list[Operation] = []
     for o in reversed(acknowledged):
         if best and (best[-1].answered_ns, best[-1].verb) <= (o.answered_ns, o.verb):

@@ -22,8 +22,8 @@ Percentiles = dict[str, float | None]
 class Results:
     """What one history proves.
 
-    run: design, scenario, seed and plan hash. promises, states: of each scheduled revision, by op.
-    labelled: by line of the file.
+    run: design, scenario, seed and plan hash. obligations, states: of each scheduled revision, by op.
+    labelled: in the order of the lines of deliveries.jsonl.
     """
 
     run: Mapping[str, Any]
@@ -43,17 +43,20 @@ class Results:
 
     @property
     def explanation(self) -> str:
-        """One line for a table: empty for a pass."""
+        """One line for a table; empty for a pass."""
         if self.outcome == "pass":
             return ""
         if self.outcome == "unknown":
             return f"Unknown: {self.unknown_because[0]}."
         present = [label for label in VIOLATIONS if self.counts[label]]
-        worst = next(violation for violation in self.violations if violation.label == present[0])
-        return f"{', '.join(f'{self.counts[label]} {label}' for label in present)}. {worst.explanation}"
+        example = next(violation for violation in self.violations if violation.label == present[0])
+        summary = ", ".join(f"{self.counts[label]} {label}" for label in present)
+        if len(self.violations) == 1:
+            return f"{summary}. {example.explanation.partition('. ')[2]}"
+        return f"{summary}. For example: {example.explanation}"
 
-    def accused(self, label: Label | State) -> set[str]:
-        """The ops that are accused of this."""
+    def ops_with(self, label: Label | State) -> set[str]:
+        """The ops of the violations labelled `label`."""
         return {violation.op for violation in self.violations if violation.label == label}
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +78,7 @@ class Results:
 
 
 def write_results(results: Results, run_dir: Path) -> Path:
-    """Write results.json whole or not at all; the same results give the same bytes."""
+    """Write results.json atomically; equal results give equal bytes."""
     path, draft = run_dir / "results.json", run_dir / "results.json.draft"
     draft.write_text(json.dumps(results.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return draft.replace(path)

@@ -1,4 +1,4 @@
-"""What became of each scheduled revision."""
+"""The final state of each scheduled revision."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ STATES: Final = get_args(State)
 def states(
     obligations: Mapping[str, Obligation], *, delivered: Collection[str], evidence: Evidence
 ) -> dict[str, State]:
+    """The state of each obligation, by op. `delivered`: the ops with at least one delivery."""
     return {
         op: _state(obligation, delivered=op in delivered, evidence=evidence) for op, obligation in obligations.items()
     }
@@ -25,7 +26,7 @@ def _state(obligation: Obligation, *, delivered: bool, evidence: Evidence) -> St
     if delivered:
         return "delivered"
     if obligation.required:
-        return "missed" if evidence.missed(obligation.operation.op) else "open"
+        return "missed" if evidence.proves_missed(obligation.operation.op) else "open"
     if obligation.operation.answer == "fail" or obligation.superseded_ns < NEVER:
         return "none_due"
     return "indeterminate"

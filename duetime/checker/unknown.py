@@ -1,57 +1,57 @@
-"""The reasons for which a run proves less than it set out to."""
+"""The reasons why a run is unknown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from duetime.checker.evidence import Evidence
-from duetime.checker.explain import Narrator, seconds
 from duetime.checker.vacuity import Need
+from duetime.checker.wording import RunClock, duration
 from duetime.history import NEVER, History
 from duetime.history.records import nanoseconds
 
-RESTARTED_NS = 15_000_000_000
-"""So long after a fault what it did to a server may still end it."""
+RESTART_EXCUSED_NS = 15_000_000_000
+"""A worker may still end this long after a fault because of it."""
 
 
-def reasons(history: History, evidence: Evidence, table: Iterable[Need], *, awaited: int) -> list[str]:
-    """Sentences without their full stop, the gravest first; none when the run can pass.
+def reasons(history: History, evidence: Evidence, table: Iterable[Need], *, open_required: int) -> list[str]:
+    """Sentences without their full stop, the most serious first; none if the run can pass.
 
-    awaited: how many required notifications had not come when nothing could be called missed yet.
+    table: the vacuity table. open_required: the required notifications that are neither delivered nor proven missed.
     """
-    narrator = Narrator(history)
+    clock = RunClock(history.started_ns)
     found = [
         *history.problems,
-        *_close(history, awaited),
-        *(need.otherwise for need in table if not need.ok),
-        *(f"fault {f} was never seen to heal" for f in history.faults if f.injected_ns < NEVER == f.healed_ns),
+        *_closing(history, clock, open_required),
+        *(need.reason for need in table if not need.ok),
+        *(f"fault {f} was never verified as healed" for f in history.faults if f.injected_ns < NEVER == f.healed_ns),
         *(
-            f"the wall clock stepped by {step / 1e6:.1f} ms before {narrator.at(at)}, so early and late cannot be told"
+            f"the wall clock stepped by {step / 1e6:.1f} ms before {clock.at(at)}, so early and late cannot be judged"
             for at, step in evidence.steps
         ),
         *(
-            f"the harness itself was starved from {narrator.at(start)} to {narrator.at(end)}, so what looked late or "
-            f"long in flight then ({seconds(end - start)}) cannot be held against the design"
+            f"the harness itself was starved {clock.period(start, end)}, so a late or missing delivery in these "
+            f"{duration(end - start)} does not count against the design"
             for start, end in sorted(evidence.used)
         ),
     ]
     return list(dict.fromkeys(found))
 
 
-def _close(history: History, awaited: int) -> Iterator[str]:
+def _closing(history: History, clock: RunClock, open_required: int) -> Iterator[str]:
     if history.closed is None:
-        yield "the history was never closed, so what has not arrived may still arrive"
+        yield "the history was never closed, so more deliveries may still arrive"
         return
     if not history.closed.workers_alive:
-        yield "a worker was not alive when the history was closed, outside any planned fault"
+        yield "a worker was not alive when the history was closed, and no planned fault explains it"
     quiet_ns, needed_ns = history.closed.quiet_ns, nanoseconds(history.plan.profile.as_written.get("quiet_s", 0))
     if quiet_ns is not None and quiet_ns < needed_ns:
-        since = seconds(quiet_ns)
-        yield f"deliveries went on until {since} before the workers were stopped, and more may have been to come"
+        before = duration(quiet_ns)
+        yield f"the last delivery came {before} before the workers were stopped, so more may have been pending"
     for at_ns, worker, status in history.closed.restarts:
-        excused = any(f.injected_ns <= at_ns <= f.healed_ns + RESTARTED_NS for f in history.faults)
+        excused = any(f.injected_ns <= at_ns <= f.healed_ns + RESTART_EXCUSED_NS for f in history.faults)
         if status < 0 and not excused:
-            when = Narrator(history).at(at_ns)
-            yield f"{worker} was ended by signal {-status} at {when}, outside any planned fault: by whom is not known"
-    if awaited:
-        yield f"{awaited} required notifications had not arrived, and cannot be called missed on this evidence"
+            yield f"signal {-status} ended {worker} at {clock.at(at_ns)}, and no planned fault explains it"
+    if open_required:
+        had = "notification had" if open_required == 1 else "notifications had"
+        yield f"{open_required} required {had} not arrived, and the records do not prove a miss"

@@ -1,4 +1,4 @@
-"""Whether a run shows anything at all: a verdict over nothing is no verdict."""
+"""Checks that a run exercised what its scenario is about."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from typing import Any
 from duetime.checker.obligations import Obligation
 from duetime.history import NEVER, History, RecordedFault
 
-BITTEN = ("inject", "observed", "healed")
-"""The phases that a planned fault must be recorded in: tried, seen to bite, seen to be over."""
+REQUIRED_PHASES = ("inject", "observed", "healed")
+"""The phases that must be recorded of every planned fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One thing that had to happen for the verdict to mean something."""
+    """One precondition of a meaningful verdict. reason: why the run is unknown if `ok` is False."""
 
     check: str
     needed: str
     seen: str
     ok: bool
-    otherwise: str
-    """The reason for which the run is unknown when it did not happen."""
+    reason: str
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "otherwise"}
+        return {name: value for name, value in asdict(self).items() if name != "reason"}
 
 
 def needs(history: History, obligations: Mapping[str, Obligation]) -> list[Need]:
     """The vacuity table, in a fixed order."""
     return [
         *_operations(history),
-        _at_least_one("a delivery", len(history.deliveries), "nothing was delivered at all"),
-        *_faults(history),
-        *_purpose(history, obligations.values()),
-        *_witnesses(history),
+        _at_least_one("a delivery", len(history.deliveries), "nothing was delivered"),
+        *_planned_faults(history),
+        *_required_faults(history, obligations.values()),
+        *_canaries_and_clock(history),
     ]
 
 
-def _at_least_one(check: str, seen: int, otherwise: str) -> Need:
-    return Need(check, "at least 1", str(seen), seen > 0, otherwise)
+def _at_least_one(check: str, seen: int, reason: str) -> Need:
+    return Need(check, "at least 1", str(seen), seen > 0, reason)
 
 
 def _operations(history: History) -> Iterator[Need]:
@@ -54,52 +53,58 @@ def _operations(history: History) -> Iterator[Need]:
             )
 
 
-def _faults(history: History) -> Iterator[Need]:
+def _planned_faults(history: History) -> Iterator[Need]:
     recorded = {fault.fault: fault for fault in history.faults}
     for planned in history.plan.faults:
         name = f"{planned['fault']} ({planned['kind']} {planned['target']})"
         fault = recorded.get(planned["fault"])
-        seen = [phase for phase in BITTEN if fault and phase in fault.phases]
+        seen = [phase for phase in REQUIRED_PHASES if fault and phase in fault.phases]
         yield Need(
             check=f"fault {name}",
-            needed=", ".join(BITTEN),
+            needed=", ".join(REQUIRED_PHASES),
             seen=", ".join(seen) or "nothing",
-            ok=len(seen) == len(BITTEN),
-            otherwise=_shortcoming(name, seen),
+            ok=len(seen) == len(REQUIRED_PHASES),
+            reason=_missing_phase(name, seen),
         )
 
 
-def _shortcoming(name: str, seen: list[str]) -> str:
+def _missing_phase(name: str, seen: list[str]) -> str:
     if "inject" not in seen:
         return f"fault {name} was planned and never injected"
     if "observed" not in seen:
-        return f"fault {name} was injected and never observed to bite"
-    return f"fault {name} was never seen to heal"
+        return f"fault {name} was injected, and its effect was never verified"
+    return f"fault {name} was never verified as healed"
 
 
-def _purpose(history: History, obligations: Iterable[Obligation]) -> Iterator[Need]:
+def _required_faults(history: History, obligations: Iterable[Obligation]) -> Iterator[Need]:
     if history.plan.required_faults:
         kinds = " or ".join(history.plan.required_faults)
         faults = [f for f in history.faults if f.kind in history.plan.required_faults and f.injected_ns < NEVER]
         seen = sum(
-            obligation.required and any(_hits(fault, obligation) for fault in faults) for obligation in obligations
+            obligation.required and any(_overlap(fault, obligation) for fault in faults) for obligation in obligations
         )
         yield _at_least_one(
             f"a required notification whose time overlaps a {kinds}",
             seen,
-            f"no required notification fell due while a {kinds} was in force, though the scenario exists for that",
+            f"no required notification was due while a {kinds} was in force, and the scenario needs one",
         )
 
 
-def _hits(fault: RecordedFault, obligation: Obligation) -> bool:
-    there = fault.concerns(obligation.operation.key)
-    return there and fault.injected_ns <= obligation.deadline_ns and obligation.operation.due_ns <= fault.healed_ns
+def _overlap(fault: RecordedFault, obligation: Obligation) -> bool:
+    concerned = fault.concerns(obligation.operation.key)
+    return concerned and fault.injected_ns <= obligation.deadline_ns and obligation.operation.due_ns <= fault.healed_ns
 
 
-def _witnesses(history: History) -> Iterator[Need]:
+def _canaries_and_clock(history: History) -> Iterator[Need]:
     if history.closed is None:
         return
-    yield _at_least_one("a canary", len(history.canaries), "no canary came through the gateway, so nothing shows "
-                        "that the harness itself was in time")  # fmt: skip
-    yield _at_least_one("a clock sample", len(history.clock), "the clocks were never sampled, so early and late "
-                        "cannot be told")  # fmt: skip
+    yield _at_least_one(
+        "a canary",
+        len(history.canaries),
+        "no canary was delivered, so nothing shows that the harness itself was on time",
+    )
+    yield _at_least_one(
+        "a clock sample",
+        len(history.clock),
+        "the clocks were never sampled, so early and late cannot be judged",
+    )

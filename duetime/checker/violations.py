@@ -1,13 +1,12 @@
-"""Accusations with their evidence, ready to be read and looked up."""
+"""Violations with their evidence and explanation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
-from duetime.checker.explain import Narrator
-from duetime.checker.labels import DELIVERY_VIOLATIONS, DeliveryViolation, Labelled
+from duetime.checker.explain import Explainer
+from duetime.checker.labels import DELIVERY_VIOLATIONS, Labelled
 from duetime.checker.obligations import Obligation
 from duetime.checker.states import State
 from duetime.history import Delivery, History, Operation, RecordedFault
@@ -15,9 +14,10 @@ from duetime.history import Delivery, History, Operation, RecordedFault
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One accusation.
+    """One broken rule.
 
-    at_ns: of the delivery; for a missed one, its deadline. evidence: files and line numbers, as ``history.jsonl:12``.
+    at_ns: of the delivery; for a missed notification, its deadline.
+    evidence: files and line numbers, as ``history.jsonl:12``.
     """
 
     op: str
@@ -33,31 +33,43 @@ def violations(
     states: Mapping[str, State],
     labelled: Iterable[Labelled],
 ) -> list[Violation]:
-    """In the order of their instants."""
-    narrator = Narrator(history)
+    """All violations, in the order of their instants."""
+    explainer = Explainer(history)
     pending = (history.closed.pending if history.closed else None) or {}
-    found = [_missed(obligations[op], pending.get(op), narrator) for op, state in states.items() if state == "missed"]
-    found += [_accused(one, narrator) for one in labelled if one.label in DELIVERY_VIOLATIONS]
+    found = [_missed(obligations[op], pending.get(op), explainer) for op, state in states.items() if state == "missed"]
+    found += [_delivery(item, explainer) for item in labelled if item.label in DELIVERY_VIOLATIONS]
     return sorted(found, key=lambda violation: (violation.at_ns, violation.op, violation.label))
 
 
-def _missed(obligation: Obligation, where: str | None, narrator: Narrator) -> Violation:
+def _missed(obligation: Obligation, where: str | None, explainer: Explainer) -> Violation:
     o = obligation.operation
-    faults = narrator.faults(o.key, o.due_ns, obligation.deadline_ns)
-    explanation = narrator.missed(obligation, where, faults)
+    faults = explainer.faults(o.key, o.due_ns, obligation.deadline_ns)
+    explanation = explainer.missed(obligation, where, faults)
     return Violation(o.op, "missed", obligation.deadline_ns, list(_evidence([o], [], faults)), explanation)
 
 
-def _accused(found: Labelled, narrator: Narrator) -> Violation:
-    accusation, delivery, obligation = cast("DeliveryViolation", found.label), found.delivery, found.obligation
-    rule = narrator.rule(accusation, found)
-    faults = narrator.faults(delivery.op, rule.since_ns, delivery.at_ns)
+def _delivery(labelled: Labelled, explainer: Explainer) -> Violation:
+    label, delivery, obligation = labelled.label, labelled.delivery, labelled.obligation
+    faults = explainer.faults(delivery.op, _relevant_since_ns(labelled), delivery.at_ns)
     operations = [obligation.operation] if obligation else []
-    if obligation and obligation.superseded_by and accusation in ("phantom", "stale"):
+    if obligation and obligation.superseded_by and label in ("phantom", "stale"):
         operations.append(obligation.superseded_by)
-    deliveries = [found.first, delivery] if accusation == "duplicate" else [delivery]
+    deliveries = [labelled.first, delivery] if label == "duplicate" else [delivery]
     evidence = list(_evidence(operations, deliveries, faults))
-    return Violation(delivery.op, accusation, delivery.at_ns, evidence, narrator.accused(rule, found, faults))
+    return Violation(delivery.op, label, delivery.at_ns, evidence, explainer.delivery(labelled, faults))
+
+
+def _relevant_since_ns(labelled: Labelled) -> int:
+    """The instant from which a fault may have contributed to the violation."""
+    obligation, at_ns = labelled.obligation, labelled.delivery.at_ns
+    if labelled.label == "duplicate":
+        return labelled.first.at_ns
+    if obligation is None or labelled.label == "early":
+        return at_ns
+    if labelled.label == "late":
+        return obligation.ready_ns
+    o, by = obligation.operation, obligation.superseded_by
+    return at_ns if o.answer == "fail" or at_ns < o.invoked_ns or by is None else by.invoked_ns
 
 
 def _evidence(

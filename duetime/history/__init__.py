@@ -1,4 +1,4 @@
-"""The run directory: what is written while a run goes on, and read back when it is judged."""
+"""Read the records of a run directory."""
 
 from duetime.history.assemble import History, assemble
 from duetime.history.load import load

@@ -1,4 +1,4 @@
-"""From records, in the order of their lines, to one `History`."""
+"""Build a `History` from the records of all files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sys import intern
 from typing import Any, TypeVar
 
 from duetime.history.damage import Damage
-from duetime.history.format import present_kind
+from duetime.history.format import current_kind
 from duetime.history.pairing import HISTORY, pair
 from duetime.history.records import (
     MALFORMED,
@@ -20,12 +20,12 @@ from duetime.history.records import (
     Operation,
     RecordedFault,
     RecordedPlan,
-    whole,
+    require_int,
 )
 
 T = TypeVar("T")
 Numbered = Iterable[tuple[int, Any]]
-"""Line numbers, from 1, with the parsed record of each line."""
+"""Line numbers, from 1, each with the parsed record of the line."""
 
 DELIVERIES, FAULTS, CLOCK = "deliveries.jsonl", "faults.jsonl", "clock.jsonl"
 FILES = (HISTORY, DELIVERIES, FAULTS, CLOCK)
@@ -33,10 +33,10 @@ FILES = (HISTORY, DELIVERIES, FAULTS, CLOCK)
 
 @dataclass(slots=True)
 class History:
-    """Everything that a verdict may rest on.
+    """Everything that the checker knows about a run.
 
-    operations: by op, in the order of their invocations. deliveries: by time, then by line.
-    clock: pairs of wall and monotonic time. closed: None when the run ended before the harness could vouch for it.
+    operations: by op, in the order of their invocations. deliveries: sorted by time, then by line.
+    clock: pairs of wall and monotonic time. closed: None if the harness did not close the run.
     """
 
     plan: RecordedPlan
@@ -54,7 +54,7 @@ class History:
 
     @property
     def started_ns(self) -> int:
-        """The instant that explanations count seconds from: the plan's, or else the first operation."""
+        """The start of the run: from the plan, or else the first invocation."""
         if self.plan.started_ns is not None:
             return self.plan.started_ns
         return min((o.invoked_ns for o in self.operations.values()), default=0)
@@ -63,60 +63,60 @@ class History:
 def assemble(
     plan: RecordedPlan, *, lines: Mapping[str, Numbered], closed: Closed | None = None, damage: Damage | None = None
 ) -> History:
-    """Read the `lines` of each file; a record that makes no sense is noted as damage and left out."""
+    """Assemble the records of each file. A malformed record is skipped and added to `damage`."""
     damage = damage or Damage()
     operations = pair(lines.get(HISTORY, ()), damage)
     deliveries: list[Delivery] = []
     canaries: list[Canary] = []
-    for delivery in _each(DELIVERIES, partial(_delivery, operations), lines, damage):
+    for delivery in _parsed(DELIVERIES, partial(_delivery, operations), lines, damage):
         if isinstance(delivery, Canary):
             canaries.append(delivery)
         else:
             deliveries.append(delivery)
     deliveries.sort()
     canaries.sort()
-    faults = _faults(_each(FAULTS, _phase, lines, damage))
-    clock = list(_each(CLOCK, _sample, lines, damage))
+    faults = _faults(_parsed(FAULTS, _phase, lines, damage))
+    clock = list(_parsed(CLOCK, _sample, lines, damage))
     return History(plan, operations, deliveries, canaries, faults, clock, closed, damage)
 
 
-def _each(file: str, parse: Callable[[int, Any], T], lines: Mapping[str, Numbered], damage: Damage) -> Iterator[T]:
+def _parsed(file: str, parse: Callable[[int, Any], T], lines: Mapping[str, Numbered], damage: Damage) -> Iterator[T]:
     for line, record in lines.get(file, ()):
         try:
             parsed = parse(line, record)
         except MALFORMED as error:
-            damage.lacks(file, f" line {line} cannot be used: {type(error).__name__} {error}")
+            damage.add_incomplete(file, f" line {line} cannot be used: {type(error).__name__} {error}")
         else:
             yield parsed
 
 
 def _delivery(operations: Mapping[str, Operation], line: int, record: Mapping[str, Any]) -> Delivery | Canary:
-    at_ns, op, worker = whole(record["at_ns"]), record["op"], record["worker"]
+    at_ns, op, worker = require_int(record["at_ns"]), record["op"], record["worker"]
     if worker == "canary":
-        return Canary(whole(record["revision"]), whole(record["due_ns"]), at_ns)
+        return Canary(require_int(record["revision"]), require_int(record["due_ns"]), at_ns)
     if op != f"{record['key']}/{record['revision']}":
         raise ValueError(f"op {op!r} is not key {record['key']!r} and revision {record['revision']}")
-    # The words that stand already: a million of them are many.
-    asked = operations.get(op)
+    # Share the strings that exist already: a large run has a million deliveries.
+    operation = operations.get(op)
     worker = intern(worker) if type(worker) is str else worker
-    return Delivery(at_ns, line, asked.op if asked else op, worker, record.get("attempt", 1))
+    return Delivery(at_ns, line, operation.op if operation else op, worker, record.get("attempt", 1))
 
 
 def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str, Any]]:
     if record["phase"] not in ("inject", "observed", "heal", "healed"):
         raise ValueError(f"phase {record['phase']!r} is none of inject, observed, heal, healed")
-    only = tuple(str(beginning) for beginning in record.get("only", ()))
+    only = tuple(str(prefix) for prefix in record.get("only", ()))
     names = {name: str(record[name]) for name in ("fault", "kind", "target", "phase")}
-    names["kind"] = present_kind(names["kind"])
-    return whole(record["at_ns"]), line, {**names, "only": only}
+    names["kind"] = current_kind(names["kind"])
+    return require_int(record["at_ns"]), line, {**names, "only": only}
 
 
 def _sample(_: int, record: Mapping[str, Any]) -> tuple[int, int]:
-    return whole(record["wall_ns"]), whole(record["mono_ns"])
+    return require_int(record["wall_ns"]), require_int(record["mono_ns"])
 
 
 def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[RecordedFault]:
-    """One `Fault` for each name: in force from its first injection until no injection is left unhealed."""
+    """One fault for each name, in force from its first injection until the heal of its last."""
     faults: dict[str, RecordedFault] = {}
     for at_ns, line, record in sorted(phases, key=lambda phase: phase[:2]):
         name, phase = record["fault"], record["phase"]

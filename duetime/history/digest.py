@@ -1,4 +1,4 @@
-"""What a file is vouched for by: how many lines it has, and their digest."""
+"""The line count and digest by which closed.json identifies a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 
 def line_count_and_sha256(path: Path) -> tuple[int, str]:
-    """The number of lines in `path`, and the SHA-256 of them all."""
     digest, count = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,7 +1,7 @@
-"""The format of plan.json, and how an older one is read.
+"""The format of plan.json, and the conversion of older formats.
 
-Format 1, written until 0.1.0, called some things otherwise. `upgraded` gives its plan the present names; the other
-files of a run differ from the present ones in a few words only, which `present_kind` and `Closed.from_json` know.
+Format 1, written before 0.1.0, had other names. `upgraded` converts its plan; in the other files of a run only kinds
+of fault and one field of closed.json differ, which `current_kind` and `Closed.from_json` convert.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ RENAMED_IN_PROFILE = {"beyond_s": "owed_until_s", "excuses_nothing": "non_excusi
 RENAMED_IN_ENVIRONMENT = {"broker_keeps": "broker_persistence"}
 RENAMED_KINDS = {"server_added": "worker_added", "server_removed": "worker_removed"}
 
-
 SERVER = re.compile(r"\bserver-(?=\d)")
 
 
 def upgraded(plan: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`plan`, of any format that can be read, with the names of the present one.
+    """Convert `plan` to the current format.
 
     Raises:
-        KeyError, TypeError, AttributeError: it is not a plan.
+        KeyError, TypeError, AttributeError: `plan` is not a plan.
     """
     if plan.get("format", FORMAT) == FORMAT:
         return plan
@@ -41,27 +40,26 @@ def upgraded(plan: Mapping[str, Any]) -> Mapping[str, Any]:
     if "recovery_budget_s" in profile:
         profile["recovery_budget_s"] = _renamed(profile["recovery_budget_s"], RENAMED_KINDS)
     if "non_excusing_faults" in profile:
-        profile["non_excusing_faults"] = [present_kind(kind) for kind in profile["non_excusing_faults"]]
+        profile["non_excusing_faults"] = [current_kind(kind) for kind in profile["non_excusing_faults"]]
     if "environment" in new:
         new["environment"] = _renamed(new["environment"], RENAMED_IN_ENVIRONMENT)
     if "required_faults" in new:
-        new["required_faults"] = [present_kind(kind) for kind in new["required_faults"]]
+        new["required_faults"] = [current_kind(kind) for kind in new["required_faults"]]
     if new.get("guarantees", {}).get("due_by") == "servers":
         new["guarantees"] = {**new["guarantees"], "due_by": "workers"}
     new["faults"] = [
-        {**fault, "kind": present_kind(fault["kind"]), "target": present_target(fault["target"])}
+        {**fault, "kind": current_kind(fault["kind"]), "target": current_target(fault["target"])}
         for fault in new.get("faults", ())
     ]
     return new
 
 
-def present_kind(kind: str) -> str:
-    """The present name of a kind of fault."""
+def current_kind(kind: str) -> str:
     return RENAMED_KINDS.get(kind, kind)
 
 
-def present_target(target: str) -> str:
-    """The present name of what a fault is done to: workers were called servers."""
+def current_target(target: str) -> str:
+    """The current name of a fault's target: workers were called servers."""
     return SERVER.sub("worker-", target)
 
 

@@ -1,4 +1,4 @@
-"""Leaving the garbage collector out of it: histories have no cycles, and looking for some in millions takes long."""
+"""Pause the garbage collector: histories have no cycles, and scanning millions of objects for some is slow."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 def gc_paused(work: Callable[P, T]) -> Callable[P, T]:
-    """`work`, during which nobody looks for cycles."""
+    """Decorate `work` to run without garbage collection."""
 
     @wraps(work)
-    def quietly(*args: P.args, **kwargs: P.kwargs) -> T:
-        collects = gc.isenabled()
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        was_enabled = gc.isenabled()
         gc.disable()
         try:
             return work(*args, **kwargs)
         finally:
-            if collects:
+            if was_enabled:
                 gc.enable()
 
-    return quietly
+    return wrapper

@@ -1,4 +1,4 @@
-"""A run directory, read without believing it."""
+"""Load a run directory, and find damage to its files."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from duetime.history.digest import line_count_and_sha256
 from duetime.history.format import FORMAT, OLDEST, upgraded
 from duetime.history.gc_paused import gc_paused
 from duetime.history.pairing import HISTORY
-from duetime.history.parse import parsed
+from duetime.history.parse import parse_line
 from duetime.history.records import MALFORMED, Closed, RecordedPlan
 
 
 @gc_paused
 def load(run_dir: Path) -> History:
-    """Everything that `run_dir` says, and what is wrong with how it says it.
+    """Load `run_dir`; damage to a file other than plan.json becomes part of the history.
 
     Raises:
-        NotARun: no directory, or no plan that could be understood. Any other damage is kept in the history.
+        NotARun: `run_dir` is not a directory, or its plan.json is missing or malformed.
     """
     plan = _plan(run_dir)
     damage = Damage()
@@ -34,7 +34,7 @@ def load(run_dir: Path) -> History:
 
 def _plan(run_dir: Path) -> RecordedPlan:
     if not run_dir.is_dir():
-        raise NotARun(f"{run_dir} is not a directory; give the directory of one run, the one that holds plan.json.")
+        raise NotARun(f"{run_dir} is not a directory; give the directory of one run, which holds plan.json.")
     path = run_dir / "plan.json"
     try:
         plan = json.loads(path.read_bytes())
@@ -56,37 +56,36 @@ def _closed(run_dir: Path, damage: Damage) -> Closed | None:
     except FileNotFoundError:
         return None
     except (*MALFORMED, OSError, RecursionError) as error:
-        damage.lacks("closed.json", f" cannot be used: {type(error).__name__} {error}")
+        damage.add_incomplete("closed.json", f" cannot be used: {type(error).__name__} {error}")
         return None
     return closed
 
 
 def _compare(run_dir: Path, closed: dict[str, Any], damage: Damage) -> None:
-    """Hold the files against what they were when the run was closed.
+    """Compare the files with the counts and digests that closed.json recorded.
 
-    A file with fewer lines was cut short, and what is left of it still counts; any other difference could be
-    anywhere in it.
+    A file with fewer lines was truncated, and the rest of it is genuine; any other difference may be anywhere in it.
     """
     lines, digests = closed.get("lines", {}), closed.get("sha256", {})
     for file in sorted({*lines, *digests}):
         path = run_dir / file
         if Path(file).name != file or not path.is_file():
-            damage.lacks(file, " was there when the run was closed and is missing now")
+            damage.add_incomplete(file, " was there when the run was closed and is missing now")
             continue
         count, digest = line_count_and_sha256(path)
         if digest == digests.get(file, digest) and count == lines.get(file, count):
             continue
         if count < lines.get(file, 0):
-            damage.lacks(file, f" has {count} lines, and had {lines[file]} when the run was closed")
+            damage.add_incomplete(file, f" has {count} lines, and had {lines[file]} when the run was closed")
         else:
-            damage.differs(file, f" was altered after the run was closed (SHA-256 {digest[:12]}…)")
+            damage.add_altered(file, f" was altered after the run was closed (SHA-256 {digest[:12]}…)")
 
 
 def _exists(path: Path, plan: RecordedPlan, damage: Damage) -> bool:
     if path.is_file():
         return True
     if path.name in (HISTORY, DELIVERIES) or (path.name == FAULTS and plan.faults):
-        damage.lacks(path.name, " is missing")
+        damage.add_incomplete(path.name, " is missing")
     return False
 
 
@@ -95,8 +94,8 @@ def _records(path: Path, damage: Damage) -> Iterator[tuple[int, Any]]:
         for number, line in enumerate(file, start=1):
             try:
                 if not line.endswith(b"\n"):
-                    damage.lacks(path.name, f" line {number} is torn: the file ends in the middle of it")
+                    damage.add_incomplete(path.name, f" line {number} is torn: the file ends in the middle of it")
                 else:
-                    yield number, parsed(line.decode())
+                    yield number, parse_line(line.decode())
             except (ValueError, RecursionError):
-                damage.lacks(path.name, f" line {number} is not JSON")
+                damage.add_incomplete(path.name, f" line {number} is not JSON")

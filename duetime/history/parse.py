@@ -1,4 +1,4 @@
-"""A line of JSON, quickly: there are three million in a run of a million notifications."""
+"""Parse a line of JSON fast: a run of a million notifications has three million lines."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 _DECODER = json.JSONDecoder()
 
 
-def parsed(line: str) -> Any:
-    """What ``decode()`` says, which mostly looks for blanks around it."""
+def parse_line(line: str) -> Any:
+    """The same as ``json.loads(line)``, without its search for white space around the value."""
     try:
         record, end = _DECODER.raw_decode(line)
     except ValueError:

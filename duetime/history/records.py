@@ -1,7 +1,6 @@
-"""What a run's files say, as values.
+"""The records of a run's files.
 
-Instants are nanoseconds of the monotonic clock, as the files hold them: whole numbers compare exactly, and a
-million of them stay cheap.
+Instants are nanoseconds of the monotonic clock, as in the files: integers compare exactly and need little memory.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 NEVER: Final = 1 << 63
-"""Later than every instant of any run."""
+"""Later than every instant of a run."""
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
-"""What reading a record raises when the record is not what its file should hold."""
+"""The exceptions that reading a malformed record raises."""
 
 Verb = Literal["schedule", "cancel"]
 Answer = Literal["ok", "fail", "info"]
@@ -23,11 +22,11 @@ Phase = Literal["inject", "observed", "heal", "healed"]
 
 @dataclass(slots=True)
 class Operation:
-    """One call of `schedule` or `cancel`, seen from the client: an interval in which it took effect, or may have.
+    """One call of `schedule` or `cancel`: the interval in which it took effect, or may have.
 
-    answer: ``ok`` acknowledged; ``fail`` refused, and never will take effect; ``info`` nobody knows.
-    answered_ns: when the answer came, `NEVER` for a call that never returned.
-    line, answered_line: where history.jsonl says so; 0 when there is no answer.
+    answer: ``ok``, acknowledged; ``fail``, rejected, and never takes effect; ``info``, unknown.
+    answered_ns: the instant of the answer, `NEVER` for a call that never returned.
+    line, answered_line: the lines of history.jsonl; 0 if there is no answer.
     """
 
     op: str
@@ -43,7 +42,7 @@ class Operation:
 
     @property
     def end_ns(self) -> int:
-        """The instant by which it surely took effect; `NEVER` unless it was acknowledged."""
+        """The instant by which the operation took effect; `NEVER` unless it was acknowledged."""
         return self.answered_ns if self.answer == "ok" else NEVER
 
 
@@ -58,7 +57,7 @@ class Delivery(NamedTuple):
 
 
 class Canary(NamedTuple):
-    """The harness's own delivery, made at a known time through the same gateway."""
+    """A delivery of the harness itself through the same gateway, due at a known time."""
 
     revision: int
     due_ns: int
@@ -67,9 +66,10 @@ class Canary(NamedTuple):
 
 @dataclass(slots=True)
 class RecordedFault:
-    """One thing gone wrong, from the moment it was injected until a probe saw it healed (`NEVER`, if none did).
+    """One fault, from its injection until a probe verified that it was healed (`NEVER` if none did).
 
-    only: beginnings of the keys that it concerns; empty for all.
+    only: prefixes of the keys that the fault concerns; empty for all keys.
+    phases: the line of faults.jsonl that first records each phase.
     """
 
     fault: str
@@ -79,7 +79,6 @@ class RecordedFault:
     healed_ns: int = NEVER
     only: tuple[str, ...] = ()
     phases: dict[str, int] = field(default_factory=dict)
-    """Phase to the line of faults.jsonl where it was first recorded."""
 
     def concerns(self, key: str) -> bool:
         return not self.only or key.startswith(self.only)
@@ -90,12 +89,12 @@ class RecordedFault:
 
 @dataclass(frozen=True, slots=True)
 class RecordedProfile:
-    """The numbers a run is judged by, fixed in its plan before it began.
+    """The numbers by which a run is judged, fixed in its plan before the start.
 
-    non_excusing_faults: kinds of fault under which lateness counts as ever.
-    owed_until_ns: what is due later after the start is not owed in this run.
-    event_begins_ns: how long after its due time a reminder is about something that has begun.
-    Both are None when the plan does not say.
+    non_excusing_faults: kinds of fault that excuse no lateness.
+    owed_until_ns: a notification due later than this, after the start, need not arrive in the run.
+    event_begins_ns: the time from the due time of a reminder to the start of its event.
+    Both are None if the plan does not set them.
     """
 
     early_tolerance_ns: int
@@ -131,11 +130,10 @@ def nanoseconds(seconds: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RecordedPlan:
-    """What was going to be done, as far as a verdict depends on it.
+    """The part of the plan on which a verdict depends.
 
-    required_faults: the kinds of fault without which the scenario shows nothing.
-    planned: how many operations of each verb.
-    canary_period_ns: 0 when the plan does not say. started_ns: the instant from which it counts, if it came to a start.
+    required_faults: the kinds of fault that the scenario is about. planned: the number of operations of each verb.
+    canary_period_ns: 0 if the plan does not set it. started_ns: None if the run never started.
     """
 
     identity: Mapping[str, Any]
@@ -157,17 +155,17 @@ class RecordedPlan:
                 {"fault": f["fault"], "kind": f["kind"], "target": f["target"]} for f in plan.get("faults", ())
             ),
             canary_period_ns=nanoseconds(plan.get("canary_period_s", 0)),
-            started_ns=whole(plan["started"]["mono_ns"]) if plan.get("started") else None,
+            started_ns=require_int(plan["started"]["mono_ns"]) if plan.get("started") else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The harness's last word.
+    """The state of the run when the harness closed it.
 
-    pending: op to the place where the design still held it; None when the design was not asked.
-    quiet_ns: how long nothing had been delivered before the workers were stopped; None when nobody looked.
-    restarts: when a server had ended by itself, which, and with what status: negative for a signal.
+    pending: the place in the design's store that still held each op; None if the store was not searched.
+    quiet_ns: the time without deliveries before the workers were stopped; None if it was not measured.
+    restarts: instant, worker and exit status of each worker that ended by itself; the status of a signal is negative.
     """
 
     at_ns: int
@@ -180,19 +178,27 @@ class Closed:
     def from_json(cls, closed: Mapping[str, Any]) -> Closed:
         pending = closed.get("pending")
         return cls(
-            at_ns=whole(closed["at_ns"]),
+            at_ns=require_int(closed["at_ns"]),
             pending=None if pending is None else {row["op"]: str(row["where"]) for row in pending},
             workers_alive=closed.get("workers_alive", True) is not False,
             quiet_ns=nanoseconds(closed["quiet_s"]) if "quiet_s" in closed else None,
             restarts=tuple(
-                (whole(restart["at_ns"]), str(restart.get("worker", restart.get("server"))), whole(restart["status"]))
+                (
+                    require_int(restart["at_ns"]),
+                    str(restart.get("worker", restart.get("server"))),
+                    require_int(restart["status"]),
+                )
                 for restart in closed.get("restarts", ())
             ),
         )
 
 
-def whole(value: object) -> int:
-    """`value`, which must be an integer: neither ``true`` nor ``1.0`` counts as an instant."""
+def require_int(value: object) -> int:
+    """Return `value` if it is an integer within the range of an instant; ``true`` and ``1.0`` are not integers.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
     if type(value) is not int:
         raise TypeError(f"{value!r} is not a whole number")
     if not -NEVER < value < NEVER:

@@ -1,4 +1,4 @@
-"""Reading a file that others still append to."""
+"""Read a file while other processes append to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from duetime.history.parse import parsed
+from duetime.history.parse import parse_line
 
 Line = tuple[int, Mapping[str, Any]]
 """A line's number, from 1, and its record."""
@@ -17,39 +17,38 @@ BLOCK = 1 << 16
 
 
 class Tail:
-    """The whole lines that were appended to a file since the last look."""
+    """Reads the complete lines appended to a file since the last read. lines: the number of lines read so far."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._at = 0
+        self._offset = 0
         self.lines = 0
-        """That were read so far."""
 
     def read(self) -> Iterator[Line]:
-        """One after another, so that a million of them need no room; what is not taken is there the next time."""
+        """Yield the new lines one by one, to save memory; the next read continues after the last line yielded."""
         with self._path.open("rb") as file:
-            file.seek(self._at)
+            file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                self._at += len(line)
+                self._offset += len(line)
                 self.lines += 1
-                yield self.lines, parsed(line.decode())
+                yield self.lines, parse_line(line.decode())
 
 
 def backwards(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The records of the whole lines of `path`, the last one first; reads no more of the file than is asked for."""
+    """The records of the complete lines of `path`, the last first; reads only the part of the file that is consumed."""
     with path.open("rb") as file:
-        at, rest, ended = file.seek(0, os.SEEK_END), b"", False
-        while at:
-            size = min(BLOCK, at)
-            at -= size
-            file.seek(at)
-            rest, *whole = (file.read(size) + rest).split(b"\n")
-            if whole and not ended:
-                # After the last newline there is nothing yet, or a line that is being written.
-                whole.pop()
-                ended = True
-            yield from (json.loads(line) for line in reversed(whole))
-        if ended and rest:
+        offset, rest, newline_seen = file.seek(0, os.SEEK_END), b"", False
+        while offset:
+            size = min(BLOCK, offset)
+            offset -= size
+            file.seek(offset)
+            rest, *complete = (file.read(size) + rest).split(b"\n")
+            if complete and not newline_seen:
+                # The text after the last newline is empty, or a line that is being written.
+                complete.pop()
+                newline_seen = True
+            yield from (json.loads(line) for line in reversed(complete))
+        if newline_seen and rest:
             yield json.loads(rest)

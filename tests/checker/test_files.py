@@ -93,7 +93,7 @@ def test_a_run_that_was_never_closed_is_unknown(run_dir: Path) -> None:
     results = judge(run_dir)
 
     assert results.outcome == "unknown"
-    assert results.explanation == "Unknown: the history was never closed, so what has not arrived may still arrive."
+    assert results.explanation == "Unknown: the history was never closed, so more deliveries may still arrive."
 
 
 def test_a_closing_note_that_cannot_be_read_is_none(run_dir: Path) -> None:
@@ -219,7 +219,7 @@ def test_what_a_truncated_history_still_proves_stays_proven(run_dir: Path) -> No
     path = run_dir / "history.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
 
-    assert judge(run_dir).accused("duplicate") == {"event:4/7/1"}
+    assert judge(run_dir).ops_with("duplicate") == {"event:4/7/1"}
 
 
 def test_nothing_can_be_missed_when_deliveries_were_cut_off(run_dir: Path) -> None:
@@ -253,7 +253,7 @@ def test_nothing_is_late_when_the_faults_that_would_excuse_it_may_have_been_cut_
     late = json.dumps(delivery("c/1", at_s=10.5)) + "\n"
     path.write_text(late + "".join(path.read_text().splitlines(keepends=True)[1:]))
     close(run_dir)
-    assert judge(run_dir).accused("late") == {"c/1"}
+    assert judge(run_dir).ops_with("late") == {"c/1"}
 
     (run_dir / "faults.jsonl").write_text("")
 
@@ -266,7 +266,7 @@ def test_a_cancel_that_was_delivered_is_a_phantom_even_in_a_history_that_lacks_l
     path = run_dir / "history.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
 
-    assert judge(run_dir).accused("phantom") == {"b/2"}
+    assert judge(run_dir).ops_with("phantom") == {"b/2"}
 
 
 def test_nothing_is_early_by_clocks_that_are_not_those_that_were_recorded(run_dir: Path) -> None:
@@ -285,8 +285,8 @@ def test_a_run_without_clock_samples_or_canaries_is_unknown(run_dir: Path) -> No
     close(run_dir)
 
     assert judge(run_dir).unknown_because == [
-        "no canary came through the gateway, so nothing shows that the harness itself was in time",
-        "the clocks were never sampled, so early and late cannot be told",
+        "no canary was delivered, so nothing shows that the harness itself was on time",
+        "the clocks were never sampled, so early and late cannot be judged",
     ]
 
 
@@ -342,7 +342,7 @@ def test_of_two_due_times_for_one_operation_the_earlier_accuses_nobody(run_dir: 
     append(run_dir / "deliveries.jsonl", delivery("c/1", at_s=2.0))
     close(run_dir)
 
-    assert judge(run_dir).accused("early") == set()
+    assert judge(run_dir).ops_with("early") == set()
 
 
 def test_a_count_of_lines_that_the_closing_note_never_had_leaves_the_run_unknown(run_dir: Path) -> None:
@@ -401,7 +401,7 @@ def test_a_run_that_was_closed_while_deliveries_went_on_is_unknown(run_dir: Path
     write(run_dir / "closed.json", {**closed, "quiet_s": 0.999})
 
     assert judge(run_dir).unknown_because == [
-        "deliveries went on until 0.999 s before the workers were stopped, and more may have been to come"
+        "the last delivery came 999 ms before the workers were stopped, so more may have been pending"
     ]
 
 

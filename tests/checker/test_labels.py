@@ -193,7 +193,7 @@ def test_a_fault_never_seen_to_heal_excuses_to_the_end_and_leaves_the_run_unknow
     results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=50.0), faults=fault(inject_s=5.5, healed_s=None))
 
     assert labels(results) == [("excused",)]
-    assert results.unknown_because == ["fault f1 (kill worker-1) was never seen to heal"]
+    assert results.unknown_because == ["fault f1 (kill worker-1) was never verified as healed"]
 
 
 def test_a_fault_injected_again_excuses_until_it_is_healed_again() -> None:
@@ -218,4 +218,4 @@ def test_no_fault_excuses_a_duplicate_or_an_early_delivery(kind_of_rule: str) ->
     twice = [delivery("a/1", at_s=5.0), delivery("a/1", at_s=6.0)]
     deliveries = twice if kind_of_rule == "duplicate" else [delivery("a/1", at_s=4.0)]
 
-    assert judged(scheduled("a/1", due_s=5.0), *deliveries, faults=faults).accused(kind_of_rule) == {"a/1"}
+    assert judged(scheduled("a/1", due_s=5.0), *deliveries, faults=faults).ops_with(kind_of_rule) == {"a/1"}

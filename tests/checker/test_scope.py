@@ -42,7 +42,7 @@ def test_what_lies_behind_a_poisoned_notification_is_missed_by_its_own_deadline(
         closed_at_s=12.5,
     )
 
-    assert results.accused("missed") == {"other/1"}
+    assert results.ops_with("missed") == {"other/1"}
 
 
 def test_a_fault_of_other_keys_is_not_named_in_an_explanation() -> None:
@@ -51,9 +51,9 @@ def test_a_fault_of_other_keys_is_not_named_in_an_explanation() -> None:
         faults=poisoned(healed_s=10.0),
         closed_at_s=60.0,
     )
-    told = {violation.op: "gateway_refuse" in violation.explanation for violation in results.violations}
+    named = {violation.op: "the gateway refused" in violation.explanation.lower() for violation in results.violations}
 
-    assert told == {"poison/1": True, "other/1": False}
+    assert named == {"poison/1": True, "other/1": False}
 
 
 def test_a_scenario_for_poison_is_vacuous_when_only_others_were_due_meanwhile() -> None:
@@ -136,4 +136,4 @@ def test_under_a_fault_that_excuses_nothing_late_is_late() -> None:
         plan={"profile": {**profile, "non_excusing_faults": ["old_transaction"]}},
     )
 
-    assert results.accused("late") == {"a/1"}
+    assert results.ops_with("late") == {"a/1"}

@@ -66,8 +66,9 @@ def comparable(said: list[str]) -> str:
     and what else there was beside the first thing that is wrong.
     """
     text = KEPT.sub("runs/N", "\n".join(said))
-    text = re.sub(r"^( +\d+ [a-z]+)(?:, \d+ [a-z]+)*\.", r"\1.", text, flags=re.MULTILINE)
-    text = re.sub(r"Let \S+ be .*?(?=\n +Known weakness|\n\n|\Z)", "EVIDENCE", text, flags=re.DOTALL)
+    # After its counts, the explanation of a failed cell is about one notification, up to the known weakness.
+    evidence = r"^( +\d+ [a-z]+)(?:, \d+ [a-z]+)*\. .*?(?=\n +Known weakness|\n\n|\Z)"
+    text = re.sub(evidence, r"\1. EVIDENCE", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"\b(lost|stuck|late|early|phantom|stale|zombie|excused|recovered|indeterminate) \d+", "", text)
     text = re.sub(r"(?<= )-(?= )", "", text)
     # How many come twice is chance; that none does is the point.

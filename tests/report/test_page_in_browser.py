@@ -71,7 +71,7 @@ def test_a_cell_leads_to_its_lane_and_an_anomaly_to_its_story(
     page.click("#anomalies button:has-text('missed') >> nth=0")
 
     story = page.inner_text("#story")
-    assert "missed" in story and "Let event-reminder:" in story and "servers killed" in story
+    assert "missed" in story and "Reminder " in story and "servers killed" in story
     picture(page, "report-1280")
     # The address leads there again.
     again = ready(visit(page.url))
@@ -127,5 +127,5 @@ def test_without_scripts_matrix_and_sentences_are_there(report: str, visit: Call
     page = visit(report, java_script_enabled=False)
 
     assert page.inner_text(".matrix td >> nth=0").startswith("fail")
-    assert "Let event-reminder:" in page.inner_text(".sentences")
+    assert "Reminder " in page.inner_text(".sentences")
     assert not page.is_visible("#look")

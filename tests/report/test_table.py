@@ -19,7 +19,7 @@ def cell(outcome: str, **more: Any) -> dict[str, Any]:
         "within_guarantees": True,
         "counts": {"delivered": 3, "missed": 2, "duplicate": 0, "stale": 4},
         "lateness_s": {"raw": {"p50": 0.0104, "p99": 1.0, "max": 2.5}},
-        "explanation": "2 missed. Let [a/1] be scheduled",
+        "explanation": "2 missed. For example: Missed. Notification [a] was accepted",
         "weakness": "forgets",
         **more,
     }
@@ -54,12 +54,12 @@ def test_a_row_tells_verdict_counts_other_labels_and_lateness() -> None:
 def test_a_failing_cell_is_explained_with_its_brackets_intact_and_its_mechanism_named() -> None:
     text = printed(cell("fail"))
 
-    assert "Let [a/1] be scheduled" in text
+    assert "Notification [a] was accepted" in text
     assert "Known weakness: forgets." in text
 
 
 def test_a_passing_cell_needs_no_explanation() -> None:
-    assert "Let [a/1]" not in printed(cell("pass"))
+    assert "Notification [a]" not in printed(cell("pass"))
 
 
 def test_a_cell_without_results_shows_dashes() -> None:
