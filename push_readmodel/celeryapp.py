@@ -1,9 +1,11 @@
-"""The drain's Celery side: a step of the worker that runs the loop in a thread, with or without a broker."""
+"""The drain in a Celery worker: a bootstep that runs the loop in a thread, with or without a broker."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -22,37 +24,17 @@ from push_readmodel.metrics import metered
 
 log = logging.getLogger(__name__)
 
-settings = Settings.from_environment()
-policy = DrainSettings.from_environment()
-
 
 class DrainStep(bootsteps.StartStopStep):
-    """Starts with the worker and stops with it. A consumer step would stop whenever the broker goes away."""
+    """Starts and stops with the worker; a step of the consumer would stop whenever the broker is away."""
 
     requires = ("celery.worker.components:Pool",)
 
-    drain: type[Drain]
-    failure: Failure
+    make_loop: Callable[[Any], DrainLoop]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        gateway: Gateway = gateway_from(settings)
-        if policy.metrics_port:
-            gateway = metered(gateway, policy.metrics_port, settings, create_engine(settings.database_url))
-        if settings.watched:
-            gateway = shown_in_flower(gateway, parent, failure=type(self).failure)
-        # A database whose machine is gone without a word is noticed within half a minute.
-        alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
-        self._loop = DrainLoop(
-            create_engine(settings.database_url, connect_args=alive),
-            gateway,
-            type(self).drain,
-            policy=policy,
-            effects=effects_from(settings),
-            heartbeat=heartbeat_from(settings),
-            # Celery's own pool, if deliveries are to go side by side; the worker has one when the loop starts.
-            submit=(lambda work: parent.pool.apply_async(work)) if policy.threads > 1 else None,
-        )
+        self._loop = type(self).make_loop(parent)
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
 
     def start(self, _parent: Any) -> None:
@@ -69,17 +51,41 @@ class DrainStep(bootsteps.StartStopStep):
         try:
             self._loop.run()
         except BaseException:
-            log.exception("the drain died; ending the worker with it")
+            log.exception("the drain failed; ending the worker")
             state.should_stop = 70  # type: ignore[assignment]  # the stub knows only the initial None
 
 
-def draining(how: type[Drain], *, failure: Failure = "task-retried") -> Celery:
-    """An app whose workers run `how` whenever something is due; a dashboard calls a failed delivery a `failure`."""
+def make_app(
+    settings: Settings, drain_settings: DrainSettings, drain: type[Drain] = Drain, *, failure: Failure = "task-retried"
+) -> Celery:
+    """Return an app whose workers run `drain`. Flower shows a failed delivery as `failure`."""
     app = Celery("push_readmodel", broker=settings.broker_url)
-    # A queue of its own, though nothing is ever in it: on a shared broker these workers take nobody else's tasks.
-    app.conf.update(settings.celery_events, task_default_queue="push_readmodel", worker_concurrency=policy.threads)
-    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"drain": how, "failure": failure}))
+    # A queue of its own, always empty: on a shared broker these workers receive no other design's tasks.
+    app.conf.update(
+        settings.celery_events, task_default_queue="push_readmodel", worker_concurrency=drain_settings.threads
+    )
+    make_loop = partial(_make_loop, settings, drain_settings, drain, failure)
+    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"make_loop": staticmethod(make_loop)}))
     return app
 
 
-app = draining(Drain)
+def _make_loop(
+    settings: Settings, drain_settings: DrainSettings, drain: type[Drain], failure: Failure, worker: Any
+) -> DrainLoop:
+    gateway: Gateway = gateway_from(settings)
+    if drain_settings.metrics_port:
+        gateway = metered(gateway, drain_settings.metrics_port, settings, create_engine(settings.database_url))
+    if settings.watched:
+        gateway = shown_in_flower(gateway, worker, failure=failure)
+    # Detect within half a minute that the database's machine has vanished.
+    keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+    return DrainLoop(
+        create_engine(settings.database_url, connect_args=keepalive),
+        gateway,
+        drain,
+        drain_settings=drain_settings,
+        effects=effects_from(settings),
+        heartbeat=heartbeat_from(settings),
+        # The worker's pool does not exist yet, so look it up at each call.
+        submit=(lambda work: worker.pool.apply_async(work)) if drain_settings.threads > 1 else None,
+    )

@@ -1,34 +1,49 @@
-"""PostgreSQL's clock, which decides what is due, as this process can know it."""
+"""The clock of the database server, which decides what is due, as this process knows it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime
 from math import inf
 
-DRIFTS = 0.0002
-"""Seconds in a second by which two clocks may part."""
-WAS_SET_S = 0.002
-"""A difference that is no drift: somebody has set a clock."""
+DRIFT = 0.0002
+"""Two clocks drift apart by at most this many seconds a second."""
+CLOCK_SET_S = 0.002
+"""A larger jump than this is not drift: a clock was set."""
+BUSY_WAIT_S = 0.0003
+"""Busy-wait this long, because `sleep()` overshoots by about as much."""
 
 
 class DatabaseClock:
-    """An answer is as old as its way here, so of all readings the quickest counts; the later ones let it drift.
+    """Estimates the offset between the database's clock and ``time.monotonic()``.
 
-    After somebody has set a clock back by less than `WAS_SET_S`, or while clocks drift apart faster than `DRIFTS`, what
-    it says may be early, by `WAS_SET_S` at most.
+    Every reading is late by its way over the network, so the quickest reading counts, and later ones correct for drift.
+    The estimate can be early by `CLOCK_SET_S` at most: after a clock was set back by less than that, or while clocks
+    drift apart faster than `DRIFT`.
     """
 
     def __init__(self) -> None:
-        self._began_s = inf
+        self._offset_s = inf
         self._read_at_s = 0.0
 
-    def read(self, shown: float, at_s: float) -> None:
-        """It showed `shown`, in seconds since 1970, and that was known here at `at_s`, by ``time.monotonic()``."""
-        began_s = at_s - shown
-        drifted_s = self._began_s + DRIFTS * (at_s - self._read_at_s)
-        self._began_s = began_s if began_s - drifted_s > WAS_SET_S else min(began_s, drifted_s)
+    def record(self, database_s: float, at_s: float) -> None:
+        """Record that the database showed `database_s`, in seconds since 1970, at `at_s` of ``time.monotonic()``."""
+        offset_s = at_s - database_s
+        drifted_s = self._offset_s + DRIFT * (at_s - self._read_at_s)
+        self._offset_s = offset_s if offset_s - drifted_s > CLOCK_SET_S else min(offset_s, drifted_s)
         self._read_at_s = at_s
 
-    def at_s(self, when: datetime) -> float:
-        """When it will show `when`, by ``time.monotonic()``."""
-        return self._began_s + when.timestamp()
+    def monotonic_s(self, when: datetime) -> float:
+        """Return the ``time.monotonic()`` at which the database's clock shows `when`."""
+        return self._offset_s + when.timestamp()
+
+    def wait_until(self, when: datetime, stopping: Callable[[], bool]) -> bool:
+        """Sleep until the database's clock shows `when`. Returns False if `stopping` ended the wait."""
+        at_s = self.monotonic_s(when)
+        while (left_s := at_s - time.monotonic()) > 0:
+            if stopping():
+                return False
+            if left_s > BUSY_WAIT_S:
+                time.sleep(min(left_s - BUSY_WAIT_S, 0.1))
+        return True

@@ -1,4 +1,4 @@
-"""What the read model is, what it promises, and the processes it runs."""
+"""The design: its guarantees and the worker processes that it runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def install(engine: Engine) -> None:
 
 
 def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
-    """The rows that no drain has deleted."""
+    """Return the rows that no drain has deleted."""
     with engine.connect() as connection:
         rows = connection.execute(select(pending.c.key, pending.c.revision, pending.c.attempts)).all()
     return [
@@ -32,12 +32,12 @@ def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
 
 
 def serving(app: str) -> Role:
-    """A server that runs `app`."""
+    """Return the role of a worker that runs `app`."""
     return Role(
         name="worker",
         argv=(
             *(sys.executable, "-m", "celery", "-A", app, "worker"),
-            # -P threads: prefork would fork a process in which the drain's thread already runs.
+            # -P threads: prefork would fork a process in which the thread of the drain already runs.
             *("-P", "threads"),
             *("-n", "{worker}@push_readmodel", "-l", "INFO", "--without-mingle", "--without-gossip"),
         ),
@@ -48,10 +48,10 @@ def serving(app: str) -> Role:
 design = Design(
     name="push_readmodel",
     summary="schedule() writes a read model in the caller's transaction; workers drain it FOR UPDATE SKIP LOCKED",
-    weakness="a server killed in the middle of a batch had delivered part of it, which is repeated: what takes 50 ms, "
-    f"and at most {BATCH_MOST}",
+    weakness="the part of a batch that a crashed worker had delivered is delivered again: 50 ms of deliveries, at most "
+    f"{BATCH_MOST}",
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
-    roles=[serving("push_readmodel.celeryapp")],
+    roles=[serving("push_readmodel.worker")],
     install=install,
     scheduler=lambda _settings: ReadModel(),
     pending=still_pending,

@@ -1,4 +1,4 @@
-"""What a server of the read model can be told: how much at once, how many at a time, how early to get ready."""
+"""The settings of a drain."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from typing import Self
 from duetime.errors import BadUsage
 
 BATCH_MOST = 1000
-"""Rows in one transaction at most: what a crash can repeat when the gateway is quick."""
+"""Most rows in one transaction: a crash repeats no more when the gateway is fast."""
 BATCH_TAKES_S = 0.05
-"""For so long one transaction delivers: what a crash can repeat when the gateway is slow, and how long a cancel that
-comes too late has to wait to be told so."""
+"""Duration of one transaction: a crash repeats no more when the gateway is slow, and a late cancel waits no longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainSettings:
-    """How a server drains.
+    """How a worker drains.
 
-    batch_most: rows in one transaction at most; with 1 a crash repeats no more than one delivery.
-    threads: deliveries at a time; each has a connection of its own.
-    look_ahead_s: how many seconds before they are due rows are claimed, 0.5 at most. They are delivered on time then,
-    instead of a round trip late; a cancel or a new revision that comes within these seconds waits, and comes too late,
-    and what is scheduled to be due before them waits as well.
-    metrics_port: where Prometheus finds this server's figures, on loopback; 0 for none.
+    batch_most: most rows in one transaction; with 1 a crash repeats at most one delivery.
+    threads: deliveries at a time; each has its own connection.
+    look_ahead_s: claim rows this many seconds before they are due, at most 0.5. They are delivered on time instead of a
+    round trip late. Within these seconds a cancel or a new revision waits and comes too late, and so does a row that is
+    scheduled with an earlier due time.
+    metrics_port: port of the worker's Prometheus metrics on loopback; 0 for none.
     """
 
     batch_most: int = BATCH_MOST
@@ -38,17 +37,17 @@ class DrainSettings:
         """Read ``DUETIME_BATCH_MOST``, ``DUETIME_THREADS``, ``DUETIME_LOOK_AHEAD_S`` and ``DUETIME_METRICS_PORT``.
 
         Raises:
-            BadUsage: one of them is not a number, or out of its bounds.
+            BadUsage: a variable is not a number, or out of bounds.
         """
 
         def number(name: str, default: float, least: float, most: float) -> float:
-            written = environment.get(name, str(default))
+            text = environment.get(name, str(default))
             try:
-                value = float(written)
+                value = float(text)
             except ValueError:
                 value = float("nan")
             if not least <= value <= most:
-                raise BadUsage(f"{name} is {written!r}; write a number from {least:g} to {most:g}")
+                raise BadUsage(f"{name} is {text!r}; write a number from {least:g} to {most:g}")
             return value
 
         return cls(

@@ -1,7 +1,4 @@
-"""Shows the drain's deliveries in Flower, as the tasks that they would be in a queue.
-
-For a dashboard only: nothing is delivered because of what stands here, and nothing waits for it.
-"""
+"""Events that show each delivery in Flower as a task. No delivery depends on them."""
 
 from __future__ import annotations
 
@@ -20,20 +17,20 @@ from duetime.runtime.gateway import Gateway
 log = logging.getLogger(__name__)
 
 TASK = "push_readmodel.deliver"
-WAITING = 1000
-"""Events that wait for the broker; a delivery that finds so many is not shown."""
+QUEUE_LIMIT = 1000
+"""Events that wait for the broker. With more, a delivery is not shown."""
 RECONNECT_S = 1.0
 
 Failure = Literal["task-retried", "task-failed"]
 
 
 def task_id(op: str) -> str:
-    """Under which id Flower shows a revision, however often it is tried; no design's own task has one like it."""
+    """Return the id under which Flower shows all attempts of a revision; no task of a design has such an id."""
     return f"push_readmodel:{op}"
 
 
 class EventPump:
-    """Sends events from a thread of its own, through any outage of the broker: what publishes may stand still."""
+    """Sends events from its own thread, through any outage of the broker, because sending may block."""
 
     def __init__(self, app: Celery, *, hostname: str) -> None:
         self._app = app
@@ -45,40 +42,40 @@ class EventPump:
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def stop(self) -> None:
-        """End after what waits has been sent, or at once if the broker is away. A worker need not: it ends with it."""
+        """End after the waiting events are sent, or at once if the broker is away. A worker's exit needs no stop."""
         self._stopping.set()
         self._events.put(None)
 
     def has_room(self) -> bool:
-        return self._events.qsize() < WAITING
+        return self._events.qsize() < QUEUE_LIMIT
 
     def put(self, event: str, **fields: Any) -> None:
-        """Take one more event, stamped with the present, and return at once."""
+        """Queue an event with the current time, and return at once."""
         self._events.put((event, {"timestamp": time.time(), **fields}))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._send_until_stopped()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it concerns a picture only
-                log.warning("no events reach the broker, trying again in %.0f s: %s", RECONNECT_S, error)
+            except Exception as error:  # noqa: BLE001 - no delivery depends on it
+                log.warning("cannot send events to the broker, trying again in %.0f s: %s", RECONNECT_S, error)
                 self._stopping.wait(RECONNECT_S)
 
     def _send_until_stopped(self) -> None:
         with self._app.connection_for_write() as connection:
-            # Once: left to itself, the dispatcher would try for ever, at longer and longer intervals.
+            # Connect once here: the dispatcher would retry for ever, at longer and longer intervals.
             connection.connect()
             dispatcher = EventDispatcher(connection, hostname=self._hostname, app=self._app, buffer_while_offline=False)
-            while next_one := self._events.get():
-                event, fields = next_one
+            while item := self._events.get():
+                event, fields = item
                 dispatcher.send(event, **fields)
 
 
 class FlowerGateway:
-    """Hands each notification to `gateway`, and tells `pump` what a worker would have told of a task.
+    """Delivers by `gateway`, and sends the events of a Celery task through `pump`.
 
-    A delivery is shown from its beginning to its end or not at all: half of one would look like one that hangs.
-    failure: what it amounts to if `gateway` raises, which depends on the drain.
+    A delivery is shown from start to end or not at all: half of one would look like a task that hangs.
+    failure: the event after `gateway` raised an error; it depends on the drain.
     """
 
     def __init__(self, gateway: Gateway, pump: EventPump, *, failure: Failure) -> None:
@@ -111,7 +108,7 @@ class FlowerGateway:
 
 
 def shown_in_flower(gateway: Gateway, worker: Any, *, failure: Failure) -> FlowerGateway:
-    """`gateway`, with whatever `worker`, Celery's own object, delivers by it shown in Flower."""
+    """Return `gateway` with its deliveries shown in Flower. `worker` is Celery's worker object."""
     pump = EventPump(worker.app, hostname=worker.hostname)
     pump.start()
     return FlowerGateway(gateway, pump, failure=failure)

@@ -1,4 +1,4 @@
-"""What a server of the read model tells Prometheus: what it delivered, how late, and what the table looks like."""
+"""Prometheus metrics of a worker: its deliveries, their lateness, and the state of the table."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from push_readmodel.status import status
 LATE_S = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 3600)
 
 
-class Table:
-    """Asked at each scrape: figures of `duetime status`."""
+class TableCollector:
+    """Reads the figures of `duetime status` at each scrape."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
@@ -27,20 +27,20 @@ class Table:
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
-            now = status(self._settings, self._engine)
+            figures = status(self._settings, self._engine)
         except SQLAlchemyError:
-            return  # a gap in the curve is what an outage looks like
-        yield GaugeMetricFamily("duetime_pending", "Notifications that are not delivered yet", value=now.pending or 0)
+            return  # an outage shows as a gap in the curve
+        yield GaugeMetricFamily("duetime_pending", "Notifications not delivered yet", value=figures.pending or 0)
         yield GaugeMetricFamily(
-            "duetime_oldest_late_seconds", "How long the oldest has been due", value=now.late_s or 0
+            "duetime_oldest_late_seconds", "Seconds since the oldest one became due", value=figures.late_s or 0
         )
-        yield GaugeMetricFamily("duetime_claimed", "Rows that servers hold", value=now.claimed or 0)
-        yield GaugeMetricFamily("duetime_failed", "Rows that are to be tried again", value=now.failed or 0)
-        yield GaugeMetricFamily("duetime_dead_rows", "Rows that wait for vacuum", value=now.dead_rows or 0)
+        yield GaugeMetricFamily("duetime_claimed", "Rows that workers hold", value=figures.claimed or 0)
+        yield GaugeMetricFamily("duetime_failed", "Rows that wait for a retry", value=figures.failed or 0)
+        yield GaugeMetricFamily("duetime_dead_rows", "Dead rows not vacuumed yet", value=figures.dead_rows or 0)
 
 
 class MeteredGateway:
-    """Counts what `gateway` delivers, and measures how late it is by this server's clock; effects pass no gateway."""
+    """Counts the deliveries of `gateway`, and measures lateness by this worker's clock. Effects are not counted."""
 
     def __init__(self, gateway: Gateway, registry: CollectorRegistry) -> None:
         self._gateway = gateway
@@ -61,9 +61,9 @@ class MeteredGateway:
 
 
 def metered(gateway: Gateway, port: int, settings: Settings, engine: Engine) -> MeteredGateway:
-    """`gateway`, measured; the figures are at http://127.0.0.1:`port`/metrics from now on."""
+    """Return `gateway` with metrics, and serve them at http://127.0.0.1:`port`/metrics."""
     registry = CollectorRegistry()
-    registry.register(Table(settings, engine))
-    # Nothing in it is for everybody's eyes: a proxy, or an agent on the host, is what may show it around.
+    registry.register(TableCollector(settings, engine))
+    # On loopback only: the metrics are not public. Expose them through a proxy or an agent on the host.
     start_http_server(port, addr="127.0.0.1", registry=registry)
     return MeteredGateway(gateway, registry)

@@ -1,4 +1,4 @@
-"""Moving what is pending to another design: locked here, scheduled and committed there, deleted here."""
+"""Move pending rows to another design: lock here, schedule and commit there, delete here."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from duetime.interface import MigrationTarget, Notification
 from duetime.settings import Settings
 from push_readmodel.schema import pending
 
-AT_ONCE = 100
+ROWS_PER_TRANSACTION = 100
 SOON = text("interval '1 second'")
-"""What is due by then its own servers deliver."""
+"""Rows due within this time stay: the workers of this design deliver them."""
 
 
 def migrate(_settings: Settings, engine: Engine, to: MigrationTarget, _since: datetime | None) -> int:
-    """Schedule there what no server holds, and delete it here; return how many moved.
+    """Move every row that no worker holds. Returns the number of moved rows.
 
-    In this order: who dies in between, or cannot reach the other store, repeats up to a hundred instead of losing them.
+    The delete comes last: a crash in between, or an unreachable store, duplicates up to 100 rows and loses none.
     """
     movable = (
         select(pending)
         .where(pending.c.attempt_at > func.clock_timestamp() + SOON)
         .order_by(pending.c.attempt_at)
-        .limit(AT_ONCE)
+        .limit(ROWS_PER_TRANSACTION)
         .with_for_update(skip_locked=True)
     )
     moved = 0
-    with Session(engine) as session, Session(engine) as there:
+    with Session(engine) as session, Session(engine) as target_session:
         while rows := session.execute(movable).all():
             for row in rows:
                 notification = Notification.from_store(
                     row.key, row.revision, row.kind, row.recipient, row.due_at, row.payload
                 )
-                to.accept(notification, session=there)
-            there.commit()
+                to.accept(notification, session=target_session)
+            target_session.commit()
             session.execute(delete(pending).where(pending.c.key.in_([row.key for row in rows])))
             session.commit()
             moved += len(rows)

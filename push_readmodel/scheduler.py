@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from sqlalchemy import bindparam, delete, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -12,8 +13,8 @@ from duetime.interface import Notification, Scheduler
 from push_readmodel.schema import pending
 
 CHANNEL = "pending_notifications"
-TOGETHER = 1000
-"""Rows in one statement: even of the largest payloads they are far from what one JSON value can hold."""
+ROWS_PER_STATEMENT = 1000
+"""Even with the largest payloads these are far below the size limit of one JSON value."""
 
 UPSERT = text(
     f"""
@@ -29,33 +30,33 @@ UPSERT = text(
         WHERE old.revision < excluded.revision
         RETURNING due_at
     )
-    -- Arrives with the commit, never before the row. Committing it takes a lock of which the whole server has one, so
-    -- nobody is told of what is due in an hour or more: every loop looks each minute.
+    -- A notification arrives after the commit, like the row. Its commit takes a lock that the whole database server
+    -- shares, so rows due in more than an hour send none: every loop checks the table each minute.
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM min(due_at))::text)
     FROM written HAVING min(due_at) < clock_timestamp() + interval '1 hour'
-    """  # noqa: S608 - the channel is ours
+    """  # noqa: S608 - the channel is a constant
 ).bindparams(bindparam("notifications", type_=JSONB))
 
 
 class ReadModel(Scheduler):
-    """Keeps what is to be delivered in a table of its own, in the application's database."""
+    """Keeps pending notifications in a table of the application's database."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
-        """Write the row that a drain will find. It exists exactly if the caller commits.
+        """Write the notification's row. It exists exactly if the caller commits.
 
-        A drain that holds this key's older revision at this moment finishes first: then both are delivered.
+        If a drain holds an older revision of the key, wait for that delivery; both revisions are delivered then.
         """
         self.schedule_many([notification], session=session)
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
-        """All rows in one statement, and one word to the servers; of many, so many at a time."""
-        # The newest of each key: a statement may change a row only once.
-        newest = {one.key: one for one in sorted(notifications, key=lambda one: one.revision)}
-        # In order of their keys, so that two callers who lock the same rows do so in the same order.
+        """Write all rows, and one NOTIFY for up to `ROWS_PER_STATEMENT` of them."""
+        # One revision of each key, the newest: a statement may change a row only once.
+        newest = {item.key: item for item in sorted(notifications, key=attrgetter("revision"))}
+        # Ordered by key, so that two callers lock the same rows in the same order and do not deadlock.
         rows = [newest[key].to_json() for key in sorted(newest)]
-        for start in range(0, len(rows), TOGETHER):
-            session.execute(UPSERT, {"notifications": rows[start : start + TOGETHER]})
+        for start in range(0, len(rows), ROWS_PER_STATEMENT):
+            session.execute(UPSERT, {"notifications": rows[start : start + ROWS_PER_STATEMENT]})
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Delete the row. If a drain holds it, wait for that delivery to end; it cannot be called back."""
+        """Delete the row. If a drain holds it, wait for that delivery; it is too late to cancel."""
         session.execute(delete(pending).where(pending.c.key == key, pending.c.revision < revision))

@@ -1,4 +1,4 @@
-"""The read model: what a delivery needs, and nothing else."""
+"""The read model: one table with the data of each pending delivery."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ pending = Table(
     Column("attempt_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("last_error", Text),
-    # As narrow as can be: every row enters and leaves it once, and a claim reads it from its front.
+    # One column only: every row enters and leaves this index once, and a claim reads it from the front.
     Index("pending_notifications_by_attempt", "attempt_at"),
     postgresql_with={
-        # A queue is mostly dead rows: vacuumed by their number, not by their share of a table that may be nearly empty
-        # or hold a million rows that are due next year; and at once, because every claim has to step over them.
+        # Vacuum after a number of dead rows, not after a share of the table: it may be almost empty, or hold a million
+        # rows that are due next year. Vacuum without delay, because every claim steps over the dead rows.
         "autovacuum_vacuum_scale_factor": 0,
         "autovacuum_vacuum_threshold": 5000,
         "autovacuum_vacuum_cost_delay": 0,
-        # The pages will be filled again in a moment, and cutting them off would lock out schedule() and the drain.
+        # Truncation would lock out schedule() and the drain, and the pages are soon filled again.
         "vacuum_truncate": "off",
     },
 )

@@ -1,4 +1,4 @@
-"""How the drain is doing: one look from outside, which locks nothing."""
+"""The figures of `duetime status`, read without locks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from sqlalchemy import Engine, text
 from duetime.interface import Status
 from duetime.settings import Settings
 
-# A claimed row carries the number of the transaction that locked it. To try the lock would take it from a server.
-LOOK = text("""
+# xmax of a claimed row is the transaction that locked it. Trying the lock would hide the row from a worker.
+STATUS = text("""
     SELECT count(*) AS pending, min(due_at) AS oldest_due_at,
            coalesce(greatest(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0)::float8 AS late_s,
            count(*) FILTER (WHERE xmax IN (SELECT backend_xid FROM pg_stat_activity)) AS claimed,
@@ -22,9 +22,9 @@ LAST_ERROR = text("SELECT key, last_error FROM pending_notifications WHERE attem
 
 
 def status(_settings: Settings, engine: Engine) -> Status:
-    """Everything, because everything is in one small table."""
+    """Return all figures: one small table has them."""
     with engine.connect() as connection:
-        row = connection.execute(LOOK).one()
-        failing = connection.execute(LAST_ERROR).one_or_none()
-    note = f"{failing.key} is tried again after {failing.last_error}" if failing else ""
+        row = connection.execute(STATUS).one()
+        failed_row = connection.execute(LAST_ERROR).one_or_none()
+    note = f"{failed_row.key} is retried after {failed_row.last_error}" if failed_row else ""
     return Status(**row._asdict(), note=note)

@@ -1,1 +1,1 @@
-"""The read model's variant."""
+"""The variant of the read model."""

@@ -1,4 +1,4 @@
-"""Variant: delete and commit, then deliver. Nothing is ever repeated, and what a crash interrupts is gone."""
+"""Variant: delete and commit, then deliver. No duplicates; a crash loses the batch that it interrupts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import serving
-from push_readmodel.drain import Drain, Look
+from push_readmodel.drain import Drain, Remaining
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
 
 log = logging.getLogger(__name__)
 
 BATCH = 4
-"""Rows that no cancel can call back any more, and the most that a crash can lose: as few as take no time."""
+"""Rows that a crash can lose, and that a cancel is too late for."""
 
 TAKE = """
     DELETE FROM pending_notifications WHERE ctid = ANY(ARRAY(
@@ -31,19 +31,19 @@ TAKE = """
 
 
 class DrainDeletingFirst(Drain):
-    """The locks are held for one round trip instead of a batch of deliveries: nobody waits for the outside world."""
+    """Holds locks for one round trip instead of a batch of deliveries: no cancel waits for the gateway."""
 
     def __init__(
         self,
         connection: psycopg.Connection[Any],
         gateway: Gateway,
-        policy: DrainSettings = DEFAULT,
+        drain_settings: DrainSettings = DEFAULT,
         effects: Effects = NO_EFFECTS,
     ) -> None:
-        # What is taken is gone, so nothing is taken before it is due.
-        super().__init__(connection, gateway, replace(policy, look_ahead_s=0.0), effects)
+        # No look-ahead: a deleted row cannot be cancelled any more.
+        super().__init__(connection, gateway, replace(drain_settings, look_ahead_s=0.0), effects)
 
-    def drain_all(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Look]:
+    def drain_all(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Remaining]:
         tried = 0
         while not stopping():
             taken = self._execute(TAKE, [BATCH])
@@ -58,20 +58,20 @@ class DrainDeletingFirst(Drain):
                     else:
                         self._gateway.deliver(notification, attempt=attempts + 1)
                 except Exception:
-                    # Not put back: it may have arrived, and at most once is the promise.
-                    log.exception("%s was not delivered, or its answer was lost", notification.op)
+                    # No retry: it may have arrived, and the guarantee is at most once.
+                    log.exception("%s was not delivered, or the answer of the gateway was lost", notification.op)
             tried += len(rows)
             if len(rows) < BATCH:
                 break
-        return tried, self.look()
+        return tried, self.check_remaining()
 
 
 design = replace(
     at_least_once,
     name="push_readmodel:delete_first",
     summary="the read model, with each batch deleted and committed before it is delivered",
-    weakness=f"what a killed server had deleted and not yet delivered is lost, at most {BATCH}, and so is whatever the "
-    "outside world refuses once; a cancel comes too late for a batch that was taken a moment ago",
+    weakness=f"rows that a crashed worker had deleted and not delivered are lost, at most {BATCH}, and so is every "
+    "delivery that the gateway refuses; a cancel is too late for a batch that is being delivered",
     guarantees=Guarantees(delivery="at_most_once", transactional=True, cancels=True),
-    roles=[serving("push_readmodel.variants.delete_first_app")],
+    roles=[serving("push_readmodel.variants.delete_first_worker")],
 )

@@ -305,7 +305,7 @@ def test_a_server_is_unhealthy_while_what_it_needs_is_away_or_it_stands_still(st
     stack.signal("oban_style_queue", signal.SIGSTOP)
     wait_until(lambda: healthy() == set())
     said = stack.health("push_readmodel", "--patience", "1")
-    assert "last found its connection to the database standing" in said.stdout
+    assert "last checked its database connection" in said.stdout
     stack.signal("oban_style_queue", signal.SIGCONT)
     wait_until(stack.database.gone)
     stack.database.start()

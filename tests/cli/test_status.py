@@ -27,7 +27,7 @@ from push_readmodel.drain import Drain, connect
 from push_readmodel.metrics import metered
 from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata
-from tests.designs.test_push_readmodel import Box
+from tests.designs.read_model import RecordingGateway
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -54,7 +54,7 @@ def told(settings: Settings, design: str, *arguments: str) -> str:
 
 def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> None:
     schedule(engine, note("refused", system_clock() - timedelta(seconds=90), recipient="x"), note("far", FAR))
-    with closing(Drain(connect(engine), Box(refuse="x"))) as drain:
+    with closing(Drain(connect(engine), RecordingGateway(refuse="x"))) as drain:
         drain.drain_all()
     schedule(engine, note("due", system_clock() - timedelta(seconds=30)))
 
@@ -64,14 +64,14 @@ def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> 
     assert 90 <= figures["late_s"] < 120
     assert datetime.fromisoformat(figures["oldest_due_at"]) < system_clock() - timedelta(seconds=90)
     assert figures["bytes_of_table"] > 0 and figures["bytes_of_indexes"] > 0
-    assert figures["note"] == "refused is tried again after ConnectionError: mailbox unavailable"
+    assert figures["note"] == "refused is retried after ConnectionError: mailbox unavailable"
 
 
 def test_what_a_server_holds_is_claimed_and_stays_with_it(settings: Settings, engine: Engine) -> None:
     schedule(engine, note("a", PAST), note("far", FAR))
     delivering, go_on = threading.Event(), threading.Event()
 
-    class Slow(Box):
+    class Slow(RecordingGateway):
         def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
             delivering.set()
             go_on.wait(10)
@@ -139,7 +139,7 @@ def test_prometheus_is_told_what_was_delivered_and_what_the_table_looks_like(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    gateway = metered(Box(refuse="x"), port, settings, create_engine(settings.database_url))
+    gateway = metered(RecordingGateway(refuse="x"), port, settings, create_engine(settings.database_url))
     with closing(Drain(connect(engine), gateway)) as drain:
         drain.drain_all()
 

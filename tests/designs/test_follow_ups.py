@@ -29,8 +29,8 @@ from push_readmodel.drain import Drain, connect
 from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 from push_readmodel.variants.delete_first import DrainDeletingFirst
+from tests.designs.read_model import RecordingGateway
 from tests.designs.test_application import Notebook
-from tests.designs.test_push_readmodel import Box
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -231,7 +231,7 @@ def test_a_crash_after_the_wages_were_paid_and_before_the_commit_pays_them_once(
             dying.drain_all()
     before = balance(session)
 
-    box = Box()
+    box = RecordingGateway()
     with closing(Drain(connect(engine), box, effects=EFFECTS)) as successor:
         arrived, _ = successor.drain_all()
 
@@ -243,7 +243,7 @@ def test_a_crash_after_the_wages_were_paid_and_before_the_commit_pays_them_once(
 def test_an_effect_that_fails_takes_nothing_else_of_its_batch_with_it(session: Session, engine: Engine) -> None:
     errand_and_reminder(session)
     broken = Effects({"pay-errand": "SELECT 1 / 0"}, worker="test")
-    box = Box()
+    box = RecordingGateway()
 
     with closing(Drain(connect(engine), box, effects=broken)) as draining:
         draining._limit = 10
@@ -268,7 +268,7 @@ def test_effects_before_and_after_one_that_fails_all_happen_once(session: Sessio
     session.commit()
 
     with closing(
-        Drain(connect(engine), Box(refuse="x"), effects=Effects({"pay-errand": divided}, worker="t"))
+        Drain(connect(engine), RecordingGateway(refuse="x"), effects=Effects({"pay-errand": divided}, worker="t"))
     ) as drain:
         drain._limit = 10
         drain.drain_all()
@@ -304,7 +304,7 @@ def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, eng
 
     with (
         ThreadPoolExecutor() as pool,
-        closing(Drain(connect(engine), Box(), effects=Claiming(STATEMENTS, worker="t"))) as drain,
+        closing(Drain(connect(engine), RecordingGateway(), effects=Claiming(STATEMENTS, worker="t"))) as drain,
     ):
         complaint = pool.submit(complain)
         drain._limit = 10
@@ -319,7 +319,7 @@ def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, eng
 def test_deleting_first_may_lose_an_effect_as_it_may_lose_a_delivery(session: Session, engine: Engine) -> None:
     errand_and_reminder(session)
     broken = Effects({"pay-errand": "SELECT 1 / 0"}, worker="test")
-    box = Box()
+    box = RecordingGateway()
 
     with closing(DrainDeletingFirst(connect(engine), box, effects=broken)) as draining:
         draining.drain_all()
@@ -343,7 +343,7 @@ def test_the_hardened_queue_pays_once_however_often_the_message_comes(session: S
     session.commit()
 
     for _ in range(3):
-        hardened.deliver_if_wanted(engine, Box(), wages(), retries=0, effects=EFFECTS)
+        hardened.deliver_if_wanted(engine, RecordingGateway(), wages(), retries=0, effects=EFFECTS)
 
     assert balance(session) == WAGE_CENTS
 
@@ -352,7 +352,7 @@ def test_the_plain_queue_pays_as_often_as_the_message_comes(session: Session, en
     errand_and_reminder(session)
 
     for _ in range(2):
-        deliver_one(Box(), wages(), retries=0, effects=EFFECTS, engine=lambda: engine)
+        deliver_one(RecordingGateway(), wages(), retries=0, effects=EFFECTS, engine=lambda: engine)
 
     assert balance(session) == 2 * WAGE_CENTS
 
@@ -365,7 +365,7 @@ def test_the_staged_queue_pays_in_a_transaction_of_its_own(session: Session, eng
     handed_over: list[int] = []
     staged.stage(engine, handed_over.append)
 
-    assert staged.execute(engine, Box(), handed_over[0], effects=EFFECTS)
+    assert staged.execute(engine, RecordingGateway(), handed_over[0], effects=EFFECTS)
     assert balance(session) == WAGE_CENTS
 
 

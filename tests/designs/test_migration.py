@@ -29,7 +29,7 @@ from push_readmodel.drain import Drain, connect
 from push_readmodel.migrate import migrate as rows_over
 from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata
-from tests.designs.test_push_readmodel import Box, schedule, stored
+from tests.designs.read_model import RecordingGateway, schedule, stored
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue")
@@ -179,7 +179,7 @@ def test_messages_leave_the_broker_with_all_that_is_in_them(installed: Settings,
 
 def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, engine: Engine) -> None:
     schedule(engine, note("far"), note("now", due_at=datetime(2020, 1, 1, tzinfo=UTC)))
-    box, told = Box(), list[str]()
+    box, told = RecordingGateway(), list[str]()
 
     def serve() -> None:
         with closing(Drain(connect(engine), box)) as draining:

@@ -1,0 +1,144 @@
+"""Where deliveries run: in the thread of the loop, or several at a time in a pool."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from duetime.runtime.heartbeat import Heartbeat
+from push_readmodel.drain import Drain, Remaining
+
+log = logging.getLogger(__name__)
+
+ALIVE_EVERY_S = 5.0
+CHECKED = "checked the database for due rows"
+
+DATABASE_AWAY = (
+    OperationalError,
+    InterfaceError,
+    psycopg.OperationalError,
+    psycopg.errors.ReadOnlySqlTransaction,  # it is a standby now
+)
+"""Errors of a database that cannot be reached, raised by psycopg or through SQLAlchemy."""
+
+Submit = Callable[[Callable[[], None]], object]
+"""Runs a function in another thread."""
+
+
+class DrainInThread:
+    """Drains in the thread of the loop, with a heartbeat after each batch."""
+
+    def __init__(self, stopping: Callable[[], bool], heartbeat: Heartbeat) -> None:
+        self._stopping = stopping
+        self._heartbeat = heartbeat
+        self._held = False
+
+    def drain(self, drain: Drain) -> tuple[Remaining, bool]:
+        """Deliver what is due. Returns what remains, and True if a due row may be free."""
+        delivered, remaining = drain.drain_all(self._after_batch)
+        # The first time, the row may have become due between claim and check. The second time, another worker holds it.
+        held_before, self._held = self._held, remaining.due and not delivered
+        return remaining, remaining.due and not (self._held and held_before)
+
+    def close(self) -> None:
+        self._held = False
+
+    def is_progressing(self) -> bool:
+        return True
+
+    def _after_batch(self) -> bool:
+        self._heartbeat.beat(CHECKED, again_within_s=0)
+        return self._stopping()
+
+
+class DrainInPool:
+    """Drains in up to `threads` threads of a pool, each over its own connection; the thread of the loop only checks.
+
+    wake: wakes the loop.
+    """
+
+    def __init__(
+        self,
+        stopping: Callable[[], bool],
+        *,
+        submit: Submit,
+        threads: int,
+        open_drain: Callable[[], Drain],
+        wake: Callable[[], None],
+    ) -> None:
+        self._stopping = stopping
+        self._submit = submit
+        self._threads = threads
+        self._open_drain = open_drain
+        self._wake = wake
+        self._idle: list[Drain] = []
+        self._busy = 0
+        self._lock = threading.Lock()
+        self._progressed_at_s = time.monotonic()
+        self._failure: Exception | None = None
+
+    def drain(self, drain: Drain) -> tuple[Remaining, bool]:
+        """Check with `drain`, and start every free thread if a row is due. Returns what remains, and False.
+
+        Raises:
+            Exception: a thread raised it.
+        """
+        remaining = drain.check_remaining()
+        for _ in range(self._threads - self._busy if remaining.due else 0):
+            with self._lock:
+                self._busy += 1
+            self._submit(self._drain_in_pool)
+        if self._failure:
+            raise self._failure
+        return remaining, False
+
+    def close(self) -> None:
+        """Close the connections that no thread uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for drain in idle:
+            drain.close()
+
+    def is_progressing(self) -> bool:
+        """Return False if every thread is busy and no batch has ended for `ALIVE_EVERY_S`."""
+        return self._busy < self._threads or time.monotonic() - self._progressed_at_s < ALIVE_EVERY_S
+
+    def _drain_in_pool(self) -> None:
+        delivered = 0
+        try:
+            delivered = self._drain_over_idle_connection()
+        except DATABASE_AWAY as error:
+            log.warning("database away: %s", error)
+        except Exception as error:  # noqa: BLE001 - raised again in the loop's thread
+            self._failure = error
+        finally:
+            with self._lock:
+                self._busy -= 1
+            # Wake the loop only after a delivery or a failure: otherwise another worker holds the due rows.
+            if delivered or self._failure:
+                self._wake()
+
+    def _drain_over_idle_connection(self) -> int:
+        """Drain over an idle connection, or a new one. Returns the number of deliveries."""
+        with self._lock:
+            drain = self._idle.pop() if self._idle else None
+        drain = drain or self._open_drain()
+        try:
+            delivered, _ = drain.drain_all(self._after_batch)
+        except BaseException:
+            drain.close()
+            raise
+        with self._lock:
+            self._idle.append(drain)
+        if self._stopping():
+            drain.close()
+        return delivered
+
+    def _after_batch(self) -> bool:
+        self._progressed_at_s = time.monotonic()
+        return self._stopping()

@@ -1,0 +1,54 @@
+"""A recording gateway and shorthands for tests of the read model."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from duetime.interface import Notification
+from push_readmodel.scheduler import ReadModel
+from push_readmodel.schema import pending
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class RecordingGateway:
+    """A gateway that records deliveries and refuses one recipient.
+
+    delivered: set at the first delivery.
+    """
+
+    def __init__(self, refuse: str = "") -> None:
+        self.ops: list[str] = []
+        self.attempts: list[int] = []
+        self.delivered = threading.Event()
+        self._refuse = refuse
+
+    def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        self.attempts.append(attempt)
+        if notification.recipient == self._refuse:
+            raise ConnectionError("mailbox unavailable")
+        self.ops.append(notification.op)
+        self.delivered.set()
+
+
+def note(key: str, *, revision: int = 1, due_at: datetime = PAST, recipient: str = "a@b.example") -> Notification:
+    return Notification(key=key, revision=revision, kind="test", recipient=recipient, due_at=due_at)
+
+
+def schedule(engine: Engine, *notifications: Notification) -> None:
+    with Session(engine) as session:
+        for notification in notifications:
+            ReadModel().schedule(notification, session=session)
+        session.commit()
+
+
+def stored(engine: Engine) -> list[str]:
+    """Return the revisions in the table, ordered by key."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(pending.c.key, pending.c.revision).order_by(pending.c.key))
+        return [f"{row.key}/{row.revision}" for row in rows]
