@@ -226,7 +226,7 @@ def test_a_crash_after_the_wages_were_paid_and_before_the_commit_pays_them_once(
 ) -> None:
     errand_and_reminder(session)
     with closing(Drain(connect(engine), Deadly(), effects=EFFECTS)) as dying:
-        dying._limit = 10
+        dying._sizer.limit = 10
         with pytest.raises(Killed):
             dying.drain_all()
     before = balance(session)
@@ -246,7 +246,7 @@ def test_an_effect_that_fails_takes_nothing_else_of_its_batch_with_it(session: S
     box = RecordingGateway()
 
     with closing(Drain(connect(engine), box, effects=broken)) as draining:
-        draining._limit = 10
+        draining._sizer.limit = 10
         draining.drain_all()
 
     session.rollback()
@@ -270,9 +270,9 @@ def test_effects_before_and_after_one_that_fails_all_happen_once(session: Sessio
     with closing(
         Drain(connect(engine), RecordingGateway(refuse="x"), effects=Effects({"pay-errand": divided}, worker="t"))
     ) as drain:
-        drain._limit = 10
+        drain._sizer.limit = 10
         drain.drain_all()
-        drain.look()
+        drain.check_remaining()
 
     assert balance(session) == 5 * WAGE_CENTS
     assert effects_done(session) == [f"pay-errand:{number}/1" for number in (1, 2, 4, 5, 6)]
@@ -307,7 +307,7 @@ def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, eng
         closing(Drain(connect(engine), RecordingGateway(), effects=Claiming(STATEMENTS, worker="t"))) as drain,
     ):
         complaint = pool.submit(complain)
-        drain._limit = 10
+        drain._sizer.limit = 10
         drain.drain_all()
         complaint.result(timeout=10)
 

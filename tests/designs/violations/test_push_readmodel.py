@@ -1,4 +1,4 @@
-"""What goes wrong with the read model, every time: a batch repeated, a batch lost, an answer lost."""
+"""Violations of the read model, each on every run: part of a batch delivered again, rows lost, an answer lost."""
 
 from __future__ import annotations
 
@@ -12,91 +12,94 @@ import pytest
 from duetime.runtime.failpoints import Failpoint
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from push_readmodel.drain_settings import BATCH_MOST
-from tests.designs.violations.world import World, until
+from tests.designs.violations.world import World
+from tests.eventually import assert_eventually
 
 pytestmark = pytest.mark.processes
 
-Make = Callable[..., World]
+MakeWorld = Callable[..., World]
 
 
-def test_a_server_killed_in_the_middle_of_a_batch_has_that_part_of_it_repeated(world: Make) -> None:
+def test_the_part_of_a_batch_that_a_crashed_worker_delivered_is_delivered_again(world: MakeWorld) -> None:
     w = world("push_readmodel")
     w.schedule("a", "b", "c", "d")
-    # A server's first batch is one row, until it knows how quick the gateway is.
+    # The first batch of a worker is one row, because it does not know the speed of the gateway yet.
     w.arm(Failpoint(point="after_deliver", action="kill", nth=3))
 
     with w.worker(doomed=True) as killed:
-        until(killed.main_ended)
+        assert_eventually(killed.main_ended)
     before = w.delivered()
     w.disarm()
     with w.worker():
-        until(lambda: not w.pending())
+        assert_eventually(lambda: not w.pending())
 
     assert before == {"a": 1, "b": 1, "c": 1}
     assert w.delivered() == {"a": 1, "b": 2, "c": 2, "d": 1}
 
 
-@pytest.mark.parametrize(("takes_s", "most"), [(0.0, BATCH_MOST), (0.06, 2)], ids=["quick", "slow"])
-def test_what_a_kill_repeats_is_bounded_by_the_batch_and_by_its_time(world: Make, takes_s: float, most: int) -> None:
+@pytest.mark.parametrize(("takes_s", "most"), [(0.0, BATCH_MOST), (0.06, 2)], ids=["fast", "slow"])
+def test_a_crash_duplicates_at_most_one_batch_which_is_limited_in_rows_and_time(
+    world: MakeWorld, takes_s: float, most: int
+) -> None:
     w = world("push_readmodel", delivery_time=timedelta(seconds=takes_s))
     keys = [f"k{number}" for number in range(3000 if takes_s == 0 else 20)]
     w.schedule(*keys)
     w.arm(Failpoint(point="after_deliver", action="kill", nth=len(keys) // 2 + 3))
 
     with w.worker(doomed=True) as killed:
-        until(killed.main_ended)
+        assert_eventually(killed.main_ended)
     w.disarm()
     with w.worker():
-        until(lambda: not w.pending(), within_s=60)
+        assert_eventually(lambda: not w.pending(), within_s=60)
 
     times = Counter(w.delivered().values())
     assert 1 <= times[2] <= most
     assert times == {1: len(keys) - times[2], 2: times[2]}
 
 
-def test_a_server_with_several_threads_delivers_side_by_side_and_each_once(world: Make) -> None:
+def test_a_worker_with_several_threads_delivers_concurrently_and_each_row_once(world: MakeWorld) -> None:
     w = world("push_readmodel", delivery_time=timedelta(seconds=0.5))
     keys = [f"k{number}" for number in range(8)]
 
     with w.worker(DUETIME_THREADS="4"):
-        began = time.monotonic()
+        began_s = time.monotonic()
         w.schedule(*keys)
-        until(lambda: not w.pending())
-        took_s = time.monotonic() - began
+        assert_eventually(lambda: not w.pending())
+        took_s = time.monotonic() - began_s
 
     assert w.delivered() == dict.fromkeys(keys, 1)
-    # One after another they would take four seconds.
+    # One at a time would take four seconds.
     assert took_s < 3
 
 
-def test_killed_before_the_delivery_nothing_is_lost_and_nothing_repeated(world: Make) -> None:
+def test_a_crash_before_the_delivery_neither_loses_nor_duplicates_it(world: MakeWorld) -> None:
     w = world("push_readmodel")
     w.schedule("a")
     w.arm(Failpoint(point="before_deliver", action="kill"))
 
     with w.worker(doomed=True) as killed:
-        until(killed.main_ended)
+        assert_eventually(killed.main_ended)
     assert w.pending() == {"a/1": "row in pending_notifications after 0 failed attempts"}
     w.disarm()
     with w.worker():
-        until(lambda: not w.pending())
+        assert_eventually(lambda: not w.pending())
 
     assert w.delivered() == {"a": 1}
 
 
-def test_deleted_first_what_a_killed_server_had_taken_is_lost(world: Make) -> None:
+def test_delete_first_loses_the_rows_that_a_crashed_worker_had_deleted(world: MakeWorld) -> None:
     w = world("push_readmodel:delete_first")
     w.schedule("a", "b", "c")
     w.arm(Failpoint(point="after_deliver", action="kill", nth=2))
 
     with w.worker(doomed=True) as killed:
-        until(killed.main_ended)
+        assert_eventually(killed.main_ended)
 
     assert w.delivered() == {"a": 1, "b": 1}
     assert w.pending() == {}
 
 
-def test_a_lost_answer_makes_it_repeat_and_deleting_first_does_not(world: Make) -> None:
+def test_a_lost_answer_duplicates_the_delivery_but_not_with_delete_first(world: MakeWorld) -> None:
     for name, times in (("push_readmodel", 2), ("push_readmodel:delete_first", 1)):
         w = world(name)
         key = name.rpartition(":")[2]
@@ -105,14 +108,14 @@ def test_a_lost_answer_makes_it_repeat_and_deleting_first_does_not(world: Make) 
         w.schedule(key)
 
         with w.worker():
-            until(lambda: w.delivered()[key] == 1)  # noqa: B023 - called before the loop goes on
+            assert_eventually(lambda: w.delivered()[key] == 1)  # noqa: B023 - called before the loop goes on
             InjectedGatewayFault.end(gateway_fault)
-            until(lambda: not w.pending())  # noqa: B023
+            assert_eventually(lambda: not w.pending())  # noqa: B023
 
         assert w.delivered()[key] == times
 
 
-def test_an_application_killed_after_its_commit_has_scheduled(world: Make) -> None:
+def test_an_application_that_crashes_after_its_commit_has_scheduled(world: MakeWorld) -> None:
     w = world("push_readmodel")
     w.arm(Failpoint(point="after_commit", action="kill"))
 
@@ -120,7 +123,7 @@ def test_an_application_killed_after_its_commit_has_scheduled(world: Make) -> No
     assert list(w.pending()) == ["a/1"]
 
 
-def test_an_application_killed_before_its_commit_has_not(world: Make) -> None:
+def test_an_application_that_crashes_before_its_commit_has_not_scheduled(world: MakeWorld) -> None:
     w = world("push_readmodel")
     w.arm(Failpoint(point="before_commit", action="kill"))
 
