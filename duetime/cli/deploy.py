@@ -1,4 +1,4 @@
-"""Commands for designs that run outside of a run: install, serve, health."""
+"""The commands for a design outside of a run: ``duetime install``, ``serve``, ``health`` and ``migrate``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -26,36 +26,35 @@ NAME = click.option(
     "--name",
     default=socket.gethostname,
     show_default="the host's name",
-    help="The server's name, as deliveries and Flower show it.",
+    help="The worker's name, as deliveries and Flower show it.",
 )
 STATE = click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("state"),
     show_default=True,
-    help="Below it each server gets a directory DESIGN/NAME of its own.",
+    help="Each worker has its own directory DESIGN/NAME below this one.",
 )
 
 
 @click.command(name="install")
 @click.argument("designs", nargs=-1, metavar="[DESIGN]...")
 def install_command(designs: Sequence[str]) -> None:
-    """Create the tables of the application and of DESIGNs in the database at $DUETIME_DATABASE_URL.
+    """Create the tables of designs.
 
-    Without a DESIGN: that of $DUETIME_DESIGN, or the three. A database that is missing is created too. What is there
-    stays as it is, so this may be repeated, also by several hosts at once.
+    The tables of the application and of each DESIGN are created in the database at $DUETIME_DATABASE_URL. Without
+    DESIGN: the design in $DUETIME_DESIGN, or the three designs. A missing database is created. Existing tables are not
+    changed, so the command may be repeated, also by several hosts at the same time.
 
     \b
       export DUETIME_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/push_readmodel
       duetime install push_readmodel
     """
-    from duetime.harness.processes.installation import (
-        install,
-    )  # late: health is asked every few seconds, and needs none of this
+    from duetime.harness.processes.installation import install
 
     url = os.environ.get("DUETIME_DATABASE_URL")
     if not url:
-        raise BadUsage("DUETIME_DATABASE_URL is not set; name the database, postgresql://user@host:5432/name")
+        raise BadUsage("DUETIME_DATABASE_URL is not set; export it as postgresql://user@host:5432/name")
     from_environment = os.environ.get("DUETIME_DESIGN")
     names = designs or ([from_environment] if from_environment else registry.default_designs())
     created = install(url, [registry.load(name) for name in names])
@@ -64,14 +63,15 @@ def install_command(designs: Sequence[str]) -> None:
 
 @click.command(name="serve")
 @click.argument("design", envvar="DUETIME_DESIGN")
-@click.option("--role", metavar="ROLE", help="Which of its kinds of process, for a design that has several.")
+@click.option("--role", metavar="ROLE", help="The kind of process, for a design with several. Default: the first.")
 @NAME
 @STATE
 def serve_command(design: str, role: str | None, name: str, state: Path) -> NoReturn:
-    """Become one server of DESIGN (default: $DUETIME_DESIGN), with the settings that DUETIME_… variables hold.
+    """Run one worker of a design.
 
-    This process turns into the design's own command, so whoever watches or ends it has the server itself: SIGTERM
-    ends it in good order. It leaves signs of life for `duetime health`.
+    DESIGN defaults to $DUETIME_DESIGN; the DUETIME_… variables are its settings. The command replaces itself by the
+    design's own command (exec), so its process id is the worker's: SIGTERM shuts the worker down in an orderly way. The
+    worker writes a heartbeat for `duetime health`.
 
     \b
       export DUETIME_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/push_readmodel
@@ -79,22 +79,22 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
       duetime serve push_readmodel --name worker-1
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise BadUsage(f"--name {name!r}: a server's name is letters, digits, dots, dashes; it becomes NAME@DESIGN")
-    found = registry.load(design)
-    command = _role(found, role).argv
-    own = state.absolute() / found.name / name
-    environment = {**os.environ, "DUETIME_DESIGN": design, "DUETIME_WORKER": name}
-    environment[HEARTBEAT] = str(_heartbeat(found.name, name, state).absolute())
-    Settings.from_environment(environment)
+        raise BadUsage(f"--name {name!r}: write letters, digits, dots and dashes; Celery calls the worker NAME@DESIGN")
+    loaded = registry.load(design)
+    command = _role(loaded, role).argv
+    directory = state.absolute() / loaded.name / name
+    heartbeat = _heartbeat_file(loaded.name, name, state).absolute()
+    environment = {**os.environ, "DUETIME_DESIGN": design, "DUETIME_WORKER": name, HEARTBEAT: str(heartbeat)}
+    Settings.from_environment(environment)  # raises BadUsage before the process is replaced
     try:
-        own.mkdir(parents=True, exist_ok=True)
-        # What an earlier server of this name left says nothing about this one.
-        Path(environment[HEARTBEAT]).unlink(missing_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        # The heartbeat of an earlier worker with this name does not describe the new one.
+        heartbeat.unlink(missing_ok=True)
     except OSError as error:
         raise BadUsage(f"--state {str(state)!r}: cannot write below it ({error.strerror})") from error
-    argv = [part.replace("{worker}", name).replace("{state}", str(own)) for part in command]
+    argv = [part.replace("{worker}", name).replace("{state}", str(directory)) for part in command]
     sys.stdout.flush()
-    os.execvpe(argv[0], argv, environment)  # noqa: S606 - no shell is the point: signals reach the server itself
+    os.execvpe(argv[0], argv, environment)  # noqa: S606 - without a shell, signals reach the worker itself
 
 
 @click.command(name="health")
@@ -107,21 +107,23 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="How far beyond its own announcement a sign of life may be overdue.",
+    help="How long a heartbeat may be overdue.",
 )
 def health_command(design: str, name: str, state: Path, patience_s: float) -> NoReturn:
-    """Whether the server NAME of DESIGN, started by `duetime serve` on this host, does its work.
+    """Check that a worker does its work.
 
-    Each server writes down what it has just done, and within how many seconds it means to do it again: that it looked
-    into the database (push_readmodel), finished a poll (pull_worker), is connected to the broker and its pool gets on
-    (oban_style_queue). Nobody asks the server itself: one that stands still could not answer.
+    The worker NAME of DESIGN was started by `duetime serve` on this host. Each worker writes a heartbeat: what it has
+    just done, and within how many seconds it will do so again. It has checked its connection to the database
+    (push_readmodel), finished a poll (pull_worker), or checked its connection to the broker and the progress of its
+    pool (oban_style_queue). The command reads that file and asks no process, because a paused process could not answer.
 
-    Exit status: 0 healthy, 1 not, 2 bad usage.
+    Exit status: 0 healthy, 1 unhealthy, 2 bad usage.
     """
-    # Of a registered one the name is all it takes, and this is asked every few seconds.
-    called = design if design in registry.names() else registry.load(design).name
-    healthy, sentence = verdict(read_heartbeat(_heartbeat(called, name, state)), time.monotonic_ns(), patience_s)
-    click.echo(f"{name} of {called} {sentence}")
+    # For a registered design its name is enough; loading it would take a second.
+    design_name = design if design in registry.names() else registry.load(design).name
+    heartbeat = read_heartbeat(_heartbeat_file(design_name, name, state))
+    healthy, sentence = assess(heartbeat, time.monotonic_ns(), patience_s)
+    click.echo(f"{name} of {design_name} {sentence}")
     sys.exit(0 if healthy else 1)
 
 
@@ -132,19 +134,23 @@ def health_command(design: str, name: str, state: Path, patience_s: float) -> No
     "--since",
     type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"]),
     metavar="TIME",
-    help="Where OLD had got to, with its zone, if it keeps no record: for a poller the end of its last window.",
+    help="The time with zone up to which OLD has delivered, if it keeps no record: for a poller, the end of its last "
+    "window.",
 )
 def migrate_command(old: str, new: str, since: datetime | None) -> None:
-    """Swap the design behind schedule() of a running system from OLD to NEW, on the servers that DUETIME_… name.
+    """Replace the design of a running system.
+
+    OLD is replaced by NEW. The DUETIME_… variables name the database and the broker.
 
     \b
-      1  duetime install OLD-to-NEW, and start the servers of NEW
-      2  restart the application with DUETIME_DESIGN=OLD-to-NEW: its calls still go to OLD
-      3  duetime migrate OLD NEW: its calls go to NEW, and what is pending moves
-      4  when this has ended, stop the servers of OLD, and restart the application with DUETIME_DESIGN=NEW
+      1  duetime install OLD-to-NEW, and start the workers of NEW
+      2  restart the application with DUETIME_DESIGN=OLD-to-NEW: it still schedules with OLD
+      3  duetime migrate OLD NEW: the application schedules with NEW, and pending notifications are moved
+      4  when this command has ended, stop the workers of OLD and restart the application with DUETIME_DESIGN=NEW
 
-    It ends when OLD holds nothing any more; it may be repeated if it was interrupted. A poller has to be stopped before
-    step 3, and if this is repeated it needs the same --since; what falls due from its stop on waits until this ends.
+    The command ends when OLD holds nothing any more; repeat it if it was interrupted. If OLD is a poller, stop its
+    workers before step 3, and repeat the command with the same --since; notifications due from then on are delivered
+    when the command has ended.
     """
     from kombu.exceptions import KombuError
     from redis import RedisError
@@ -153,43 +159,49 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
 
     from duetime.migration import migrate
 
-    leaving, joining = registry.load(old), registry.load(new)
-    both = registry.load(f"{old}{MIGRATION_SEPARATOR}{new}")
-    os.environ["DUETIME_DESIGN"] = both.name  # what the designs' own modules read
+    old_design, new_design = registry.load(old), registry.load(new)
+    # The modules of the designs read the variable when they are imported.
+    os.environ["DUETIME_DESIGN"] = registry.load(f"{old}{MIGRATION_SEPARATOR}{new}").name
     settings = Settings.from_environment()
     engine = create_engine(settings.database_url)
-    told = ""
-
-    def tell(line: str) -> None:
-        nonlocal told
-        if line != told:
-            click.echo(line)
-        told = line
-
     try:
-        moved = migrate(leaving, joining, settings, engine, since=since, report=tell)
+        moved = migrate(old_design, new_design, settings, engine, since=since, report=_echo_changes())
     except (OSError, RedisError, SQLAlchemyError, KombuError) as error:
         raise BadUsage(
-            f"{type(error).__name__}: {error}; once what is missing is back, run this again at once"
+            f"{type(error).__name__}: {error}; restore what is unavailable and run this command again at once"
         ) from None
-    click.echo(f"{moved} moved; stop the servers of {old}, and give the application DUETIME_DESIGN={new}")
+    click.echo(f"{moved} moved; stop the workers of {old} and restart the application with DUETIME_DESIGN={new}")
 
 
-def verdict(sign: HeartbeatRecord | None, now_ns: int, patience_s: float) -> tuple[bool, str]:
-    """Whether a server with this latest `sign` is healthy at `now_ns`, and the rest of a sentence about it."""
-    if sign is None:
-        return False, "has given no sign of life yet"
-    if sign.overdue_s(now_ns) > patience_s:
-        return False, (
-            f"last {sign.activity} {(now_ns - sign.at_ns) / 1e9:.1f} s ago, and was to do so again within "
-            f"{sign.again_within_s:.1f} s"
+def assess(heartbeat: HeartbeatRecord | None, now_ns: int, patience_s: float) -> tuple[bool, str]:
+    """Return True if the worker with this heartbeat is healthy at `now_ns`, and the rest of a sentence about it."""
+    if heartbeat is None:
+        return False, "has written no heartbeat yet"
+    age_s = (now_ns - heartbeat.at_ns) / 1e9
+    if heartbeat.overdue_s(now_ns) > patience_s:
+        return (
+            False,
+            f"last {heartbeat.activity} {age_s:.1f} s ago; expected again within {heartbeat.again_within_s:.1f} s",
         )
-    return True, f"{sign.activity} {(now_ns - sign.at_ns) / 1e9:.1f} s ago"
+    return True, f"{heartbeat.activity} {age_s:.1f} s ago"
 
 
-def _heartbeat(design: str, name: str, state: Path) -> Path:
-    named = os.environ.get(HEARTBEAT)
-    return Path(named) if named else state / design / name / "heartbeat"
+def _echo_changes() -> Callable[[str], None]:
+    """Return a function that prints a line unless it is the same as the line before."""
+    last = ""
+
+    def echo(line: str) -> None:
+        nonlocal last
+        if line != last:
+            click.echo(line)
+        last = line
+
+    return echo
+
+
+def _heartbeat_file(design: str, name: str, state: Path) -> Path:
+    given = os.environ.get(HEARTBEAT)
+    return Path(given) if given else state / design / name / "heartbeat"
 
 
 def _role(design: Design, name: str | None) -> Role:
@@ -197,5 +209,5 @@ def _role(design: Design, name: str | None) -> Role:
     if name is None:
         return design.roles[0]
     if name not in roles:
-        raise BadUsage(f"--role {name!r}: {design.name} has {', '.join(roles)}")
+        raise BadUsage(f"--role {name!r}: {design.name} has {', '.join(roles)}; write one of these")
     return roles[name]

@@ -1,4 +1,4 @@
-"""What several commands ask for, and how it is read."""
+"""Options and exit statuses that several commands share."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ from duetime import registry
 from duetime.errors import BadUsage
 from duetime.interface import Design
 
+EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}
+BAD_USAGE = 2
+INTERRUPTED = 130
+
 OUT = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs"),
     show_default=True,
-    help="Where run directories are made.",
+    help="Create the run directories below this directory.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-SEED = click.option("--seed", default=1, show_default=True, help="The same seed makes the same plan for every design.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of text.")
+SEED = click.option("--seed", default=1, show_default=True, help="The same seed gives every design the same plan.")
 
 
-def loaded(names: Sequence[str]) -> Mapping[str, Design]:
+def load_designs(names: Sequence[str]) -> Mapping[str, Design]:
+    """Load the designs `names`.
+
+    Raises:
+        BadUsage: two of them are the same design, or one cannot be loaded.
+    """
     designs = {name: registry.load(name) for name in names}
     if len({design.name for design in designs.values()}) < len(names):
-        raise BadUsage(f"two of {', '.join(names)} are the same design, or have the same name; name each once")
+        raise BadUsage(f"{', '.join(names)}: two of these are the same design or have the same name; write each once")
     return designs
 
 
 def new_directory(out: Path) -> Path:
+    """Create a directory below `out`, named after the current time."""
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{number}" for number in range(2, 100))):
         directory = out / f"{stamp}{suffix}"
@@ -39,13 +49,18 @@ def new_directory(out: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise BadUsage(f"--out {str(out)!r}: cannot make {str(directory)!r} ({error.strerror})") from error
+            raise BadUsage(f"--out {str(out)!r}: cannot create {str(directory)!r} ({error.strerror})") from error
         return directory
-    raise BadUsage(f"--out {str(out)!r} is in use by too many runs of this second; try again")
+    raise BadUsage(f"--out {str(out)!r}: 99 runs were started in this second; try again")
 
 
-def listed(option: str, names: str) -> list[str]:
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    if (names and not found) or len(set(found)) < len(found):
-        raise BadUsage(f"{option} {names!r}: write names with commas between them, each once")
-    return found
+def split_names(option: str, value: str) -> list[str]:
+    """Split the comma-separated `value` of `option`; empty if it was not given.
+
+    Raises:
+        BadUsage: a name occurs twice, or there is none.
+    """
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if (value and not names) or len(set(names)) < len(names):
+        raise BadUsage(f"{option} {value!r}: write names separated by commas, each once")
+    return names

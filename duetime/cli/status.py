@@ -1,4 +1,4 @@
-"""`duetime status`: how a running design is doing, in a line for each figure."""
+"""The command ``duetime status``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from duetime import registry
 from duetime.cli.options import JSON
 from duetime.errors import BadUsage
-from duetime.interface import Status
+from duetime.interface import Design, Status
 from duetime.settings import Settings
 
 
@@ -19,63 +19,70 @@ from duetime.settings import Settings
 @click.argument("design", envvar="DUETIME_DESIGN")
 @JSON
 def status_command(design: str, as_json: bool) -> None:
-    """How DESIGN (default: $DUETIME_DESIGN) is doing on the servers that DUETIME_… variables name.
+    """Print the present state of a design in figures. DESIGN defaults to $DUETIME_DESIGN.
 
     \b
-      pending    not delivered yet                   claimed   held by servers at this moment
-      oldest     when the first of them is due       failed    tried, and to be tried again
-      late       for how long it has been due        size      of table and indexes, with dead rows
+      pending    notifications not delivered yet     claimed   held by workers at this moment
+      oldest     the earliest of their due times     failed    delivery failed, will be retried
+      late       seconds since that due time         size      of table and indexes, with dead rows
 
-    A dash stands for what a design cannot know. It asks the design's own stores, and disturbs nobody.
+    A dash stands for a figure that the design cannot know. The command reads the design's stores and changes nothing.
 
     \b
       export DUETIME_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/push_readmodel
       export DUETIME_BROKER_URL=redis://127.0.0.1:6379/0
       duetime status push_readmodel
     """
+    settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": design})
+    status = _read(registry.load(design), settings)
+    if as_json:
+        oldest = status.oldest_due_at and status.oldest_due_at.isoformat()
+        click.echo(json.dumps({**asdict(status), "oldest_due_at": oldest}))
+    else:
+        for name, value in _lines(status):
+            click.echo(f"{name:<8} {value}")
+
+
+def _read(design: Design, settings: Settings) -> Status:
     from redis import RedisError
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
-    found = registry.load(design)
-    settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": design})
     engine = create_engine(settings.database_url)
     try:
-        now = found.status(settings, engine) if found.status else Status(pending=len(found.pending(settings, engine)))
+        if design.status:
+            return design.status(settings, engine)
+        return Status(pending=len(design.pending(settings, engine)))
     except RedisError as error:
-        raise BadUsage(f"{design} has no status: the broker at {settings.broker_url} says {error}") from None
+        raise BadUsage(f"{design.name} has no status: the broker at {settings.broker_url} answers: {error}") from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         raise BadUsage(
-            f"{design} has no status there: {reason}; was it installed (duetime install {design})?"
+            f"{design.name} has no status: {reason}; was it installed (duetime install {settings.design})?"
         ) from None
     finally:
         engine.dispose()
-    if as_json:
-        told = asdict(now)
-        click.echo(json.dumps({**told, "oldest_due_at": now.oldest_due_at and now.oldest_due_at.isoformat()}))
-    else:
-        for name, value in lines(now):
-            click.echo(f"{name:<8} {value}")
 
 
-def lines(now: Status) -> list[tuple[str, str]]:
-    """What is told, figure by figure."""
-
-    def number(value: int | None) -> str:
-        return "-" if value is None else f"{value:,}"
-
-    oldest = now.oldest_due_at.isoformat(sep=" ", timespec="seconds") if now.oldest_due_at else "-"
-    size = "-"
-    if now.bytes_of_table is not None and now.bytes_of_indexes is not None:
-        kilobytes = now.bytes_of_table // 1024, now.bytes_of_indexes // 1024
-        size = f"{kilobytes[0]:,} kB, indexes {kilobytes[1]:,} kB, {number(now.dead_rows)} dead rows"
-    told = [
-        ("pending", number(now.pending)),
+def _lines(status: Status) -> list[tuple[str, str]]:
+    oldest = status.oldest_due_at.isoformat(sep=" ", timespec="seconds") if status.oldest_due_at else "-"
+    figures = [
+        ("pending", _number(status.pending)),
         ("oldest", oldest),
-        ("late", "-" if now.late_s is None else f"{now.late_s:.3f} s"),
-        ("claimed", number(now.claimed)),
-        ("failed", number(now.failed)),
-        ("size", size),
+        ("late", "-" if status.late_s is None else f"{status.late_s:.3f} s"),
+        ("claimed", _number(status.claimed)),
+        ("failed", _number(status.failed)),
+        ("size", _size(status)),
     ]
-    return [*told, ("", now.note)] if now.note else told
+    return [*figures, ("", status.note)] if status.note else figures
+
+
+def _size(status: Status) -> str:
+    if status.bytes_of_table is None or status.bytes_of_indexes is None:
+        return "-"
+    table, indexes = status.bytes_of_table // 1024, status.bytes_of_indexes // 1024
+    return f"{table:,} kB, indexes {indexes:,} kB, {_number(status.dead_rows)} dead rows"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"

@@ -5,8 +5,8 @@ from duetime.lint.case import Target
 from duetime.lint.commands import WorkerCommand, parse
 from duetime.lint.durations import duration
 from duetime.lint.finding import Finding, Level, Scenario
-from duetime.lint.page import lines
 from duetime.lint.rules import lint
+from duetime.lint.text import lines
 
 __all__ = [
     "Finding",

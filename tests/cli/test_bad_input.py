@@ -1,4 +1,4 @@
-"""Bad input gets one clear sentence, the right exit status, no traceback, and nothing is begun."""
+"""Bad input gives one sentence, the right exit status and no traceback, and starts nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.commands import duetime
 
 
 def refused(done: subprocess.CompletedProcess[str], *, status: int = 2) -> str:
-    """The one sentence that was said about it."""
+    """Return the error message of a command that was refused."""
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stdout == ""
@@ -20,29 +20,29 @@ def refused(done: subprocess.CompletedProcess[str], *, status: int = 2) -> str:
     return done.stderr
 
 
-def test_an_unknown_design_is_answered_with_the_nearest_name(tmp_path: Path) -> None:
-    said = refused(duetime("compare", "--designs", "push_readmodel,pull_wroker", "--out", str(tmp_path / "runs")))
+def test_an_unknown_design_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    message = refused(duetime("compare", "--designs", "push_readmodel,pull_wroker", "--out", str(tmp_path / "runs")))
 
-    assert "no design named 'pull_wroker'" in said
-    assert "Did you mean 'pull_worker'?" in said
+    assert "no design named 'pull_wroker'" in message
+    assert "Did you mean 'pull_worker'?" in message
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_scenario_is_answered_with_the_nearest_name(tmp_path: Path) -> None:
-    said = refused(duetime("run", "push_readmodel", "downtme", "--out", str(tmp_path / "runs")))
+def test_an_unknown_scenario_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    message = refused(duetime("run", "push_readmodel", "downtme", "--out", str(tmp_path / "runs")))
 
-    assert "no scenario named 'downtme'" in said
-    assert "Did you mean 'downtime'?" in said
+    assert "no scenario named 'downtme'" in message
+    assert "Did you mean 'downtime'?" in message
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_design_file_that_does_not_import_is_named_with_the_reason(tmp_path: Path) -> None:
+def test_a_design_file_that_cannot_be_imported_is_refused_with_the_reason(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("import nothing_of_this_name\n")
 
-    said = refused(duetime("run", f"{file}:design", "calm", "--out", str(tmp_path / "runs")))
+    message = refused(duetime("run", f"{file}:design", "calm", "--out", str(tmp_path / "runs")))
 
-    assert "cannot be imported: ModuleNotFoundError: No module named 'nothing_of_this_name'" in said
+    assert "cannot be imported: ModuleNotFoundError: No module named 'nothing_of_this_name'" in message
     assert not (tmp_path / "runs").exists()
 
 
@@ -56,12 +56,14 @@ def test_a_design_file_that_does_not_import_is_named_with_the_reason(tmp_path: P
         ("DUETIME_BROKER_URL", "redis://:secret@127.0.0.1:1/abc"),
     ],
 )
-def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path, variable: str, value: str) -> None:
-    said = refused(duetime("run", "push_readmodel", "calm", "--out", str(tmp_path / "runs"), **{variable: value}))
+def test_a_server_that_does_not_answer_is_reported_without_its_password(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    message = refused(duetime("run", "push_readmodel", "calm", "--out", str(tmp_path / "runs"), **{variable: value}))
 
-    assert variable in said
-    assert "unset it to use the embedded one" in said
-    assert "secret" not in said
+    assert variable in message
+    assert "unset it to use the embedded one" in message
+    assert "secret" not in message
     assert not (tmp_path / "runs").exists()
 
 
@@ -74,18 +76,18 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
         ["--scenarios", ","],
     ],
 )
-def test_a_list_with_something_twice_or_nothing_in_it_is_refused(tmp_path: Path, arguments: list[str]) -> None:
-    said = refused(duetime("compare", *arguments, "--out", str(tmp_path / "runs")))
+def test_a_list_with_a_duplicate_or_without_a_name_is_refused(tmp_path: Path, arguments: list[str]) -> None:
+    message = refused(duetime("compare", *arguments, "--out", str(tmp_path / "runs")))
 
-    assert "each once" in said
+    assert "each once" in message
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("arguments", [["--runs", "0"], ["--runs", "many"], ["--seed", "x"], ["--colour", "red"]])
-def test_a_bad_option_says_what_it_takes(arguments: list[str]) -> None:
-    said = refused(duetime("compare", *arguments))
+def test_a_bad_option_is_named(arguments: list[str]) -> None:
+    message = refused(duetime("compare", *arguments))
 
-    assert arguments[0] in said
+    assert arguments[0] in message
 
 
 def test_a_directory_that_holds_no_run_is_bad_usage(tmp_path: Path) -> None:
@@ -94,7 +96,7 @@ def test_a_directory_that_holds_no_run_is_bad_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_torn_or_truncated_run_directory_is_unknown_and_says_where(tmp_path: Path) -> None:
+def test_a_torn_or_truncated_run_directory_is_unknown_and_the_reason_names_the_file(tmp_path: Path) -> None:
     done = duetime("run", "reference", "calm", "--json", "--out", str(tmp_path))
     run_dir = Path(json.loads(done.stdout)["cells"][0]["run_dir"])
     history = (run_dir / "history.jsonl").read_bytes()

@@ -1,4 +1,4 @@
-"""`duetime install`: what is missing is made, once, whoever else is at it."""
+"""`duetime install` creates what is missing, once, also when several processes run it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ APPLICATION = set(Base.metadata.tables)
 
 @pytest.fixture
 def missing_database(shared_servers: Endpoints) -> Iterator[str]:
-    """The URL of a database that is not there; what is made of it is gone afterwards."""
+    """The URL of a database that does not exist; it is dropped after the test."""
     name = f"missing_{uuid.uuid4().hex[:8]}"
     url = make_url(shared_servers.database_url)
     yield url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    worker = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(worker, autocommit=True) as connection:
+    existing = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(existing, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
@@ -39,7 +39,7 @@ def tables(url: str) -> set[str]:
     return set(inspect(engine).get_table_names())
 
 
-def test_what_is_missing_is_made_and_what_is_there_stays(missing_database: str) -> None:
+def test_missing_tables_are_created_and_existing_ones_stay(missing_database: str) -> None:
     first = duetime("install", DUETIME_DATABASE_URL=missing_database, DUETIME_DESIGN="push_readmodel")
     after_one = tables(missing_database)
     second = duetime("install", DUETIME_DATABASE_URL=missing_database)
@@ -50,28 +50,26 @@ def test_what_is_missing_is_made_and_what_is_there_stays(missing_database: str) 
     assert tables(missing_database) == after_one
 
 
-def test_several_at_once_do_not_get_into_each_others_way(
-    missing_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_installations_may_run_at_the_same_time(missing_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     designs = [registry.load("push_readmodel"), registry.load("oban_style_queue:staged")]
-    together = threading.Barrier(4)
+    barrier = threading.Barrier(4)
     is_missing = installation._is_missing
 
     def all_find_it_missing(target: URL) -> bool:
         found = is_missing(target)
-        together.wait(timeout=20)
+        barrier.wait(timeout=20)
         return found
 
     monkeypatch.setattr(installation, "_is_missing", all_find_it_missing)
     with ThreadPoolExecutor() as pool:
-        running = [pool.submit(installation.install, missing_database, designs) for _ in range(together.parties)]
-        for each in running:
-            each.result(timeout=60)
+        running = [pool.submit(installation.install, missing_database, designs) for _ in range(barrier.parties)]
+        for future in running:
+            future.result(timeout=60)
 
     assert tables(missing_database) == APPLICATION | {"pending_notifications", "jobs"}
 
 
-def test_a_server_that_does_not_answer_is_named_without_its_password() -> None:
+def test_a_server_that_does_not_answer_is_reported_without_its_password() -> None:
     done = duetime("install", DUETIME_DATABASE_URL="postgresql://somebody:secret@127.0.0.1:1/somewhere")
 
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""`duetime serve`: the process becomes the server, and what is wrong is said before it does."""
+"""`duetime serve` replaces itself by the worker; wrong arguments are refused before that."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DESIGN = """
 import json, os, sys
 from duetime.interface import Design, Guarantees, Role
 
-SAY = "import json, os, sys; print(json.dumps([os.getpid(), sys.argv[1:], dict(os.environ)]))"
+PRINT = "import json, os, sys; print(json.dumps([os.getpid(), sys.argv[1:], dict(os.environ)]))"
 design = Design(
     name="mine", summary="", weakness="",
     guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True),
-    roles=[Role(name=name, argv=(sys.executable, "-c", SAY, name, "{worker}", "{state}"), ready="") for name in "ab"],
+    roles=[Role(name=name, argv=(sys.executable, "-c", PRINT, name, "{worker}", "{state}"), ready="") for name in "ab"],
     install=lambda engine: None, scheduler=lambda settings: None, pending=lambda settings, engine: [],
 )
 """
@@ -29,62 +29,64 @@ NEEDED = {"DUETIME_DATABASE_URL": "postgresql://localhost/x", "DUETIME_BROKER_UR
 
 @pytest.fixture
 def mine(tmp_path: Path) -> str:
-    """A design whose servers say who they are, and end."""
+    """A design whose processes print their pid, arguments and environment, and exit."""
     file = tmp_path / "mine.py"
     file.write_text(DESIGN)
     return f"{file}:design"
 
 
 @pytest.mark.parametrize(("more", "role"), [([], "a"), (["--role", "b"], "b")])
-def test_the_process_becomes_the_designs_own_command(mine: str, more: list[str], role: str, tmp_path: Path) -> None:
+def test_the_process_is_replaced_by_the_designs_own_command(
+    mine: str, more: list[str], role: str, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "duetime.cli", "serve", mine, "--name", "s-7", *more]
     (tmp_path / "state" / "mine" / "s-7").mkdir(parents=True)
-    (tmp_path / "state" / "mine" / "s-7" / "heartbeat").write_text("of an earlier one")
+    (tmp_path / "state" / "mine" / "s-7" / "heartbeat").write_text("of an earlier worker")
     with subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, **NEEDED, "DUETIME_WATCHED": "yes"}, stdout=subprocess.PIPE
     ) as process:
         pid, arguments, environment = json.loads(process.communicate(timeout=30)[0])
 
-    own = tmp_path / "state" / "mine" / "s-7"
+    directory = tmp_path / "state" / "mine" / "s-7"
     assert pid == process.pid
-    assert arguments == [role, "s-7", str(own)]
+    assert arguments == [role, "s-7", str(directory)]
     assert environment["DUETIME_DESIGN"] == mine
     assert environment["DUETIME_WORKER"] == "s-7"
     assert environment["DUETIME_WATCHED"] == "yes"
-    assert environment["DUETIME_HEARTBEAT"] == str(own / "heartbeat")
-    assert list(own.iterdir()) == []
+    assert environment["DUETIME_HEARTBEAT"] == str(directory / "heartbeat")
+    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
+    ("arguments", "environment", "message"),
     [
         (["push_readmodle"], NEEDED, "Did you mean 'push_readmodel'?"),
         (["push_readmodel"], {}, "DUETIME_DATABASE_URL is not set"),
-        (["push_readmodel", "--name", "a b"], NEEDED, "a server's name is letters"),
+        (["push_readmodel", "--name", "a b"], NEEDED, "write letters, digits"),
         (["push_readmodel", "--role", "beat"], NEEDED, "push_readmodel has worker"),
         (["push_readmodel", "--state", "/proc"], NEEDED, "cannot write below it"),
     ],
 )
-def test_what_cannot_be_served_is_refused_in_a_sentence(
-    arguments: list[str], environment: dict[str, str], said: str
+def test_wrong_arguments_are_refused_in_a_sentence(
+    arguments: list[str], environment: dict[str, str], message: str
 ) -> None:
     done = duetime("serve", *arguments, **environment)
 
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_was_never_started_is_not_healthy_and_an_unknown_design_is_bad_usage(tmp_path: Path) -> None:
+def test_a_worker_that_was_never_started_is_unhealthy_and_an_unknown_design_is_bad_usage(tmp_path: Path) -> None:
     never = duetime("health", "push_readmodel", "--name", "s-7", "--state", str(tmp_path))
     unknown = duetime("health", "push_readmodle")
 
-    assert (never.returncode, never.stdout) == (1, "s-7 of push_readmodel has given no sign of life yet\n")
+    assert (never.returncode, never.stdout) == (1, "s-7 of push_readmodel has written no heartbeat yet\n")
     assert unknown.returncode == 2
     assert "Did you mean 'push_readmodel'?" in unknown.stderr
 
 
-def test_what_is_asked_every_few_seconds_loads_no_driver_and_no_broker() -> None:
+def test_the_command_line_imports_no_driver_and_no_broker_until_a_command_needs_one() -> None:
     load = (
         "import sys, duetime.cli.main; print(*sorted({'sqlalchemy', 'psycopg', 'redis', 'celery'} & set(sys.modules)))"
     )

@@ -1,4 +1,4 @@
-"""How a design is doing, asked from outside, without being in anybody's way."""
+"""`duetime status` reads the state of a design without disturbing its workers; and the Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-def note(key: str, due_at: datetime, recipient: str = "a@b.example") -> Notification:
+def notification(key: str, due_at: datetime, recipient: str = "a@b.example") -> Notification:
     return Notification(key=key, revision=1, kind="test", recipient=recipient, due_at=due_at)
 
 
@@ -44,21 +44,23 @@ def schedule(engine: Engine, *notifications: Notification) -> None:
         session.commit()
 
 
-def told(settings: Settings, design: str, *arguments: str) -> str:
-    """What `duetime status` prints."""
+def status(settings: Settings, design: str, *arguments: str) -> str:
+    """Return the output of `duetime status`."""
     environment = replace(settings, design=design).environment()
     done = CliRunner().invoke(status_command, [design, *arguments], env=environment, catch_exceptions=False)
     assert done.exit_code == 0
     return done.output
 
 
-def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> None:
-    schedule(engine, note("refused", system_clock() - timedelta(seconds=90), recipient="x"), note("far", FAR))
+def test_the_read_model_knows_every_figure(settings: Settings, engine: Engine) -> None:
+    schedule(
+        engine, notification("refused", system_clock() - timedelta(seconds=90), recipient="x"), notification("far", FAR)
+    )
     with closing(Drain(connect(engine), RecordingGateway(refuse="x"))) as drain:
         drain.drain_all()
-    schedule(engine, note("due", system_clock() - timedelta(seconds=30)))
+    schedule(engine, notification("due", system_clock() - timedelta(seconds=30)))
 
-    figures = json.loads(told(settings, "push_readmodel", "--json"))
+    figures = json.loads(status(settings, "push_readmodel", "--json"))
 
     assert (figures["pending"], figures["failed"], figures["claimed"]) == (3, 1, 0)
     assert 90 <= figures["late_s"] < 120
@@ -67,14 +69,14 @@ def test_the_read_model_knows_everything(settings: Settings, engine: Engine) -> 
     assert figures["note"] == "refused is retried after ConnectionError: mailbox unavailable"
 
 
-def test_what_a_server_holds_is_claimed_and_stays_with_it(settings: Settings, engine: Engine) -> None:
-    schedule(engine, note("a", PAST), note("far", FAR))
-    delivering, go_on = threading.Event(), threading.Event()
+def test_a_row_that_a_worker_holds_is_claimed_and_stays_with_that_worker(settings: Settings, engine: Engine) -> None:
+    schedule(engine, notification("a", PAST), notification("far", FAR))
+    delivering, proceed = threading.Event(), threading.Event()
 
     class Slow(RecordingGateway):
         def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
             delivering.set()
-            go_on.wait(10)
+            proceed.wait(10)
             super().deliver(notification, attempt=attempt)
 
     slow = Slow()
@@ -82,16 +84,16 @@ def test_what_a_server_holds_is_claimed_and_stays_with_it(settings: Settings, en
         thread = threading.Thread(target=drain.drain_all)
         thread.start()
         assert delivering.wait(10)
-        during = told(settings, "push_readmodel")
-        go_on.set()
+        during = status(settings, "push_readmodel")
+        proceed.set()
         thread.join()
 
     assert "claimed  1\n" in during and "pending  2\n" in during
     assert slow.ops == ["a/1"]
-    assert "late     0.000 s" in told(settings, "push_readmodel")
+    assert "late     0.000 s" in status(settings, "push_readmodel")
 
 
-def test_the_poller_knows_what_lies_ahead_and_not_what_was_sent(settings: Settings, engine: Engine) -> None:
+def test_the_poller_knows_future_reminders_and_not_which_were_delivered(settings: Settings, engine: Engine) -> None:
     design = registry.load("pull_worker")
     with Session(engine) as session:
         session.add(User(id=1, name="user", address="1@example.org"))
@@ -100,42 +102,47 @@ def test_the_poller_knows_what_lies_ahead_and_not_what_was_sent(settings: Settin
         for number, starts_at in enumerate((PAST, FAR), start=1):
             application.create_event(session, event_id=number, title="", starts_at=starts_at, user_ids=[1])
 
-    printed = told(settings, "pull_worker")
+    printed = status(settings, "pull_worker")
 
     assert printed.startswith("pending  1\noldest   2099-12-31 23:59:50+00:00\nlate     -\nclaimed  -\nfailed   -\n")
     assert "whether what was due was sent, no row says" in printed
 
 
-def test_the_queue_knows_how_many_messages_there_are(
+def test_the_queue_knows_the_number_of_messages(
     settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     with Session(engine) as session:
-        registry.load("oban_style_queue").scheduler(settings).schedule(note("a", FAR), session=session)
+        registry.load("oban_style_queue").scheduler(settings).schedule(notification("a", FAR), session=session)
         session.commit()
 
-    printed = told(settings, "oban_style_queue")
+    printed = status(settings, "oban_style_queue")
 
     assert printed.startswith("pending  1\noldest   -\nlate     -\n")
     assert "1 wait in the broker's list and 0 in workers' memories" in printed
 
 
-def test_a_variant_without_figures_says_how_many_are_pending(settings: Settings, engine: Engine) -> None:
-    registry.load("oban_style_queue:staged").install(engine)
-
-    assert told(settings, "oban_style_queue:staged").startswith("pending  0\n")
-
-
-def test_a_design_that_was_not_installed_there_is_bad_usage(settings: Settings, engine: Engine) -> None:
-    with pytest.raises(BadUsage, match=r"pending_notifications.* does not exist; was it installed \(duetime install"):
-        told(settings, "push_readmodel")
-
-
-def test_prometheus_is_told_what_was_delivered_and_what_the_table_looks_like(
+def test_a_variant_without_figures_reports_the_number_of_pending_notifications(
     settings: Settings, engine: Engine
 ) -> None:
-    schedule(engine, note("a", system_clock() - timedelta(seconds=2)), note("x", PAST, recipient="x"), note("b", FAR))
+    registry.load("oban_style_queue:staged").install(engine)
+
+    assert status(settings, "oban_style_queue:staged").startswith("pending  0\n")
+
+
+def test_a_design_that_is_not_installed_is_bad_usage(settings: Settings, engine: Engine) -> None:
+    with pytest.raises(BadUsage, match=r"pending_notifications.* does not exist; was it installed \(duetime install"):
+        status(settings, "push_readmodel")
+
+
+def test_prometheus_metrics_count_deliveries_and_describe_the_table(settings: Settings, engine: Engine) -> None:
+    schedule(
+        engine,
+        notification("a", system_clock() - timedelta(seconds=2)),
+        notification("x", PAST, recipient="x"),
+        notification("b", FAR),
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, make_url
 from sqlalchemy.orm import Session
 
-from duetime.cli.deploy import verdict
+from duetime.cli.deploy import assess
 from duetime.clock import system_clock
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
@@ -38,17 +38,17 @@ def heartbeat(*, age_s: float, again_within_s: float) -> HeartbeatRecord:
     ("age_s", "healthy"), [(0, True), (100, True), (149, True), (151, False), (-1, False)], ids="{}".format
 )
 def test_a_heartbeat_is_valid_for_its_interval_plus_the_patience(age_s: float, healthy: bool) -> None:
-    assert verdict(heartbeat(age_s=age_s, again_within_s=120), NOW_NS, 30)[0] is healthy
+    assert assess(heartbeat(age_s=age_s, again_within_s=120), NOW_NS, 30)[0] is healthy
 
 
 def test_the_verdict_names_the_last_activity_and_when_it_was_due_again() -> None:
-    good = verdict(heartbeat(age_s=3.2, again_within_s=120), NOW_NS, 30)
-    bad = verdict(heartbeat(age_s=200, again_within_s=120), NOW_NS, 30)
-    none = verdict(None, NOW_NS, 30)
+    good = assess(heartbeat(age_s=3.2, again_within_s=120), NOW_NS, 30)
+    bad = assess(heartbeat(age_s=200, again_within_s=120), NOW_NS, 30)
+    none = assess(None, NOW_NS, 30)
 
     assert good == (True, "finished a poll 3.2 s ago")
-    assert bad == (False, "last finished a poll 200.0 s ago, and was to do so again within 120.0 s")
-    assert none == (False, "has given no sign of life yet")
+    assert bad == (False, "last finished a poll 200.0 s ago; expected again within 120.0 s")
+    assert none == (False, "has written no heartbeat yet")
 
 
 def test_the_latest_heartbeat_is_read_and_an_unreadable_file_is_none(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def schedule(engine: Engine, *, number: int) -> None:
 
 
 def is_healthy(file: Path) -> bool:
-    return verdict(read_heartbeat(file), time.monotonic_ns(), patience_s=0.5)[0]
+    return assess(read_heartbeat(file), time.monotonic_ns(), patience_s=0.5)[0]
 
 
 def test_an_idle_drain_keeps_writing_heartbeats(

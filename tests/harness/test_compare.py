@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from duetime.cli.main import compare_status
+from duetime.cli.runs import compare_status
 from duetime.harness.plan.plan import Environment, Plan, PlannedFault, PlannedOperation, Profile
 from duetime.harness.runs.compare import Cell, Outcome, permitted
 from duetime.interface import Guarantees

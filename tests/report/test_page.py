@@ -199,7 +199,7 @@ def test_a_page_that_cannot_be_written_changes_no_verdict(
 
     assert write_report([cell(good)], tmp_path) is None
 
-    assert "the verdicts stand" in capsys.readouterr().err
+    assert "the verdicts are valid" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if "draft" in path.name]
 
 

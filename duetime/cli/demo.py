@@ -1,0 +1,92 @@
+"""The command ``duetime demo``."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from duetime import registry
+from duetime.cli.options import OUT, SEED, load_designs, new_directory, split_names
+from duetime.errors import BadUsage
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - accepted inside a container only
+ONE_PER_BROKER = "oban_style_queue"
+
+
+@click.command(name="demo")
+@click.option("--designs", default="", metavar="A,B", help="The designs to run. Default: the three designs.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback; 0.0.0.0 only inside a container.")
+@click.option("--port", default=8484, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option(
+    "--rate", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Notifications due per second."
+)
+@click.option(
+    "--delivery-time", default=0.04, show_default=True, type=click.FloatRange(0, 1),
+    help="Seconds that the gateway takes for one delivery; write 0.002 for a high rate.",
+)  # fmt: skip
+@click.option("--browser/--no-browser", default=True, help="Open the page in a browser.")
+@SEED
+@OUT
+def demo_command(
+    designs: str, host: str, port: int, rate: float, delivery_time: float, browser: bool, seed: int, out: Path
+) -> None:
+    """Inject faults into designs on a live page.
+
+    The designs run side by side: crash workers from the browser and compare what each design loses. A guided tour of
+    eight scenes, then a playground. Save writes a run directory for each design, for `duetime check`, `duetime report`
+    and `duetime run DESIGN RUN_DIR/plan.json`. Ctrl-C ends the demo.
+    """
+    from duetime.demo import serve
+    from duetime.demo.session import SCENARIO, DemoSession
+    from duetime.harness.processes.cancellation import CancelToken
+    from duetime.harness.processes.cleanup import run_tempdir
+    from duetime.harness.processes.flower import Flower
+    from duetime.harness.processes.services import Services
+    from duetime.harness.runs.context import RunContext
+
+    _check_host(host)
+    chosen = load_designs(split_names("--designs", designs) or registry.default_designs())
+    _check_share_a_broker(designs, list(chosen))
+    listening = serve.bind(host, port)
+    url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
+    click.echo("starting the servers: a few seconds", err=True)
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
+        context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
+        session = DemoSession(
+            chosen, context=context, out=tempdir / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time
+        )
+        with session.running(), ExitStack() as resources:
+            flower_url = ""
+            if host not in ALL_INTERFACES:  # inside a container Flower's port would not be reachable
+                flower = Flower(tempdir / SCENARIO / "flower", broker_url=session.broker_url)
+                flower_url = resources.enter_context(flower).url
+
+            def ready() -> None:
+                click.echo(serve.told(list(chosen), url, flower_url))
+                if browser:
+                    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+            serve.serve(session, listening, out=lambda: new_directory(out), flower_url=flower_url, ready=ready)
+    click.echo("the demo has ended; every process that it started has ended", err=True)
+
+
+def _check_host(host: str) -> None:
+    if host not in (*LOOPBACK, *ALL_INTERFACES):
+        raise BadUsage(
+            f"--host {host!r}: the page can kill processes and has no password, so it is served on loopback only; "
+            "write 127.0.0.1"
+        )
+
+
+def _check_share_a_broker(option: str, names: list[str]) -> None:
+    if sum(name.startswith(ONE_PER_BROKER) for name in names) > 1:
+        raise BadUsage(
+            f"--designs {option!r}: the demo has one broker, on which the shortest visibility timeout applies to every "
+            f"design (celery#6236), so it can run only one {ONE_PER_BROKER} variant; name one, or use `duetime compare`"
+        )

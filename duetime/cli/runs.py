@@ -1,0 +1,234 @@
+"""The commands that run designs: ``duetime compare`` and ``duetime run``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duetime import registry
+from duetime.cli.options import EXIT_STATUS, JSON, OUT, SEED, load_designs, new_directory, split_names
+from duetime.cli.report import write_report
+
+if TYPE_CHECKING:
+    from duetime.checker import Results
+    from duetime.harness.plan.scenario import Scenario
+    from duetime.harness.runs.compare import Cell
+    from duetime.history import History
+    from duetime.interface import Design
+    from duetime.report.page import Picture
+
+OVERVIEW_FROM = 3
+"""Print the overview below the matrix only for more cells than this."""
+
+
+@click.command(name="compare")
+@click.option(
+    "--designs", default="", metavar="A,B", help="Names, or path/to/file.py:attribute. Default: the three designs."
+)
+@click.option(
+    "--scenarios", "scenario_names", default="", metavar="A,B", help="Names. Default: the four default scenarios."
+)
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Default to every design and variant and to every scenario. Takes half an hour.",
+)
+@click.option(
+    "--runs",
+    default=1,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Repeat each cell with N seeds and print rates.",
+)
+@click.option(
+    "--side-by-side",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run this many designs at the same time. The default suits two cores; fewer disturb one another less.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 for every violation, also one that the guarantees allow.")
+@SEED
+@JSON
+@OUT
+def compare_command(
+    designs: str,
+    scenario_names: str,
+    full: bool,
+    runs: int,
+    side_by_side: int | None,
+    strict: bool,
+    seed: int,
+    as_json: bool,
+    out: Path,
+) -> None:
+    """Run designs in scenarios and print the verdicts.
+
+    Each design runs in each scenario, several designs side by side. The result is a matrix and an HTML report.
+
+    Exit status: 0 if every design kept its guarantees, 1 if one broke them, 2 bad usage, 3 unknown. The naive poller
+    guarantees nothing, so a notification that it misses shows in the matrix and does not fail the command.
+    """
+    from duetime.harness.plan import catalogue, lookup
+
+    names = split_names("--designs", designs) or [
+        name for name in registry.names() if name != registry.REFERENCE and (full or ":" not in name)
+    ]
+    default = catalogue.FULL if full else catalogue.DEFAULT
+    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(default)
+    seeds = list(range(seed, seed + runs))
+    cells = _run_and_report(names, scenarios, seeds, out=out, as_json=as_json, side_by_side=side_by_side)
+    sys.exit(compare_status(cells, strict=strict))
+
+
+@click.command(name="run")
+@click.argument("design")
+@click.argument("scenario")
+@SEED
+@JSON
+@OUT
+def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
+    """Run one design in one scenario.
+
+    SCENARIO is a name, or the plan.json of a stored run, which is then repeated.
+
+    \b
+      duetime run push_readmodel crash
+      duetime run push_readmodel runs/20300101-120000/crash/push_readmodel-seed1/plan.json
+
+    Exit status: 0 pass, 1 fail, 2 bad usage, 3 unknown.
+    """
+    from duetime.harness.plan import lookup
+    from duetime.harness.plan.scenario import Replay
+
+    chosen = lookup.named(scenario)
+    seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
+    cells = _run_and_report([design], [chosen], seeds, out=out, as_json=as_json)
+    sys.exit(EXIT_STATUS[cells[0].outcome])
+
+
+def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
+    """Return 1 if a design broke its guarantees (strict: if a cell failed), else 3 if a cell is unknown, else 0."""
+    if any(cell.outcome == "fail" and (strict or cell.within_guarantees is False) for cell in cells):
+        return EXIT_STATUS["fail"]
+    none_applicable = all(cell.outcome == "not applicable" for cell in cells)
+    unknown = none_applicable or any(cell.outcome == "unknown" for cell in cells)
+    return EXIT_STATUS["unknown"] if unknown else EXIT_STATUS["pass"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """The cells of one command, where they are stored, and how long they took."""
+
+    cells: Sequence[Cell]
+    pictures: Mapping[str, Picture]
+    directory: Path
+    seeds: Sequence[int]
+    seconds: float
+
+
+def _run_and_report(
+    names: Sequence[str],
+    scenarios: Sequence[Scenario],
+    seeds: Sequence[int],
+    *,
+    out: Path,
+    as_json: bool,
+    side_by_side: int | None = None,
+) -> Sequence[Cell]:
+    # Refuse a bad name before anything is started or written.
+    designs = load_designs(names)
+    comparison = _run(designs, scenarios, seeds, out=out, side_by_side=side_by_side)
+    rows = [cell.to_json() for cell in comparison.cells]
+    page = write_report(rows, comparison.directory, comparison.pictures)
+    if as_json:
+        _print_json(comparison, page)
+    else:
+        _print_text(comparison, page)
+    return comparison.cells
+
+
+def _run(
+    designs: Mapping[str, Design],
+    scenarios: Sequence[Scenario],
+    seeds: Sequence[int],
+    *,
+    out: Path,
+    side_by_side: int | None,
+) -> _Comparison:
+    from duetime.harness.plan.scenario import SIDE_BY_SIDE
+    from duetime.harness.processes.cancellation import CancelToken
+    from duetime.harness.processes.cleanup import run_tempdir
+    from duetime.harness.processes.services import Services
+    from duetime.harness.runs.compare import compare
+    from duetime.harness.runs.context import RunContext
+    from duetime.harness.runs.progress import ProgressDisplay
+    from duetime.report.page import picture
+
+    started = time.monotonic()
+    cells: list[Cell] = []
+    pictures: dict[str, Picture] = {}
+
+    def draw(run_dir: Path, history: History, results: Results) -> None:
+        pictures[str(run_dir)] = picture(run_dir, history, results)
+
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
+        at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
+        context = RunContext(tempdir, services, services.prepare(side_by_side=at_once), CancelToken())
+        directory = new_directory(out)
+        design_names = [design.name for design in designs.values()]
+        with ProgressDisplay([scenario.name for scenario in scenarios], design_names, seeds=len(seeds)) as display:
+            for cell in compare(
+                designs,
+                scenarios,
+                seeds,
+                context=context,
+                out=directory,
+                progress=display.update,
+                side_by_side=side_by_side,
+                look=draw,
+            ):
+                cells.append(cell)
+                display.cell(cell.scenario, cell.design, cell.outcome)
+    seconds = time.monotonic() - started
+    return _Comparison(cells=cells, pictures=pictures, directory=directory, seeds=seeds, seconds=seconds)
+
+
+def _print_json(comparison: _Comparison, page: Path | None) -> None:
+    from duetime.report.rates import rates
+
+    rows = [cell.to_json() for cell in comparison.cells]
+    printed = {
+        "cells": rows,
+        "rates": [rate.to_json() for rate in rates(rows)],
+        "seconds": round(comparison.seconds, 1),
+        "runs": str(comparison.directory),
+        "report": str(page) if page else None,
+    }
+    click.echo(json.dumps(printed))
+
+
+def _print_text(comparison: _Comparison, page: Path | None) -> None:
+    from duetime.report.table import console, print_matrix, print_overview
+
+    cells, seeds = comparison.cells, comparison.seeds
+    rows = [cell.to_json() for cell in cells]
+    print_matrix(console(), rows)
+    if len(rows) > OVERVIEW_FROM:
+        console().print()
+        print_overview(console(), rows)
+    click.echo(
+        f"\n{len(cells)} runs in {comparison.seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, "
+        f"kept in {comparison.directory}/"
+    )
+    click.echo(f"Judge one again: duetime check {cells[-1].run_dir}")
+    if page:
+        click.echo(f"See what happened: {page.absolute().as_uri()}")
