@@ -1,1 +1,1 @@
-"""What can go wrong, each with its own heal and its own proof that it bit."""
+"""The faults that a run can inject, each with a way to heal it and evidence that it took effect."""

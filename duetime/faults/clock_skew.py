@@ -1,4 +1,4 @@
-"""One server's clock wrong by some seconds, while it runs."""
+"""A wrong wall clock of one worker, while the worker runs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from duetime.faults.mechanisms.faketime import PRECISE_S, SkewedClock, library_i
 
 
 class ClockSkew:
-    """`clock` wrong by `by_s`; `pids` gives the processes of the server that was started with it."""
+    """Sets `clock` wrong by `offset_s`; `pids` returns the processes of the worker that was started with it."""
 
-    def __init__(self, clock: SkewedClock, by_s: float, pids: Callable[[], Sequence[int]]) -> None:
+    def __init__(self, clock: SkewedClock, offset_s: float, pids: Callable[[], Sequence[int]]) -> None:
         self._clock = clock
-        self._by_s = by_s
+        self._offset_s = offset_s
         self._pids = pids
 
     def prepare(self, _stop: Sleeper) -> str:
-        return f"the server's wall clock is moved by {self._by_s:+g} s; its monotonic clock stays true"
+        return f"the worker's wall clock is set wrong by {self._offset_s:+g} s; its monotonic clock stays correct"
 
     def inject(self) -> None:
-        self._clock.set(self._by_s)
+        self._clock.set(self._offset_s)
 
     def verify_injected(self, _stop: Sleeper) -> str:
         pids = self._pids()
         measured_s = self._clock.measure()
-        if abs(measured_s - self._by_s) > PRECISE_S or not pids or not all(library_is_loaded(pid) for pid in pids):
+        wrong = abs(measured_s - self._offset_s) > PRECISE_S
+        if wrong or not pids or not all(library_is_loaded(pid) for pid in pids):
             raise FaultNotVerified(f"the clock was {measured_s:+.3f} s off, in {len(pids)} processes")
-        return f"a process with this clock is {measured_s:+.3f} s off; {len(pids)} processes of the server have it"
+        return f"the clock is {measured_s:+.3f} s off in a probe; {len(pids)} processes of the worker use it"
 
     def heal(self) -> None:
         self._clock.set(0.0)
@@ -36,4 +37,4 @@ class ClockSkew:
         measured_s = self._clock.measure()
         if abs(measured_s) > PRECISE_S:
             raise FaultNotVerified(f"the clock was still {measured_s:+.3f} s off")
-        return f"a process with this clock is {measured_s:+.3f} s off"
+        return f"the clock is {measured_s:+.3f} s off in a probe"

@@ -1,4 +1,4 @@
-"""What every fault is: something that is done, seen to bite, undone, and seen to be over."""
+"""Kinds of faults, and the steps of every fault: prepare, inject, verify_injected, heal, verify_healed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultKindInfo:
-    """How a kind of fault is named and coloured in every picture, and how long recovering from it may take.
+    """Title and colour of a kind of fault in reports, and the time that a recovery from it may take.
 
-    recovery_budget_s: counted from when it is seen to be over; the mechanism that needs the time is named beside it.
-    excuses: whether lateness under it is the fault's and not the design's.
+    recovery_budget_s: counted from the verified healing; a comment names the mechanism that needs the time.
+    excuses: True if the fault excuses late deliveries while it is active.
     """
 
     title: str
@@ -44,18 +44,18 @@ class FaultKindInfo:
 
 
 RECONNECT_S = 12.0
-"""After a cut Celery's worker tries again after 2, 4 and 6 s; one that ended is started again and takes 5 s."""
+"""A Celery worker reconnects after 2, 4 and 6 s; one that ended is restarted, which takes 5 s."""
 
 FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
-    "kill": FaultKindInfo(title="servers killed", colour="#d62728", recovery_budget_s=1.0),
-    "deploy": FaultKindInfo(title="servers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
-    # Timers and leases that ran out meanwhile run one after another.
-    "pause": FaultKindInfo(title="server paused", colour="#bcbd22", recovery_budget_s=2.0),
-    # Nothing went wrong; that the picture shows when it came and went is all.
-    "worker_added": FaultKindInfo(title="server added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
-    # What it leaves behind somebody else has to be told of.
-    "worker_removed": FaultKindInfo(title="server removed", colour="#556b2f", recovery_budget_s=1.0),
-    # Connections are opened anew every half second to second.
+    "kill": FaultKindInfo(title="workers killed", colour="#d62728", recovery_budget_s=1.0),
+    "deploy": FaultKindInfo(title="workers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
+    # Timers and leases that expired during the pause are handled one after another.
+    "pause": FaultKindInfo(title="worker paused", colour="#bcbd22", recovery_budget_s=2.0),
+    # Not a failure: reports show when the worker was added and removed.
+    "worker_added": FaultKindInfo(title="worker added", colour="#2e8b57", recovery_budget_s=1.0, excuses=False),
+    # Another worker has to take over the notifications of the removed one.
+    "worker_removed": FaultKindInfo(title="worker removed", colour="#556b2f", recovery_budget_s=1.0),
+    # Connections are reopened every 0.5 to 1 s.
     "database_kill": FaultKindInfo(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
     "broker_kill": FaultKindInfo(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
     "cut": FaultKindInfo(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
@@ -63,57 +63,57 @@ FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "freeze": FaultKindInfo(title="connections frozen", colour="#c5b0d5", recovery_budget_s=RECONNECT_S),
     "partition": FaultKindInfo(title="network partitioned", colour="#c49c94", recovery_budget_s=RECONNECT_S),
     "clock": FaultKindInfo(title="clock wrong", colour="#17becf", recovery_budget_s=1.0),
-    # A refused delivery is tried again after 1, 2 and 4 s.
+    # A refused delivery is retried after 1, 2 and 4 s.
     "gateway_slow": FaultKindInfo(title="gateway slow", colour="#1f77b4", recovery_budget_s=5.0),
     "gateway_refuse": FaultKindInfo(title="gateway refuses", colour="#1f77b4", recovery_budget_s=5.0),
     "gateway_hang": FaultKindInfo(title="gateway hangs", colour="#1f77b4", recovery_budget_s=5.0),
     "gateway_lose_answer": FaultKindInfo(title="gateway's answers lost", colour="#1f77b4", recovery_budget_s=5.0),
-    "client_kill": FaultKindInfo(title="application killed", colour="#2ca02c", recovery_budget_s=1.0),
-    # Everything works meanwhile; who gets slow by it is slow.
+    "client_kill": FaultKindInfo(title="client killed", colour="#2ca02c", recovery_budget_s=1.0),
+    # Nothing fails meanwhile, so a design that gets slow is late without an excuse.
     "old_transaction": FaultKindInfo(
-        title="transaction forgotten", colour="#7f7f7f", recovery_budget_s=1.0, excuses=False
+        title="transaction left open", colour="#7f7f7f", recovery_budget_s=1.0, excuses=False
     ),
 }
 
 
 class FaultNotVerified(Exception):
-    """What a fault should have done was not observed in time; the run proves nothing about it."""
+    """The expected effect of a fault was not observed in time, so the run proves nothing about this fault."""
 
 
 class Sleeper(Protocol):
-    """How a wait is ended from outside."""
+    """A sleep that can be cancelled from outside."""
 
     def sleep(self, seconds: float) -> None: ...
 
 
 class Fault(Protocol):
-    """One thing gone wrong. The four steps are called in this order; ``heal`` whatever happened before."""
+    """One fault of a run. The methods are called in this order; ``heal`` also after an error."""
 
     def prepare(self, stop: Sleeper) -> str:
-        """Wait for the moment if it matters; say what is going to be done, to whom.
+        """Choose the targets, and wait for the right moment if it matters. Return a description of the fault.
 
         Raises:
             FaultNotVerified: the moment did not come.
         """
 
     def inject(self) -> None:
-        """Do it, at once."""
+        """Inject the fault without waiting for its effect."""
 
     def verify_injected(self, stop: Sleeper) -> str:
-        """The evidence that it bites.
+        """Wait until the fault has taken effect. Return the evidence.
 
         Raises:
-            FaultNotVerified: it does not.
+            FaultNotVerified: the fault did not take effect in time.
         """
 
     def heal(self) -> None:
-        """Undo it, or begin to; safe when nothing was done."""
+        """End the fault, or begin to. Safe to call if it was not injected."""
 
     def verify_healed(self, stop: Sleeper) -> str:
-        """Wait until a probe shows that it is over; return the evidence.
+        """Wait until a probe shows that the fault is over. Return the evidence.
 
         Raises:
-            FaultNotVerified: it did not heal in time.
+            FaultNotVerified: the fault was not over in time.
         """
 
 
@@ -121,7 +121,7 @@ def wait_for(condition: Callable[[], bool], stop: Sleeper, *, within_s: float, m
     """Wait until `condition` holds.
 
     Raises:
-        FaultNotVerified: it did not within `within_s` seconds; with `message`.
+        FaultNotVerified: with `message`, after `within_s` seconds.
     """
     give_up_at = time.monotonic() + within_s
     while not condition():

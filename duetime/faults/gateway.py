@@ -1,4 +1,4 @@
-"""The outside world slow, refusing, hanging, or losing its answers."""
+"""A gateway that is slow, refuses, hangs, or loses its answers."""
 
 from __future__ import annotations
 
@@ -9,36 +9,34 @@ from duetime.runtime.gateway_faults import InjectedGatewayFault
 
 
 class GatewayFault:
-    """`trouble`, announced to every gateway of the run through `file`."""
+    """Injects a fault into every gateway of the run, through `file`."""
 
-    def __init__(self, gateway_fault: InjectedGatewayFault, file: Path, *, within_s: float) -> None:
-        self._gateway_fault = gateway_fault
+    def __init__(self, fault: InjectedGatewayFault, file: Path, *, within_s: float) -> None:
+        self._fault = fault
         self._file = file
         self._within_s = within_s
-        self._before = 0
+        self._hits_before = 0
 
     def prepare(self, _stop: Sleeper) -> str:
-        gateway_fault = self._gateway_fault
-        whom = f" for keys that begin with {', '.join(gateway_fault.only)}" if gateway_fault.only else ""
-        by = f" by {gateway_fault.seconds:g} s" if gateway_fault.seconds else ""
-        return f"the gateway's trouble from now on: {gateway_fault.mode}{by}{whom}"
+        fault = self._fault
+        keys = f", for keys that begin with {', '.join(fault.only)}" if fault.only else ""
+        by = f" by {fault.seconds:g} s" if fault.seconds else ""
+        return f"gateway fault: {fault.mode}{by}{keys}"
 
     def inject(self) -> None:
-        self._before = InjectedGatewayFault.hit_count(self._file)
-        self._gateway_fault.begin(self._file)
+        self._hits_before = InjectedGatewayFault.hit_count(self._file)
+        self._fault.begin(self._file)
 
     def verify_injected(self, stop: Sleeper) -> str:
-        wait_for(
-            lambda: InjectedGatewayFault.hit_count(self._file) > self._before,
-            stop,
-            within_s=self._within_s,
-            message=f"no delivery met with {self._gateway_fault.mode}",
-        )
-        return f"a delivery met with {self._gateway_fault.mode}"
+        message = f"{self._fault.mode} affected no delivery"
+        wait_for(lambda: self._hits() > 0, stop, within_s=self._within_s, message=message)
+        return f"{self._fault.mode} affected a delivery"
 
     def heal(self) -> None:
         InjectedGatewayFault.end(self._file)
 
     def verify_healed(self, _stop: Sleeper) -> str:
-        hit = InjectedGatewayFault.hit_count(self._file) - self._before
-        return f"the gateway works again; the fault hit {hit} deliveries"
+        return f"the gateway works again; the fault affected {self._hits()} deliveries"
+
+    def _hits(self) -> int:
+        return InjectedGatewayFault.hit_count(self._file) - self._hits_before

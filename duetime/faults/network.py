@@ -1,4 +1,4 @@
-"""Connections cut, refused or frozen by a proxy in the way, and a service cut off from everybody."""
+"""Faults of connections: cut, refused or frozen by a proxy, and a partition of the network."""
 
 from __future__ import annotations
 
@@ -10,80 +10,82 @@ from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.faults.mechanisms.tcp_proxy import Command
 
 
-class Link(Protocol):
-    """The way to a service as these faults see it."""
+class ProxyTarget(Protocol):
+    """The interface that these faults need of a proxy in front of a service."""
 
     @property
     def name(self) -> str: ...
 
-    def send(self, word: Command) -> int:
-        """Have the proxy do it; how many connections were open before."""
+    def send(self, command: Command, /) -> int:
+        """Execute `command`. Return the number of connections that were open before it."""
 
     def refused(self) -> bool:
-        """Whether a new connection is refused at once."""
+        """Return True if a new connection is refused at once."""
 
     def answers(self) -> bool:
-        """Whether a new connection is served, within a fraction of a second."""
+        """Return True if a new connection is served, within a fraction of a second."""
 
 
 class Interruption:
-    """What `word` does to the connections of one link.
+    """Applies `command` to the connections of one service.
 
-    cut: those that are open are reset and new ones refused. refuse: only new ones. freeze: nothing moves on any.
+    cut: open connections are reset and new ones refused. refuse: new connections are refused. freeze: no connection
+    transfers any data.
     """
 
-    def __init__(self, link: Link, word: Command) -> None:
-        self._link = link
-        self._word = word
-        self._open = 0
+    def __init__(self, proxy: ProxyTarget, command: Command) -> None:
+        self._proxy = proxy
+        self._command = command
+        self._open_before = 0
 
     def prepare(self, _stop: Sleeper) -> str:
-        return f"{self._word} the connections to the {self._link.name}"
+        return f"{self._command} the connections to the {self._proxy.name}"
 
     def inject(self) -> None:
-        self._open = self._link.send(self._word)
+        self._open_before = self._proxy.send(self._command)
 
     def verify_injected(self, stop: Sleeper) -> str:
-        link = self._link
-        bitten = link.refused if self._word != "freeze" else lambda: not link.answers()
-        wait_for(bitten, stop, within_s=1, message=f"a probe of the {link.name} still got through")
-        if not self._open and self._word != "refuse":
-            raise FaultNotVerified(f"nobody was connected to the {link.name}")
-        probe = "was refused" if self._word != "freeze" else "got no answer"
-        return f"{self._open} connections were open; a probe {probe}"
+        proxy, freezes = self._proxy, self._command == "freeze"
+        interrupted = (lambda: not proxy.answers()) if freezes else proxy.refused
+        wait_for(interrupted, stop, within_s=1, message=f"a probe of the {proxy.name} was not interrupted")
+        if not self._open_before and self._command != "refuse":
+            raise FaultNotVerified(f"no connection to the {proxy.name} was open")
+        probe = "got no answer" if freezes else "was refused"
+        return f"{self._open_before} connections were open; a probe {probe}"
 
     def heal(self) -> None:
-        self._link.send("pass")
+        self._proxy.send("pass")
 
     def verify_healed(self, stop: Sleeper) -> str:
-        wait_for(self._link.answers, stop, within_s=5, message=f"the {self._link.name} did not answer")
-        return f"a probe of the {self._link.name} was answered"
+        wait_for(self._proxy.answers, stop, within_s=5, message=f"the {self._proxy.name} did not answer")
+        return f"a probe of the {self._proxy.name} was answered"
 
 
 class Partition:
-    """A service cut off: packets to it and from it vanish, and nobody is told.
+    """A partition between one service and all its clients: packets are dropped in both directions.
 
-    reaches: whether a new connection is served, within a fraction of a second.
+    reachable: returns True if a new connection is served, within a fraction of a second.
     """
 
-    def __init__(self, wire: NetworkLink, reaches: Callable[[], bool]) -> None:
-        self._wire = wire
-        self._reaches = reaches
+    def __init__(self, link: NetworkLink, reachable: Callable[[], bool]) -> None:
+        self._link = link
+        self._reachable = reachable
 
     def prepare(self, _stop: Sleeper) -> str:
-        return f"the wire to {self._wire.address} is cut"
+        return f"the network link to {self._link.address} is taken down"
 
     def inject(self) -> None:
-        self._wire.down()
+        self._link.down()
 
     def verify_injected(self, stop: Sleeper) -> str:
-        wire = self._wire
-        wait_for(lambda: wire.is_down() and not self._reaches(), stop, within_s=2, message="a probe still got through")
-        return f"no carrier on the wire to {wire.address}, and a probe got no answer"
+        link = self._link
+        message = f"a probe of {link.address} was not interrupted"
+        wait_for(lambda: link.is_down() and not self._reachable(), stop, within_s=2, message=message)
+        return f"the network link to {link.address} is down, and a probe got no answer"
 
     def heal(self) -> None:
-        self._wire.up()
+        self._link.up()
 
     def verify_healed(self, stop: Sleeper) -> str:
-        wait_for(self._reaches, stop, within_s=5, message=f"{self._wire.address} did not answer")
-        return f"a probe of {self._wire.address} was answered"
+        wait_for(self._reachable, stop, within_s=5, message=f"{self._link.address} did not answer")
+        return f"a probe of {self._link.address} was answered"

@@ -1,4 +1,4 @@
-"""The database or the broker killed, and started again on what it had kept."""
+"""The database server or the broker killed, and restarted with the data that it had stored."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from duetime.faults.fault import Sleeper, wait_for
 UP_WITHIN_S = 20.0
 
 
-class Restartable(Protocol):
-    """A database or a broker as this fault sees it."""
+class ServiceTarget(Protocol):
+    """The interface of a database server or broker that this fault needs."""
 
     @property
     def name(self) -> str: ...
 
     def kill(self) -> None:
-        """SIGKILL to every process of it."""
+        """Send SIGKILL to all its processes."""
 
     def ended(self) -> bool:
-        """Whether its main process is over."""
+        """Return True if its main process has ended."""
 
     def gone(self) -> bool:
-        """Whether nothing of it is left."""
+        """Return True if all its processes have ended."""
 
     def answers(self) -> bool:
-        """Whether a new connection is served."""
+        """Return True if a new connection is served."""
 
     def start(self) -> None: ...
 
 
 class ServiceKill:
-    """SIGKILL of the whole server, children included; whatever it had not kept is gone."""
+    """SIGKILL of a service and its child processes; data that it had not stored is lost."""
 
-    def __init__(self, service: Restartable) -> None:
+    def __init__(self, service: ServiceTarget) -> None:
         self._service = service
 
     def prepare(self, _stop: Sleeper) -> str:
@@ -44,19 +44,15 @@ class ServiceKill:
 
     def verify_injected(self, stop: Sleeper) -> str:
         service = self._service
-        wait_for(
-            lambda: service.gone() and not service.answers(),
-            stop,
-            within_s=5,
-            message=f"the {service.name} did not go",
-        )
-        return f"no process of the {service.name} is left, and a probe was refused"
+        message = f"the {service.name} did not end"
+        wait_for(lambda: service.gone() and not service.answers(), stop, within_s=5, message=message)
+        return f"every process of the {service.name} has ended, and a probe was refused"
 
     def heal(self) -> None:
         if self._service.ended():
             self._service.start()
 
     def verify_healed(self, stop: Sleeper) -> str:
-        # Starting up is not up.
+        # A started service may not accept connections yet.
         wait_for(self._service.answers, stop, within_s=UP_WITHIN_S, message=f"the {self._service.name} did not answer")
         return f"the {self._service.name} answers again"

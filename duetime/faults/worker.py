@@ -1,4 +1,4 @@
-"""What happens to servers: killed, restarted one by one, paused, added and removed."""
+"""Faults of workers: killed, restarted one by one, paused, added and removed."""
 
 from __future__ import annotations
 
@@ -8,199 +8,206 @@ from typing import Protocol
 from duetime.faults.fault import FaultNotVerified, Sleeper, wait_for
 
 GONE_S = 5.0
-JOINED_S = 30.0
+SERVING_S = 30.0
 WARM_S = 10.0
-"""How long a warm shutdown may take before it is ended by SIGKILL, as a service manager does it."""
+"""Limit of a warm shutdown; after it a worker is killed, as service managers do."""
 
 
 class WorkerTarget(Protocol):
-    """A server as these faults see it."""
+    """The interface of a worker that these faults need."""
 
     @property
     def name(self) -> str: ...
 
     def kill(self) -> None:
-        """Begin to end every process of it, by SIGKILL."""
+        """Send SIGKILL to all its processes, without waiting."""
 
     def terminate(self) -> None:
-        """Ask it to end in order."""
+        """Send SIGTERM to its main process."""
 
     def main_ended(self) -> bool: ...
 
     def alive(self) -> bool: ...
 
     def serving(self) -> bool:
-        """Whether it lives and has said that it serves."""
+        """Return True if it is alive and has reported that it is ready."""
 
     def gone(self) -> str | None:
-        """The evidence that no process of it is left; None while there is one."""
+        """Return the evidence that all its processes have ended; None while one runs."""
 
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
 
     def states(self) -> Sequence[str]:
-        """What /proc says of each of its processes: T is stopped."""
+        """Return the state of each of its processes in /proc; T is stopped."""
 
     def start(self) -> None: ...
 
     def wait_ready(self, stop: Sleeper, /) -> str:
-        """Wait until it serves; return the evidence."""
+        """Wait until it serves. Return the evidence."""
 
 
 ChooseWorkers = Callable[[Sleeper], tuple[Sequence[WorkerTarget], str]]
-"""Chooses the servers when the time has come, and says what was special about the moment."""
+"""Chooses the workers at the time of the fault. Returns them and a description of the moment."""
 
 
 class KillWorkers:
-    """SIGKILL of whole servers: no handler runs, no connection is closed in order, nothing is given back."""
+    """SIGKILL of workers: no handler runs, no connection is closed cleanly, no message is returned to the broker."""
 
-    def __init__(self, target: ChooseWorkers) -> None:
-        self._target = target
+    def __init__(self, choose: ChooseWorkers) -> None:
+        self._choose = choose
         self._workers: Sequence[WorkerTarget] = ()
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, how = self._target(stop)
-        return f"SIGKILL to the process group of {named(self._workers)}{how}"
+        self._workers, moment = self._choose(stop)
+        return f"SIGKILL to the process group of {names(self._workers)}{moment}"
 
     def inject(self) -> None:
         for worker in self._workers:
             worker.kill()
 
     def verify_injected(self, stop: Sleeper) -> str:
-        return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
+        return each(self._workers, lambda worker: wait_gone(worker, stop))
 
     def heal(self) -> None:
         for worker in self._workers:
-            # One that lives in spite of it all must not get a second self.
+            # A worker that survived must not run twice.
             if worker.main_ended():
                 worker.start()
 
     def verify_healed(self, stop: Sleeper) -> str:
-        return "; ".join(f"{worker.name}: {worker.wait_ready(stop)}" for worker in self._workers)
+        return each(self._workers, lambda worker: worker.wait_ready(stop))
 
 
 class Deploy:
-    """SIGTERM to one server after another, each started again before the next is asked to end.
+    """SIGTERM to one worker after another; each is restarted before the next SIGTERM.
 
-    The whole round happens while it is observed; there is nothing left to undo.
+    The whole round is part of ``verify_injected``, so ``heal`` has nothing to do.
     """
 
-    def __init__(self, target: ChooseWorkers) -> None:
-        self._target = target
+    def __init__(self, choose: ChooseWorkers) -> None:
+        self._choose = choose
         self._workers: Sequence[WorkerTarget] = ()
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, _ = self._target(stop)
-        return f"SIGTERM to {named(self._workers)}, one after another"
+        self._workers, _ = self._choose(stop)
+        return f"SIGTERM to {names(self._workers)}, one after another"
 
     def inject(self) -> None:
         self._workers[0].terminate()
 
     def verify_injected(self, stop: Sleeper) -> str:
-        evidence = [self._restart(worker, stop, first=not number) for number, worker in enumerate(self._workers)]
-        if hung := [what for what in evidence if "killed" in what]:
+        evidence, hung = [], []
+        for number, worker in enumerate(self._workers):
+            if number > 0:
+                worker.terminate()
+            ended = self._ended_warmly(worker, stop)
+            how = "ended on SIGTERM" if ended else f"killed, because it did not end within {WARM_S:g} s of SIGTERM"
+            evidence.append(f"{worker.name}: {how}, {self._restart(worker, stop)}")
+            if not ended:
+                hung.append(evidence[-1])
+        if hung:
             raise FaultNotVerified("; ".join(hung))
         return "; ".join(evidence)
 
     def heal(self) -> None:
-        """Nothing: every server was started again."""
+        """Do nothing: every worker was restarted."""
 
     def verify_healed(self, stop: Sleeper) -> str:
-        return "; ".join(f"{worker.name}: {worker.wait_ready(stop)}" for worker in self._workers)
+        return each(self._workers, lambda worker: worker.wait_ready(stop))
 
-    def _restart(self, worker: WorkerTarget, stop: Sleeper, *, first: bool) -> str:
-        if not first:
-            worker.terminate()
-        how = "ended in order"
+    def _ended_warmly(self, worker: WorkerTarget, stop: Sleeper) -> bool:
         try:
-            wait_for(worker.main_ended, stop, within_s=WARM_S, message=f"{worker.name} did not end on SIGTERM")
+            wait_for(worker.main_ended, stop, within_s=WARM_S, message="")
         except FaultNotVerified:
-            how = f"did not end within {WARM_S:g} s of SIGTERM and was killed"
-        # Whatever is left of it goes with it, as when a service manager ends a control group.
+            return False
+        return True
+
+    def _restart(self, worker: WorkerTarget, stop: Sleeper) -> str:
+        # Remaining child processes are killed, as a service manager ends a control group.
         worker.kill()
-        evidence = gone(worker, stop)
+        evidence = wait_gone(worker, stop)
         worker.start()
         worker.wait_ready(stop)
-        return f"{worker.name}: {how}, {evidence}"
+        return evidence
 
 
 class PauseWorkers:
-    """SIGSTOP of every process of a server: it holds what it holds, and knows of nothing when it goes on."""
+    """SIGSTOP of every process of a worker: it keeps its claims and connections, and cannot notice the pause."""
 
-    def __init__(self, target: ChooseWorkers) -> None:
-        self._target = target
+    def __init__(self, choose: ChooseWorkers) -> None:
+        self._choose = choose
         self._workers: Sequence[WorkerTarget] = ()
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, how = self._target(stop)
-        return f"SIGSTOP to every process of {named(self._workers)}{how}"
+        self._workers, moment = self._choose(stop)
+        return f"SIGSTOP to every process of {names(self._workers)}{moment}"
 
     def inject(self) -> None:
         for worker in self._workers:
             worker.pause()
 
     def verify_injected(self, stop: Sleeper) -> str:
-        # One that has no process cannot be seen to stand still.
-        wait_for(
-            lambda: all(set(worker.states()) == {"T"} for worker in self._workers),
-            stop,
-            within_s=2,
-            message=f"{named(self._workers)} did not stop",
-        )
-        return "; ".join(f"{worker.name}: {len(worker.states())} processes in state T" for worker in self._workers)
+        self._wait_state("T", stop, within_s=2, message=f"{names(self._workers)} did not stop")
+        return each(self._workers, lambda worker: f"{len(worker.states())} processes in state T")
 
     def heal(self) -> None:
         for worker in self._workers:
             worker.resume()
 
     def verify_healed(self, stop: Sleeper) -> str:
+        self._wait_state("R", stop, within_s=5, message=f"{names(self._workers)} did not resume")
+        return each(self._workers, lambda _worker: "its processes run again")
+
+    def _wait_state(self, state: str, stop: Sleeper, *, within_s: float, message: str) -> None:
+        # Compared as sets, because a worker without any process is in no state.
         wait_for(
-            lambda: all(set(worker.states()) == {"R"} for worker in self._workers),
+            lambda: all(set(worker.states()) == {state} for worker in self._workers),
             stop,
-            within_s=5,
-            message=f"{named(self._workers)} did not go on",
+            within_s=within_s,
+            message=message,
         )
-        return "; ".join(f"{worker.name}: its processes go on" for worker in self._workers)
 
 
 class AddWorker:
-    """One more server, which leaves in order when this is over: no misfortune, and it excuses nothing."""
+    """Starts one more worker, and stops it with SIGTERM at the end. Not a failure, so it excuses nothing."""
 
     def __init__(self, worker: WorkerTarget) -> None:
         self._worker = worker
 
     def prepare(self, _stop: Sleeper) -> str:
-        return f"{self._worker.name} is started beside the others"
+        return f"{self._worker.name} is added"
 
     def inject(self) -> None:
         self._worker.start()
 
     def verify_injected(self, stop: Sleeper) -> str:
         name = self._worker.name
-        wait_for(self._worker.serving, stop, within_s=JOINED_S, message=f"{name} did not serve")
+        wait_for(self._worker.serving, stop, within_s=SERVING_S, message=f"{name} was not ready")
         return self._worker.wait_ready(stop)
 
     def heal(self) -> None:
         self._worker.terminate()
 
     def verify_healed(self, stop: Sleeper) -> str:
-        name = self._worker.name
-        wait_for(lambda: not self._worker.alive(), stop, within_s=WARM_S, message=f"{name} did not end on SIGTERM")
-        self._worker.kill()
-        return gone(self._worker, stop)
+        worker = self._worker
+        message = f"{worker.name} did not end on SIGTERM"
+        wait_for(lambda: not worker.alive(), stop, within_s=WARM_S, message=message)
+        worker.kill()
+        return wait_gone(worker, stop)
 
 
 class RemoveWorker:
-    """SIGTERM to servers that are not to come back; what they leave behind somebody else has to take over."""
+    """SIGTERM to workers that are not restarted; other workers have to take over their notifications."""
 
-    def __init__(self, target: ChooseWorkers) -> None:
-        self._target = target
+    def __init__(self, choose: ChooseWorkers) -> None:
+        self._choose = choose
         self._workers: Sequence[WorkerTarget] = ()
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, _ = self._target(stop)
-        return f"SIGTERM to {named(self._workers)}, for good"
+        self._workers, _ = self._choose(stop)
+        return f"SIGTERM to {names(self._workers)}, without a restart"
 
     def inject(self) -> None:
         for worker in self._workers:
@@ -210,20 +217,25 @@ class RemoveWorker:
         for worker in self._workers:
             wait_for(worker.main_ended, stop, within_s=WARM_S, message=f"{worker.name} did not end on SIGTERM")
             worker.kill()
-        return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
+        return each(self._workers, lambda worker: wait_gone(worker, stop))
 
     def heal(self) -> None:
-        """Nothing: it was meant to go."""
+        """Do nothing: a removed worker is not restarted."""
 
     def verify_healed(self, stop: Sleeper) -> str:
-        return "; ".join(f"{worker.name}: {gone(worker, stop)}" for worker in self._workers)
+        return each(self._workers, lambda worker: wait_gone(worker, stop))
 
 
-def gone(worker: WorkerTarget, stop: Sleeper) -> str:
-    """Wait until nothing is left of `server`; the evidence."""
-    wait_for(lambda: worker.gone() is not None, stop, within_s=GONE_S, message=f"{worker.name} did not go")
+def wait_gone(worker: WorkerTarget, stop: Sleeper) -> str:
+    """Wait until all processes of `worker` have ended. Return the evidence."""
+    wait_for(lambda: worker.gone() is not None, stop, within_s=GONE_S, message=f"{worker.name} did not end")
     return worker.gone() or ""
 
 
-def named(workers: Sequence[WorkerTarget]) -> str:
+def each(workers: Sequence[WorkerTarget], evidence: Callable[[WorkerTarget], str]) -> str:
+    """Return the evidence of each worker, with its name."""
+    return "; ".join(f"{worker.name}: {evidence(worker)}" for worker in workers)
+
+
+def names(workers: Sequence[WorkerTarget]) -> str:
     return ",".join(worker.name for worker in workers)

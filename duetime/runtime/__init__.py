@@ -1,1 +1,1 @@
-"""What the processes of a design import: the gateway, effects, failpoints, heartbeats."""
+"""Modules that the processes of a design import: gateway, effects, failpoints, heartbeat."""

@@ -1,8 +1,8 @@
-"""Named instants in the ports of a process at which a test or a scenario may strike: deterministic crashes.
+"""Failpoints: named points in a process at which a test or a scenario can crash it, deterministically.
 
-The ports are the gateway, SQLAlchemy's session and Celery's publishing; a design has none of this in it. A process
-that was told of a file by ``DUETIME_FAILPOINTS`` looks into it at each of these instants, so that a failpoint can be
-armed while the process runs. The file holds ``{"point": "after_commit", "action": "kill", "nth": 1}``.
+The points are in the gateway, in SQLAlchemy's session and in Celery's publishing; a design contains none. A process
+with ``DUETIME_FAILPOINTS`` set to a file checks the file at each point, so a failpoint can be armed while the process
+runs. The file contains ``{"point": "after_commit", "action": "kill", "nth": 1}``.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ VARIABLE = "DUETIME_FAILPOINTS"
 
 
 class FailpointError(Exception):
-    """Raised by a failpoint; what was under way before it had not been carried out."""
+    """Raised by a failpoint; the operation that it precedes was not carried out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failpoint:
-    """What happens at the `nth` time that a process comes by `point` after it was armed.
+    """An action at the `nth` time that a process reaches `point` after the failpoint was armed.
 
-    kill: SIGKILL to the process group of whoever comes by, so a whole server or client is gone.
-    seconds: how long ``sleep`` sleeps.
+    kill: SIGKILL to the process group, which ends the whole worker or client.
+    seconds: duration of ``sleep``.
     """
 
     point: Point
@@ -48,7 +48,7 @@ class Failpoint:
                 raise BadUsage(f"{VARIABLE}: {name} {getattr(self, name)!r} is none of {', '.join(known)}")
 
     def arm(self, file: Path) -> None:
-        """Make every process that watches `file` strike from now on."""
+        """Arm the failpoint in every process that checks `file`."""
         draft = file.with_suffix(".draft")
         draft.write_text(json.dumps(asdict(self)))
         draft.replace(file)
@@ -59,9 +59,9 @@ def disarm(file: Path) -> None:
 
 
 def hits(file: Path) -> list[dict[str, Any]]:
-    """What failpoints armed by `file` have done so far."""
-    written = _hits_file(file)
-    return [json.loads(line) for line in written.read_text().splitlines()] if written.exists() else []
+    """Return a record of each time that a failpoint armed in `file` was triggered."""
+    records = _hits_file(file)
+    return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
 
 
 class Failpoints:
@@ -75,10 +75,10 @@ class Failpoints:
         self._passed = 0
 
     def hit(self, point: Point) -> None:
-        """Do what is armed for `point`, which mostly is nothing."""
+        """Trigger the failpoint that is armed at `point`, if there is one."""
         if self._file is None:
             return
-        armed = self._look(self._file)
+        armed = self._read_armed(self._file)
         if armed is None or armed.point != point:
             return
         self._passed += 1
@@ -86,22 +86,22 @@ class Failpoints:
             self._trigger(armed, self._file)
 
     def watch(self) -> None:
-        """Come by before and after each commit of a SQLAlchemy session, and before each publication by Celery."""
+        """Hit the points before and after each commit of a SQLAlchemy session, and before each publish by Celery."""
         if self._file is None:
             return
         from sqlalchemy import event
         from sqlalchemy.orm import Session
 
-        # On the class: before any listener of one session, so before whatever a design does after the commit.
+        # On the class, so that it runs before the listeners of a session, in which a design acts after the commit.
         event.listen(Session, "before_commit", lambda _session: self.hit("before_commit"))
         event.listen(Session, "after_commit", lambda _session: self.hit("after_commit"))
-        # Who has not imported Celery by now publishes nothing by it, and need not wait for the import.
+        # A process that has not imported Celery by now does not publish with it; importing it here would take time.
         if "celery" in sys.modules:
             from celery.signals import before_task_publish
 
             before_task_publish.connect(lambda **_: self.hit("before_publish"), weak=False)
 
-    def _look(self, file: Path) -> Failpoint | None:
+    def _read_armed(self, file: Path) -> Failpoint | None:
         try:
             changed_ns = file.stat().st_mtime_ns
         except FileNotFoundError:
@@ -113,7 +113,7 @@ class Failpoints:
         return self._armed
 
     def _trigger(self, armed: Failpoint, file: Path) -> None:
-        # Before the deed: there may be no after.
+        # Recorded first, because the action may end this process.
         append_once(_hits_file(file), {**asdict(armed), "pid": os.getpid(), "at_ns": time.monotonic_ns()})
         match armed.action:
             case "kill":

@@ -1,7 +1,7 @@
-"""Signs of life: a server says what it has just done, and by when it means to do it again.
+"""Heartbeats: a worker records its latest activity and the latest time of the next one.
 
-Whoever looks does not ask the server, which may be standing still, and needs neither its database nor its broker: a
-sign that has outlived its own announcement is enough. Costs nothing where nobody gave the server a file for it.
+A reader of heartbeats needs neither the worker, which may be paused, nor its database or broker: an overdue heartbeat
+is sufficient evidence. Without a heartbeat file nothing is written.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatRecord:
-    """What a server did, when, and within how many seconds it meant to do it again.
+    """The latest activity of a worker, its time, and the limit in seconds until the next activity.
 
-    at_ns: ``time.monotonic_ns()``, which all processes of one Linux host share and no wall clock moves.
-    reached: how far the worker's last poll looked, ISO 8601; None for a design that does not poll.
+    at_ns: ``time.monotonic_ns()``: all processes of a Linux host share it, and setting a clock does not change it.
+    reached: end of the period that the worker's last poll covered, ISO 8601; None for a design that does not poll.
     """
 
     activity: str
@@ -33,30 +33,30 @@ class HeartbeatRecord:
     reached: str | None = None
 
     def overdue_s(self, now_ns: int) -> float:
-        """For how many seconds the next sign has been due at `now_ns`; below zero while it is not."""
+        """Return for how many seconds the next heartbeat has been overdue at `now_ns`; negative before that."""
         age_s = (now_ns - self.at_ns) / 1e9
-        # From the future: left by a server that ran before this machine was started.
+        # A time in the future was recorded before the last boot of this machine.
         return age_s - self.again_within_s if age_s >= 0 else float("inf")
 
 
 class Heartbeat:
-    """Leaves the latest sign of life in `file`; nowhere, if there is none."""
+    """Writes the latest heartbeat to `file`; does nothing without a file."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
 
     def beat(self, activity: str, *, again_within_s: float, reached: str | None = None) -> None:
-        """Say that this server `did` something (a verb and its object), and how soon it will again at the latest."""
+        """Record `activity` (a verb and its object) and the limit until the next one."""
         if self._file is None:
             return
-        sign = HeartbeatRecord(
+        record = HeartbeatRecord(
             activity=activity, at_ns=time.monotonic_ns(), again_within_s=again_within_s, reached=reached
         )
-        # Of this process alone: a poller's pool has several.
+        # One draft per process, because a poller's pool has several processes.
         draft = self._file.with_suffix(f".{os.getpid()}")
-        # A sign that cannot be written goes overdue, which is what whoever looks should see.
+        # Ignored, because a heartbeat that cannot be written becomes overdue, as it should.
         with suppress(OSError):
-            draft.write_text(json.dumps(asdict(sign)))
+            draft.write_text(json.dumps(asdict(record)))
             draft.replace(self._file)
 
 
@@ -64,14 +64,13 @@ NO_HEARTBEAT = Heartbeat()
 
 
 def heartbeat_from(settings: Settings) -> Heartbeat:
-    """The heartbeat of this process's server."""
     return Heartbeat(settings.heartbeat)
 
 
 def read_heartbeat(file: Path) -> HeartbeatRecord | None:
-    """The last one left in `file`; None if there was none yet, or what is there is none."""
+    """Return the latest heartbeat in `file`; None if the file is missing or contains no heartbeat."""
     try:
-        written: Mapping[str, Any] = json.loads(file.read_text())
-        return HeartbeatRecord(**written)
+        fields: Mapping[str, Any] = json.loads(file.read_text())
+        return HeartbeatRecord(**fields)
     except (OSError, ValueError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""Failpoints strike where and when they were armed to, and a process that was told of none has none."""
+"""Failpoints are triggered where and when they were armed; a process without a file has none."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "failpoint"
 
 
-def passing(file: Path) -> Failpoints:
+def failpoints_of(file: Path) -> Failpoints:
     return Failpoints({VARIABLE: str(file)})
 
 
-def test_it_strikes_at_the_nth_time_and_then_no_more(file: Path) -> None:
+def test_a_failpoint_is_triggered_once_at_the_nth_hit(file: Path) -> None:
     Failpoint(point="before_deliver", action="raise", nth=2).arm(file)
-    failpoints = passing(file)
+    failpoints = failpoints_of(file)
 
     failpoints.hit("before_deliver")
     failpoints.hit("after_deliver")
@@ -34,8 +34,8 @@ def test_it_strikes_at_the_nth_time_and_then_no_more(file: Path) -> None:
     assert [hit["point"] for hit in hits(file)] == ["before_deliver"]
 
 
-def test_it_can_be_armed_and_disarmed_while_the_process_runs(file: Path) -> None:
-    failpoints = passing(file)
+def test_a_failpoint_can_be_armed_and_disarmed_while_the_process_runs(file: Path) -> None:
+    failpoints = failpoints_of(file)
     failpoints.hit("after_commit")
 
     Failpoint(point="after_commit", action="raise").arm(file)
@@ -47,7 +47,7 @@ def test_it_can_be_armed_and_disarmed_while_the_process_runs(file: Path) -> None
     assert len(hits(file)) == 1
 
 
-def test_a_process_that_was_told_of_no_file_comes_by_for_nothing(file: Path) -> None:
+def test_a_process_without_a_failpoint_file_triggers_nothing(file: Path) -> None:
     Failpoint(point="after_commit", action="raise").arm(file)
 
     Failpoints({}).hit("after_commit")
@@ -55,7 +55,7 @@ def test_a_process_that_was_told_of_no_file_comes_by_for_nothing(file: Path) -> 
     assert hits(file) == []
 
 
-def test_a_kill_leaves_a_line_behind_and_nothing_of_the_process(file: Path) -> None:
+def test_a_kill_is_recorded_before_the_process_ends(file: Path) -> None:
     Failpoint(point="after_commit", action="kill").arm(file)
     program = "from duetime.runtime.failpoints import Failpoints; Failpoints().hit('after_commit'); print('alive')"
 
@@ -67,9 +67,7 @@ def test_a_kill_leaves_a_line_behind_and_nothing_of_the_process(file: Path) -> N
     assert [hit["action"] for hit in hits(file)] == ["kill"]
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"point": "after_lunch", "action": "kill"}, {"point": "after_commit", "action": "x"}]
-)
-def test_an_unknown_point_or_action_is_answered_with_those_there_are(wrong: dict[str, str]) -> None:
+@pytest.mark.parametrize(("point", "action"), [("after_lunch", "kill"), ("after_commit", "x")])
+def test_an_unknown_point_or_action_is_rejected_with_the_known_ones(point: str, action: str) -> None:
     with pytest.raises(BadUsage, match="is none of"):
-        Failpoint(**wrong)
+        Failpoint(point=point, action=action)  # type: ignore[arg-type]  # the test is about wrong values

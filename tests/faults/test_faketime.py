@@ -1,4 +1,4 @@
-"""One server's clock is moved, live; its waits, its monotonic clock and everybody else's clock are not."""
+"""Setting one worker's wall clock changes neither its waits, nor its monotonic clock, nor another process's clock."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ import pytest
 
 from duetime.errors import HarnessError
 from duetime.faults.mechanisms import faketime
-from duetime.faults.mechanisms.faketime import SkewedClock, library_is_loaded, reader, remove_shared_memory
+from duetime.faults.mechanisms.faketime import SkewedClock, library_is_loaded, measuring, remove_shared_memory
 
-SERVER_WITH_CHILDREN = """
+WORKER_WITH_CHILDREN = """
 import multiprocessing, os, time
 
-def serve(orders, answers):
-    for _ in iter(orders.get, None):
+def serve(requests, answers):
+    for _ in iter(requests.get, None):
         answers.put((os.getpid(), time.time_ns() - time.monotonic_ns()))
 
 fork = multiprocessing.get_context("fork")
-orders, answers = [fork.SimpleQueue() for _ in range(2)], fork.SimpleQueue()
-children = [fork.Process(target=serve, args=(queue, answers)) for queue in orders]
+requests, answers = [fork.SimpleQueue() for _ in range(2)], fork.SimpleQueue()
+children = [fork.Process(target=serve, args=(queue, answers)) for queue in requests]
 for child in children:
     child.start()
-while input() == "look":
-    for queue in orders:
-        queue.put("look")
-    seen = dict(answers.get() for _ in orders)
-    print([[pid, at] for pid, at in ({os.getpid(): time.time_ns() - time.monotonic_ns()} | seen).items()], flush=True)
+while input() == "read":
+    for queue in requests:
+        queue.put("read")
+    read = dict(answers.get() for _ in requests)
+    print([[pid, at] for pid, at in ({os.getpid(): time.time_ns() - time.monotonic_ns()} | read).items()], flush=True)
 """
 WAITS = """
 import json, queue, select, threading, time
 
-def timed(name, wait):
+def measure(name, wait):
     started = time.monotonic()
     wait()
-    took[name] = time.monotonic() - started
+    durations[name] = time.monotonic() - started
 
-def late(wait):
+def until_empty(wait):
     try:
         wait()
     except queue.Empty:
         pass
 
-took, held, poller = {}, threading.Lock(), select.epoll()
+durations, held, poller = {}, threading.Lock(), select.epoll()
 held.acquire()
 condition = threading.Condition()
 condition.acquire()
@@ -59,34 +59,34 @@ waits = {
     "sleep": lambda: time.sleep(0.3),
     "event": lambda: threading.Event().wait(0.3),
     "lock": lambda: held.acquire(timeout=0.3),
-    "queue": lambda: late(lambda: queue.Queue().get(timeout=0.3)),
+    "queue": lambda: until_empty(lambda: queue.Queue().get(timeout=0.3)),
     "select": lambda: select.select([], [], [], 0.3),
     "epoll": lambda: poller.poll(0.3),
     "poll": lambda: select.poll().poll(300),
 }
-threads = [threading.Thread(target=timed, args=item) for item in waits.items()]
+threads = [threading.Thread(target=measure, args=item) for item in waits.items()]
 for thread in threads:
     thread.start()
 print("waiting", flush=True)
-timed("condition", lambda: condition.wait(0.3))
+measure("condition", lambda: condition.wait(0.3))
 for thread in threads:
     thread.join()
-print(json.dumps(took), flush=True)
+print(json.dumps(durations), flush=True)
 """
 WAIT_FOR_THE_INTERPRETER = """
 import threading, time
-hog = threading.Thread(target=pow, args=(3, 2_000_000))
+busy = threading.Thread(target=pow, args=(3, 2_000_000))
 wall, cpu = time.monotonic(), time.process_time()
-hog.start()
+busy.start()
 time.sleep(0.001)
-hog.join()
+busy.join()
 print((time.process_time() - cpu) / (time.monotonic() - wall))
 """
 
 
 @pytest.fixture
 def clock(tmp_path: Path) -> SkewedClock:
-    """A clock that is true yet; absent where no server's clock can be moved."""
+    """A correct clock; skipped on a machine that cannot set a worker's clock."""
     if reason := faketime.unavailable():
         pytest.skip(reason)
     return SkewedClock(tmp_path / "offset")
@@ -94,7 +94,7 @@ def clock(tmp_path: Path) -> SkewedClock:
 
 @contextmanager
 def running(program: str, clock: SkewedClock) -> Iterator[subprocess.Popen[str]]:
-    """`program` with `clock`, killed at the end, and its shared memory removed."""
+    """Run `program` with `clock`; at the end, kill it and remove its shared memory."""
     environment = {**os.environ, **clock.environment()}
     command = [sys.executable, "-c", program]
     pipe = subprocess.PIPE
@@ -108,14 +108,14 @@ def running(program: str, clock: SkewedClock) -> Iterator[subprocess.Popen[str]]
             remove_shared_memory([process.pid])
 
 
-def line(process: subprocess.Popen[str]) -> str:
+def read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 @pytest.mark.parametrize("offset_s", [2.0, -2.0, 0.25, -0.25, -600.125, 86_400.0, 0.000_5])
-def test_a_move_is_seen_at_the_next_reading(clock: SkewedClock, offset_s: float) -> None:
-    with reader(clock) as reading:
+def test_a_new_offset_takes_effect_at_the_next_reading(clock: SkewedClock, offset_s: float) -> None:
+    with measuring(clock) as reading:
         assert next(reading) == pytest.approx(0.0, abs=0.000_2)
 
         clock.set(offset_s)
@@ -125,74 +125,74 @@ def test_a_move_is_seen_at_the_next_reading(clock: SkewedClock, offset_s: float)
         assert next(reading) == pytest.approx(0.0, abs=0.000_2)
 
 
-def test_a_process_started_after_the_move_has_the_moved_clock_too(clock: SkewedClock) -> None:
+def test_a_process_started_after_the_change_has_the_changed_clock(clock: SkewedClock) -> None:
     clock.set(-3.5)
 
     assert clock.measure() == pytest.approx(-3.5, abs=0.000_2)
 
 
-def test_forked_children_have_the_clock_of_their_server_and_a_kill_leaves_nothing(clock: SkewedClock) -> None:
-    with running(SERVER_WITH_CHILDREN, clock) as worker:
+def test_forked_children_have_the_clock_of_their_worker_and_leave_no_shared_memory(clock: SkewedClock) -> None:
+    with running(WORKER_WITH_CHILDREN, clock) as worker:
         for offset_s in (0.0, -30.5, 4.0):
             clock.set(offset_s)
 
-            seen = look(worker)
+            offsets = read_offsets(worker)
 
-            assert len(seen) == 3
-            assert list(seen.values()) == [pytest.approx(offset_s, abs=0.01)] * 3
-        assert all(library_is_loaded(pid) for pid in seen)
+            assert len(offsets) == 3
+            assert list(offsets.values()) == [pytest.approx(offset_s, abs=0.01)] * 3
+        assert all(library_is_loaded(pid) for pid in offsets)
         assert not library_is_loaded(os.getpid())
-    assert not [path for path in Path("/dev/shm").glob("*faketime*") if path.name.endswith(tuple(map(str, seen)))]
+    assert not [path for path in Path("/dev/shm").glob("*faketime*") if path.name.endswith(tuple(map(str, offsets)))]
 
 
-def look(worker: subprocess.Popen[str]) -> dict[int, float]:
-    """By how many seconds each process of the server, by its id, is ahead."""
+def read_offsets(worker: subprocess.Popen[str]) -> dict[int, float]:
+    """Return by how many seconds each process of the worker is ahead, by process id."""
     assert worker.stdin is not None
-    worker.stdin.write("look\n")
+    worker.stdin.write("read\n")
     worker.stdin.flush()
-    true_ns = time.time_ns() - time.monotonic_ns()
-    return {pid: (seen_ns - true_ns) / 1e9 for pid, seen_ns in json.loads(line(worker))}
+    correct_ns = time.time_ns() - time.monotonic_ns()
+    return {pid: (read_ns - correct_ns) / 1e9 for pid, read_ns in json.loads(read_line(worker))}
 
 
 @pytest.mark.parametrize("offset_s", [-600.0, 600.0])
-def test_a_wait_under_way_lasts_as_long_as_it_was_to(clock: SkewedClock, offset_s: float) -> None:
+def test_a_wait_in_progress_keeps_its_duration(clock: SkewedClock, offset_s: float) -> None:
     with running(WAITS, clock) as program:
-        assert line(program) == "waiting\n"
+        assert read_line(program) == "waiting\n"
 
         clock.set(offset_s)
 
-        took = json.loads(line(program))
-    assert set(took) == {"sleep", "event", "lock", "queue", "select", "epoll", "poll", "condition"}
-    # A wait by the moved clock would end at once, or after ten minutes.
-    assert {name: seconds for name, seconds in took.items() if not 0.299 <= seconds < 1.0} == {}
+        durations = json.loads(read_line(program))
+    assert set(durations) == {"sleep", "event", "lock", "queue", "select", "epoll", "poll", "condition"}
+    # A wait that used the changed clock would end at once, or after ten minutes.
+    assert {name: seconds for name, seconds in durations.items() if not 0.299 <= seconds < 1.0} == {}
 
 
-def test_a_thread_that_waits_for_the_interpreter_does_not_spin(clock: SkewedClock) -> None:
+def test_a_thread_that_waits_for_the_interpreter_lock_does_not_spin(clock: SkewedClock) -> None:
     clock.set(-600.0)
 
     with running(WAIT_FOR_THE_INTERPRETER, clock) as program:
-        processors = float(line(program))
+        processors = float(read_line(program))
 
     assert processors < 1.5
 
 
-def test_shared_memory_can_be_removed_while_its_process_lives(clock: SkewedClock) -> None:
-    with running(SERVER_WITH_CHILDREN, clock) as worker:
-        look(worker)
+def test_shared_memory_can_be_removed_while_its_process_runs(clock: SkewedClock) -> None:
+    with running(WORKER_WITH_CHILDREN, clock) as worker:
+        read_offsets(worker)
 
         remove_shared_memory([worker.pid])
 
         clock.set(9.0)
-        assert list(look(worker).values()) == [pytest.approx(9.0, abs=0.01)] * 3
+        assert list(read_offsets(worker).values()) == [pytest.approx(9.0, abs=0.01)] * 3
         assert not list(Path("/dev/shm").glob(f"*faketime*_{worker.pid}"))
 
 
-def test_an_offset_that_is_no_number_of_seconds_is_refused(tmp_path: Path) -> None:
+def test_an_offset_that_is_not_finite_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="a clock cannot be nan s off"):
         SkewedClock(tmp_path / "offset").set(math.nan)
 
 
-def test_a_process_that_is_gone_maps_nothing() -> None:
+def test_a_process_that_has_ended_has_no_library_loaded() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
 

@@ -1,13 +1,13 @@
-"""Each kind of fault bites when it is injected; when it is not, nobody is told that all went well."""
+"""Each kind of fault takes effect when it is injected; otherwise the outcome of its run is unknown."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import pytest
 
@@ -29,7 +29,7 @@ from tests.commands import duetime
 pytestmark = pytest.mark.processes
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-CANNOT = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}
+UNAVAILABLE = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}
 TARGETS = {
     "kill": "delivering",
     "deploy": "all",
@@ -47,11 +47,11 @@ TARGETS = {
     "freeze": "database",
 }
 SUBJECT = replace(reference.design, uses_broker=True)
-"""Nobody of it talks to the broker, but the broker's own faults are seen without anybody."""
+"""It does not connect to the broker, but faults of the broker are verified by probes."""
 
 
 class Small(Scenario):
-    """A few seconds in which one fault goes wrong, with nothing excused for longer than it lasts."""
+    """A few seconds with one fault, which excuses nothing after its end."""
 
     def plan(self, seed: int) -> Plan:
         plan = super().plan(seed)
@@ -71,14 +71,14 @@ def small(kind: FaultKind) -> Scenario:
             *unchanged_events(random, seconds=4, horizon_s=2),
         ],
         faults=(fault,),
-        # Time enough for a worker that has lost its broker: these tests are not about lateness.
+        # Long enough for a worker that has lost its broker, because these tests are not about lateness.
         profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),
         environment=Environment(),
     )
 
 
 class Disabled:
-    """A fault that goes through all the motions and does nothing."""
+    """A fault whose injection does nothing."""
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
@@ -100,18 +100,18 @@ class Disabled:
 
 
 def outcomes(out: Path, kinds: Sequence[FaultKind]) -> dict[FaultKind, Cell]:
-    """Every kind of fault through its small scenario, a few at a time."""
+    """Run the small scenario of each kind, six at a time."""
     with run_tempdir() as tempdir, ThreadPoolExecutor(max_workers=6) as pool:
         services = Services(tempdir, environment={})
         context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
 
-        def one(kind: FaultKind) -> Cell:
+        def run_small(kind: FaultKind) -> Cell:
             cells = compare(
                 {"reference": SUBJECT}, [small(kind)], [1], context=context, out=out, progress=lambda *_: None
             )
             return next(iter(cells))
 
-        return dict(zip(kinds, pool.map(one, kinds), strict=True))
+        return dict(zip(kinds, pool.map(run_small, kinds), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -120,15 +120,16 @@ def disabled(
 ) -> Iterator[dict[FaultKind, Cell]]:
     with pytest.MonkeyPatch.context() as patch:
 
-        def disabling(hurt: FaultTargets) -> object:
-            return lambda planned: Disabled(make_fault(planned, hurt))
+        def disabled_maker(targets: FaultTargets) -> Callable[[PlannedFault], Fault]:
+            return lambda planned: Disabled(make_fault(planned, targets))
 
-        patch.setattr(run, "maker", disabling)
-        asked_for = [item.callspec.params["kind"] for item in request.session.items if "disabled" in item.fixturenames]
-        yield outcomes(tmp_path_factory.mktemp("disabled"), asked_for)
+        patch.setattr(run, "maker", disabled_maker)
+        items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+        kinds = [cast(FaultKind, item.callspec.params["kind"]) for item in items if "disabled" in item.fixturenames]
+        yield outcomes(tmp_path_factory.mktemp("disabled"), kinds)
 
 
-def test_each_kind_that_this_machine_can_inject_is_seen_to_bite_and_to_heal() -> None:
+def test_the_doctor_verifies_each_kind_of_fault_that_this_machine_can_inject() -> None:
     done = duetime("doctor", "--json")
     findings = {
         finding["what"].split()[1]: finding for finding in json.loads(done.stdout) if "fault" in finding["what"]
@@ -136,20 +137,20 @@ def test_each_kind_that_this_machine_can_inject_is_seen_to_bite_and_to_heal() ->
 
     assert set(findings) == set(KINDS)
     for kind, finding in findings.items():
-        assert finding["ok"] or (kind in CANNOT and CANNOT[kind]() == finding["detail"]), finding
+        assert finding["ok"] or (kind in UNAVAILABLE and UNAVAILABLE[kind]() == finding["detail"]), finding
         assert finding["detail"]
 
 
-# One of each room here; the others are of the same cloth, and a run each.
-SOME: tuple[FaultKind, ...] = ("kill", "database_kill", "cut", "clock", "gateway_refuse", "client_kill")
+# One of each module of faults. The others take a run each, so they are marked full.
+EXAMPLES: tuple[FaultKind, ...] = ("kill", "database_kill", "cut", "clock", "gateway_refuse", "client_kill")
 
 
 @pytest.mark.parametrize(
-    "kind", [kind if kind in SOME else pytest.param(kind, marks=pytest.mark.full) for kind in KINDS]
+    "kind", [kind if kind in EXAMPLES else pytest.param(kind, marks=pytest.mark.full) for kind in KINDS]
 )
 def test_a_fault_that_is_not_injected_leaves_the_run_unknown(disabled: dict[FaultKind, Cell], kind: FaultKind) -> None:
     cell = disabled[kind]
-    if kind in CANNOT and (reason := CANNOT[kind]()):
+    if kind in UNAVAILABLE and (reason := UNAVAILABLE[kind]()):
         assert cell.outcome == "not applicable"
         pytest.skip(reason)
 
@@ -157,7 +158,7 @@ def test_a_fault_that_is_not_injected_leaves_the_run_unknown(disabled: dict[Faul
     assert "its effect was never verified" in cell.explanation
 
 
-def test_every_kind_has_a_name_a_colour_and_a_budget_of_its_own() -> None:
+def test_every_kind_of_fault_has_its_own_title_and_a_recovery_budget() -> None:
     assert set(FAULT_KINDS) == set(KINDS)
-    assert len({look.title for look in FAULT_KINDS.values()}) == len(KINDS)
-    assert all(look.recovery_budget_s > 0 for look in FAULT_KINDS.values())
+    assert len({info.title for info in FAULT_KINDS.values()}) == len(KINDS)
+    assert all(info.recovery_budget_s > 0 for info in FAULT_KINDS.values())

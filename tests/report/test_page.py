@@ -94,7 +94,7 @@ def test_a_lane_has_the_window_its_excuse_what_came_and_what_is_said_of_it(good:
 
     assert told["faults"] == [
         {
-            "name": "f1", "kind": "kill", "target": "worker-1", "title": "servers killed", "colour": "#d62728",
+            "name": "f1", "kind": "kill", "target": "worker-1", "title": "workers killed", "colour": "#d62728",
             "from": 4.5, "to": 6.0, "excused": 8.0, "only": [],
         }
     ]  # fmt: skip

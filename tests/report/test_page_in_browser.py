@@ -71,7 +71,7 @@ def test_a_cell_leads_to_its_lane_and_an_anomaly_to_its_story(
     page.click("#anomalies button:has-text('missed') >> nth=0")
 
     story = page.inner_text("#story")
-    assert "missed" in story and "Reminder " in story and "servers killed" in story
+    assert "missed" in story and "Reminder " in story and "workers killed" in story
     picture(page, "report-1280")
     # The address leads there again.
     again = ready(visit(page.url))

@@ -11,7 +11,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def lane(notes: list[dict[str, Any]]) -> dict[str, Any]:
-    fault = {"from": 2.0, "to": None, "colour": "#d62728", "title": "servers killed"}
+    fault = {"from": 2.0, "to": None, "colour": "#d62728", "title": "workers killed"}
     return {"design": "d", "outcome": "fail", "ends": 20.0, "faults": [fault], "notes": notes}
 
 
@@ -33,7 +33,7 @@ def test_each_thing_that_is_wrong_has_a_mark_and_its_words() -> None:
         ]
     )
 
-    assert {"missed", "came again", "delivered", "servers killed"} <= set(words)
+    assert {"missed", "came again", "delivered", "workers killed"} <= set(words)
     assert len([dot for dot in root.iter(f"{SVG}circle") if dot.get("r") == "3"]) == 2
 
 

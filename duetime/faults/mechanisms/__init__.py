@@ -1,1 +1,1 @@
-"""How a fault is injected: a faked clock, a network namespace, a TCP proxy."""
+"""The mechanisms of faults: a faked clock, a network namespace, a TCP proxy."""

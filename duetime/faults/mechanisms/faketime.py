@@ -1,7 +1,7 @@
-"""One server's wall clock, moved while it runs; its monotonic clock stays true, and so does everybody else's clock.
+"""A wall clock of one worker that can be set wrong while the worker runs; its monotonic clock stays correct.
 
-The server is started with libfaketime preloaded, which looks into a control file at every reading of the wall clock
-(some 10 µs instead of 0.1). So a move is seen at the next reading, by every process of the server, and by no other.
+The worker is started with libfaketime preloaded, which reads a control file at every reading of the wall clock (about
+10 µs instead of 0.1). All processes of the worker see a new offset at their next reading, and no other process does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from duetime.errors import HarnessError
 CONTROL = "FAKETIME_TIMESTAMP_FILE"
 LIBRARY = "libfaketime.so.1"
 PRECISE_S = 0.05
-"""A measured offset further than this from the one asked for is wrong: the reading itself is good to a millisecond."""
+"""Largest accepted difference of a measured offset; the measurement is precise to a millisecond."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is, not a temporary file
 READ_CLOCKS = """
 import sys, time
@@ -32,19 +32,19 @@ for _ in sys.stdin:
     before, wall, after = min(readings, key=lambda reading: reading[2] - reading[0])
     print(wall, (before + after) // 2, flush=True)
 """
-"""A program that reads both its clocks for each line it is given, and ends with its standard input."""
+"""A program that prints its wall and monotonic clock for each line of standard input."""
 
 
 class SkewedClock:
-    """The wall clock of the processes that are started with its ``environment``: true until ``set`` says otherwise."""
+    """The wall clock of the processes that are started with its ``environment``; correct until ``set`` is called."""
 
     def __init__(self, control: Path) -> None:
-        """control: a file of this clock's own, in a directory that the processes may read."""
+        """control: a file for this clock alone, in a directory that the processes may read."""
         self._control = control
         self.set(0.0)
 
     def environment(self) -> dict[str, str]:
-        """What a process must be started with; its children inherit it.
+        """Return the environment variables with which to start a process; its children inherit them.
 
         Raises:
             HarnessError: libfaketime is not installed.
@@ -55,31 +55,32 @@ class SkewedClock:
             CONTROL: str(self._control),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            # Otherwise threads that wait for CPython's interpreter lock no longer wait, but spin.
+            # Otherwise threads that wait for CPython's interpreter lock spin.
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
     def set(self, offset_s: float) -> None:
-        """From now on the clock is `offset_s` ahead of the true one (behind it if negative), to the microsecond."""
+        """Set the clock ahead by `offset_s` (behind if negative), to the microsecond."""
         if not math.isfinite(offset_s):
-            raise HarnessError(f"a clock cannot be {offset_s} s off")
-        # Replaced as a whole: half a number is also a number. No newline: libfaketime would edit it away in place.
-        new = self._control.with_name(f"{self._control.name}.new")
-        new.write_text(f"{offset_s:+.6f}", encoding="ascii")
-        new.replace(self._control)
+            raise HarnessError(f"a clock cannot be {offset_s} s off; use a finite number")
+        # Replaced atomically, because half a number is also a number. Without a newline, which libfaketime would remove
+        # in place.
+        draft = self._control.with_name(f"{self._control.name}.new")
+        draft.write_text(f"{offset_s:+.6f}", encoding="ascii")
+        draft.replace(self._control)
 
     def measure(self) -> float:
-        """By how many seconds a process with this clock is ahead of the true time, found out by starting one."""
-        with reader(self) as reading:
+        """Start a process with this clock, and return by how many seconds its wall clock is ahead."""
+        with measuring(self) as reading:
             return next(reading)
 
 
 @contextmanager
-def reader(clock: SkewedClock) -> Iterator[Iterator[float]]:
-    """A running process with `clock`: each ``next`` is by how many seconds its wall clock is ahead at that moment.
+def measuring(clock: SkewedClock) -> Iterator[Iterator[float]]:
+    """Start a process with `clock`; each ``next`` measures by how many seconds its wall clock is ahead.
 
     Raises:
-        HarnessError: it cannot run, or its monotonic clock is not the one of this machine.
+        HarnessError: the process did not run, or its monotonic clock differs from this machine's.
     """
     with subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", READ_CLOCKS],
@@ -90,7 +91,7 @@ def reader(clock: SkewedClock) -> Iterator[Iterator[float]]:
         text=True,
     ) as process:
         yield offsets(process)
-        # The end of its input ends it, and an orderly end gives its shared memory back.
+        # It ends at the end of its input, and then frees its shared memory.
         process.communicate()
 
 
@@ -103,16 +104,16 @@ def offsets(process: subprocess.Popen[str]) -> Iterator[float]:
         answer = process.stdout.readline().split()
         after = instant()
         if len(answer) != 2:
-            _, said = process.communicate()
-            raise HarnessError(f"a process with a clock of its own did not run: {said.strip() or answer}")
+            _, errors = process.communicate()
+            raise HarnessError(f"a process with libfaketime did not run: {errors.strip() or answer}")
         wall_ns, mono_ns = map(int, answer)
         if not before.mono_ns <= mono_ns <= after.mono_ns:
-            raise HarnessError("the monotonic clock was moved too")
+            raise HarnessError("libfaketime changed the monotonic clock too")
         yield (wall_ns - after.wall_ns - (mono_ns - after.mono_ns)) / 1e9
 
 
 def library_is_loaded(pid: int) -> bool:
-    """Whether the live process `pid` really has the library: a variable in its environment alone moves no clock."""
+    """Return True if the running process `pid` has loaded the library, without which its environment has no effect."""
     try:
         return LIBRARY in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -120,10 +121,10 @@ def library_is_loaded(pid: int) -> bool:
 
 
 def remove_shared_memory(pids: Collection[int]) -> None:
-    """Remove what processes leave in shared memory if SIGKILL ends them, unless libfaketime was built without.
+    """Remove the shared memory of libfaketime that processes leave behind after SIGKILL, if there is any.
 
-    Living processes lose nothing by it: they hold on to what they have mapped. The segment goes first: on a segment
-    without its semaphore a later process with the same id would refuse to start.
+    Running processes keep what they have mapped. The segment is removed first: a later process with the same id would
+    not start if it found a segment without its semaphore.
     """
     for pid in pids:
         for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
@@ -131,14 +132,14 @@ def remove_shared_memory(pids: Collection[int]) -> None:
 
 
 def library() -> Path:
-    """The preloadable library inside the installed package, which need not be imported for it.
+    """Return the path of the library in the installed package, without importing the package.
 
     Raises:
-        HarnessError: there is none.
+        HarnessError: the package or the library is missing.
     """
     package = importlib.util.find_spec("libfaketime")
     if package is None or package.origin is None:
-        raise HarnessError("libfaketime is missing: install duetime[clock]; it is compiled with a C compiler")
+        raise HarnessError("libfaketime is missing: install duetime[clock], which needs a C compiler")
     path = Path(package.origin).parent / "vendor" / "libfaketime" / "src" / LIBRARY
     if not path.exists():
         raise HarnessError(f"libfaketime is installed without {path}: reinstall duetime[clock], with a C compiler")
@@ -147,16 +148,16 @@ def library() -> Path:
 
 @cache
 def unavailable() -> str | None:
-    """Why this machine cannot move one server's clock, found out by moving one; None if it can."""
+    """Return why this machine cannot set one worker's clock wrong, after trying it; None if it can."""
     try:
         with tempfile.TemporaryDirectory(prefix="duetime-clock-") as directory:
             clock = SkewedClock(Path(directory) / "offset")
-            with reader(clock) as reading:
-                for asked_s in (0.0, -600.25, 7.5):
-                    clock.set(asked_s)
+            with measuring(clock) as reading:
+                for offset_s in (0.0, -600.25, 7.5):
+                    clock.set(offset_s)
                     measured_s = next(reading)
-                    if abs(measured_s - asked_s) > PRECISE_S:
-                        return f"libfaketime has no effect: a clock moved by {asked_s} s was {measured_s:.3f} s off"
+                    if abs(measured_s - offset_s) > PRECISE_S:
+                        return f"libfaketime has no effect: a clock set to {offset_s} s was {measured_s:.3f} s off"
     except (HarnessError, OSError) as error:
         return str(error)
     return None

@@ -1,8 +1,8 @@
-"""A partition: one server on a network of its own, whose only wire is cut.
+"""A partition: one service in a network namespace of its own, whose only network link is taken down.
 
-Not a freeze: the kernel of a frozen server goes on acknowledging what clients send, and a closed port refuses. Here
-packets vanish, both ways, and nobody is told; only timeouts notice. The network is an unnamed namespace, so it and
-both ends of the wire are gone with the server's last process, also after SIGKILL.
+Packets are dropped in both directions, so clients notice it only by timeouts. A frozen service is different, because
+its kernel still acknowledges what clients send, and so is a closed port, which refuses connections. The namespace has
+no name, so it and both ends of the link disappear with the last process of the service, also after SIGKILL.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from duetime.errors import HarnessError
 T = TypeVar("T")
 
 HOST_END = "duetime{number}"
-"""The name of the host's end: the kernel gives each name once, so it also reserves the addresses for one wire."""
-FAR_END = "wire"
+"""Name of the link's end on the host. Names are unique, so it also reserves the addresses of the link."""
+SERVICE_END = "peer"
 NUMBERS = range(256)
 SETTLE_S = 5.0
-"""How long a change of the network may take; here it takes some hundredths of a second."""
+"""Limit for a change of the network, which usually takes some hundredths of a second."""
 PERMANENT = 0x80
 CLONE_NEWNET = 0x40000000
 ECHO = """
@@ -45,132 +45,122 @@ with socket.create_server(("0.0.0.0", 0)) as listener:
     while received := client.recv(100):
         client.sendall(received)
 """
-"""A server that returns what it gets, and ends within seconds of being forgotten."""
+"""A server that returns what it receives, and ends after 10 s without a client."""
 
 
 def isolated(command: Sequence[str]) -> list[str]:
-    """`command` on a network of its own: the same process, unreachable until ``NetworkLink.to`` it."""
+    """Return `command`, started in a network namespace of its own, unreachable until ``NetworkLink.to``."""
     return ["unshare", "--net", "--", *command]
 
 
-class Refused(HarnessError):
-    """The kernel would not change or show the network as asked."""
+class NetworkError(HarnessError):
+    """The kernel rejected a change or a query of the network."""
 
     def __init__(self, code: int, reason: str) -> None:
-        need = "; it takes the capability CAP_NET_ADMIN" if code in (errno.EPERM, errno.EACCES) else ""
-        super().__init__(f"the network cannot be arranged: {reason}{need}")
+        required = "; it requires the capability CAP_NET_ADMIN" if code in (errno.EPERM, errno.EACCES) else ""
+        super().__init__(f"the network cannot be changed: {reason}{required}")
         self.code = code
 
 
 class NetworkLink:
-    """The only connection of a process that was started ``isolated``, and of its children, to this machine."""
+    """The only link between this machine and a process that was started ``isolated``, with its children."""
 
     def __init__(self, pid: int, number: int) -> None:
         self._pid = pid
         self._number = number
-        _await(lambda: _network_of(pid) != _network_of(os.getpid()), f"process {pid} is not on a network of its own")
-        self._network = _network_of(pid)
-        self._index = _lay(pid, number)
+        message = f"process {pid} is not in a network namespace of its own"
+        _wait_until(lambda: _namespace_of(pid) != _namespace_of(os.getpid()), message)
+        self._namespace = _namespace_of(pid)
+        self._index = _create_link(pid, number)
 
     @classmethod
     def to(cls, pid: int) -> Self:
-        """Connect the network of `pid`, under addresses that nobody uses here.
+        """Connect the network namespace of `pid`, with addresses that are free on this machine.
 
         Raises:
-            HarnessError: the process is gone, or is not isolated, or this machine does not allow it.
+            HarnessError: the process has ended or is not isolated, or this machine does not allow it.
         """
-        # Not always from 0: an address should still be free when ``again`` asks for it.
+        # Starting at the pid, so that runs that start at the same time rarely try the same number.
         for number in [*NUMBERS[os.getpid() % 256 :], *NUMBERS[: os.getpid() % 256]]:
             try:
                 return cls(pid, number)
-            except Refused as refused:
-                if refused.code != errno.EEXIST:
+            except NetworkError as error:
+                if error.code != errno.EEXIST:
                     raise
         raise HarnessError("no addresses are free in 10.213.0.0/16")
 
-    def again(self, pid: int) -> Self:
-        """The same address for `pid`, which takes the place of this wire's process; ends this wire.
-
-        Raises:
-            HarnessError: as for ``to``, or somebody else has taken the address in between.
-        """
-        self.close()
-        return type(self)(pid, self._number)
-
     @property
     def address(self) -> str:
-        """Where this machine reaches the process; it must listen there or on 0.0.0.0."""
+        """The address of the process from this machine; it must listen on it or on 0.0.0.0."""
         return _address(self._number, 2)
 
-    def down(self) -> str:
-        """Cut it: from now on packets vanish, both ways; return the evidence."""
-        # The far end, not this one: without this end's route, packets would leave by the default route instead.
-        self._set_far_end("down")
-        _await(self.is_down, f"the wire to {self.address} is not down")
-        return f"no carrier on the wire to {self.address}"
+    def down(self) -> None:
+        """Take the link down: packets are dropped in both directions."""
+        # At the service's end: without the host's end and its route, packets would leave by the default route.
+        self._set_service_end("down")
+        _wait_until(self.is_down, f"the network link to {self.address} is not down")
 
-    def up(self) -> str:
-        """Mend it; return the evidence. Who was sending goes on when its retransmission timer says so."""
-        self._set_far_end("up")
-        _await(lambda: not self.is_down(), f"the wire to {self.address} is not up")
-        return f"carrier on the wire to {self.address}"
+    def up(self) -> None:
+        """Bring the link up. Connections continue when their retransmission timers expire."""
+        self._set_service_end("up")
+        _wait_until(lambda: not self.is_down(), f"the network link to {self.address} is not up")
 
     def is_down(self) -> bool:
-        """Whether the host's end has no carrier, or is gone with its process."""
+        """Return True if the host's end has no carrier, or was removed when the process ended."""
         try:
-            with _network() as host:
-                return not _carries(host, self._index)
-        except Refused as refused:
-            if refused.code != errno.ENODEV:
+            with _netlink() as host:
+                return not _has_carrier(host, self._index)
+        except NetworkError as error:
+            if error.code != errno.ENODEV:
                 raise
             return True
 
     def close(self) -> None:
-        """Take the wire away; nothing happens if it is gone already."""
-        _remove(self._index)
+        """Remove the link, if it still exists."""
+        _remove_link(self._index)
 
-    def _set_far_end(self, state: str) -> None:
-        if _network_of(self._pid) != self._network:
-            raise HarnessError(f"process {self._pid} is gone, and the wire to {self.address} with it")
-        _there(self._pid, lambda far: far.link("set", index=_index(far, FAR_END), state=state))
+    def _set_service_end(self, state: str) -> None:
+        if _namespace_of(self._pid) != self._namespace:
+            raise HarnessError(f"process {self._pid} is gone, and with it the network link to {self.address}")
+        _in_namespace_of(self._pid, lambda far: far.link("set", index=_index(far, SERVICE_END), state=state))
 
 
-def _lay(pid: int, number: int) -> int:
-    """Make wire `number` between this machine and the network of `pid`; the index of the end on this side."""
+def _create_link(pid: int, number: int) -> int:
+    """Create link `number` to the network namespace of `pid`. Return the index of the host's end."""
     name = HOST_END.format(number=number)
-    with _network() as host:
+    with _netlink() as host:
         if any(str(route.get_attr("RTA_DST")).startswith(_address(number, "")) for route in host.get_routes(family=2)):
-            raise Refused(errno.EEXIST, f"{_address(number, 0)}/30 is in use")
-        host.link("add", ifname=name, kind="veth", peer={"ifname": FAR_END, "net_ns_pid": pid})
+            raise NetworkError(errno.EEXIST, f"{_address(number, 0)}/30 is in use")
+        host.link("add", ifname=name, kind="veth", peer={"ifname": SERVICE_END, "net_ns_pid": pid})
         index = _index(host, name)
         try:
-            hardware = _there(pid, lambda far: _set_up_far_end(far, number))
+            hardware = _in_namespace_of(pid, lambda far: _set_up_service_end(far, number))
             host.addr("add", index=index, address=_address(number, 1), prefixlen=30)
             host.link("set", index=index, state="up")
-            # Or this machine asks who has the address, gets no answer, and tells the client ("no route to host").
+            # Otherwise this machine asks for the hardware address, gets no answer, and reports "no route to host".
             host.neigh("replace", dst=_address(number, 2), lladdr=hardware, ifindex=index, state=PERMANENT)
-            _await(lambda: _carries(host, index), f"{name} does not come up")
+            _wait_until(lambda: _has_carrier(host, index), f"{name} has no carrier")
         except BaseException:
-            _remove(index)
+            _remove_link(index)
             raise
     return index
 
 
-def _set_up_far_end(far: Any, number: int) -> str:
-    """Give the process its loopback, and its end of the wire an address; the end's hardware address."""
-    index = _index(far, FAR_END)
+def _set_up_service_end(far: Any, number: int) -> str:
+    """Bring up the loopback and the service's end of the link. Return the hardware address of the end."""
+    index = _index(far, SERVICE_END)
     far.link("set", index=_index(far, "lo"), state="up")
     far.addr("add", index=index, address=_address(number, 2), prefixlen=30)
     far.link("set", index=index, state="up")
     return str(far.get_links(index)[0].get_attr("IFLA_ADDRESS"))
 
 
-def _remove(index: int) -> None:
+def _remove_link(index: int) -> None:
     try:
-        with _network() as host:
+        with _netlink() as host:
             host.link("del", index=index)
-    except Refused as refused:
-        if refused.code != errno.ENODEV:
+    except NetworkError as error:
+        if error.code != errno.ENODEV:
             raise
 
 
@@ -178,19 +168,19 @@ def _address(number: int, last: int | str) -> str:
     return f"10.213.{number}.{last}"
 
 
-def _index(network: Any, name: str) -> int:
-    return int(network.link_lookup(ifname=name)[0])
+def _index(netlink: Any, name: str) -> int:
+    return int(netlink.link_lookup(ifname=name)[0])
 
 
-def _carries(network: Any, index: int) -> bool:
-    return bool(network.get_links(index)[0].get_attr("IFLA_OPERSTATE") == "UP")
+def _has_carrier(netlink: Any, index: int) -> bool:
+    return bool(netlink.get_links(index)[0].get_attr("IFLA_OPERSTATE") == "UP")
 
 
-def _network_of(pid: int) -> int:
-    """Which network the process is on.
+def _namespace_of(pid: int) -> int:
+    """Return the network namespace of `pid`.
 
     Raises:
-        HarnessError: it is gone.
+        HarnessError: the process has ended.
     """
     try:
         return Path(f"/proc/{pid}/ns/net").stat().st_ino
@@ -199,11 +189,11 @@ def _network_of(pid: int) -> int:
 
 
 @contextmanager
-def _network() -> Iterator[Any]:
-    """Netlink to the network that this thread is on, for a moment.
+def _netlink() -> Iterator[Any]:
+    """Open a netlink socket in the network namespace of this thread.
 
     Raises:
-        Refused: what was asked of it in the block was not done.
+        NetworkError: the kernel rejected a request of the block.
     """
     from pyroute2 import IPRoute
     from pyroute2.netlink.exceptions import NetlinkError
@@ -212,37 +202,37 @@ def _network() -> Iterator[Any]:
         with IPRoute() as netlink:
             yield netlink
     except NetlinkError as error:
-        raise Refused(error.code, str(error.args[-1])) from error
+        raise NetworkError(error.code, str(error.args[-1])) from error
 
 
-def _there(pid: int, action: Callable[[Any], T]) -> T:
-    """Do `action` with netlink to the network of `pid`."""
-    # In a thread that ends with it. pyroute2's own way is to fork this process, whatever its other threads hold.
-    with ThreadPoolExecutor(max_workers=1) as visitor:
-        return visitor.submit(_visit, pid, action).result()
+def _in_namespace_of(pid: int, action: Callable[[Any], T]) -> T:
+    """Call `action` with a netlink socket in the network namespace of `pid`."""
+    # In a thread of its own, which ends in that namespace. pyroute2 would fork this process, with locks of its threads.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(_enter_and_call, pid, action).result()
 
 
-def _visit(pid: int, action: Callable[[Any], T]) -> T:
-    with Path(f"/proc/{pid}/ns/net").open() as place:
-        # os.setns came with Python 3.12.
-        if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), CLONE_NEWNET) != 0:
+def _enter_and_call(pid: int, action: Callable[[Any], T]) -> T:
+    with Path(f"/proc/{pid}/ns/net").open() as namespace:
+        # os.setns was added in Python 3.12.
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
             code = ctypes.get_errno()
-            raise Refused(code, os.strerror(code))
-    with _network() as netlink:
+            raise NetworkError(code, os.strerror(code))
+    with _netlink() as netlink:
         return action(netlink)
 
 
-def _await(condition: Callable[[], bool], otherwise: str) -> None:
+def _wait_until(condition: Callable[[], bool], message: str) -> None:
     give_up_at = time.monotonic() + SETTLE_S
     while not condition():
         if time.monotonic() > give_up_at:
-            raise HarnessError(otherwise)
+            raise HarnessError(message)
         time.sleep(0.005)
 
 
 @cache
 def unavailable() -> str | None:
-    """Why this machine cannot cut a server off, found out by cutting one off; None if it can."""
+    """Return why this machine cannot partition a service, after trying it; None if it can."""
     if importlib.util.find_spec("pyroute2") is None:
         return "pyroute2 is missing: install duetime[partition]"
     if shutil.which("unshare") is None:
@@ -250,27 +240,27 @@ def unavailable() -> str | None:
     command = isolated([sys.executable, "-I", "-S", "-c", ECHO])
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            return _try_out(process)
+            return _try_partition(process)
         except (HarnessError, OSError) as error:
             process.kill()
-            # What the program itself said comes first: without a network of its own it has not even started.
+            # The error of unshare comes first: without its namespace the program did not start.
             return (process.communicate()[1].strip().splitlines() or [str(error)])[-1]
         finally:
             process.kill()
 
 
-def _try_out(process: subprocess.Popen[str]) -> str | None:
-    wire = NetworkLink.to(process.pid)
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+def _try_partition(process: subprocess.Popen[str]) -> str | None:
+    link = NetworkLink.to(process.pid)
+    assert process.stdout is not None  # noqa: S101 - opened with stdout=PIPE
     port = int(process.stdout.readline() or 0)
-    with socket.create_connection((wire.address, port), timeout=SETTLE_S) as client:
-        wire.down()
+    with socket.create_connection((link.address, port), timeout=SETTLE_S) as client:
+        link.down()
         client.sendall(b"?")
         client.settimeout(0.05)
         with suppress(TimeoutError):
             client.recv(1)
-            return "a wire that is down goes on carrying"
-        wire.up()
+            return "a network link that is down still transfers packets"
+        link.up()
         client.settimeout(SETTLE_S)
         client.recv(1)
     return None
