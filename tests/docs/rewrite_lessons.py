@@ -1,4 +1,4 @@
-"""Follow lessons, and write what was said, and a picture of the first run, onto their pages: ``make lessons``."""
+"""Run the commands of lessons, and write their output and a picture onto the pages: ``make lessons``."""
 
 from __future__ import annotations
 
@@ -6,44 +6,49 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.docs.transcript import BLOCK, KEPT, PAGES, follow
+from tests.docs.transcript import CONSOLE_BLOCK, LESSONS, Step, follow
+
+RUN_COMMAND = re.compile(
+    r"^\$ duetime (?:run (\S+) (\S+)|compare --designs ([^ ,]+)\S* --scenarios (\S+))", flags=re.MULTILINE
+)
 
 
 def rewrite(page: Path) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        again = iter(follow(page, Path(place)))
-        newest = ""
-
-        def block(found: re.Match[str]) -> str:
-            nonlocal newest
-            lines = []
-            for line in found[0].splitlines():
-                if line.startswith("$ "):
-                    step = next(again)
-                    lines += [KEPT.sub(newest, line) if newest else line, *step.said]
-                    newest = next(iter(KEPT.findall("\n".join(step.said))), newest)
-            return "\n".join(lines) + "\n"
-
-        page.write_text(BLOCK.sub(block, page.read_text()))
-        drawn = next(Path(place).glob(f"runs/*/{shown(page)}*/plan.json")).parent
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        page.write_text(with_new_output(page.read_text(), follow(page, directory)))
+        run_dir = next(directory.glob(f"runs/*/{pictured_run(page)}*/plan.json")).parent
         svg = page.with_suffix(".svg")
-        subprocess.run([sys.executable, "-m", "duetime.cli", "report", drawn, "--svg", svg], check=True)
+        subprocess.run([sys.executable, "-m", "duetime.cli", "report", run_dir, "--svg", svg], check=True)
 
 
-def shown(page: Path) -> str:
-    """Scenario and design of the run that the picture is of: the first design of the last command before it."""
-    before = page.read_text().partition(f"]({page.stem}.svg)")[0]
-    *_, told = re.finditer(
-        r"^\$ duetime (?:run (\S+) (\S+)|compare --designs ([^ ,]+)\S* --scenarios (\S+))", before, flags=re.MULTILINE
-    )
-    design, scenario = told[1] or told[3], told[2] or told[4]
-    own = design.rpartition("/")[2].removesuffix(":design").removesuffix(".py").replace(":", "-")
-    return f"{scenario}/{own}-seed"
+def with_new_output(text: str, steps: list[Step]) -> str:
+    """Return `text` with the output of each command replaced by that of `steps`."""
+    done = iter(steps)
+    return CONSOLE_BLOCK.sub(lambda block: "".join(f"{line}\n" for line in _new_block(block[0], done)), text)
+
+
+def _new_block(block: str, done: Iterator[Step]) -> Iterator[str]:
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            step = next(done)
+            yield f"$ {step.command}"
+            yield from step.output
+
+
+def pictured_run(page: Path) -> str:
+    """Return the directory of the run in the picture: scenario and first design of the last command above it."""
+    above = page.read_text().partition(f"]({page.stem}.svg)")[0]
+    *_, command = RUN_COMMAND.finditer(above)
+    design, scenario = command[1] or command[3], command[2] or command[4]
+    name = design.rpartition("/")[2].removesuffix(":design").removesuffix(".py").replace(":", "-")
+    return f"{scenario}/{name}-seed"
 
 
 if __name__ == "__main__":
-    for path in [Path(name).resolve() for name in sys.argv[1:]] or PAGES:
+    for path in [Path(name).resolve() for name in sys.argv[1:]] or LESSONS:
         print(path.name, flush=True)
         rewrite(path)

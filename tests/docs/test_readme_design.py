@@ -1,4 +1,4 @@
-"""The design that the README shows in 20 lines is one."""
+"""The design in the README runs as it is printed, in at most 20 lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of a lesson, what stands below them on its page, and what they say when they are run again."""
+"""The commands of a lesson with the output on its page, and the output that they print when they run again."""
 
 from __future__ import annotations
 
@@ -9,67 +9,78 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs" / "lessons").glob("[0-9]*.md"))
-BLOCK = re.compile(r"(?<=```console\n)(.*?)(?=```)", flags=re.DOTALL)
-KEPT = re.compile(r"\bruns/[0-9]{8}-[0-9]{6}(?:-\d+)?")
+from tests.docs.pages import ROOT
+
+LESSONS = sorted((ROOT / "docs" / "lessons").glob("[0-9]*.md"))
+CONSOLE_BLOCK = re.compile(r"(?<=```console\n)(.*?)(?=```)", flags=re.DOTALL)
+RUN_DIRECTORY = re.compile(r"\bruns/[0-9]{8}-[0-9]{6}(?:-\d+)?")
+LINKED = ("docs", "tests", "duetime", "pull_worker", "push_readmodel", "oban_style_queue", "conftest.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command, and the lines that follow it."""
+    """One command and the lines of its output."""
 
     command: str
-    said: list[str]
+    output: list[str]
 
 
 def steps(page: Path) -> list[Step]:
+    """Return the steps that stand on `page`."""
     found: list[Step] = []
-    for block in BLOCK.findall(page.read_text()):
+    for block in CONSOLE_BLOCK.findall(page.read_text()):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append(Step(line[2:], []))
             else:
-                found[-1].said.append(line)
+                found[-1].output.append(line)
     return found
 
 
-def follow(page: Path, place: Path) -> list[Step]:
-    """Type the commands of `page`, one after another, in `place`, which has the project's docs in it."""
-    for room in ("docs", "tests", "duetime", "pull_worker", "push_readmodel", "oban_style_queue", "conftest.py"):
-        (place / room).symlink_to(ROOT / room)
-    again: list[Step] = []
-    newest = ""
+def follow(page: Path, directory: Path) -> list[Step]:
+    """Run the commands of `page` in `directory`, one after another, and return them as run, with their output."""
+    for name in LINKED:
+        (directory / name).symlink_to(ROOT / name)
+    done: list[Step] = []
+    newest_run = ""
     for step in steps(page):
-        # A page names the directory of the run that it shows; this is another run.
-        command = KEPT.sub(newest, step.command) if newest else step.command
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=place,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            check=False,
-        )
-        # Where that was is nobody's business.
-        said = [line.rstrip() for line in done.stdout.replace(str(place), "/…").strip("\n").splitlines()]
-        again.append(Step(step.command, said))
-        newest = next(iter(KEPT.findall(done.stdout)), newest)
-    return again
+        # The page names the directory of the run that it shows; this is another run.
+        command = RUN_DIRECTORY.sub(newest_run, step.command) if newest_run else step.command
+        output = run_in_shell(command, directory)
+        done.append(Step(command, [line.rstrip() for line in output.strip("\n").splitlines()]))
+        newest_run = next(iter(RUN_DIRECTORY.findall(output)), newest_run)
+    return done
 
 
-def comparable(said: list[str]) -> str:
-    """Without what every run has of its own.
+def run_in_shell(command: str, directory: Path) -> str:
+    """Return what `command` prints, with the name of `directory` shortened to ``/…``."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=directory,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    return done.stdout.replace(str(directory), "/…")
 
-    Numbers, how wide a column is, where a long line is broken; which of several notifications stands for all of them;
-    and what else there was beside the first thing that is wrong.
+
+def comparable(output: list[str]) -> str:
+    """Return `output` without what differs from run to run.
+
+    That is numbers, widths of columns, line breaks, the notification that serves as evidence, and further violations
+    of the same run.
     """
-    text = KEPT.sub("runs/N", "\n".join(said))
-    # After its counts, the explanation of a failed cell is about one notification, up to the known weakness.
-    evidence = r"^( +\d+ [a-z]+)(?:, \d+ [a-z]+)*\. .*?(?=\n +Known weakness|\n\n|\Z)"
-    text = re.sub(evidence, r"\1. EVIDENCE", text, flags=re.DOTALL | re.MULTILINE)
+    text = RUN_DIRECTORY.sub("runs/N", "\n".join(output))
+    # The paragraph of a failing cell: of its evidence only the first violation stays.
+    text = re.sub(
+        r"^(\S+ / \S+ +seed \d+\n) *(?:\d+ )?(\w+).*?(?=\n +Known weakness|\n\n|\Z)",
+        r"\1\2 EVIDENCE",
+        text,
+        flags=re.MULTILINE | re.DOTALL,
+    )
     text = re.sub(r"\b(lost|stuck|late|early|phantom|stale|zombie|excused|recovered|indeterminate) \d+", "", text)
     text = re.sub(r"(?<= )-(?= )", "", text)
-    # How many come twice is chance; that none does is the point.
+    # How many are duplicated is chance; that none is, is the lesson.
     return " ".join(re.sub(r"(?!0 of them)[0-9][0-9.,:/-]*", "N", text).split())

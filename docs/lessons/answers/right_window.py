@@ -1,4 +1,4 @@
-"""The same poller, looking ahead, with an interval in the unit that it has."""
+"""The same poller: it looks ahead, and its interval has the right unit."""
 
 import sys
 import time
@@ -19,28 +19,28 @@ from pull_worker.poll import Window, participants_of_events_starting_in
 
 
 def window(now: datetime, *, lead: timedelta, interval: timedelta) -> Window:
-    """The starts of the events whose participants are to be reminded now, `lead` before the start."""
+    """Return the start times of the events to remind of now, `lead` before they begin."""
     return Window(now + lead - interval, now + lead)
 
 
 def serve(settings: Settings) -> None:
     engine, gateway = create_engine(settings.database_url), gateway_from(settings)
     interval = settings.poll_interval
-    print("I serve", flush=True)
+    print("ready", flush=True)
     while True:
-        time.sleep(1 - time.time() % 1)  # until the next full second: the interval of a run
+        time.sleep(1 - time.time() % 1)  # until the next full second, the interval of a run
         with Session(engine) as session:
             due = window(system_clock(), lead=settings.reminder_lead, interval=interval)
             for participation in participants_of_events_starting_in(session, due):
                 gateway.deliver(reminder(participation, lead=settings.reminder_lead))
 
 
-role = Role(name="worker", argv=(sys.executable, str(Path(__file__).resolve())), ready="I serve")
+role = Role(name="worker", argv=(sys.executable, str(Path(__file__).resolve())), ready="ready")
 design = replace(
     poller,
     name="right_window",
-    summary="a loop asks for the events that start in a lead time",
-    weakness="everything else that a poller has",
+    summary="a loop selects the events that start in one lead time",
+    weakness="every other weakness of a poller",
     roles=[role],
     uses_broker=False,
 )
