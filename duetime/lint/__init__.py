@@ -1,4 +1,4 @@
-"""What can be known about a Celery application before anything is hurt: settings that lose or repeat."""
+"""Find settings of a Celery application that lose or duplicate tasks, without starting it."""
 
 from duetime.lint.applications import load
 from duetime.lint.case import Target

@@ -1,4 +1,4 @@
-"""From a name on the command line to a Celery application that is ready to be read."""
+"""Load a Celery application by its name on the command line."""
 
 from __future__ import annotations
 
@@ -23,73 +23,75 @@ from duetime.settings import Settings
 
 
 def load(names: Sequence[str], commands: Sequence[WorkerCommand]) -> list[Target]:
-    """The applications called `names`, each with those of `commands` that start it.
+    """Load the applications `names`, each with those of `commands` that start it.
 
-    A name is ``module:app``, ``path/to/file.py:app``, or a registered design, which brings its own command.
+    A name is ``module:app``, ``path/to/file.py:app``, or a registered design, which has its own command.
 
     Raises:
-        BadUsage: one cannot be imported or is not a Celery application, or a command starts none of them.
+        BadUsage: an application cannot be imported or is not a Celery application, or a command starts none of them.
     """
     if len(set(names)) < len(names):
-        raise BadUsage(f"{', '.join(names)}: name each target once")
+        raise BadUsage(f"{', '.join(names)}: write each target once")
     for command in commands:
         if not any(_starts(command, name) for name in names):
             raise BadUsage(
                 f"--worker {command.line!r} starts {command.app!r}, which is none of {', '.join(names)}; "
-                "name its application as a target too"
+                "write its application as a target too"
             )
-    return [_loaded(name, [command for command in commands if _starts(command, name)]) for name in names]
+    return [_load(name, [command for command in commands if _starts(command, name)]) for name in names]
 
 
-def _loaded(name: str, commands: Sequence[WorkerCommand]) -> Target:
+def _load(name: str, commands: Sequence[WorkerCommand]) -> Target:
     if name in registry.names():
-        return _design(name, commands)
-    place, _, attribute = name.rpartition(":")
-    if not place or not attribute:
+        return _load_design(name, commands)
+    source, _, attribute = name.rpartition(":")
+    if not source or not attribute:
         raise BadUsage(
             f"{name!r} is neither a registered design ({', '.join(registry.names())}) nor an application; "
             "write module:app or path/to/file.py:app"
         )
     sys.path.insert(0, str(Path.cwd()))
-    module = _file(name, Path(place)) if place.endswith(".py") else _module(name, place)
-    return Target(name=name, app=_ready(name, _attribute(name, module, attribute)), commands=commands)
+    module = _import_file(name, Path(source)) if source.endswith(".py") else _import_module(name, source)
+    return Target(name=name, app=_prepared(name, _attribute(name, module, attribute)), commands=commands)
 
 
-def _design(name: str, commands: Sequence[WorkerCommand]) -> Target:
-    own = [parse(shlex.join(role.argv)) for role in registry.load(name).roles if "celery" in role.argv]
-    if not own or own[0].app is None:
-        raise BadUsage(f"the design {name!r} runs no Celery worker; name one that does, or an application of your own")
-    module, _, attribute = own[0].app.partition(":")
+def _load_design(name: str, commands: Sequence[WorkerCommand]) -> Target:
+    own_commands = [parse(shlex.join(role.argv)) for role in registry.load(name).roles if "celery" in role.argv]
+    if not own_commands or own_commands[0].app is None:
+        raise BadUsage(
+            f"the design {name!r} runs no Celery worker; write a design that does, or an application of your own"
+        )
+    module, _, attribute = own_commands[0].app.partition(":")
     with _environment(_placeholders(name)):
-        found = _attribute(name, _module(name, module), attribute or "app")
-        return Target(name=name, app=_ready(name, found), commands=[*own, *commands])
+        found = _attribute(name, _import_module(name, module), attribute or "app")
+        return Target(name=name, app=_prepared(name, found), commands=[*own_commands, *commands])
 
 
 def _starts(command: WorkerCommand, name: str) -> bool:
-    """Whether `command` may be about `name`: -A usually names the package above the module that holds the app."""
-    place = name.rpartition(":")[0] or name
-    if command.app is None or place.endswith(".py"):
+    """Return True if `command` may start `name`: -A often names the package above the module with the app."""
+    source = name.rpartition(":")[0] or name
+    if command.app is None or source.endswith(".py"):
         return True
     app = command.app.partition(":")[0]
-    return f"{place}.".startswith(f"{app}.") or f"{app}.".startswith(f"{place}.")
+    return f"{source}.".startswith(f"{app}.") or f"{app}.".startswith(f"{source}.")
 
 
-def _module(name: str, module: str) -> ModuleType:
-    with _told_as(name, f"{module} does not import"):
+def _import_module(name: str, module: str) -> ModuleType:
+    with _bad_usage(name, f"{module} cannot be imported"):
         return importlib.import_module(module)
 
 
-def _file(name: str, path: Path) -> ModuleType:
+def _import_file(name: str, path: Path) -> ModuleType:
     if not path.is_file():
-        raise BadUsage(f"{name!r}: there is no file {str(path)!r}")
+        raise BadUsage(f"{name!r}: there is no file {str(path)!r}; check the path")
     sys.path.insert(0, str(path.resolve().parent))
-    # A name of its own: celery.py holding an app must not become everybody's celery.
+    # With a prefix, an app in celery.py does not replace the module `celery`.
     spec = importlib.util.spec_from_file_location(f"duetime_lint_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise BadUsage(f"{name!r}: Python cannot import {str(path)!r}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    with _told_as(name, f"{path} does not import"):
+    with _bad_usage(name, f"{path} cannot be imported"):
         spec.loader.exec_module(module)
     return module
 
@@ -100,26 +102,28 @@ def _attribute(name: str, module: ModuleType, attribute: str) -> object:
     return getattr(module, attribute)
 
 
-def _ready(name: str, found: object) -> Celery:
-    """`found` with its configuration read and its task modules imported, as a worker would do at its start."""
+def _prepared(name: str, found: object) -> Celery:
+    """Read the configuration of `found` and import its task modules, as a worker does when it starts."""
     if not isinstance(found, Celery):
-        raise BadUsage(f"{name!r} is a {type(found).__name__}, not a celery.Celery; name the application itself")
-    with _told_as(name, "its configuration or its task modules cannot be loaded"):
+        raise BadUsage(
+            f"{name!r} is of type {type(found).__name__}, not a celery.Celery; write the name of the application"
+        )
+    with _bad_usage(name, "its configuration or its task modules cannot be loaded"):
         found.loader.import_default_modules()
         found.finalize()
-        with found.connection_for_read() as broker:  # made, not opened: this only finds out the transport
+        with found.connection_for_read() as broker:  # created, not opened: shows that the transport exists
             _ = broker.transport
     return found
 
 
 @contextmanager
-def _told_as(name: str, what: str) -> Iterator[None]:
-    """Somebody else's code may raise anything, and may exit."""
+def _bad_usage(name: str, problem: str) -> Iterator[None]:
+    """Turn any exception of the imported code, and its exit, into ``BadUsage``."""
     try:
         yield
     except (Exception, SystemExit) as error:
         sentence = " ".join(str(error).split())
-        raise BadUsage(f"{name!r}: {what}: {type(error).__name__}: {sentence}") from error
+        raise BadUsage(f"{name!r}: {problem}: {type(error).__name__}: {sentence}") from error
 
 
 @contextmanager
@@ -137,7 +141,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _placeholders(design: str) -> Mapping[str, str]:
-    """What a design's modules insist on reading; nothing is connected to."""
+    """Return the variables that a design's modules need to be imported; no connection is opened."""
     return Settings(
         design=design,
         database_url="postgresql+psycopg://localhost/nothing",

@@ -1,4 +1,4 @@
-"""What kombu's Redis transport will do with an application's broker options."""
+"""The broker options of an application, as kombu's Redis transport applies them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from kombu.transport.redis import Channel
 
 from duetime.errors import BadUsage
 
-SWEEP_INTERVAL_S, SWEEP_EVERY = 10, 10  # kombu's own; before 5.7 they were no options
+SWEEP_INTERVAL_S, SWEEP_EVERY = 10, 10  # kombu's defaults; options since kombu 5.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisBroker:
-    """A Redis or Valkey, and how soon kombu takes back what a worker does not acknowledge.
+    """A Redis or Valkey broker, and when kombu restores unacknowledged messages.
 
-    sweep: between two looks at what has outlived the visibility timeout, so how much later it may be.
-    place: two applications with the same place share one set of unacknowledged messages.
+    sweep: the time between two checks for messages older than the visibility timeout.
+    identity: two applications with the same identity share one set of unacknowledged messages.
     """
 
     visibility_timeout: timedelta
     is_default: bool
     sweep: timedelta
-    place: tuple[str, ...]
+    identity: tuple[str, ...]
 
 
 def redis_broker(app: Celery) -> RedisBroker | None:
-    """The broker that `app`'s workers read from, if kombu's own Redis transport serves it."""
-    with app.connection_for_read() as connection:  # made, not opened
+    """Return the broker that the workers of `app` read from; None if kombu's Redis transport is not used."""
+    with app.connection_for_read() as connection:  # created, not opened
         if connection.transport.driver_type != "redis":
             return None
         options = connection.transport_options or {}
@@ -38,9 +38,9 @@ def redis_broker(app: Celery) -> RedisBroker | None:
         return RedisBroker(
             visibility_timeout=_seconds(options, "visibility_timeout", Channel.visibility_timeout),
             is_default="visibility_timeout" not in options,
-            # kombu reads an interval of 0 as its default, and a throttle of 0 as 1.
+            # kombu treats an interval of 0 as its default, and a throttle of 0 as 1.
             sweep=(interval or timedelta(seconds=SWEEP_INTERVAL_S)) * (throttle.total_seconds() or 1),
-            place=(
+            identity=(
                 connection.hostname or "localhost",
                 str(connection.port or connection.transport.default_port),
                 str(connection.virtual_host or "0").strip("/") or "0",
@@ -53,7 +53,7 @@ def redis_broker(app: Celery) -> RedisBroker | None:
 def _seconds(options: dict[str, object], name: str, default: float) -> timedelta:
     value = options.get(name, default)
     try:
-        length = timedelta(seconds=float(value))  # type: ignore[arg-type]  # what is no number is answered below
+        length = timedelta(seconds=float(value))  # type: ignore[arg-type]  # other types raise, and are handled below
     except (TypeError, ValueError, OverflowError):
         length = timedelta(-1)
     if length < timedelta(0):

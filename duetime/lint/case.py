@@ -1,4 +1,4 @@
-"""What is read, and what is asked of it."""
+"""The input of a rule: a Celery application, and the requirements that it is checked against."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VISIBILITY_TIMEOUT = "broker_transport_options['visibility_timeout']"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A Celery application that is to be read, and the commands that start its workers."""
+    """A Celery application, and the commands that start its workers."""
 
     name: str
     app: Celery
@@ -28,12 +28,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One target, and what is asked of it.
+    """One target and its requirements.
 
-    tasks: those of the target that no target before it has as well.
-    horizon: the longest time between schedule and due; zero says that nothing has an ETA or a countdown.
-    lateness: what is tolerable after a worker was killed.
-    servers: on how many hosts each of the target's commands runs.
+    tasks: the tasks of the target that no earlier target has.
+    horizon: the longest time between scheduling and due time; zero if no task has an ETA or a countdown.
+    lateness: the tolerable lateness after a worker crash.
+    servers: the number of hosts on which each command of the target runs.
     """
 
     target: Target
@@ -43,7 +43,7 @@ class Case:
     servers: int
 
     def of(self, setting: str) -> dict[str, Any]:
-        """How a finding names `setting`."""
+        """Return the fields of a finding about `setting`."""
         value = self.target.app.conf[setting]
         return {"setting": setting, "value": repr(value), "is_default": value == DEFAULTS[setting]}
 
@@ -59,19 +59,25 @@ class Case:
 
 
 def registered(target: Target) -> Sequence[Task[..., Any]]:
-    """The application's own tasks: Celery registers some under its own name."""
+    """Return the application's own tasks, without those that Celery registers."""
     tasks: Mapping[str, Task[..., Any]] = target.app.tasks
     return [task for name, task in sorted(tasks.items()) if not name.startswith("celery.")]
 
 
 def own_tasks(targets: Sequence[Target]) -> Iterator[tuple[Target, Sequence[Task[..., Any]]]]:
-    """Each target with its tasks: Celery gives every application in a process the tasks of all the others as well."""
-    told: set[object] = set()
+    """Yield each target with its own tasks. Celery registers a task in every application of the process."""
+    seen: set[object] = set()
     for target in targets:
-        own = registered(target)
-        yield target, [task for task in own if _function(task) not in told]
-        told.update(map(_function, own))
+        tasks = registered(target)
+        yield target, [task for task in tasks if _function(task) not in seen]
+        seen.update(map(_function, tasks))
 
 
 def _function(task: Task[..., Any]) -> object:
     return getattr(task, "__wrapped__", type(task))
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Join `names` with commas; only the first `most`, with the number of the others."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

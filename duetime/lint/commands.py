@@ -1,4 +1,4 @@
-"""What a worker's command line adds to its settings."""
+"""The options that a worker's command line adds to its settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from celery.bin.worker import worker
 
 from duetime.errors import BadUsage
 
-# Celery's own group would load every installed plug-in (Flower among them) to learn these few.
+# The options before the subcommand. Importing Celery's own group would load every installed plug-in, such as Flower.
 GLOBAL_OPTIONS = click.Command(
     "celery",
     params=[
@@ -27,10 +27,12 @@ GLOBAL_OPTIONS = click.Command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerCommand:
-    """One ``celery … worker`` (or ``celery … beat``), as it is started on each host.
+    """A command ``celery … worker`` or ``celery … beat``.
 
-    app: the value of -A, if there is one.
-    beat: this process sends the periodic tasks: -B, or ``celery beat`` itself.
+    app: the value of -A, or None.
+    works: True for ``celery worker``.
+    beat: True for -B and for ``celery beat``: the process sends the periodic tasks.
+    mingles: False for --without-mingle: the worker does not ask the others for their revokes.
     """
 
     line: str
@@ -43,10 +45,10 @@ class WorkerCommand:
 
 
 def parse(line: str) -> WorkerCommand:
-    """Read `line` with Celery's own grammar of options.
+    """Parse `line` with Celery's own option parser.
 
     Raises:
-        BadUsage: it starts no Celery worker, or an option lacks its value.
+        BadUsage: it starts no Celery worker, or an option has no value.
     """
     try:
         outer, words = _options(GLOBAL_OPTIONS, _after_celery(shlex.split(line)))
@@ -75,7 +77,7 @@ def _after_celery(words: Sequence[str]) -> list[str]:
 
 
 def _options(command: click.Command, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    # The parser alone: converting the values would ask for a Celery app that is being served.
+    # The parser alone, because converting the values needs a running Celery app.
     context = click.Context(command, ignore_unknown_options=True, **command.context_settings)
     options, remaining, _ = command.make_parser(context).parse_args(list(words))
     return dict(options), remaining
@@ -83,6 +85,6 @@ def _options(command: click.Command, words: Sequence[str]) -> tuple[dict[str, An
 
 def _not_a_worker(line: str, reason: str) -> BadUsage:
     return BadUsage(
-        f"--worker {line!r} is not the command of a worker ({reason.rstrip('.')}); "
-        "write it as it is started, for instance 'celery -A shop worker -B -c 4'"
+        f"--worker {line!r}: not the command of a worker ({reason.rstrip('.')}); "
+        "write the whole command, for instance 'celery -A shop worker -B -c 4'"
     )

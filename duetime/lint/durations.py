@@ -1,4 +1,4 @@
-"""Durations as people type them: ``90s``, ``10m``, ``48h``, ``30d``."""
+"""Durations with a unit: ``90s``, ``10m``, ``48h``, ``30d``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes
 
 
 def duration(option: str, text: str) -> timedelta:
-    """What `text` says.
+    """Parse `text`, the value of `option`.
 
     Raises:
-        BadUsage: it is not a number with a unit, or is longer than Python can count.
+        BadUsage: it is not a number with a unit, or exceeds ``timedelta``.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip(), flags=re.ASCII)
     if match is None:
@@ -22,11 +22,11 @@ def duration(option: str, text: str) -> timedelta:
     try:
         return float(match[1]) * UNITS[match[2]]
     except OverflowError:
-        raise BadUsage(f"{option} {text!r} is longer than Python can count; write at most 999999999d") from None
+        raise BadUsage(f"{option} {text!r}: too long; write at most 999999999d") from None
 
 
-def said(length: timedelta) -> str:
-    """`length` in the largest unit that needs no fraction."""
+def format_duration(length: timedelta) -> str:
+    """Return `length` in the largest unit that needs no fraction."""
     for name, unit in UNITS.items():
         if length >= unit and length % unit == timedelta(0):
             return f"{length // unit}{name}"

@@ -1,4 +1,4 @@
-"""What a rule says: a setting, what follows from it, and what to do instead."""
+"""A finding of a rule: a setting, its consequence, and the fix."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Scenario = Literal[
 class Finding:
     """One consequence of one setting.
 
-    value: as found, in Python's spelling.
-    is_default: Celery ships with this value, so that nobody need have chosen it.
-    scenario: where duetime lets it happen; none, if nothing bad would.
-    see: upstream's own threads about it.
+    value: the value found, as a Python literal.
+    is_default: True if it is Celery's default.
+    scenario: the scenario that demonstrates it; None if the finding is harmless.
+    see: upstream issues about it.
     """
 
     target: str

@@ -1,4 +1,4 @@
-"""Findings as people read them."""
+"""Findings as text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ WIDTH = 110
 
 
 def lines(targets: Sequence[str], findings: Sequence[Finding]) -> Iterator[str]:
-    """One paragraph a finding, under the name of its target; warnings first."""
+    """Return the lines of the text: for each target its name, then a paragraph for each finding, warnings first."""
     for target in targets:
-        own = [finding for finding in findings if finding.target == target]
-        warnings = sum(finding.level == "warning" for finding in own)
+        found = [finding for finding in findings if finding.target == target]
+        warnings = sum(finding.level == "warning" for finding in found)
         yield f"{target}: {warnings or 'no'} {'warning' if warnings == 1 else 'warnings'}"
-        for finding in sorted(own, key=lambda finding: finding.level != "warning"):
+        for finding in sorted(found, key=lambda finding: finding.level != "warning"):
             yield ""
             yield from _paragraph(finding)
         yield ""
@@ -26,7 +26,7 @@ def _paragraph(finding: Finding) -> Iterator[str]:
     default = " (Celery's default)" if finding.is_default else ""
     yield f"  {finding.level}: {finding.setting} = {finding.value}{default}"
     yield from _hanging("then", finding.consequence)
-    yield from _hanging("mend", finding.fix)
+    yield from _hanging("fix", finding.fix)
     if finding.scenario:
         yield from _hanging("shown", f"scenario {finding.scenario}")
     if finding.see:

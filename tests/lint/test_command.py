@@ -1,0 +1,130 @@
+"""The command `duetime lint`: output, exit status, and wrong arguments."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import celery
+import pytest
+
+from duetime.cli import main as cli
+from tests.lint.apps import APP_FILE, TIMEOUT
+
+Lint = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def duetime(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Lint:
+    """A function that runs ``duetime`` in this process and returns its exit status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["duetime", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def test_warnings_exit_1_and_are_printed_under_their_target(duetime: Lint, tmp_path: Path) -> None:
+    (tmp_path / "lint_bad.py").write_text(APP_FILE)
+
+    status, out, _ = duetime("lint", "lint_bad.py:app")
+
+    assert status == 1
+    assert out.startswith("lint_bad.py:app: 6 warnings\n")
+    assert f"  warning: {TIMEOUT} = 3600 (Celery's default)\n    then   a task with an ETA" in out
+    assert "    shown  scenario long_horizon\n" in out
+
+
+def test_information_alone_exits_0(duetime: Lint, tmp_path: Path) -> None:
+    good = APP_FILE.replace('"shop.charge"', '"shop.charge", autoretry_for=(OSError,), acks_late=True')
+    (tmp_path / "lint_good.py").write_text(f"{good}\napp.conf.task_reject_on_worker_lost = True\n")
+
+    status, out, _ = duetime("lint", "lint_good:app", "--horizon", "0s", "--lateness", "2h")
+
+    assert (status, out.splitlines()[0]) == (0, "lint_good:app: no warnings")
+    assert "  info: task_acks_late = True\n" in out
+
+
+def test_json_is_one_object(duetime: Lint, tmp_path: Path) -> None:
+    (tmp_path / "lint_json.py").write_text(APP_FILE)
+
+    _, out, _ = duetime("lint", "--json", "lint_json:app")
+    printed = json.loads(out)
+
+    assert printed["warnings"] == 6
+    assert printed["findings"][0]["scenario"] == "long_horizon"
+    assert printed["findings"][0]["is_default"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("", ["lint_used"], "is neither a registered design"),
+        ("", ["no_such_module_here:app"], "cannot be imported: ModuleNotFoundError"),
+        ("", ["nowhere.py:app"], "there is no file 'nowhere.py'"),
+        ("", ["lint_used.py:app"], "has no 'app'"),
+        ("app = 7", ["lint_used.py:app"], "is of type int, not a celery.Celery"),
+        ("raise SystemExit(0)", ["lint_used.py:app"], "cannot be imported: SystemExit"),
+        ("def broken(:", ["lint_used.py:app"], "cannot be imported: SyntaxError"),
+        (
+            "from celery import Celery\napp = Celery(broker='carrier-pigeon://coop')",
+            ["lint_used.py:app"],
+            "cannot be loaded: KeyError: 'No such transport: carrier-pigeon",
+        ),
+        (
+            "from celery import Celery\napp = Celery(include=['no_such_tasks'])",
+            ["lint_used.py:app"],
+            "cannot be loaded: ModuleNotFoundError",
+        ),
+        (APP_FILE, ["lint_used.py:app", "--horizon", "soon"], "--horizon 'soon': write a number and a unit"),
+        (APP_FILE, ["lint_used.py:app", "--worker", "top"], "it does not call celery"),
+        (APP_FILE, ["lint_used.py:app", "lint_used.py:app"], "write each target once"),
+        ("", ["reference"], "the design 'reference' runs no Celery worker"),
+    ],
+)
+def test_bad_usage_exits_2_with_one_sentence(
+    duetime: Lint, tmp_path: Path, content: str, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "lint_used.py").write_text(content)
+
+    status, out, err = duetime("lint", *arguments)
+
+    assert (status, out) == (2, "")
+    assert err.startswith("duetime: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_design_is_checked_with_its_own_command_and_the_docs_show_the_output() -> None:
+    # A separate process, because a design reads its settings when it is first imported.
+    done = subprocess.run(
+        [sys.executable, "-m", "duetime.cli", "lint", "oban_style_queue"], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (1, "")
+    if ".".join(map(str, celery.VERSION[:3])) == "5.7.0":
+        page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+        assert f"$ duetime lint oban_style_queue\n{done.stdout}```" in page
+
+
+def test_a_design_with_a_beat_on_every_host_has_a_warning() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "duetime.cli", "lint", "pull_worker", "--horizon", "0s", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert {"more_servers", "broker_blip_long"} <= {
+        finding["scenario"] for finding in json.loads(done.stdout)["findings"]
+    }
