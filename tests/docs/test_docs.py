@@ -9,8 +9,9 @@ import click
 import pytest
 
 from duetime.cli.main import cli
-from tests.docs.pages import ROOT, pages
+from tests.docs.pages import ROOT, pages, prose_lines
 
+ROOMS = "benchmarks|docs|duetime|examples|oban_style_queue|pull_worker|push_readmodel|tests"
 PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -29,6 +30,13 @@ def test_every_make_target_shown_is_in_the_makefile(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
     assert set(re.findall(r"^\$ make ([a-z-]+)", page.read_text(), flags=re.MULTILINE)) <= targets
+
+
+@PAGES
+def test_every_file_named_in_prose_exists(page: Path) -> None:
+    named = re.findall(rf"`((?:{ROOMS})/[\w/.-]+)`", "\n".join(line for _, line in prose_lines(page)))
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 @PAGES
