@@ -1,4 +1,4 @@
-"""duetime as its users call it: a process with arguments, an exit status and two streams."""
+"""The commands of duetime, run as processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ BROKEN = Path(__file__).parent / "harness" / "broken_designs.py"
 
 
 def duetime(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "duetime.cli", *arguments],
         env={**os.environ, **environment},
@@ -25,7 +24,7 @@ def duetime(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def compared(*arguments: str, out: Path, **environment: str) -> tuple[int, dict[tuple[str, str], dict[str, Any]]]:
-    """`duetime compare --json`: its exit status, and its cells by scenario and design."""
+    """Run `duetime compare --json`; return its exit status, and its cells by scenario and design."""
     done = duetime("compare", "--json", "--out", str(out), *arguments, **environment)
     assert done.stdout, done.stderr
     cells = json.loads(done.stdout)["cells"]

@@ -1,4 +1,4 @@
-"""The use cases besides reminders, at their true length, on clocks that a test can set."""
+"""Follow-ups: the five use cases besides reminders, with their real durations, in the three designs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
 from push_readmodel.variants.delete_first import DrainDeletingFirst
 from tests.designs.read_model import RecordingGateway
-from tests.designs.test_application import Notebook
+from tests.designs.test_application import RecordingScheduler
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -61,92 +61,91 @@ def effects_done(session: Session) -> list[str]:
         ("cancel-order", datetime(2030, 2, 2, 12, tzinfo=UTC)),
     ],
 )
-def test_each_use_case_schedules_its_follow_up_for_its_time(session: Session, kind: str, due: datetime) -> None:
-    notebook = Notebook()
+def test_each_use_case_schedules_its_follow_up_for_its_due_time(session: Session, kind: str, due: datetime) -> None:
+    scheduler = RecordingScheduler()
 
-    FollowUps(notebook).begin(session, FOLLOW_UPS[kind], number=7, user_id=1, began_at=NOON)
+    FollowUps(scheduler).begin(session, FOLLOW_UPS[kind], number=7, user_id=1, began_at=NOON)
 
-    assert notebook.told == [("schedule", f"{kind}:7", 1)]
-    assert notebook.last is not None
-    assert (notebook.last.due_at, notebook.last.recipient) == (due, "1@example.org")
+    assert scheduler.calls == [("schedule", f"{kind}:7", 1)]
+    assert scheduler.last is not None
+    assert (scheduler.last.due_at, scheduler.last.recipient) == (due, "1@example.org")
 
 
 def test_in_a_leap_year_a_month_after_31_january_is_29_february() -> None:
     assert ASK_FOR_REVIEW.due_at(NOON.replace(year=2032)) == datetime(2032, 2, 29, 12, tzinfo=UTC)
 
 
-def test_with_a_day_in_a_second_a_trial_ends_after_fourteen_of_them() -> None:
+def test_at_a_time_scale_of_one_day_per_second_a_trial_ends_after_14_seconds() -> None:
     assert END_TRIAL.due_at(NOON, time_scale=86_400) == NOON + timedelta(seconds=14)
 
 
 @pytest.mark.parametrize("what", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
-def test_what_the_user_does_in_time_calls_it_off_or_puts_it_later(session: Session, what: FollowUp) -> None:
-    notebook = Notebook()
-    use_cases = FollowUps(notebook)
+def test_a_follow_up_can_be_postponed_and_cancelled(session: Session, what: FollowUp) -> None:
+    scheduler = RecordingScheduler()
+    use_cases = FollowUps(scheduler)
     use_cases.begin(session, what, number=7, user_id=1, began_at=NOON)
     key = f"{what.kind}:7"
 
     use_cases.postpone(session, what, number=7, began_at=NOON + timedelta(days=1))
     use_cases.cancel(session, what, number=7)
 
-    assert notebook.told == [("schedule", key, 1), ("schedule", key, 2), ("cancel", key, 3)]
+    assert scheduler.calls == [("schedule", key, 1), ("schedule", key, 2), ("cancel", key, 3)]
     assert session.get_one(what.table, 7).status == what.cancelled_by
     assert revision_shown(session, key) == 3
 
 
-def test_what_was_called_off_is_not_scheduled_again_by_postponing_it(session: Session) -> None:
-    notebook = Notebook()
-    use_cases = FollowUps(notebook)
+def test_postponing_a_cancelled_follow_up_does_not_schedule_it_again(session: Session) -> None:
+    scheduler = RecordingScheduler()
+    use_cases = FollowUps(scheduler)
     use_cases.begin(session, END_TRIAL, number=7, user_id=1, began_at=NOON)
     use_cases.cancel(session, END_TRIAL, number=7)
 
     use_cases.postpone(session, END_TRIAL, number=7, began_at=NOON + timedelta(days=1))
 
-    assert [verb for verb, _, _ in notebook.told] == ["schedule", "cancel"]
+    assert [verb for verb, _, _ in scheduler.calls] == ["schedule", "cancel"]
 
 
-def test_whoever_upgrades_after_the_trial_has_ended_does_not_undo_it(session: Session) -> None:
+def test_an_upgrade_after_the_end_of_the_trial_does_not_change_its_status(session: Session) -> None:
     session.add(Trial(id=7, user_id=1, began_at=NOON, status="ended", revision=1))
     session.commit()
 
-    FollowUps(Notebook()).cancel(session, END_TRIAL, number=7)
+    FollowUps(RecordingScheduler()).cancel(session, END_TRIAL, number=7)
 
     assert session.get_one(Trial, 7).status == "ended"
 
 
-def test_a_new_address_reaches_what_is_still_to_leave_the_building(session: Session) -> None:
-    notebook = Notebook()
-    use_cases = FollowUps(notebook)
+def test_a_new_address_applies_to_pending_messages_and_not_to_effects_in_the_database(session: Session) -> None:
+    scheduler = RecordingScheduler()
+    use_cases = FollowUps(scheduler)
     for what, number in ((ASK_FOR_REVIEW, 1), (ASK_FOR_REVIEW, 2), (END_TRIAL, 3)):
         use_cases.begin(session, what, number=number, user_id=1, began_at=NOON)
     use_cases.cancel(session, ASK_FOR_REVIEW, number=2)
-    notebook.told.clear()
+    scheduler.calls.clear()
 
-    application = Application(notebook, reminder_lead=timedelta(minutes=10))
+    application = Application(scheduler, reminder_lead=timedelta(minutes=10))
     application.change_address(session, user_id=1, address="1@new.example", now=NOON)
 
-    assert notebook.told == [("schedule", "ask-for-review:1", 2)]
-    assert notebook.last is not None and notebook.last.recipient == "1@new.example"
-
-
-# The poller, whose clock is an argument
+    assert scheduler.calls == [("schedule", "ask-for-review:1", 2)]
+    assert scheduler.last is not None and scheduler.last.recipient == "1@new.example"
 
 
 @pytest.mark.parametrize("what", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
-def test_postgresql_and_python_agree_when_it_is_due(session: Session, what: FollowUp) -> None:
+def test_postgresql_and_python_compute_the_same_due_times(session: Session, what: FollowUp) -> None:
     random = Random(7)
-    begun = [NOON + timedelta(seconds=random.randrange(4 * 365 * 86_400)) for _ in range(300)]
+    beginnings = [NOON + timedelta(seconds=random.randrange(4 * 365 * 86_400)) for _ in range(300)]
     session.add_all(
-        what.table(id=number, user_id=1, began_at=at, status="open", revision=1) for number, at in enumerate(begun)
+        what.table(id=number, user_id=1, began_at=at, status="open", revision=1) for number, at in enumerate(beginnings)
     )
     session.commit()
 
     for time_scale in (1.0, 86_400.0):
         computed = session.scalars(select(due_at(what, time_scale=time_scale)).order_by(what.table.id)).all()
-        assert computed == pytest.approx([what.due_at(at, time_scale=time_scale) for at in begun], abs=2 * MICROSECOND)
+        assert computed == pytest.approx(
+            [what.due_at(at, time_scale=time_scale) for at in beginnings], abs=2 * MICROSECOND
+        )
 
 
-def test_what_was_bought_on_the_last_days_of_january_is_all_due_on_28_february(session: Session) -> None:
+def test_all_purchases_of_the_last_days_of_january_are_due_on_28_february(session: Session) -> None:
     bought = [NOON - timedelta(days=days) for days in (3, 2, 1, 0)]
     session.add_all(
         Purchase(id=number, user_id=1, began_at=at, status="open", revision=1) for number, at in enumerate(bought)
@@ -159,28 +158,28 @@ def test_what_was_bought_on_the_last_days_of_january_is_all_due_on_28_february(s
     assert [one.op for one in found] == [f"ask-for-review:{number}/1" for number in range(4)]
 
 
-def test_the_poller_ends_a_trial_when_it_is_due_and_once(session: Session, engine: Engine) -> None:
+def test_the_poller_ends_a_due_trial_once(session: Session, engine: Engine) -> None:
     session.add(Trial(id=7, user_id=1, began_at=NOON, status="open", revision=1))
     session.commit()
     due = NOON + timedelta(days=14)
 
     before = settle_overdue(session, EFFECTS, now=due - MICROSECOND, time_scale=1.0)
     then = settle_overdue(session, EFFECTS, now=due, time_scale=1.0)
-    with Session(engine) as other_server:
-        again = settle_overdue(other_server, EFFECTS, now=due + timedelta(days=30), time_scale=1.0)
+    with Session(engine) as other_worker:
+        again = settle_overdue(other_worker, EFFECTS, now=due + timedelta(days=30), time_scale=1.0)
 
     assert (before, then, again) == (0, 1, 0)
     assert effects_done(session) == ["end-trial:7/1"]
 
 
-def test_downtime_of_a_month_only_delays_what_the_poller_does_inside_the_database(session: Session) -> None:
+def test_a_month_of_downtime_only_delays_the_effects_of_the_poller_in_the_database(session: Session) -> None:
     session.add(Trial(id=7, user_id=1, began_at=NOON, status="open", revision=1))
     session.commit()
 
     assert settle_overdue(session, EFFECTS, now=NOON + timedelta(days=44), time_scale=1.0) == 1
 
 
-def test_an_effect_that_fails_leaves_the_poller_the_others(session: Session) -> None:
+def test_the_poller_executes_the_other_effects_when_one_fails(session: Session) -> None:
     session.add_all(Trial(id=number, user_id=1, began_at=NOON, status="open", revision=1) for number in (1, 2, 3))
     session.commit()
     ending = STATEMENTS["end-trial"].replace("status = 'ended'", "status = left('ended', 5 + 0 / abs(%(id)s - 2))")
@@ -193,22 +192,19 @@ def test_an_effect_that_fails_leaves_the_poller_the_others(session: Session) -> 
     assert sorted(effects_done(session)) == ["end-trial:1/1", "end-trial:3/1"]
 
 
-# Effect and row in one transaction
-
-
 class Killed(BaseException):
-    """Nothing after it happens."""
+    """The worker was killed."""
 
 
-class Deadly:
-    """A gateway at which the server dies."""
+class KillingGateway:
+    """A gateway that kills the worker during a delivery."""
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
         raise Killed
 
 
 def errand_and_reminder(session: Session) -> None:
-    """Wages that are due, and a reminder that is due after them."""
+    """Schedule a due wage, and a reminder that is due after it."""
     FollowUps(ReadModel()).begin(session, PAY_ERRAND, number=7, user_id=1, began_at=datetime(2020, 1, 1, tzinfo=UTC))
     after = datetime(2020, 2, 1, tzinfo=UTC)
     reminder = Notification(key="r", revision=1, kind="reminder", recipient="a@b.example", due_at=after)
@@ -221,33 +217,31 @@ def balance(session: Session) -> int:
     return session.scalars(select(User.balance_cents)).one()
 
 
-def test_a_crash_after_the_wages_were_paid_and_before_the_commit_pays_them_once(
-    session: Session, engine: Engine
-) -> None:
+def test_a_crash_between_the_payment_and_the_commit_pays_once(session: Session, engine: Engine) -> None:
     errand_and_reminder(session)
-    with closing(Drain(connect(engine), Deadly(), effects=EFFECTS)) as dying:
-        dying._sizer.limit = 10
+    with closing(Drain(connect(engine), KillingGateway(), effects=EFFECTS)) as drain:
+        drain._sizer.limit = 10
         with pytest.raises(Killed):
-            dying.drain_all()
+            drain.drain_all()
     before = balance(session)
 
     box = RecordingGateway()
-    with closing(Drain(connect(engine), box, effects=EFFECTS)) as successor:
-        arrived, _ = successor.drain_all()
+    with closing(Drain(connect(engine), box, effects=EFFECTS)) as drain:
+        arrived, _ = drain.drain_all()
 
     assert (before, balance(session)) == (0, WAGE_CENTS)
     assert (arrived, box.ops) == (2, ["r/1"])
     assert effects_done(session) == ["pay-errand:7/1"]
 
 
-def test_an_effect_that_fails_takes_nothing_else_of_its_batch_with_it(session: Session, engine: Engine) -> None:
+def test_a_failed_effect_does_not_affect_the_rest_of_its_batch(session: Session, engine: Engine) -> None:
     errand_and_reminder(session)
     broken = Effects({"pay-errand": "SELECT 1 / 0"}, worker="test")
     box = RecordingGateway()
 
-    with closing(Drain(connect(engine), box, effects=broken)) as draining:
-        draining._sizer.limit = 10
-        draining.drain_all()
+    with closing(Drain(connect(engine), box, effects=broken)) as drain:
+        drain._sizer.limit = 10
+        drain.drain_all()
 
     session.rollback()
     row = session.execute(select(pending.c.key, pending.c.attempts, pending.c.last_error)).one()
@@ -256,8 +250,8 @@ def test_an_effect_that_fails_takes_nothing_else_of_its_batch_with_it(session: S
     assert "division by zero" in row.last_error
 
 
-def test_effects_before_and_after_one_that_fails_all_happen_once(session: Session, engine: Engine) -> None:
-    """The driver's prepared statements are gone after a rollback, in the middle of a pipeline."""
+def test_effects_before_and_after_a_failed_one_happen_once(session: Session, engine: Engine) -> None:
+    """The driver loses its prepared statements in a rollback, in the middle of a pipeline."""
     use_cases = FollowUps(ReadModel())
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     for number in range(1, 7):
@@ -279,16 +273,16 @@ def test_effects_before_and_after_one_that_fails_all_happen_once(session: Sessio
     assert sorted(session.scalars(select(pending.c.key))) == ["pay-errand:3", "r"]
 
 
-def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, engine: Engine) -> None:
-    """The application holds the errand and waits for the row; the drain holds the row and waits for the errand."""
+def test_a_complaint_at_the_moment_of_payment_wins_over_the_payment(session: Session, engine: Engine) -> None:
+    """A deadlock: the application locks the errand and waits for the pending row, the drain the other way round."""
     errand_and_reminder(session)
-    holding, claimed = threading.Event(), threading.Event()
+    errand_locked, row_claimed = threading.Event(), threading.Event()
 
     class Complaining(FollowUps):
         def cancel(self, session: Session, what: FollowUp, *, number: int) -> None:
             session.get_one(what.table, number, with_for_update=True)
-            holding.set()
-            assert claimed.wait(10)
+            errand_locked.set()
+            assert row_claimed.wait(10)
             super().cancel(session, what, number=number)
 
     def complain() -> None:
@@ -298,8 +292,8 @@ def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, eng
     class Claiming(Effects):
         def of(self, notification: Notification) -> tuple[str, dict[str, object]] | None:
             if notification.kind == "pay-errand":
-                assert holding.wait(10)
-                claimed.set()
+                assert errand_locked.wait(10)
+                row_claimed.set()
             return super().of(notification)
 
     with (
@@ -316,13 +310,13 @@ def test_who_complains_just_when_it_is_due_is_let_go_first(session: Session, eng
     assert session.scalars(select(pending.c.key)).all() == []
 
 
-def test_deleting_first_may_lose_an_effect_as_it_may_lose_a_delivery(session: Session, engine: Engine) -> None:
+def test_delete_first_loses_a_failed_effect(session: Session, engine: Engine) -> None:
     errand_and_reminder(session)
     broken = Effects({"pay-errand": "SELECT 1 / 0"}, worker="test")
     box = RecordingGateway()
 
-    with closing(DrainDeletingFirst(connect(engine), box, effects=broken)) as draining:
-        draining.drain_all()
+    with closing(DrainDeletingFirst(connect(engine), box, effects=broken)) as drain:
+        drain.drain_all()
 
     session.rollback()
     assert box.ops == ["r/1"]
@@ -336,7 +330,7 @@ def wages() -> Notification:
     )
 
 
-def test_the_hardened_queue_pays_once_however_often_the_message_comes(session: Session, engine: Engine) -> None:
+def test_the_hardened_queue_pays_once_for_duplicate_messages(session: Session, engine: Engine) -> None:
     hardened.install(engine)
     errand_and_reminder(session)
     session.execute(hardened.wanted.insert().values(key="pay-errand:7", revision=1))
@@ -348,7 +342,7 @@ def test_the_hardened_queue_pays_once_however_often_the_message_comes(session: S
     assert balance(session) == WAGE_CENTS
 
 
-def test_the_plain_queue_pays_as_often_as_the_message_comes(session: Session, engine: Engine) -> None:
+def test_the_plain_queue_pays_for_each_duplicate_message(session: Session, engine: Engine) -> None:
     errand_and_reminder(session)
 
     for _ in range(2):
@@ -357,19 +351,19 @@ def test_the_plain_queue_pays_as_often_as_the_message_comes(session: Session, en
     assert balance(session) == 2 * WAGE_CENTS
 
 
-def test_the_staged_queue_pays_in_a_transaction_of_its_own(session: Session, engine: Engine) -> None:
+def test_the_staged_queue_pays_in_a_separate_transaction(session: Session, engine: Engine) -> None:
     staged.install(engine)
     errand_and_reminder(session)
     staged.JobsTable().schedule(wages(), session=session)
     session.commit()
-    handed_over: list[int] = []
-    staged.stage(engine, handed_over.append)
+    job_ids: list[int] = []
+    staged.stage(engine, job_ids.append)
 
-    assert staged.execute(engine, RecordingGateway(), handed_over[0], effects=EFFECTS)
+    assert staged.execute(engine, RecordingGateway(), job_ids[0], effects=EFFECTS)
     assert balance(session) == WAGE_CENTS
 
 
-def test_effects_that_cannot_be_found_are_bad_usage(settings: Settings) -> None:
+def test_a_wrong_path_of_effects_is_bad_usage(settings: Settings) -> None:
     assert effects_from(settings).of(wages()) is not None
     object.__setattr__(settings, "effects", "duetime.app.effects:NOTHING")
     with pytest.raises(BadUsage, match=r"DUETIME_EFFECTS is 'duetime.app.effects:NOTHING'; write package.module"):

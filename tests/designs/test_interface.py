@@ -1,4 +1,4 @@
-"""What may be scheduled, and what is refused with an error that says what to write instead."""
+"""The limits of a notification; an error tells what to write instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 GOOD = Notification(key="event-reminder:42:7", revision=1, kind="event-reminder", recipient="a@b.example", due_at=NOON)
 
 
-def test_a_due_time_without_a_zone_is_refused_with_an_example_of_one_that_has_it() -> None:
+def test_a_due_time_without_a_time_zone_is_refused_with_an_example() -> None:
     with pytest.raises(ScheduleRejected, match=r"without a time zone.*tzinfo=UTC"):
         replace(GOOD, due_at=NOON.replace(tzinfo=None))
 
@@ -27,7 +27,7 @@ def test_a_due_time_without_a_zone_is_refused_with_an_example_of_one_that_has_it
     ],
     ids=["before", "after"],
 )
-def test_a_due_time_that_is_in_no_year_of_utc_is_refused(edge: datetime) -> None:
+def test_a_due_time_outside_the_years_1_to_9999_in_utc_is_refused(edge: datetime) -> None:
     with pytest.raises(ScheduleRejected, match="years 1 to 9999"):
         replace(GOOD, due_at=edge)
 
@@ -64,18 +64,18 @@ def test_a_revision_that_cannot_be_stored_is_refused(revision: int) -> None:
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800"])
 @pytest.mark.parametrize("field", ["key", "kind", "recipient"])
-def test_text_that_postgresql_cannot_keep_is_refused(field: str, text: str) -> None:
+def test_text_that_postgresql_cannot_store_is_refused(field: str, text: str) -> None:
     with pytest.raises(ScheduleRejected, match=f"the {field} of .* has a NUL character or half a surrogate"):
-        replace(GOOD, **{field: text})
+        GOOD.from_json({**GOOD.to_json(), field: text})
 
 
-def test_a_nul_in_the_payload_is_refused_and_text_about_one_is_not() -> None:
+def test_a_nul_in_the_payload_is_refused_and_an_escaped_one_is_text() -> None:
     replace(GOOD, payload={"text": "\\u0000 is how JSON writes NUL"})
     with pytest.raises(ScheduleRejected, match="has a NUL character"):
         replace(GOOD, payload={"text": ["\\\0"]})
 
 
-def test_a_notification_survives_the_journey_through_json() -> None:
-    sent = replace(GOOD, due_at=NOON.astimezone(timezone(timedelta(hours=5))), payload={"n": [1, None, "x"]})
+def test_a_notification_is_the_same_after_json() -> None:
+    notification = replace(GOOD, due_at=NOON.astimezone(timezone(timedelta(hours=5))), payload={"n": [1, None, "x"]})
 
-    assert Notification.from_json(sent.to_json()) == sent
+    assert Notification.from_json(notification.to_json()) == notification

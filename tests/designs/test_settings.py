@@ -1,4 +1,4 @@
-"""What a process is told through its environment."""
+"""Settings are passed through environment variables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEEDED = {
 }
 
 
-def test_settings_are_read_back_as_they_were() -> None:
+def test_settings_are_the_same_after_the_environment() -> None:
     settings = Settings.from_environment(NEEDED)
     other = replace(settings, watched=True, heartbeat=Path("/tmp/heartbeat"), worker="worker-7")
 
@@ -25,7 +25,7 @@ def test_settings_are_read_back_as_they_were() -> None:
     assert Settings.from_environment(other.environment()) == other
 
 
-def test_nobody_is_watched_unless_asked_for() -> None:
+def test_workers_send_no_celery_events_by_default() -> None:
     unwatched = Settings.from_environment(NEEDED)
     watched = Settings.from_environment({**NEEDED, "DUETIME_WATCHED": "1"})
 
@@ -37,6 +37,6 @@ def test_nobody_is_watched_unless_asked_for() -> None:
     }
 
 
-def test_what_is_neither_yes_nor_no_is_refused() -> None:
+def test_a_flag_that_is_neither_yes_nor_no_is_refused() -> None:
     with pytest.raises(BadUsage, match="DUETIME_WATCHED is 'maybe'; write yes or no"):
         Settings.from_environment({**NEEDED, "DUETIME_WATCHED": "maybe"})
