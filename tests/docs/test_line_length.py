@@ -11,12 +11,9 @@ from tests.docs.pages import LINK, ROOT, pages, prose_lines
 LONGEST = 100
 NOT_YET_WRAPPED = {
     "docs/checker.md",
-    "docs/faults.md",
     "docs/findings.md",
     "docs/how-to-read-a-run.md",
-    "docs/operating.md",
     "docs/performance.md",
-    "docs/settings.md",
     "oban_style_queue/README.md",
     "pull_worker/README.md",
     "push_readmodel/README.md",
