@@ -64,7 +64,7 @@ def demo_command(
         with session.running(), ExitStack() as resources:
             flower_url = ""
             if host not in ALL_INTERFACES:  # inside a container Flower's port would not be reachable
-                flower = Flower(tempdir / SCENARIO / "flower", broker_url=session.broker_url)
+                flower = Flower(tempdir / SCENARIO / "flower", tempdir=tempdir, broker_url=session.broker_url)
                 flower_url = resources.enter_context(flower).url
 
             def ready() -> None:

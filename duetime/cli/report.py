@@ -66,7 +66,7 @@ def write_report(
 
 
 def _read_cells(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
-    from duetime.harness.runs.compare import stored_cell
+    from duetime.harness.runs.cell import stored_cell
 
     cells = []
     for run_dir in dict.fromkeys(run_dirs):

@@ -19,7 +19,7 @@ from duetime.cli.report import write_report
 if TYPE_CHECKING:
     from duetime.checker import Results
     from duetime.harness.plan.scenario import Scenario
-    from duetime.harness.runs.compare import Cell
+    from duetime.harness.runs.cell import Cell
     from duetime.history import History
     from duetime.interface import Design
     from duetime.report.page import Picture
@@ -194,7 +194,7 @@ def _run(
                 out=directory,
                 progress=display.update,
                 side_by_side=side_by_side,
-                look=draw,
+                on_judged=draw,
             ):
                 cells.append(cell)
                 display.cell(cell.scenario, cell.design, cell.outcome)

@@ -16,7 +16,7 @@ from duetime.demo.http import LiveStream, application
 from duetime.demo.session import DemoSession
 from duetime.demo.tour import Tour
 from duetime.errors import BadUsage
-from duetime.harness.runs.compare import stored_cell
+from duetime.harness.runs.cell import stored_cell
 from duetime.report.page import write_page
 
 GRACE_S = 2

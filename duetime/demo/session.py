@@ -31,6 +31,7 @@ from duetime.harness.runs.fault_factory import make_fault
 from duetime.harness.runs.nemesis import Nemesis
 from duetime.harness.runs.participants import RunProcesses
 from duetime.harness.runs.run_directory import RunDirectory
+from duetime.harness.runs.spec import RunSpec
 from duetime.harness.runs.start_barrier import StartBarrier
 from duetime.interface import Design
 from duetime.runtime.gateway import JournalGateway
@@ -115,15 +116,14 @@ class DesignRun:
         self._metronome: CanarySender
 
     def begin(self, started: Instant, plan: Plan, stop: CancelToken) -> None:
-        self.files.write_plan(plan, started)
-        clock = self.files.path / "clock.jsonl"
-        self._metronome = CanarySender(self._gateway, clock, period_s=plan.profile.canary_period_s)
+        self.files.write_plan(started)
+        self._metronome = CanarySender(self._gateway, self.files.clock, period_s=plan.profile.canary_period_s)
         self._metronome.start(started)
         for client in self.cast.clients:
             client.begin(started, more_to_come=True)
         self.cast.supervisor.start()
         settled = partial(self.cast.supervisor.wait_settled, stop, within_s=SETTLED_WITHIN_S)
-        self.nemesis = Nemesis(self.make, settled, self.files.path / "faults.jsonl", stop)
+        self.nemesis = Nemesis(self.make, settled, self.files.faults, stop)
 
     def make(self, planned: PlannedFault) -> Fault:
         return make_fault(planned, self.cast.fault_targets())
@@ -215,8 +215,8 @@ class DemoSession:
         with ExitStack() as stack:
             endpoints = stack.enter_context(self._context.services.for_run(SCENARIO, 0))
             self.broker_url = endpoints.broker_url
-            for name, design in self._designs.items():
-                self.runs[name] = self._prepare(name, design, endpoints, stack)
+            for slot, name in enumerate(self._designs):
+                self.runs[name] = self._prepare(slot, name, endpoints, stack)
             for run in self.runs.values():
                 run.cast.wait_ready(self._context.stop)
             self._started = StartBarrier(1, self._context.stop).wait()
@@ -232,17 +232,22 @@ class DemoSession:
             stack.callback(self._context.stop.set)
             yield self
 
-    def _prepare(self, name: str, design: Design, endpoints: Endpoints, stack: ExitStack) -> DesignRun:
-        path = self._out / SCENARIO / directory_of(design, self._plan.seed)
-        files = RunDirectory(path, design, self._context.versions, loaded_as=name)
+    def _prepare(self, slot: int, name: str, endpoints: Endpoints, stack: ExitStack) -> DesignRun:
+        design = self._designs[name]
+        spec = RunSpec(
+            design=design,
+            design_name=name,
+            plan=self._plan,
+            directory=self._out / SCENARIO / directory_of(design, self._plan.seed),
+            slot=slot,
+            context=self._context,
+        )
+        files = RunDirectory(spec)
         files.make()
-        files.write_plan(self._plan)
+        files.write_plan()
         url = stack.enter_context(own_database(endpoints.database_url))
         mine = replace(endpoints, database_url=url, database_through=url)
-        own = self._context.tempdir / SCENARIO / design.name.replace(":", "-")
-        cast = RunProcesses(
-            design, self._plan, files, mine, design_name=name, own=own, tempdir=self._context.tempdir, watched=True
-        )
+        cast = RunProcesses(files, mine, watched=True)
         cast.install(range(1, USERS + 1))
         stack.callback(cast.kill)
         cast.start(clients=1)
@@ -331,7 +336,7 @@ class DemoSession:
             planned = PlannedFault(fault=name, kind=kind, target=target, inject_s=round(self.now_s(), 3), heal_s=inf)
             if kind == "worker_added":
                 for run in self.runs.values():
-                    run.cast.engage(target)
+                    run.cast.add_worker(target)
             doing = ActiveFault(planned, self._made(planned))
             self.doing.append(doing)
         self.broken = ""
@@ -428,10 +433,9 @@ class DemoSession:
         while run.files.seconds_since_last_delivery() < plan.profile.quiet_s and time.monotonic() < give_up_at:
             self._context.stop.sleep(0.1)
         quiet_s, closed_ns = run.files.seconds_since_last_delivery(), time.monotonic_ns()
-        path = out / SCENARIO / run.files.path.name
-        kept = RunDirectory(path, self._designs[run.name], self._context.versions, loaded_as=run.name)
+        kept = RunDirectory(replace(run.files.spec, plan=plan, directory=out / SCENARIO / run.files.path.name))
         shutil.copytree(run.files.path, kept.path)
-        kept.write_plan(plan, self._started)
+        kept.write_plan(self._started)
         kept.close(
             run.cast.pending(),
             quiet_s=quiet_s,

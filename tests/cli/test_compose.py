@@ -101,7 +101,7 @@ class Stack:
         self.services = services(SHELL, stand_ins)
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         (place / "run" / "valkey").mkdir(parents=True)
-        initialise_cluster(place / "run" / "pg")
+        initialise_cluster(place / "run" / "pg", tempdir=place)
         self.database = self._worker(
             "postgres", [*postgres_command(place / "run" / "pg"), *("-h", "127.0.0.1", "-p", str(self._postgres))], "pg"
         )
@@ -116,6 +116,7 @@ class Stack:
             name,
             command,
             self._place / "run" / directory,
+            tempdir=self._place,
             probe=lambda _pid: self.is_healthy(name),
             end_with=signal.SIGQUIT if name == "postgres" else signal.SIGTERM,
             environment=self._environment(name),

@@ -21,7 +21,8 @@ from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
 from duetime.harness.runs import run
-from duetime.harness.runs.compare import Cell, compare
+from duetime.harness.runs.cell import Cell
+from duetime.harness.runs.compare import compare
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.fault_factory import FaultTargets, make_fault
 from tests.commands import duetime
@@ -123,7 +124,7 @@ def disabled(
         def disabled_maker(targets: FaultTargets) -> Callable[[PlannedFault], Fault]:
             return lambda planned: Disabled(make_fault(planned, targets))
 
-        patch.setattr(run, "maker", disabled_maker)
+        patch.setattr(run, "fault_maker", disabled_maker)
         items = [item for item in request.session.items if isinstance(item, pytest.Function)]
         kinds = [cast(FaultKind, item.callspec.params["kind"]) for item in items if "disabled" in item.fixturenames]
         yield outcomes(tmp_path_factory.mktemp("disabled"), kinds)

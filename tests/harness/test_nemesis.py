@@ -1,4 +1,4 @@
-"""Faults in the order of their times, also where one begins before another is over."""
+"""Faults are injected and healed in the order of their times, also if they overlap."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.runs.nemesis import Nemesis
 
 
-class Noted:
-    """A fault that only writes down what is done to it."""
+class RecordingFault:
+    """A fault that only records its steps in `steps`.
 
-    def __init__(self, name: str, told: list[str], *, fails_at: str = "") -> None:
-        self._name, self._told, self._fails_at = name, told, fails_at
+    fails_at: the step that is not verified, or, with "!" after it, raises another error.
+    """
+
+    def __init__(self, name: str, steps: list[str], *, fails_at: str = "") -> None:
+        self._name, self._steps, self._fails_at = name, steps, fails_at
 
     def prepare(self, _stop: Sleeper) -> str:
-        return self._tell("aim")
+        return self._record("prepare")
 
     def inject(self) -> None:
-        self._tell("inject")
+        self._record("inject")
 
     def verify_injected(self, _stop: Sleeper) -> str:
-        return self._tell("observe")
+        return self._record("observed")
 
     def heal(self) -> None:
-        self._tell("heal")
+        self._record("heal")
 
     def verify_healed(self, _stop: Sleeper) -> str:
-        return self._tell("healed")
+        return self._record("healed")
 
-    def _tell(self, step: str) -> str:
-        self._told.append(f"{self._name} {step}")
+    def _record(self, step: str) -> str:
+        self._steps.append(f"{self._name} {step}")
         if step == self._fails_at:
             raise FaultNotVerified(f"{step} was not seen")
         if f"{step}!" == self._fails_at:
@@ -51,69 +54,72 @@ def planned(name: str, inject_s: float, heal_s: float) -> PlannedFault:
     return PlannedFault(fault=name, kind="kill", target="all", inject_s=inject_s, heal_s=heal_s)
 
 
-def conducted(tmp_path: Path, *faults: PlannedFault, fails_at: str = "") -> tuple[list[str], Nemesis]:
-    told: list[str] = []
+def carried_out(tmp_path: Path, *faults: PlannedFault, fails_at: str = "") -> tuple[list[str], Nemesis]:
+    steps: list[str] = []
     nemesis = Nemesis(
-        lambda fault: Noted(fault.fault, told, fails_at=fails_at), lambda: "", tmp_path / "faults.jsonl", CancelToken()
+        lambda fault: RecordingFault(fault.fault, steps, fails_at=fails_at),
+        lambda: "",
+        tmp_path / "faults.jsonl",
+        CancelToken(),
     )
     try:
         nemesis.carry_out(faults, Instant(wall_ns=0, mono_ns=time.monotonic_ns()))
     except OSError:
-        told.append("broke off")
+        steps.append("broke off")
     nemesis.close()
-    return told, nemesis
+    return steps, nemesis
 
 
-def test_faults_that_overlap_begin_and_end_in_the_order_of_their_times(tmp_path: Path) -> None:
-    told, _ = conducted(tmp_path, planned("a", 0.0, 0.06), planned("b", 0.02, 0.04))
+def test_overlapping_faults_are_injected_and_healed_in_the_order_of_their_times(tmp_path: Path) -> None:
+    steps, _ = carried_out(tmp_path, planned("a", 0.0, 0.06), planned("b", 0.02, 0.04))
 
-    assert told == [f"{name} {step}" for name, step in [
-        ("a", "aim"), ("a", "inject"), ("a", "observe"), ("b", "aim"), ("b", "inject"), ("b", "observe"),
+    assert steps == [f"{name} {step}" for name, step in [
+        ("a", "prepare"), ("a", "inject"), ("a", "observed"), ("b", "prepare"), ("b", "inject"), ("b", "observed"),
         ("b", "heal"), ("b", "healed"), ("a", "heal"), ("a", "healed")]]  # fmt: skip
     phases = [json.loads(line)["phase"] for line in (tmp_path / "faults.jsonl").read_text().splitlines()]
     assert phases == ["inject", "observed"] * 2 + ["heal", "healed"] * 2
 
 
-def test_one_that_lasts_for_no_time_at_all_begins_before_it_ends(tmp_path: Path) -> None:
-    told, _ = conducted(tmp_path, planned("a", 0.01, 0.01))
+def test_a_fault_without_duration_is_injected_before_it_is_healed(tmp_path: Path) -> None:
+    steps, _ = carried_out(tmp_path, planned("a", 0.01, 0.01))
 
-    assert told[0] == "a aim" and told[-1] == "a healed"
-
-
-def test_one_that_was_not_seen_to_bite_is_healed_all_the_same(tmp_path: Path) -> None:
-    told, nemesis = conducted(tmp_path, planned("a", 0.0, 0.01), fails_at="observe")
-
-    assert told[-2:] == ["a heal", "a healed"]
-    assert nemesis.unverified == ["a (kill all): observe was not seen"]
+    assert steps[0] == "a prepare" and steps[-1] == "a healed"
 
 
-def test_whatever_had_begun_is_healed_when_something_breaks(tmp_path: Path) -> None:
-    told, _ = conducted(tmp_path, planned("a", 0.0, 1.0), planned("b", 0.0, 1.0), fails_at="observe!")
+def test_a_fault_that_was_not_verified_is_healed(tmp_path: Path) -> None:
+    steps, nemesis = carried_out(tmp_path, planned("a", 0.0, 0.01), fails_at="observed")
 
-    assert told[-2:] == ["a heal", "broke off"]
+    assert steps[-2:] == ["a heal", "a healed"]
+    assert nemesis.unverified == ["a (kill all): observed was not seen"]
 
 
-@pytest.mark.parametrize("fails_at", ["", "observe"])
-def test_a_fault_that_several_share_happens_once_and_after_all_have_aimed(fails_at: str) -> None:
-    told: list[str] = []
-    shared = SharedFault(Noted("broker", told, fails_at=fails_at), sharers=3)
-    seen: list[str] = []
+def test_every_injected_fault_is_healed_when_the_run_breaks_off(tmp_path: Path) -> None:
+    steps, _ = carried_out(tmp_path, planned("a", 0.0, 1.0), planned("b", 0.0, 1.0), fails_at="observed!")
 
-    def sharer() -> None:
+    assert steps[-2:] == ["a heal", "broke off"]
+
+
+@pytest.mark.parametrize("fails_at", ["", "observed"])
+def test_a_shared_fault_is_injected_once_after_every_run_has_prepared_it(fails_at: str) -> None:
+    steps: list[str] = []
+    shared = SharedFault(RecordingFault("broker", steps, fails_at=fails_at), sharers=3)
+    evidence: list[str] = []
+
+    def run() -> None:
         shared.prepare(CancelToken())
         shared.inject()
         try:
-            seen.append(shared.verify_injected(CancelToken()))
-        except FaultNotVerified as why:
-            seen.append(str(why))
+            evidence.append(shared.verify_injected(CancelToken()))
+        except FaultNotVerified as error:
+            evidence.append(str(error))
         shared.heal()
         shared.verify_healed(CancelToken())
 
-    threads = [threading.Thread(target=sharer) for _ in range(3)]
+    threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert told == [f"broker {step}" for step in ("aim", "inject", "observe", "heal", "healed")]
-    assert seen == ["observe was not seen" if fails_at else "observe"] * 3
+    assert steps == [f"broker {step}" for step in ("prepare", "inject", "observed", "heal", "healed")]
+    assert evidence == ["observed was not seen" if fails_at else "observed"] * 3

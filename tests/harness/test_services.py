@@ -159,4 +159,4 @@ def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
     evidence = server.end()
 
     assert server.pids() == []
-    assert "status -9, every process of this server gone" in evidence
+    assert "status -9, every process of this worker gone" in evidence

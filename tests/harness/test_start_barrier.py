@@ -1,4 +1,4 @@
-"""Runs of one scenario begin at one instant, whoever drops out."""
+"""The common start of the runs of one scenario."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.runs.start_barrier import StartBarrier
 
 
-def test_all_start_at_the_same_full_second_without_whoever_withdrew() -> None:
-    line = StartBarrier(3, CancelToken())
+def test_all_runs_that_have_not_left_start_at_the_same_full_second() -> None:
+    barrier = StartBarrier(3, CancelToken())
     starts: list[Instant] = []
-    threads = [threading.Thread(target=lambda: starts.append(line.wait())) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: starts.append(barrier.wait())) for _ in range(2)]
     for thread in threads:
         thread.start()
-    line.withdraw()
+    barrier.leave()
     for thread in threads:
         thread.join(timeout=5)
 
@@ -27,7 +27,7 @@ def test_all_start_at_the_same_full_second_without_whoever_withdrew() -> None:
     assert starts[0].wall_ns % 1_000_000_000 == 0
 
 
-def test_a_stop_ends_the_wait_for_others() -> None:
+def test_a_stop_ends_the_wait_for_other_runs() -> None:
     stop = CancelToken()
     stop.set()
 

@@ -1,4 +1,4 @@
-"""Who ended by itself is waited for, as long as it is meant to be up."""
+"""The supervisor waits for the workers that it restarted, if they should be up."""
 
 from __future__ import annotations
 
@@ -8,55 +8,55 @@ import pytest
 
 from duetime.faults.fault import FaultNotVerified
 from duetime.harness.processes.supervisor import RESTART_AFTER_S, Supervisor
+from tests.eventually import assert_eventually
 
 
-class Fragile:
-    """A server that ends by itself once, and comes back only if `returns`."""
+class CrashingWorker:
+    """A worker that has crashed once and is ready after its restart only if `returns`."""
 
     def __init__(self, name: str, *, returns: bool) -> None:
         self.name = name
         self.wanted = True
         self._returns = returns
-        self._ended = True
+        self._crashed = True
 
     def restart_if_crashed(self) -> int | None:
-        if not self._ended or not self.wanted:
+        if not self._crashed or not self.wanted:
             return None
-        self._ended = False
+        self._crashed = False
         return 1
 
     def serving(self) -> bool:
         return self._returns
 
 
-class Waits:
+class RealSleep:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def watched(*workers: Fragile) -> Supervisor:
-    supervisor = Supervisor(workers)  # type: ignore[arg-type]  # as much of a server as it looks at
+def supervisor_after_restart(*workers: CrashingWorker) -> Supervisor:
+    supervisor = Supervisor(workers)  # type: ignore[arg-type]  # has all that the supervisor uses
     supervisor.start()
-    give_up_at = time.monotonic() + 10 * RESTART_AFTER_S
-    while len(supervisor.restarts) < len(workers):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
+    assert_eventually(lambda: len(supervisor.restarts) >= len(workers), within_s=10 * RESTART_AFTER_S)
     supervisor.stop()
     return supervisor
 
 
-def test_who_came_back_is_named() -> None:
-    assert "a had ended by itself" in watched(Fragile("a", returns=True)).wait_settled(Waits(), within_s=0.1)
+def test_a_restarted_worker_is_named_in_the_evidence() -> None:
+    supervisor = supervisor_after_restart(CrashingWorker("a", returns=True))
+
+    assert "a had crashed and is ready again" in supervisor.wait_settled(RealSleep(), within_s=0.1)
 
 
-def test_who_does_not_come_back_is_not_settled() -> None:
-    with pytest.raises(FaultNotVerified, match="a, started again"):
-        watched(Fragile("a", returns=False)).wait_settled(Waits(), within_s=0.1)
+def test_a_restarted_worker_that_is_not_ready_fails_the_verification() -> None:
+    with pytest.raises(FaultNotVerified, match="a, restarted after a crash"):
+        supervisor_after_restart(CrashingWorker("a", returns=False)).wait_settled(RealSleep(), within_s=0.1)
 
 
-def test_who_was_taken_away_since_is_not_waited_for() -> None:
-    gone = Fragile("a", returns=False)
-    supervisor = watched(gone)
-    gone.wanted = False
+def test_a_worker_that_was_removed_after_its_restart_is_not_waited_for() -> None:
+    worker = CrashingWorker("a", returns=False)
+    supervisor = supervisor_after_restart(worker)
+    worker.wanted = False
 
-    assert supervisor.wait_settled(Waits(), within_s=0.1) == ""
+    assert supervisor.wait_settled(RealSleep(), within_s=0.1) == ""

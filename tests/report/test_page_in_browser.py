@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from duetime.harness.runs.compare import stored_cell
+from duetime.harness.runs.cell import stored_cell
 from duetime.report.page import write_page
 from tests.checker.small_histories import canary, delivery, fault, numbered, scheduled
 from tests.checker.stored_runs import PLAN, close, write, write_lines

@@ -1,1 +1,1 @@
-"""The processes of a run, and the services they talk to."""
+"""The processes of a run: databases, brokers, workers, clients."""

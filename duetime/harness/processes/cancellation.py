@@ -1,4 +1,4 @@
-"""One signal that ends every wait of a run."""
+"""The signal that ends every wait of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from duetime.errors import Interrupted
 
 
 class CancelToken:
-    """Set once, when the command is ended by Ctrl-C or SIGTERM."""
+    """Set once, when Ctrl-C or SIGTERM ends the command."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -18,10 +18,10 @@ class CancelToken:
         self._event.set()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but not beyond the signal.
+        """Sleep for `seconds`, or until the token is set.
 
         Raises:
-            Interrupted: the signal is set.
+            Interrupted: the token is set.
         """
         if self._event.wait(max(0.0, seconds)):
             raise Interrupted("the run was stopped before its end")

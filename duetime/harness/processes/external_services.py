@@ -1,4 +1,4 @@
-"""A database and a broker of our own on servers that belong to the user, removed again afterwards."""
+"""Temporary databases on the user's own database server and broker, removed after the run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from duetime.settings import sqlalchemy_url
 
 ANSWER_S = 5
 """How long a server may take to answer."""
-OURS = "duetime:in-use"
-"""The key that says so."""
+IN_USE = "duetime:in-use"
+"""The key that marks a broker database as used by a run."""
 
 
 def database_version(url: str) -> str:
@@ -28,6 +28,11 @@ def database_version(url: str) -> str:
 
 @contextmanager
 def user_connection(url: str) -> Iterator[psycopg.Connection]:
+    """A connection to the user's own PostgreSQL at `url`.
+
+    Raises:
+        ServiceUnavailable: no PostgreSQL answers there.
+    """
     try:
         parsed = make_url(sqlalchemy_url(url)).set(drivername="postgresql")
         connection = psycopg.connect(
@@ -44,7 +49,11 @@ def user_connection(url: str) -> Iterator[psycopg.Connection]:
 
 @contextmanager
 def own_database(url: str) -> Iterator[str]:
-    """A new database on the user's server, gone afterwards."""
+    """Create a database on the user's server and drop it afterwards; yield its URL.
+
+    Raises:
+        ServiceUnavailable: it cannot be created.
+    """
     name = f"duetime_{uuid.uuid4().hex[:12]}"
     try:
         with user_connection(url) as connection:
@@ -76,30 +85,35 @@ def broker_version(url: str) -> str:
 
 @contextmanager
 def own_broker_database(url: str, slot: int) -> Iterator[str]:
-    """A numbered database that is empty: the `slot`-th counted from the one in `url`; emptied afterwards."""
+    """Reserve an empty numbered database, the `slot`-th from the one in `url`, and empty it afterwards; yield its URL.
+
+    Raises:
+        ServiceUnavailable: there is no such database or it is not empty.
+    """
     try:
         base = make_url(url)
         number = int(base.database or 0) + slot
-        mine = base.set(database=str(number)).render_as_string(hide_password=False)
-        broker = redis.Redis.from_url(mine, socket_timeout=ANSWER_S)
-        # One of two duetimes that find the same database empty gets it.
-        taken = broker.set(OURS, "1", nx=True)
-        if taken and broker.dbsize() > 1:
-            broker.delete(OURS)
-            taken = None
+        own_url = base.set(database=str(number)).render_as_string(hide_password=False)
+        broker = redis.Redis.from_url(own_url, socket_timeout=ANSWER_S)
+        # NX: if two commands find the same database empty, one of them gets it.
+        reserved = broker.set(IN_USE, "1", nx=True)
+        if reserved and broker.dbsize() > 1:
+            broker.delete(IN_USE)
+            reserved = None
     except (redis.RedisError, ValueError) as error:
         raise ServiceUnavailable(
             f"DUETIME_BROKER_URL: cannot use a database numbered from {without_password(url)} on "
             f"({first_line(error)}); end the URL with /0, or a number from which enough databases exist"
         ) from error
-    if not taken:
+    if not reserved:
         raise ServiceUnavailable(
             f"DUETIME_BROKER_URL: database {number} of {without_password(url)} is not empty; give a number from which "
-            f"enough are, or, if only a duetime that was killed has used it, empty it (valkey-cli -n {number} FLUSHDB)"
+            "enough databases are empty, or, if only a duetime that was killed has used it, empty it "
+            f"(valkey-cli -n {number} FLUSHDB)"
         )
     with broker:
         try:
-            yield mine
+            yield own_url
         finally:
             broker.flushdb()
 
@@ -107,7 +121,7 @@ def own_broker_database(url: str, slot: int) -> Iterator[str]:
 def without_password(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
-    except Exception:  # noqa: BLE001 - a URL too broken to parse is shown as it was given
+    except Exception:  # noqa: BLE001 - a URL that cannot be parsed is shown as it is
         return repr(url)
 
 

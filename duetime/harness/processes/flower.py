@@ -14,19 +14,19 @@ from duetime.harness.processes.embedded_servers import EmbeddedServer, free_port
 
 LOOPBACK = "127.0.0.1"
 COLUMNS = "name,uuid,state,args,retries,eta,received,started,runtime,worker"
-"""Of its list of tasks: with the due time, which it leaves out by default."""
+"""The columns of Flower's list of tasks. The due time, `eta`, is not among its defaults."""
 
 
 class Flower:
-    """A Flower over the broker at `broker_url`, on a free port of loopback, from ``start`` to ``stop``.
+    """A Flower over the broker at `broker_url`, on a free port of loopback; use as a context manager.
 
-    Anybody on this machine may read it, its API included; nobody may stop a worker or revoke a task with it. It keeps
-    nothing: what happened before its start, or while the broker was away, it does not show.
+    Every user of this machine may read it, its API included; nobody may stop a worker or revoke a task with it. It has
+    no persistence: events from before its start, or while the broker was down, are not shown.
 
-    directory: its own, made here, two levels below the workplace whose end is also Flower's.
+    directory: for its state; made here. tempdir: whose end is also Flower's.
     """
 
-    def __init__(self, directory: Path, *, broker_url: str) -> None:
+    def __init__(self, directory: Path, *, tempdir: Path, broker_url: str) -> None:
         directory.mkdir(parents=True)
         self._port = free_port()
         self._server = EmbeddedServer(
@@ -36,12 +36,13 @@ class Flower:
                 *("--persistent=False", "--read_only=True", f"--tasks_columns={COLUMNS}"),
             ],
             directory,
+            tempdir=tempdir,
             probe=lambda _pid: self._answers(),
             end_with=signal.SIGTERM,
             environment={
-                # Flower takes any of its options from variables; the user may have set some for a Flower elsewhere.
+                # Flower reads all of its options from variables; the user may have set some for another Flower.
                 **{name: value for name, value in os.environ.items() if not name.startswith("FLOWER_")},
-                # Not among the arguments, which everybody on this machine may read: there may be a password in it.
+                # Not an argument: every user of this machine can read arguments, and the URL may have a password.
                 "CELERY_BROKER_URL": broker_url,
                 "FLOWER_UNAUTHENTICATED_API": "true",
             },
@@ -52,14 +53,14 @@ class Flower:
         return f"http://{LOOPBACK}:{self._port}"
 
     def start(self) -> None:
-        """Begin to start; ``wait_ready`` says when it answers."""
+        """Begin to start."""
         self._server.start()
 
     def wait_ready(self) -> None:
-        """Wait until it answers.
+        """Wait until Flower answers.
 
         Raises:
-            HarnessError: it ended instead, or did not get there in time.
+            HarnessError: it ended instead or was not ready in time.
         """
         self._server.wait_ready()
 
@@ -84,7 +85,7 @@ class Flower:
         connection = HTTPConnection(LOOPBACK, self._port, timeout=2)
         try:
             connection.request("GET", "/healthcheck")
-            # Another process may have taken the port in between; then this one has ended.
+            # If another process has taken the port since, this Flower has ended.
             return connection.getresponse().status == 200 and not self._server.ended()
         except (OSError, HTTPException):
             return False

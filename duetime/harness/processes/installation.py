@@ -1,4 +1,4 @@
-"""Making ready a database of the user's own: the application's tables and those of designs."""
+"""Prepares a database of the user's: the application's tables and those of designs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from duetime.interface import Design
 from duetime.settings import sqlalchemy_url
 
 MAINTENANCE = "postgres"
-"""The database from which others are made: there is one on every server that nobody removed it from."""
+"""The database to connect to for CREATE DATABASE; every server has one unless it was dropped."""
 LOCK = 0x6475657469
-"""An advisory lock's number, "dueti": CREATE TABLE IF NOT EXISTS alone fails now and then when two run it at once."""
+"""The number of an advisory lock, "dueti". Two concurrent CREATE TABLE IF NOT EXISTS of one table can fail."""
 
 
 def install(url: str, designs: Sequence[Design]) -> bool:
-    """Create in the database at `url` what is missing there, the database included; whether that was missing.
+    """Create what is missing in the database at `url`. Returns True if the database itself was missing.
 
     Raises:
         ServiceUnavailable: no PostgreSQL answers there, or the role may not create what is missing.
@@ -31,7 +31,7 @@ def install(url: str, designs: Sequence[Design]) -> bool:
     try:
         target = make_url(sqlalchemy_url(url))
         created = _create_database(target)
-        with _alone(target):
+        with _locked(target):
             engine = create_engine(target, poolclass=NullPool)
             Base.metadata.create_all(engine)
             for design in designs:
@@ -45,15 +45,16 @@ def install(url: str, designs: Sequence[Design]) -> bool:
 
 
 def _create_database(target: URL) -> bool:
+    """Create the database unless it exists. Returns True if it was missing."""
     try:
         _connect(target).close()
     except psycopg.OperationalError as error:
-        # PostgreSQL's own refusal carries no code while a connection is being opened: ask, rather than read its words.
+        # psycopg gives no SQLSTATE for a refused connection, so a query decides whether the database is missing.
         if not _is_missing(target):
             raise error from None
     else:
         return False
-    # Unless another has just made it.
+    # Another process may create it at the same time.
     with (
         _connect(target.set(database=MAINTENANCE)) as server,
         suppress(errors.DuplicateDatabase, errors.UniqueViolation),
@@ -69,8 +70,8 @@ def _is_missing(target: URL) -> bool:
 
 
 @contextmanager
-def _alone(target: URL) -> Iterator[None]:
-    """While this is open no other ``install`` works in the same database."""
+def _locked(target: URL) -> Iterator[None]:
+    """Hold the lock that serialises `install` in one database."""
     with _connect(target) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         yield

@@ -1,4 +1,4 @@
-"""The way to a service through a proxy that can interrupt it."""
+"""Starts and controls the TCP proxies through which faults interrupt connections."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ class ProxyLink:
         self._listen = listen
         self._probe = probe
 
-    def send(self, word: Command) -> int:
-        """Have the proxy do it; how many connections were open before."""
+    def send(self, command: Command) -> int:
+        """Send `command` to the proxy; return how many connections were open before.
+
+        Raises:
+            HarnessError: the proxy has ended.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 - pipes were asked for
-        self._process.stdin.write(json.dumps(word) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise HarnessError(f"the proxy before the {self.name} ended")
+            raise HarnessError(f"the proxy of the {self.name} ended")
         return int(json.loads(answer)["open"])
 
     def refused(self) -> bool:
-        """Whether a new connection is refused at once."""
-        family = socket.AF_UNIX if is_path(self._listen) else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.settimeout(PROBE_S)
+        """Return True if a new connection is refused at once."""
+        with _socket(self._listen) as probe:
             try:
-                probe.connect(self._listen if is_path(self._listen) else host_and_port(self._listen))
+                _connect(probe, self._listen)
             except (ConnectionRefusedError, FileNotFoundError):
                 return True
             except OSError:
@@ -56,7 +58,7 @@ class ProxyLink:
         return False
 
     def answers(self) -> bool:
-        """Whether a new connection is served, within a fraction of a second."""
+        """Return True if the service answers a new connection within `PROBE_S`."""
         try:
             self._probe()
         except (psycopg.Error, redis.RedisError, OSError):
@@ -65,8 +67,11 @@ class ProxyLink:
 
 
 @contextmanager
-def link_to_database(url: str, directory: Path) -> Iterator[tuple[str, ProxyLink]]:
-    """`url` by way of a proxy, and the proxy."""
+def link_to_database(url: str, directory: Path, *, tempdir: Path) -> Iterator[tuple[str, ProxyLink]]:
+    """Start a proxy for the database at `url`; yield the URL through the proxy, and the proxy.
+
+    directory: for the proxy's Unix socket, if the database has one.
+    """
     parsed = make_url(url)
     socket_directory = parsed.query.get("host")
     if parsed.host is None and isinstance(socket_directory, str):
@@ -80,17 +85,17 @@ def link_to_database(url: str, directory: Path) -> Iterator[tuple[str, ProxyLink
     plain = through.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def probe() -> None:
-        # Its own smallest timeout is two seconds; so a socket asks first whether anybody answers at all.
-        _says_something(listen)
+        # libpq's smallest timeout is two seconds, so a plain socket tries first.
+        _check_postgres_answers(listen)
         psycopg.connect(plain, connect_timeout=2).close()
 
-    with _proxy("database", listen, dial, directory.parent.parent, probe) as link:
+    with _proxy("database", listen, dial, tempdir, probe) as link:
         yield through.render_as_string(hide_password=False), link
 
 
 @contextmanager
-def link_to_broker(url: str, directory: Path) -> Iterator[tuple[str, ProxyLink]]:
-    """`url` by way of a proxy, and the proxy."""
+def link_to_broker(url: str, *, tempdir: Path) -> Iterator[tuple[str, ProxyLink]]:
+    """Start a proxy for the broker at `url`; yield the URL through the proxy, and the proxy."""
     parsed = make_url(url)
     listen, dial = f"127.0.0.1:{free_port()}", f"{parsed.host or '127.0.0.1'}:{parsed.port or 6379}"
     through = _at(parsed, listen).render_as_string(hide_password=False)
@@ -99,7 +104,7 @@ def link_to_broker(url: str, directory: Path) -> Iterator[tuple[str, ProxyLink]]
         with redis.Redis.from_url(through, socket_timeout=PROBE_S, socket_connect_timeout=PROBE_S) as broker:
             broker.ping()
 
-    with _proxy("broker", listen, dial, directory.parent.parent, probe) as link:
+    with _proxy("broker", listen, dial, tempdir, probe) as link:
         yield through, link
 
 
@@ -116,7 +121,7 @@ def _proxy(name: str, listen: Address, dial: Address, tempdir: Path, probe: Call
     assert process.stdin is not None and process.stdout is not None  # noqa: S101 - pipes were asked for
     try:
         if process.stdout.readline() != "ready\n":
-            raise HarnessError(f"the proxy before the {name} did not start")
+            raise HarnessError(f"the proxy of the {name} did not start")
         yield ProxyLink(name, process, listen, probe)
     finally:
         process.kill()
@@ -125,19 +130,27 @@ def _proxy(name: str, listen: Address, dial: Address, tempdir: Path, probe: Call
         process.stdout.close()
 
 
-def _says_something(listen: Address) -> None:
-    """Ask PostgreSQL at `listen` whether it does TLS: it answers one byte before anything else is agreed on.
+def _check_postgres_answers(listen: Address) -> None:
+    """Send an SSLRequest, which PostgreSQL answers with one byte before authentication.
 
     Raises:
-        OSError: nobody answers.
+        OSError: no answer.
     """
-    family = socket.AF_UNIX if is_path(listen) else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as question:
-        question.settimeout(PROBE_S)
-        question.connect(listen if is_path(listen) else host_and_port(listen))
-        question.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
-        if not question.recv(1):
+    with _socket(listen) as probe:
+        _connect(probe, listen)
+        probe.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+        if not probe.recv(1):
             raise ConnectionResetError(f"{listen} closed the connection")
+
+
+def _socket(address: Address) -> socket.socket:
+    probe = socket.socket(socket.AF_UNIX if is_path(address) else socket.AF_INET, socket.SOCK_STREAM)
+    probe.settimeout(PROBE_S)
+    return probe
+
+
+def _connect(probe: socket.socket, address: Address) -> None:
+    probe.connect(address if is_path(address) else host_and_port(address))
 
 
 def _at(url: URL, address: Address) -> URL:

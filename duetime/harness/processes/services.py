@@ -1,4 +1,4 @@
-"""Servers for each run: embedded ones that come as wheels, or the user's own."""
+"""A database and a broker for each run, embedded or on the user's own servers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from duetime.harness.plan.plan import Persistence
 from duetime.harness.processes.embedded_servers import (
     EmbeddedServer,
     initialise_cluster,
+    isolated_valkey,
     postgres,
     postgres_version,
     valkey,
-    valkey_apart,
     valkey_version,
 )
 from duetime.harness.processes.external_services import (
@@ -33,22 +33,24 @@ from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRequirements:
-    """What a run asks of its servers. links: which of database and broker are reached through a proxy.
+    """The services that a run needs.
 
-    broker_isolated: on a network of its own, which can be cut off.
+    proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
+    a network of its own, which can be partitioned.
     """
 
     broker_persistence: Persistence = "default"
-    links: frozenset[str] = frozenset()
+    proxied: frozenset[str] = frozenset()
     broker_isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """Where one run finds its database and its broker, both empty at first and nobody else's.
+    """The database and the broker of one run, both empty at first and used by nothing else.
 
-    database_through, broker_through: where the processes of the run find them, which may be a proxy.
-    database, broker: the servers themselves, if they may be killed.
+    database_through, broker_through: the URLs for the run's processes, which may lead through a proxy.
+    database, broker: the servers, if faults may kill them.
+    links: the proxies, by service.
     """
 
     database_url: str
@@ -61,7 +63,7 @@ class Endpoints:
     network_link: NetworkLink | None
 
     def broker_answers(self) -> bool:
-        """Whether the broker answers, within a fraction of a second."""
+        """Return True if the broker answers within `PROBE_S`."""
         try:
             with redis.Redis.from_url(
                 self.broker_url, socket_timeout=PROBE_S, socket_connect_timeout=PROBE_S
@@ -72,10 +74,10 @@ class Endpoints:
 
 
 class Services:
-    """Hands each run a database and a broker of its own.
+    """Provides each run with a database and a broker of its own.
 
-    Embedded, each run gets a PostgreSQL and a Valkey; given URLs, a new database on that PostgreSQL and an empty
-    numbered database of that Valkey or Redis, both removed again.
+    Embedded servers by default. With DUETIME_DATABASE_URL, a new database on that server; with DUETIME_BROKER_URL, an
+    empty numbered database of that broker; both are removed after the run.
     """
 
     def __init__(self, tempdir: Path, environment: Mapping[str, str] = os.environ) -> None:
@@ -85,7 +87,7 @@ class Services:
         self._template = tempdir / "template"
 
     def prepare(self, *, side_by_side: int) -> dict[str, str]:
-        """Check or make what all runs share, for so many at a time; return the versions of what answers.
+        """Check or prepare what `side_by_side` concurrent runs need; return the versions of both servers.
 
         Raises:
             ServiceUnavailable: a server of the user's own does not answer or may not be used.
@@ -95,7 +97,7 @@ class Services:
             with own_database(self._database_url):
                 pass
         else:
-            initialise_cluster(self._template)
+            initialise_cluster(self._template, tempdir=self._tempdir)
             database = postgres_version()
         if self._broker_url:
             broker = broker_version(self._broker_url)
@@ -107,42 +109,36 @@ class Services:
         return {"postgresql": database, "broker": broker}
 
     @property
-    def own(self) -> bool:
-        """Whether both servers are ours to hurt."""
+    def embedded(self) -> bool:
+        """True if both servers are embedded, so that faults may kill them."""
         return not self._database_url and not self._broker_url
 
     @contextmanager
     def for_run(
         self, name: str, slot: int, requirements: ServiceRequirements = ServiceRequirements()
     ) -> Iterator[Endpoints]:
-        """Servers for the run called `name`, the `slot`-th of those that go on at the same time."""
-        own = self._tempdir / name
-        own.mkdir()
+        """The services of the run called `name`, the `slot`-th of the runs side by side.
+
+        Raises:
+            DuetimeError: a server did not start or does not answer.
+        """
+        directory = self._tempdir / name
+        directory.mkdir()
         with ExitStack() as stack:
-            # A cluster takes 40 MB, and a long comparison runs hundreds.
-            stack.callback(shutil.rmtree, own, ignore_errors=True)
-            database: EmbeddedServer | None = None
-            broker: EmbeddedServer | None = None
-            links: dict[str, ProxyLink] = {}
-            network_link: NetworkLink | None = None
-            if self._database_url:
-                database_url = stack.enter_context(own_database(self._database_url))
-            else:
-                database_url, database = stack.enter_context(postgres(own / "pg", template=self._template))
-            if self._broker_url:
-                broker_url = stack.enter_context(own_broker_database(self._broker_url, slot))
-            elif requirements.broker_isolated:
-                broker_url, broker, network_link = stack.enter_context(valkey_apart(own / "valkey"))
-            else:
-                broker_url, broker = stack.enter_context(
-                    valkey(own / "valkey", persistence=requirements.broker_persistence)
-                )
+            # Removed now and not with the temporary directory, because a cluster takes 40 MB.
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            database_url, database = stack.enter_context(self._database(directory / "pg"))
+            broker_url, broker, network_link = stack.enter_context(
+                self._broker(directory / "valkey", slot, requirements)
+            )
             database_through, broker_through = database_url, broker_url
-            if "database" in requirements.links:
-                to_database = link_to_database(database_url, own / "pglink")
-                database_through, links["database"] = stack.enter_context(to_database)
-            if "broker" in requirements.links:
-                broker_through, links["broker"] = stack.enter_context(link_to_broker(broker_url, own / "valkeylink"))
+            links: dict[str, ProxyLink] = {}
+            if "database" in requirements.proxied:
+                database_through, links["database"] = stack.enter_context(
+                    link_to_database(database_url, directory / "pglink", tempdir=self._tempdir)
+                )
+            if "broker" in requirements.proxied:
+                broker_through, links["broker"] = stack.enter_context(link_to_broker(broker_url, tempdir=self._tempdir))
             yield Endpoints(
                 database_url=database_url,
                 broker_url=broker_url,
@@ -153,3 +149,26 @@ class Services:
                 links=links,
                 network_link=network_link,
             )
+
+    @contextmanager
+    def _database(self, directory: Path) -> Iterator[tuple[str, EmbeddedServer | None]]:
+        if self._database_url:
+            with own_database(self._database_url) as url:
+                yield url, None
+        else:
+            with postgres(directory, template=self._template, tempdir=self._tempdir) as (url, server):
+                yield url, server
+
+    @contextmanager
+    def _broker(
+        self, directory: Path, slot: int, requirements: ServiceRequirements
+    ) -> Iterator[tuple[str, EmbeddedServer | None, NetworkLink | None]]:
+        if self._broker_url:
+            with own_broker_database(self._broker_url, slot) as url:
+                yield url, None, None
+        elif requirements.broker_isolated:
+            with isolated_valkey(directory, tempdir=self._tempdir) as isolated:
+                yield isolated
+        else:
+            with valkey(directory, tempdir=self._tempdir, persistence=requirements.broker_persistence) as (url, server):
+                yield url, server, None

@@ -1,4 +1,4 @@
-"""What a service manager does: a server that ended by itself is started again a moment later."""
+"""Restarts crashed workers, as a service manager does."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from duetime.faults.fault import Sleeper, wait_for
 from duetime.harness.processes.worker_process import WorkerProcess
 
 RESTART_AFTER_S = 0.5
-"""systemd's Restart=always waits 0.1 s by default; people write a few seconds."""
+"""Between systemd's default of 0.1 s for Restart=always and the few seconds that are often configured."""
 
 
 class Supervisor:
-    """Watches the servers of one run from a thread, until stopped.
+    """Restarts the workers of one run that crash, from a thread, until stopped.
 
-    Celery 5.7.0 makes this a part of any fair set-up: its worker ends when it holds an unacknowledged message and its
-    broker connection goes. Only who ended by itself is started again, never who was killed or asked to end.
+    Celery 5.7.0 makes this a part of any fair set-up: its worker ends when it holds an unacknowledged message and loses
+    its broker connection. Workers that were killed by a fault or shut down are not restarted.
     """
 
     def __init__(self, workers: Sequence[WorkerProcess]) -> None:
@@ -35,22 +35,22 @@ class Supervisor:
             self._thread.join()
 
     def wait_settled(self, stop: Sleeper, *, within_s: float) -> str:
-        """Wait until every server that was started again, and is meant to be up, serves; return the evidence.
+        """Wait until every restarted worker that should be up is ready; return the evidence.
 
         Raises:
-            FaultNotVerified: one did not get there in time.
+            FaultNotVerified: a worker was not ready in time.
         """
-        again = {str(restart["worker"]) for restart in self.restarts}
-        # Who was killed or taken away since is somebody else's to bring back.
-        workers = [worker for worker in self._workers if worker.name in again and worker.wanted]
+        restarted = {str(restart["worker"]) for restart in self.restarts}
+        # A worker that was killed or removed since is not this supervisor's to restart.
+        workers = [worker for worker in self._workers if worker.name in restarted and worker.wanted]
         names = ", ".join(sorted(worker.name for worker in workers))
         wait_for(
             lambda: all(worker.serving() for worker in workers),
             stop,
             within_s=within_s,
-            message=f"{names}, started again, did not serve",
+            message=f"{names}, restarted after a crash, was not ready",
         )
-        return f"; {names} had ended by itself and serves again" if names else ""
+        return f"; {names} had crashed and is ready again" if names else ""
 
     def _run(self) -> None:
         while not self._stopping.wait(RESTART_AFTER_S):

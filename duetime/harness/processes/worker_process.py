@@ -1,4 +1,4 @@
-"""Servers: one operating system process group for each replica of a design's roles."""
+"""Workers: one process group for each replica of a design's roles."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ START_S = 60.0
 """A worker is ready in 2 to 5 s on two cores; many at once take longer."""
 GONE_S = 5.0
 STATE = "DUETIME_STATE"
-"""Tells a server's processes from all others, also when they have left its process group."""
+"""The environment variable that identifies a worker's processes, also after they left its process group."""
 
 
 class WorkerProcess:
-    """One replica: its processes, its log, and a directory of its own that outlives restarts."""
+    """One replica: its processes, its log, and a state directory that outlives restarts."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class WorkerProcess:
             **owner_env(tempdir),
             STATE: str(state),
             "PYTHONUNBUFFERED": "1",
-            # Said at every start of a Celery worker by root; here root is on purpose.
+            # A Celery worker warns at every start as root; here that is intended.
             "PYTHONWARNINGS": "ignore:You're running the worker",
             **(environment or {}),
         }
@@ -63,17 +63,17 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._paused = False
-        self._said_ready: str | None = None
-        self._had_clock: set[int] = set()
-        # The conductor and the supervisor are two threads: only one of them may decide at a time whether it lives.
-        self._deciding = threading.RLock()
+        self._ready_line_found: str | None = None
+        self._pids_with_faketime: set[int] = set()
+        # The threads of the nemesis and of the supervisor must not kill and restart at the same time.
+        self._lifecycle_lock = threading.RLock()
         state.mkdir(parents=True)
 
     def start(self) -> None:
-        """Begin to start; ``wait_ready`` says when it serves."""
-        with self._deciding, self._log.open("ab") as output:
+        """Begin to start."""
+        with self._lifecycle_lock, self._log.open("ab") as output:
             self._log_offset = output.tell()
-            self._said_ready, self._paused = None, False
+            self._ready_line_found, self._paused = None, False
             self._process = subprocess.Popen(
                 self._argv,
                 cwd=self._state,
@@ -81,19 +81,19 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # A group of its own: what is killed is the server, all of it, and nothing else.
+                # A process group of its own, so that a signal to the group hits this worker and nothing else.
                 start_new_session=True,
             )
             self._wanted = True
 
     @property
     def wanted(self) -> bool:
-        """Whether it is meant to be up: it was started, and neither killed nor asked to end since."""
+        """True if the worker should be up: started, and neither killed nor shut down since."""
         return self._wanted
 
     @property
     def state(self) -> State:
-        """What it is doing, as far as its own log says."""
+        """The state of the worker; "serving" is decided by its log."""
         if not self.alive():
             return "starting" if self._wanted else "down"
         if self._paused:
@@ -101,14 +101,14 @@ class WorkerProcess:
         return "serving" if self.serving() else "starting"
 
     def serving(self) -> bool:
-        """Whether it lives, and this start's log says that it serves."""
+        """Return True if the worker runs and has logged the ready line of its role since its last start."""
         return self.alive() and self._ready_line() is not None
 
     def wait_ready(self, stop: Sleeper) -> str:
-        """Wait until this start's log says so; return the evidence.
+        """Wait for the ready line since the last start; return the evidence.
 
         Raises:
-            HarnessError: it ended instead, or did not get there in time.
+            HarnessError: the worker ended instead or was not ready in time.
         """
         give_up_at = time.monotonic() + START_S
         while not (line := self._ready_line()):
@@ -118,11 +118,11 @@ class WorkerProcess:
                 raise HarnessError(f"{self.name} was not ready after {START_S:.0f} s:{self._tail()}")
             stop.sleep(0.05)
         if CONTROL in self._environment:
-            self._had_clock.update(self.pids())
+            self._pids_with_faketime.update(self.pids())
         return f"pid {self._main().pid} logged: {line}"
 
     def pids(self) -> list[int]:
-        """The live processes of this server: its main process and whatever that started, wherever it went since."""
+        """The live processes of this worker: its main process and all descendants, in whatever process group."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -134,34 +134,34 @@ class WorkerProcess:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL the whole process group at once; ``gone`` sees to who had left it."""
-        # Before anything else: who kills in the middle of a delivery has a few milliseconds.
-        with self._deciding, suppress(ProcessLookupError):
+        """SIGKILL to the process group; `gone` kills the processes that had left the group."""
+        # Nothing before the signal, because a kill in the middle of a delivery has only milliseconds.
+        with self._lifecycle_lock, suppress(ProcessLookupError):
             self._wanted = False
             if self._process is not None:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def gone(self) -> str | None:
-        """The evidence that every process of this server is gone; None while one is left."""
+        """The evidence that every process of this worker has ended; None while one runs."""
         if self._process is None:
             return "it was never started"
         if self._main().poll() is None:
             return None
         if left := self.pids():
-            # Only what is meant to be gone: to find that a kill had no effect is somebody else's business.
+            # Not if the worker should be up: then a kill that had no effect must stay visible.
             if not self._wanted:
                 _send(signal.SIGKILL, left)
             return None
         if CONTROL in self._environment:
-            remove_shared_memory(self._had_clock)
+            remove_shared_memory(self._pids_with_faketime)
         main = self._main()
-        return f"main process {main.pid} reaped with status {main.returncode}, every process of this server gone"
+        return f"main process {main.pid} reaped with status {main.returncode}, every process of this worker gone"
 
     def end(self) -> str:
-        """Kill, and wait until nothing is left; return the evidence.
+        """Kill the worker and wait until every process has ended; return the evidence.
 
         Raises:
-            HarnessError: something still is.
+            HarnessError: a process still runs.
         """
         self.kill()
         give_up_at = time.monotonic() + GONE_S
@@ -175,7 +175,7 @@ class WorkerProcess:
         return self._main().poll() is not None
 
     def pause(self) -> None:
-        """SIGSTOP the process group at once, then whoever left it; pool processes do not stop with their parent."""
+        """SIGSTOP to the process group, then to the processes that left it; children do not stop with their parent."""
         self._paused = True
         with suppress(ProcessLookupError):
             os.killpg(self._main().pid, signal.SIGSTOP)
@@ -186,7 +186,7 @@ class WorkerProcess:
         self._paused = False
 
     def states(self) -> Sequence[str]:
-        """What /proc says of each process of this server: T is stopped."""
+        """The state of each process of this worker according to /proc: T is stopped, R anything else."""
         found = []
         for pid in self.pids():
             with suppress(psutil.NoSuchProcess):
@@ -194,8 +194,8 @@ class WorkerProcess:
         return found
 
     def restart_if_crashed(self) -> int | None:
-        """Start it again, leftovers killed first, if it ended by itself; then the status that it had ended with."""
-        with self._deciding:
+        """Restart the worker if it crashed, leftover processes killed first. Returns the exit status of the crash."""
+        with self._lifecycle_lock:
             if not self._wanted or self._process is None or self._process.poll() is None:
                 return None
             status = self._process.returncode
@@ -204,14 +204,14 @@ class WorkerProcess:
         return status
 
     def terminate(self) -> None:
-        """Ask for a warm shutdown. To the main process only: in the group it would end running children too."""
-        with self._deciding:
+        """Begin a warm shutdown: SIGTERM to the main process only, because in the group it would end pool processes."""
+        with self._lifecycle_lock:
             self._wanted = False
             if self.alive():
                 self._main().send_signal(signal.SIGTERM)
 
     def wait_stopped(self, *, until: float) -> None:
-        """Wait for the end of a warm shutdown until the monotonic time `until`, then kill what is left."""
+        """Wait until the monotonic time `until` for the end of a warm shutdown, then kill what is left."""
         if self._process is None:
             return
         with suppress(subprocess.TimeoutExpired):
@@ -224,11 +224,11 @@ class WorkerProcess:
         return self._process
 
     def _ready_line(self) -> str | None:
-        # Read until it has been said and not again: logs grow for as long as somebody watches.
-        if self._said_ready is None:
+        # Kept once found, because logs grow and this is called often.
+        if self._ready_line_found is None:
             lines = self._log_since_start().splitlines()
-            self._said_ready = next((line.strip() for line in lines if self._ready in line), None)
-        return self._said_ready
+            self._ready_line_found = next((line.strip() for line in lines if self._ready in line), None)
+        return self._ready_line_found
 
     def _log_since_start(self) -> str:
         with self._log.open("rb") as log:
@@ -246,7 +246,7 @@ def _send(number: signal.Signals, pids: Sequence[int]) -> None:
 
 
 def stop_all(workers: list[WorkerProcess], *, within_s: float) -> None:
-    """Warm shutdown of all at once, and a kill for whoever is not done `within_s` seconds later."""
+    """Warm shutdown of all `workers` at once; those that have not ended after `within_s` are killed."""
     for worker in workers:
         worker.terminate()
     until = time.monotonic() + within_s

@@ -1,4 +1,4 @@
-"""Proof that the harness itself was given time: canaries through the gateway, and paired readings of both clocks."""
+"""Evidence that the harness itself was not starved: canaries through the gateway, and readings of both clocks."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from duetime.clock import Instant, instant
 from duetime.runtime.gateway import JournalGateway
 from duetime.runtime.jsonl import JsonLinesWriter
 
-CLOCK_EVERY = 4
-"""Beats between two readings of the clocks."""
+READ_CLOCKS_EVERY = 4
+"""Canaries between two readings of the clocks."""
 
 
 class CanarySender:
-    """Delivers canary number n at start + n periods, in a thread, until stopped."""
+    """Delivers canary number n at start + n periods, in a thread, until stopped.
+
+    clock: the file for the readings of the clocks.
+    """
 
     def __init__(self, gateway: JournalGateway, clock: Path, *, period_s: float) -> None:
         self._gateway = gateway
         self._clock = JsonLinesWriter(clock)
         self._period_ns = int(period_s * 1e9)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="metronome", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="canary", daemon=True)
 
     def start(self, started: Instant) -> None:
-        """Begin. `started` is the pairing that all due times come from, so it is the first that later ones must fit."""
+        """Begin. `started` becomes the first reading, because all due times are converted with it."""
         self._clock.append(started._asdict())
         self._thread.start()
 
@@ -36,12 +39,12 @@ class CanarySender:
 
     def _run(self) -> None:
         started_ns = time.monotonic_ns()
-        beat = 0
+        number = 0
         while not self._stopping.is_set():
-            due_ns = started_ns + beat * self._period_ns
+            due_ns = started_ns + number * self._period_ns
             if (wait_ns := due_ns - time.monotonic_ns()) > 0 and self._stopping.wait(wait_ns / 1e9):
                 return
-            self._gateway.record("canary", beat, attempt=1, due_ns=due_ns)
-            if beat % CLOCK_EVERY == 0:
+            self._gateway.record("canary", number, attempt=1, due_ns=due_ns)
+            if number % READ_CLOCKS_EVERY == 0:
                 self._clock.append(instant()._asdict())
-            beat += 1
+            number += 1

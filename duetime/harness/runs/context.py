@@ -1,4 +1,4 @@
-"""What all runs of one command share."""
+"""The part of a run's surroundings that all runs of one command share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from duetime.harness.processes.services import Services
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What all runs of one command share.
+    """Shared by all runs of one command.
 
-    tempdir: the temporary directory that vanishes with everything in it.
-    versions: of the servers that `services` hands out.
+    tempdir: the temporary directory that is removed at the end.
+    versions: of the database server and the broker.
     stop: ends every run.
     """
 

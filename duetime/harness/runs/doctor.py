@@ -1,10 +1,10 @@
-"""What this machine can do, found out by doing it: one run in which every kind of fault is injected once."""
+"""Checks what this machine can do: one run in which every kind of fault is injected once."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,15 @@ from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.external_services import without_password
 from duetime.harness.processes.services import Services
-from duetime.harness.runs.applicability import OF_OUR_OWN
+from duetime.harness.runs.applicability import EMBEDDED_ONLY, EMBEDDED_ONLY_REASON
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.run import Run
+from duetime.harness.runs.run_directory import RunDirectory
+from duetime.harness.runs.spec import RunSpec
 from duetime.harness.runs.start_barrier import StartBarrier
 
-SUBJECT = "push_readmodel"
-"""Who has to suffer it: it uses both the database and the broker."""
+DESIGN = "push_readmodel"
+"""It uses both the database and the broker."""
 TARGETS: Mapping[FaultKind, str] = {
     "kill": "worker-1",
     "deploy": "all",
@@ -43,20 +45,20 @@ TARGETS: Mapping[FaultKind, str] = {
     "refuse": "broker",
     "freeze": "broker",
 }
-"""What each kind is done to; else the gateway."""
-ORDER: tuple[FaultKind, ...] = (
+"""The target of each kind; the gateway for all others."""
+FIRST: tuple[FaultKind, ...] = (
     *("client_kill", "gateway_slow", "gateway_refuse", "gateway_hang", "gateway_lose_answer"),
     *("freeze", "refuse", "cut", "broker_kill"),
 )
-"""First: while a client surely has something left to commit, while something is left to be delivered, and while
-somebody is connected to the broker."""
+"""Injected first: while a client has something left to commit, while something is left to deliver, and while a worker
+is connected to the broker."""
 EVERY_S = 1.7
 LASTS_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that runs need: whether it works here, and what was seen."""
+    """One thing that runs need: whether it works on this machine, and the evidence."""
 
     what: str
     ok: bool
@@ -64,7 +66,7 @@ class Check:
 
 
 def examine() -> Iterator[Check]:
-    """Start both servers and say what answers; then injure processes and servers of our own in every way there is."""
+    """Start both servers, then inject every kind of fault; yield a check for each."""
     yield Check("python", sys.version_info >= (3, 11), sys.version.split()[0])
     with run_tempdir() as tempdir:
         services = Services(tempdir)
@@ -80,38 +82,40 @@ def examine() -> Iterator[Check]:
 
 
 def _faults(context: RunContext) -> Iterator[Check]:
-    cannot = {
+    reasons = {
         kind: reason for kind in get_args(FaultKind) if (reason := _not_injectable_reason(kind, context.services))
     }
-    # A partition is cut and mended by the question already, on a server of its own.
-    tried = [kind for kind in get_args(FaultKind) if kind not in cannot and kind != "partition"]
-    # A server is removed last: there is none after it.
-    tried.sort(key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER) + (kind == "worker_removed"))
-    seen = _seen(tried, context)
+    # `unavailable()` has already injected and healed a partition, on a server of its own.
+    kinds = [kind for kind in get_args(FaultKind) if kind not in reasons and kind != "partition"]
+    # The only worker is removed last.
+    kinds.sort(key=lambda kind: FIRST.index(kind) if kind in FIRST else len(FIRST) + (kind == "worker_removed"))
+    verified = _inject_all(kinds, context)
     for kind in get_args(FaultKind):
         what = f"fault {kind} ({FAULT_KINDS[kind].title})"
-        if kind in cannot:
-            yield Check(what, False, cannot[kind])
+        if kind in reasons:
+            yield Check(what, False, reasons[kind])
         elif kind == "partition":
-            yield Check(what, True, "a server on a network of its own was cut off, and reached again")
+            yield Check(what, True, "a server on a network of its own was partitioned, and reached again")
         else:
-            yield Check(what, kind in seen, seen.get(kind, "it was injected, and not seen both to bite and to heal"))
+            yield Check(
+                what, kind in verified, verified.get(kind, "injected, but its injection or healing not verified")
+            )
 
 
 def _not_injectable_reason(kind: FaultKind, services: Services) -> str | None:
-    if kind in OF_OUR_OWN and not services.own:
-        return "not done to servers of your own; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL"
-    question = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}.get(kind)
-    return question() if question else None
+    if kind in EMBEDDED_ONLY and not services.embedded:
+        return EMBEDDED_ONLY_REASON
+    unavailable = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}.get(kind)
+    return unavailable() if unavailable else None
 
 
-def _seen(kinds: list[FaultKind], context: RunContext) -> dict[str, str]:
-    """One run with one fault of each of `kinds`; the evidence that each bit, for those that did and were healed."""
-    everything = Scenario(
+def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, str]:
+    """Inject one fault of each of `kinds` in one run; return the evidence for those that were verified and healed."""
+    scenario = Scenario(
         name="every-fault-once",
-        what="everything goes wrong, one thing after another",
+        what="one fault of every kind, one after another",
         demonstrates="what this machine can do",
-        hardest_for="everybody",
+        hardest_for="every design",
         operations=lambda random: unchanged_events(random, seconds=int(len(kinds) * EVERY_S) + 14, horizon_s=2),
         faults=tuple(
             PlannedFault(
@@ -126,18 +130,23 @@ def _seen(kinds: list[FaultKind], context: RunContext) -> dict[str, str]:
         ),
         profile=Profile(lateness_limit_s=0.0, grace_s=0.0),
     )
-    directory = context.tempdir / "every-fault-once"
-    design = registry.load(SUBJECT)
-    run = Run(design, everything.plan(1), directory, design_name=SUBJECT, context=context, slot=0)
+    spec = RunSpec(
+        design=registry.load(DESIGN),
+        design_name=DESIGN,
+        plan=scenario.plan(1),
+        directory=context.tempdir / "every-fault-once",
+        slot=0,
+        context=context,
+    )
     with suppress(HarnessError):
-        # What was seen until then was seen.
-        run.carry_out(StartBarrier(1, context.stop).wait)
-    return evidence(directory / "faults.jsonl")
+        # The evidence recorded before an error still counts.
+        Run(spec).carry_out(StartBarrier(1, context.stop).wait)
+    return evidence(RunDirectory(spec).faults)
 
 
 def evidence(faults: Path) -> dict[str, str]:
-    """What was seen of each fault that both bit and healed, by its kind."""
+    """The evidence for each fault whose injection and healing were verified, by kind."""
     records = [json.loads(line) for line in faults.read_text().splitlines()]
     healed = {record["fault"] for record in records if record["phase"] == "healed"}
-    seen = [record for record in records if record["phase"] == "observed" and record["fault"] in healed]
-    return {record["kind"]: record["evidence"] for record in seen}
+    verified = [record for record in records if record["phase"] == "observed" and record["fault"] in healed]
+    return {record["kind"]: record["evidence"] for record in verified}

@@ -1,4 +1,4 @@
-"""From a planned fault to one that can be done: what it is done to is known only once a run has its processes."""
+"""Builds faults from planned faults, with the processes and services of a run as their targets."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultTargets:
-    """Everything in one run that a fault may be done to.
+    """The processes and services of one run into which faults can be injected.
 
-    clocks: of the servers whose clock can be moved. trouble: the file by which the gateways hear of trouble.
+    clocks: of the workers whose clock a fault can move. gateway_fault: the file from which gateways read their fault.
     """
 
-    targets: TargetSelector
+    selector: TargetSelector
     endpoints: Endpoints
     workers: Mapping[str, WorkerProcess]
     clocks: Mapping[str, SkewedClock]
@@ -44,38 +44,42 @@ class FaultTargets:
     gateway_fault: Path
 
 
-def make_fault(planned: PlannedFault, hurt: FaultTargets) -> Fault:
-    """The fault that `planned` describes, in this run."""
+def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
+    """Build the fault that `planned` describes.
+
+    Raises:
+        HarnessError: the run has no such target.
+    """
     lasts_s = planned.heal_s - planned.inject_s
     match planned.kind:
         case "kill":
-            return KillWorkers(hurt.targets.named(planned.target))
+            return KillWorkers(targets.selector.named(planned.target))
         case "deploy":
-            return Deploy(hurt.targets.named(planned.target))
+            return Deploy(targets.selector.named(planned.target))
         case "pause":
-            return PauseWorkers(hurt.targets.named(planned.target))
+            return PauseWorkers(targets.selector.named(planned.target))
         case "worker_added":
-            return AddWorker(_there(hurt.workers.get(planned.target), planned))
+            return AddWorker(_existing(targets.workers.get(planned.target), planned))
         case "worker_removed":
-            return RemoveWorker(hurt.targets.named(planned.target))
+            return RemoveWorker(targets.selector.named(planned.target))
         case "database_kill" | "broker_kill":
-            service = hurt.endpoints.database if planned.kind == "database_kill" else hurt.endpoints.broker
-            return ServiceKill(_there(service, planned))
+            service = targets.endpoints.database if planned.kind == "database_kill" else targets.endpoints.broker
+            return ServiceKill(_existing(service, planned))
         case "cut" | "refuse" | "freeze":
-            return Interruption(_there(hurt.endpoints.links.get(planned.target), planned), planned.kind)
+            return Interruption(_existing(targets.endpoints.links.get(planned.target), planned), planned.kind)
         case "gateway_slow" | "gateway_refuse" | "gateway_hang" | "gateway_lose_answer":
             gateway_fault = InjectedGatewayFault(mode=MODES[planned.kind], seconds=planned.size_s, only=planned.only)
-            return GatewayFault(gateway_fault, hurt.gateway_fault, within_s=lasts_s)
+            return GatewayFault(gateway_fault, targets.gateway_fault, within_s=lasts_s)
         case "client_kill":
-            return ClientKill(_there(hurt.clients.get(planned.target), planned), within_s=lasts_s)
+            return ClientKill(_existing(targets.clients.get(planned.target), planned), within_s=lasts_s)
         case "old_transaction":
-            plain = make_url(hurt.endpoints.database_url).set(drivername="postgresql")
-            return OldTransaction(plain.render_as_string(hide_password=False))
+            url = make_url(targets.endpoints.database_url).set(drivername="postgresql")
+            return OldTransaction(url.render_as_string(hide_password=False))
         case "partition":
-            return Partition(_there(hurt.endpoints.network_link, planned), hurt.endpoints.broker_answers)
+            return Partition(_existing(targets.endpoints.network_link, planned), targets.endpoints.broker_answers)
         case "clock":
-            clock = _there(hurt.clocks.get(planned.target), planned)
-            return ClockSkew(clock, planned.size_s, hurt.workers[planned.target].pids)
+            clock = _existing(targets.clocks.get(planned.target), planned)
+            return ClockSkew(clock, planned.size_s, targets.workers[planned.target].pids)
         case _:
             assert_never(planned.kind)
 
@@ -88,11 +92,13 @@ MODES: Mapping[str, Mode] = {
 }
 
 
-def maker(hurt: FaultTargets) -> Callable[[PlannedFault], Fault]:
-    return partial(make_fault, hurt=hurt)
+def fault_maker(targets: FaultTargets) -> Callable[[PlannedFault], Fault]:
+    return partial(make_fault, targets=targets)
 
 
-def _there(thing: T | None, planned: PlannedFault) -> T:
-    if thing is None:
-        raise HarnessError(f"{planned.fault}: this run has no {planned.target} that it may hurt by {planned.kind}")
-    return thing
+def _existing(target: T | None, planned: PlannedFault) -> T:
+    if target is None:
+        raise HarnessError(
+            f"{planned.fault}: this run has no {planned.target} that {planned.kind} can be injected into"
+        )
+    return target

@@ -1,4 +1,4 @@
-"""Makes the plan's faults happen at their time, and writes down what was seen of each."""
+"""Carries out the faults of a plan at their times and records the evidence for each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ Phase = Literal["inject", "observed", "heal", "healed"]
 
 
 class Nemesis:
-    """Carries out the faults of one run; `make` turns a planned one into one that can be done."""
+    """Injects and heals the faults of one run.
+
+    make: turns a planned fault into one that can be injected.
+    settled: waits until crashed workers serve again and returns the evidence; raises `FaultNotVerified` on a timeout.
+    faults: the file for the records.
+    """
 
     def __init__(
         self,
@@ -28,64 +33,60 @@ class Nemesis:
         faults: Path,
         stop: CancelToken,
     ) -> None:
-        """settled: waits until crashed workers serve again; raises FaultNotVerified if not in time."""
-        self.make = make
+        self._make = make
         self._settled = settled
         self._journal = JsonLinesWriter(faults)
         self._stop = stop
         self.last_healed_ns = 0
         self.unverified: list[str] = []
-        """What should have been observed and was not: the checker will find the phase missing."""
+        """Faults whose injection or healing was not verified, with the reason. The checker finds the phase missing."""
 
     def carry_out(self, faults: Sequence[PlannedFault], started: Instant) -> None:
-        """Inject, observe, heal and verify each of `faults`, in the order of their times; heal also what did not bite.
+        """Inject, verify, heal and verify each of `faults` at its times. A fault that was not verified is healed too.
 
         Raises:
             Interrupted: the run was stopped.
         """
-        made = {planned.fault: self.make(planned) for planned in faults}
-        begun: set[str] = set()
+        made = {planned.fault: self._make(planned) for planned in faults}
+        injected: set[str] = set()
         try:
             for at_s, planned in _steps(faults):
                 self._stop.sleep_until(started.mono_ns + int(at_s * 1e9))
-                if planned.fault not in begun:
-                    begun.add(planned.fault)
+                if planned.fault not in injected:
+                    injected.add(planned.fault)
                     self.inject_fault(planned, made[planned.fault])
                 else:
                     self.heal_fault(planned, made[planned.fault])
-                    begun.remove(planned.fault)
+                    injected.remove(planned.fault)
         except Interrupted:
-            # Everything is about to be swept away; nothing must be started again.
+            # Every process is about to be killed; healing would start some of them again.
             raise
         except BaseException:
-            for name in begun:
+            for name in injected:
                 with suppress(Exception):
                     made[name].heal()
             raise
 
     def inject_fault(self, planned: PlannedFault, fault: Fault) -> bool:
-        """Inject `fault` and wait for the evidence that it bites; whether it was injected at all.
-
-        What is not seen is noted in `unseen`.
-        """
+        """Inject `fault` and wait for the evidence. Returns True if it was injected, even if not verified."""
         injected = False
         try:
             self._record(planned, "inject", fault.prepare(self._stop))
             injected = True
             fault.inject()
             self._record(planned, "observed", fault.verify_injected(self._stop))
-        except FaultNotVerified as why:
-            self.unverified.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
+        except FaultNotVerified as error:
+            self._note_unverified(planned, error)
         return injected
 
     def heal_fault(self, planned: PlannedFault, fault: Fault) -> bool:
-        """Heal `fault` and wait for the evidence that it is over; whether it came."""
-        self._record(planned, "heal", "mending begins")
+        """Heal `fault` and wait for the evidence. Returns True if the healing was verified."""
+        self._record(planned, "heal", "healing begins")
         fault.heal()
         try:
             self._record(planned, "healed", fault.verify_healed(self._stop) + self._settled())
-        except FaultNotVerified as why:
-            self.unverified.append(f"{planned.fault} ({planned.kind} {planned.target}): {why}")
+        except FaultNotVerified as error:
+            self._note_unverified(planned, error)
             return False
         finally:
             self.last_healed_ns = time.monotonic_ns()
@@ -93,6 +94,9 @@ class Nemesis:
 
     def close(self) -> None:
         self._journal.close()
+
+    def _note_unverified(self, planned: PlannedFault, error: FaultNotVerified) -> None:
+        self.unverified.append(f"{planned.fault} ({planned.kind} {planned.target}): {error}")
 
     def _record(self, planned: PlannedFault, phase: Phase, evidence: str) -> None:
         scope = {"only": list(planned.only)} if planned.only else {}
@@ -110,7 +114,7 @@ class Nemesis:
 
 
 def _steps(faults: Sequence[PlannedFault]) -> list[tuple[float, PlannedFault]]:
-    """Each fault twice, for its beginning and for its end, in the order of their times."""
+    """Each fault twice, at its injection and at its healing, in the order of the times."""
     steps = [(at_s, planned) for planned in faults for at_s in (planned.inject_s, planned.heal_s)]
-    # Stable: of one fault the beginning stays before the end, and of two the one that was planned first.
+    # Stable: at equal times a fault's injection stays before its healing, and faults keep the order of the plan.
     return sorted(steps, key=lambda step: step[0])

@@ -1,9 +1,10 @@
-"""Who plays in a run: the servers of a design, the clients of its application, and what may be hurt among them."""
+"""The processes of one run: the workers of a design and the clients of its application."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from duetime.app.tables import Base, Effect, User
 from duetime.clock import instant
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import SkewedClock
-from duetime.harness.plan.plan import Plan
 from duetime.harness.plan.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
 from duetime.harness.processes.client_process import ClientProcess
 from duetime.harness.processes.services import Endpoints
@@ -24,54 +24,43 @@ from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.harness.runs.fault_factory import FaultTargets
 from duetime.harness.runs.fault_targets import TargetSelector
 from duetime.harness.runs.run_directory import RunDirectory
-from duetime.interface import Design, Pending
+from duetime.harness.runs.spec import RunSpec
+from duetime.interface import MIGRATION_SEPARATOR, Pending
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE
 from duetime.runtime.jsonl import JsonLinesWriter
 from duetime.settings import Settings
 
+OLD = "old-"
+"""The prefix of the old design's workers in a migration."""
+
 
 class RunProcesses:
-    """The processes of one run of `design`, not started yet.
+    """Workers and clients of one run, not started yet.
 
-    design_name: how a process finds the design again: a registered name, or ``file.py:attribute``.
-    own: the directory for their state. tempdir: of all runs. watched: whether the workers tell
-    a dashboard what they do.
+    watched: whether the workers send events to a dashboard.
     """
 
-    def __init__(
-        self,
-        design: Design,
-        plan: Plan,
-        files: RunDirectory,
-        endpoints: Endpoints,
-        *,
-        design_name: str,
-        own: Path,
-        tempdir: Path,
-        watched: bool = False,
-    ) -> None:
-        self._watched = watched
-        self.engine = create_engine(endpoints.database_url, poolclass=NullPool)
-        self._design = design
-        self._plan = plan
+    def __init__(self, files: RunDirectory, endpoints: Endpoints, *, watched: bool = False) -> None:
+        self._spec = files.spec
         self._files = files
-        self._own = own
-        self._tempdir = tempdir
-        plain = self._settings_at(design_name, endpoints.database_url, endpoints.broker_url)
-        self._plain = plain
-        self._settings = self._settings_at(design_name, endpoints.database_through, endpoints.broker_through)
-        self._clocks = {target: SkewedClock(own / f"{target}.clock") for target in plan.skewed_workers()}
-        self.workers = [self._worker(name) for name in self._names()]
+        self._endpoints = endpoints
+        plan = self._spec.plan
+        self.engine = create_engine(endpoints.database_url, poolclass=NullPool)
+        self._direct = settings_for(self._spec, files.deliveries, endpoints, watched=watched)
+        # Workers and clients connect through the proxy where there is one.
+        self._settings = replace(
+            self._direct, database_url=endpoints.database_through, broker_url=endpoints.broker_through
+        )
+        self._clocks = {name: SkewedClock(self._spec.state / f"{name}.clock") for name in plan.skewed_workers()}
+        self.workers = [self._worker(name) for name in self._worker_names()]
         self.clients: list[ClientProcess] = []
         self.supervisor = Supervisor(self.workers)
-        delivery_time = timedelta(seconds=plan.profile.delivery_time_s)
-        self._endpoints = endpoints
-        self._targets = TargetSelector(self.workers, files.deliveries, delivery_time=delivery_time)
+        self._targets = TargetSelector(self.workers, files.deliveries, delivery_time=self._direct.delivery_time)
 
     def install(self, users: Iterable[int]) -> None:
-        """Create the application's tables with these users in them, and the design's own."""
+        """Create the application's tables, with these users, and the design's tables."""
         Base.metadata.create_all(self.engine)
-        self._design.install(self.engine)
+        self._spec.design.install(self.engine)
         rows = [
             {"id": user, "name": f"user {user}", "address": f"{user}@example.org", "locale": "en"} for user in users
         ]
@@ -79,35 +68,39 @@ class RunProcesses:
             connection.execute(insert(User), rows)
 
     def start(self, clients: int) -> None:
-        """Begin to start the servers that are there from the beginning, and this many clients."""
-        for worker in self._first():
+        """Begin to start `clients` clients and the workers that the run begins with."""
+        for worker in self._initial_workers():
             worker.start()
         for number in range(clients):
             self.clients.append(
                 ClientProcess(
                     number,
-                    [operation for operation in self._plan.operations if operation.client == number],
+                    [operation for operation in self._spec.plan.operations if operation.client == number],
                     settings=self._settings,
-                    history=self._files.path / "history.jsonl",
-                    log=self._files.path / "logs" / f"client-{number}.log",
-                    tempdir=self._tempdir,
+                    history=self._files.history,
+                    faults=self._files.faults,
+                    old_heartbeats=[
+                        self._heartbeat(worker.name) for worker in self.workers if self._is_old(worker.name)
+                    ],
+                    log=self._files.logs / f"client-{number}.log",
+                    tempdir=self._spec.context.tempdir,
                 )
             )
 
     def wait_ready(self, stop: Sleeper) -> None:
-        """Wait until all that were started serve.
+        """Wait until every process that was started is ready.
 
         Raises:
-            HarnessError: one ended instead, or did not get there in time.
+            HarnessError: a process ended instead or was not ready in time.
         """
-        for worker in self._first():
+        for worker in self._initial_workers():
             worker.wait_ready(stop)
         for client in self.clients:
             client.wait_ready(stop)
 
     def fault_targets(self) -> FaultTargets:
         return FaultTargets(
-            targets=self._targets,
+            selector=self._targets,
             endpoints=self._endpoints,
             workers={worker.name: worker for worker in self.workers},
             clocks=self._clocks,
@@ -116,27 +109,35 @@ class RunProcesses:
         )
 
     def pending(self) -> Sequence[Pending]:
-        """What the design's own store still holds."""
-        return self._design.pending(self._plain, self.engine)
+        """The notifications that the design's own store still holds."""
+        return self._spec.design.pending(self._direct, self.engine)
 
     def record_effects(self) -> None:
-        """Write down beside the deliveries what was done inside the database: what it shows was done, each time."""
+        """Append a delivery for each effect that a follow-up had inside the database."""
         read_at = instant()
         journal = JsonLinesWriter(self._files.deliveries)
         with Session(self.engine) as session:
             for effect in session.scalars(select(Effect).order_by(Effect.id)):
                 key, _, revision = effect.op.rpartition("/")
                 at_ns = int(effect.at.timestamp() * 1e9) - read_at.wall_ns + read_at.mono_ns
-                told = {"op": effect.op, "key": key, "revision": int(revision), "worker": effect.worker}
-                journal.append({**told, "attempt": 1, "at_ns": at_ns})
+                journal.append(
+                    {
+                        "op": effect.op,
+                        "key": key,
+                        "revision": int(revision),
+                        "worker": effect.worker,
+                        "attempt": 1,
+                        "at_ns": at_ns,
+                    }
+                )
         journal.close()
 
     def alive(self) -> bool:
-        """Whether every server serves that is meant to be up."""
+        """Return True if every worker that should be up is ready."""
         return all(worker.serving() for worker in self.workers if worker.wanted)
 
     def kill(self) -> None:
-        """End everybody, in whatever state."""
+        """End every process, whatever its state."""
         self.supervisor.stop()
         for client in self.clients:
             with suppress(OSError):
@@ -145,47 +146,59 @@ class RunProcesses:
             with suppress(Exception):
                 worker.end()
 
-    def engage(self, name: str) -> None:
-        """Have a server called `name` that may be started, unless there is one."""
+    def add_worker(self, name: str) -> None:
+        """Add a worker called `name`, not started, unless there is one."""
         if name not in {worker.name for worker in self.workers}:
             self.workers.append(self._worker(name))
 
-    def _first(self) -> list[WorkerProcess]:
-        added = self._plan.added_workers()
+    def _initial_workers(self) -> list[WorkerProcess]:
+        added = self._spec.plan.added_workers()
         return [worker for worker in self.workers if worker.name not in added]
 
-    def _names(self) -> list[str]:
-        there = [
+    def _worker_names(self) -> list[str]:
+        plan = self._spec.plan
+        initial = [
             f"{role.name}-{number}"
-            for role in self._design.roles
-            for number in range(1, (role.replicas or self._plan.workers) + 1)
+            for role in self._spec.design.roles
+            for number in range(1, (role.replicas or plan.workers) + 1)
         ]
-        return [*there, *self._plan.added_workers()]
+        return [*initial, *plan.added_workers()]
 
     def _worker(self, name: str) -> WorkerProcess:
-        role = next(role for role in self._design.roles if role.name == name.rpartition("-")[0])
+        role = next(role for role in self._spec.design.roles if role.name == name.rpartition("-")[0])
+        settings = self._settings.for_worker(name)
+        if self._is_old(name):
+            settings = replace(settings, heartbeat=self._heartbeat(name))
         return WorkerProcess(
             name=name,
             role=role,
-            settings=self._settings.for_worker(name),
-            state=self._own / name,
-            log=self._files.path / "logs" / f"{name}.log",
-            tempdir=self._tempdir,
+            settings=settings,
+            state=self._spec.state / name,
+            log=self._files.logs / f"{name}.log",
+            tempdir=self._spec.context.tempdir,
             environment=self._clocks[name].environment() if name in self._clocks else {},
         )
 
-    def _settings_at(self, design_name: str, database_url: str, broker_url: str) -> Settings:
-        return Settings(
-            design=design_name,
-            database_url=database_url,
-            broker_url=broker_url,
-            worker="client",
-            deliveries=self._files.deliveries,
-            delivery_time=timedelta(seconds=self._plan.profile.delivery_time_s),
-            reminder_lead=timedelta(seconds=REMINDER_LEAD_S),
-            poll_interval=timedelta(seconds=POLL_INTERVAL_S),
-            visibility_timeout=timedelta(seconds=self._plan.environment.visibility_timeout_s),
-            rescue_after=timedelta(seconds=self._plan.environment.rescue_after_s),
-            time_scale=self._plan.environment.time_scale,
-            watched=self._watched,
-        )
+    def _is_old(self, worker: str) -> bool:
+        return MIGRATION_SEPARATOR in self._spec.design.name and worker.startswith(OLD)
+
+    def _heartbeat(self, worker: str) -> Path:
+        return self._spec.state / f"{worker}.heartbeat"
+
+
+def settings_for(spec: RunSpec, deliveries: Path, endpoints: Endpoints, *, watched: bool) -> Settings:
+    plan = spec.plan
+    return Settings(
+        design=spec.design_name,
+        database_url=endpoints.database_url,
+        broker_url=endpoints.broker_url,
+        worker="client",
+        deliveries=deliveries,
+        delivery_time=timedelta(seconds=plan.profile.delivery_time_s),
+        reminder_lead=timedelta(seconds=REMINDER_LEAD_S),
+        poll_interval=timedelta(seconds=POLL_INTERVAL_S),
+        visibility_timeout=timedelta(seconds=plan.environment.visibility_timeout_s),
+        rescue_after=timedelta(seconds=plan.environment.rescue_after_s),
+        time_scale=plan.environment.time_scale,
+        watched=watched,
+    )

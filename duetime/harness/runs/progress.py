@@ -1,4 +1,4 @@
-"""Where the runs are, while they go on: a live line a scenario on a terminal, a plain line a change elsewhere."""
+"""The progress of a command's runs: a live line per scenario on a terminal, a plain line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-AT_A_GLANCE = 4
+SHOWN_INDIVIDUALLY = 4
+"""With more scenarios, only those that have begun are shown; with more designs, their phases are counted."""
 PHASES = ("starting servers", "running", "closing", "done")
 
 
 class ProgressDisplay:
-    """Shows on standard error which phase each run is in. Safe to call from every thread."""
+    """Shows on standard error which phase each run is in. Safe to call from any thread."""
 
     def __init__(self, scenarios: Sequence[str], designs: Sequence[str], *, seeds: int) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -25,7 +26,6 @@ class ProgressDisplay:
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._phases: dict[tuple[str, str], str] = {}
-        self._steps = len(PHASES) * len(designs) * seeds
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<19}"),
@@ -35,10 +35,10 @@ class ProgressDisplay:
             console=self._console,
             disable=not self._console.is_terminal,
         )
+        steps = len(PHASES) * len(designs) * seeds
+        visible = len(scenarios) <= SHOWN_INDIVIDUALLY
         self._tasks: dict[str, TaskID] = {
-            name: self._progress.add_task(
-                name, total=self._steps, start=False, state="", shown_in_flower=len(scenarios) <= AT_A_GLANCE
-            )
+            name: self._progress.add_task(name, total=steps, start=False, state="", visible=visible)
             for name in scenarios
         }
 
@@ -52,24 +52,23 @@ class ProgressDisplay:
         self._progress.stop()
 
     def update(self, scenario: str, design: str, phase: str) -> None:
-        """Say that the run of `design` in `scenario` has entered `phase`."""
+        """Show that the run of `design` in `scenario` has entered `phase`."""
         with self._lock:
             self._phases[scenario, design] = phase
             task = self._tasks[scenario]
             self._progress.start_task(task)
-            self._progress.update(task, advance=1, state=self._state(scenario), shown_in_flower=True)
+            self._progress.update(task, advance=1, state=self._state(scenario), visible=True)
             if not self._console.is_terminal:
                 elapsed_s = time.monotonic() - self._started
                 self._console.print(f"{elapsed_s:6.1f} s  {scenario} / {design}: {phase}", soft_wrap=True)
 
     def cell(self, scenario: str, design: str, outcome: str) -> None:
-        """Say how a run was judged."""
+        """Show the verdict of a run."""
         self._phases[scenario, design] = outcome
         self._progress.update(self._tasks[scenario], state=self._state(scenario))
 
     def _state(self, scenario: str) -> str:
-        """What each design is at; of many designs, how many are at what."""
         phases = {name: self._phases.get((scenario, name), "…") for name in self._designs}
-        if len(phases) <= AT_A_GLANCE:
+        if len(phases) <= SHOWN_INDIVIDUALLY:
             return "  ".join(f"{name}: {phase}" for name, phase in phases.items())
         return "  ".join(f"{number} {phase}" for phase, number in Counter(phases.values()).items())

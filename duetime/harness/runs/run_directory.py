@@ -1,4 +1,4 @@
-"""The run directory while it is written: the plan, the recorded files, and the harness's last word."""
+"""The files of a run directory, while the run writes them."""
 
 from __future__ import annotations
 
@@ -8,54 +8,53 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from duetime.clock import Instant
-from duetime.harness.plan.plan import Plan
+from duetime.harness.runs.spec import RunSpec
 from duetime.history.digest import line_count_and_sha256
 from duetime.history.format import FORMAT
 from duetime.history.tail import Tail, backwards
-from duetime.interface import Design, Pending
-
-RECORDED = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
+from duetime.interface import Pending
 
 
 class RunDirectory:
-    """Where one run of `design` is recorded.
+    """The run directory of `spec`.
 
-    versions: of the servers that take part. loaded_as: how a process finds the design again.
+    deliveries: absolute, because workers have other working directories.
     """
 
-    def __init__(self, path: Path, design: Design, versions: Mapping[str, str], *, loaded_as: str) -> None:
-        self.path = path
-        self._design = design
-        self._versions = versions
-        self._loaded_as = loaded_as
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.path = spec.directory
+        self.history = self.path / "history.jsonl"
+        self.deliveries = (self.path / "deliveries.jsonl").absolute()
+        self.faults = self.path / "faults.jsonl"
+        self.clock = self.path / "clock.jsonl"
+        self.logs = self.path / "logs"
+        self._plan = self.path / "plan.json"
+        self._recorded = (self.history, self.deliveries, self.faults, self.clock)
 
     def make(self) -> None:
-        (self.path / "logs").mkdir(parents=True)
-        for name in RECORDED:
-            (self.path / name).touch()
+        self.logs.mkdir(parents=True)
+        for file in self._recorded:
+            file.touch()
 
-    @property
-    def deliveries(self) -> Path:
-        return (self.path / "deliveries.jsonl").absolute()
-
-    def write_plan(self, plan: Plan, started: Instant | None = None) -> None:
+    def write_plan(self, started: Instant | None = None) -> None:
+        spec = self.spec
         written = {
             "format": FORMAT,
-            "design": self._design.name,
-            "loaded_as": self._loaded_as,
-            **plan.to_json(),
-            "plan_hash": plan.hash(),
+            "design": spec.design.name,
+            "loaded_as": spec.design_name,
+            **spec.plan.to_json(),
+            "plan_hash": spec.plan.hash(),
             "started": started._asdict() if started else None,
-            "guarantees": asdict(self._design.guarantees),
-            "versions": {**versions(), **self._versions},
+            "guarantees": asdict(spec.design.guarantees),
+            "versions": {**versions(), **spec.context.versions},
         }
-        draft = self.path / "plan.json.new"
-        draft.write_text(_laid_out(written))
-        draft.replace(self.path / "plan.json")
+        draft = self._plan.with_suffix(".json.new")
+        draft.write_text(_one_operation_per_line(written))
+        draft.replace(self._plan)
 
     def close(
         self,
@@ -67,11 +66,11 @@ class RunDirectory:
         unverified: Sequence[str],
         at_ns: int | None = None,
     ) -> None:
-        """Vouch for the files as they are now; what is written to them afterwards is damage.
+        """Write closed.json with a hash of each file; the checker treats any later change as damage.
 
-        at_ns: until when they tell everything, if not until now.
+        at_ns: the instant up to which the records are complete; now by default.
         """
-        measured = {name: line_count_and_sha256(self.path / name) for name in ("plan.json", *RECORDED)}
+        measured = {file.name: line_count_and_sha256(file) for file in (self._plan, *self._recorded)}
         closed = {
             "at_ns": time.monotonic_ns() if at_ns is None else at_ns,
             "lines": {name: count for name, (count, _) in measured.items()},
@@ -85,7 +84,7 @@ class RunDirectory:
         (self.path / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
 
     def seconds_since_last_delivery(self) -> float:
-        """Since the last line that is not a canary; since the beginning of time if there is none."""
+        """The seconds since the last delivery that is not a canary; since the machine's start if there is none."""
         for record in backwards(self.deliveries):
             if record["worker"] != "canary":
                 return (time.monotonic_ns() - int(record["at_ns"])) / 1e9
@@ -93,37 +92,37 @@ class RunDirectory:
 
 
 class OutstandingOperations:
-    """The acknowledged revisions not delivered yet, in a run in which nothing is taken back."""
+    """The acknowledged revisions that are not delivered yet, in a run without cancellations."""
 
-    def __init__(self, directory: RunDirectory) -> None:
-        self._history = Tail(directory.path / "history.jsonl")
-        self._deliveries = Tail(directory.deliveries)
-        self._owed: set[str] = set()
-        self._early: set[str] = set()
-        """Delivered, and not yet seen to be acknowledged."""
+    def __init__(self, files: RunDirectory) -> None:
+        self._history = Tail(files.history)
+        self._deliveries = Tail(files.deliveries)
+        self._outstanding: set[str] = set()
+        self._not_yet_acknowledged: set[str] = set()
+        """Delivered before their acknowledgement was read."""
 
-    def anything(self) -> bool:
-        """Whether anything is owed at the moment; reads only what was written since it was last asked."""
+    def remain(self) -> bool:
+        """Return True if a revision is outstanding. Reads only the lines written since the last call."""
         for _, delivery in self._deliveries.read():
-            if delivery["op"] in self._owed:
-                self._owed.remove(delivery["op"])
+            if delivery["op"] in self._outstanding:
+                self._outstanding.remove(delivery["op"])
             else:
-                self._early.add(delivery["op"])
+                self._not_yet_acknowledged.add(delivery["op"])
         for _, call in self._history.read():
             if call["type"] == "ok":
-                if call["op"] in self._early:
-                    self._early.remove(call["op"])
+                if call["op"] in self._not_yet_acknowledged:
+                    self._not_yet_acknowledged.remove(call["op"])
                 else:
-                    self._owed.add(call["op"])
-        return bool(self._owed)
+                    self._outstanding.add(call["op"])
+        return bool(self._outstanding)
 
 
-def _laid_out(plan: Mapping[str, Any]) -> str:
-    """`plan` as JSON, an operation a line: indented, each of a million participants would have a line of its own."""
+def _one_operation_per_line(plan: Mapping[str, Any]) -> str:
+    """`plan` as JSON. ``json.dumps(indent=1)`` would give each of a million participants a line of its own."""
     entries = []
     for name, value in plan.items():
         if isinstance(value, list) and value:
-            text = "[\n  " + ",\n  ".join(json.dumps(one) for one in value) + "\n ]"
+            text = "[\n  " + ",\n  ".join(json.dumps(item) for item in value) + "\n ]"
         else:
             text = json.dumps(value)
         entries.append(f" {json.dumps(name)}: {text}")

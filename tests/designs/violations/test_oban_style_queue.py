@@ -256,7 +256,7 @@ def test_a_clock_that_is_fast_when_the_task_arrives_makes_it_early(world: Make, 
 
 def test_a_broker_without_a_disk_forgets_what_it_had_taken_charge_of(world: Make, tempdir: Path) -> None:
     directory = tempdir / f"forgetful-{os.getpid()}"
-    with valkey(directory, persistence="none") as (url, broker):
+    with valkey(directory, tempdir=tempdir, persistence="none") as (url, broker):
         w = world("oban_style_queue", broker_url=url)
         w.schedule("a", in_s=3600)
         assert list(w.pending()) == ["a/1"]

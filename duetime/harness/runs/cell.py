@@ -1,0 +1,98 @@
+"""A cell of the comparison: one design in one scenario under one seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from duetime.checker import judge_history
+from duetime.errors import NotARun
+from duetime.harness.plan.plan import Plan
+from duetime.harness.runs.guarantees import within_guarantees
+from duetime.history import load
+from duetime.history.format import upgraded
+from duetime.interface import Guarantees
+
+Outcome = Literal["pass", "fail", "unknown", "not applicable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The result of one run.
+
+    within_guarantees: whether the design's guarantees allow the violations; None where the run proves nothing.
+    counts, lateness_s: from the results, empty where there are none. The results themselves, which may have a million
+    notifications, are in the run directory.
+    """
+
+    design: str
+    scenario: str
+    seed: int
+    outcome: Outcome
+    within_guarantees: bool | None
+    explanation: str
+    weakness: str
+    run_dir: Path
+    counts: Mapping[str, int] = field(default_factory=dict)
+    lateness_s: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "design": self.design,
+            "scenario": self.scenario,
+            "seed": self.seed,
+            "outcome": self.outcome,
+            "within_guarantees": self.within_guarantees,
+            "counts": self.counts,
+            "lateness_s": self.lateness_s,
+            "explanation": self.explanation,
+            "weakness": self.weakness,
+            "run_dir": str(self.run_dir),
+        }
+
+
+def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
+    """The cell of a stored run, judged again from its files.
+
+    Raises:
+        NotARun: `run_dir` holds no run, or one that this version cannot read.
+    """
+    history = load(run_dir)
+    results = judge_history(history)
+    try:
+        written = upgraded(json.loads((run_dir / "plan.json").read_bytes()))
+        plan, guarantees = Plan.from_json(written), Guarantees(**written["guarantees"])
+        design = str(written["design"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NotARun(
+            f"{run_dir / 'plan.json'} is not a plan that this version can read: {type(error).__name__} {error}."
+        ) from error
+    return Cell(
+        design=design,
+        scenario=plan.scenario,
+        seed=plan.seed,
+        outcome=results.outcome,
+        within_guarantees=within_guarantees(guarantees, plan, results),
+        explanation=results.explanation + not_verified(stored_unverified(run_dir)),
+        weakness=weakness,
+        run_dir=run_dir,
+        counts=results.counts,
+        lateness_s=results.lateness_s,
+    )
+
+
+def stored_unverified(run_dir: Path) -> list[str]:
+    """The faults of a stored run that were not verified."""
+    try:
+        closed = json.loads((run_dir / "closed.json").read_text())
+        return list(map(str, closed.get("unverified", closed.get("unseen", ()))))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
+
+
+def not_verified(faults: list[str]) -> str:
+    """The sentences about `faults` in an explanation."""
+    return "".join(f" Not verified: {fault}." for fault in faults)

@@ -1,0 +1,54 @@
+"""A stored run of format 1 is judged, drawn and replayed as it was by the version that wrote it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from duetime.harness.plan.lookup import named, replay
+from duetime.harness.runs.cell import stored_cell
+from duetime.history import load
+from tests.commands import duetime
+
+STORED = Path(__file__).parents[1] / "data" / "format-1" / "oban_style_queue-downtime"
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """A copy, because `duetime check` writes results.json."""
+    return Path(shutil.copytree(STORED, tmp_path / "run"))
+
+
+def test_a_run_of_format_1_has_the_verdict_and_counts_of_then(run_dir: Path) -> None:
+    then = json.loads((run_dir / "results.json").read_bytes())
+
+    done = duetime("check", str(run_dir), "--json")
+
+    now = json.loads(done.stdout)
+    assert done.returncode == 1, done.stderr
+    assert then["format"] == 1
+    assert (now["outcome"], now["counts"]) == (then["outcome"], then["counts"])
+    assert now["lateness_s"] == then["lateness_s"]
+    assert not load(run_dir).problems
+
+
+def test_a_run_of_format_1_has_a_cell(run_dir: Path) -> None:
+    cell = stored_cell(run_dir)
+
+    assert (cell.design, cell.scenario, cell.seed) == ("oban_style_queue", "downtime", 1)
+    assert (cell.outcome, cell.within_guarantees) == ("fail", True)
+    assert (cell.counts["missed"], cell.counts["phantom"]) == (14, 3)
+
+
+def test_an_unverified_fault_of_a_run_of_format_1_is_in_the_explanation(run_dir: Path) -> None:
+    closed = json.loads((run_dir / "closed.json").read_bytes())
+    (run_dir / "closed.json").write_text(json.dumps({**closed, "unseen": ["f1 (kill all): it did not end"]}))
+
+    assert "Not verified: f1 (kill all): it did not end." in stored_cell(run_dir).explanation
+
+
+def test_a_plan_of_format_1_is_the_plan_of_today(run_dir: Path) -> None:
+    assert replay(run_dir / "plan.json").plan(99) == named("downtime").plan(1)
