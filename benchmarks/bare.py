@@ -1,7 +1,7 @@
-"""Ceilings: the least code that drains, without Celery, without a loop that survives anything, without a design.
+"""Upper bounds: the least code that drains, without Celery, recovery or a design.
 
-``python -m benchmarks.bare pipeline --batch 1000`` drains what is due by the drain's own statements and ends;
-``two`` does so over two connections, one of which delivers while the other claims; ``timer`` waits for what falls due.
+``python -m benchmarks.bare pipeline --batch 1000`` drains the due rows with the drain's own statements and ends;
+``two`` does so over two connections, one of which delivers while the other claims; ``timer`` waits for due rows.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from push_readmodel.drain import CLAIM, DELETE, EPOCH, SET_UP
 from push_readmodel.scheduler import CHANNEL
 from push_readmodel.variants.delete_first import TAKE
 
-TAKE_AS_TEXT = TAKE.replace("payload", "payload::text")
+TAKE_WITH_TEXT = TAKE.replace("payload", "payload::text")
 Rows = Sequence[tuple[Any, ...]]
 Deliver = Callable[[Rows], str]
 
-NEXT = """
+NEXT_DUE_IN = """
     SELECT extract(epoch FROM attempt_at - clock_timestamp())::float8
     FROM pending_notifications ORDER BY attempt_at LIMIT 1
 """
@@ -44,90 +44,89 @@ def connect(url: str) -> psycopg.Connection[Any]:
 
 
 def to_gateway(gateway: Gateway) -> Deliver:
-    """Through the gateway that the designs have; returns the rows to delete."""
-
+    """Deliver through the gateway of the designs. Returns the rows to delete."""
     parse = json.JSONDecoder().raw_decode
 
     def deliver(rows: Rows) -> str:
         for _, _, _, _, key, revision, kind, recipient, due_at, payload in rows:
             gateway.deliver(Notification.from_store(key, revision, kind, recipient, due_at, parse(payload)[0]))
-        return ids(rows)
+        return ctids(rows)
 
     return deliver
 
 
 def to_file(path: Path) -> Deliver:
-    """A line in one write for each, and nothing of the notification but its name: what cannot be undercut."""
+    """Write one line per row with its key and nothing else: the least work possible."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def deliver(rows: Rows) -> str:
         for _, _, _, _, key, revision, *_ in rows:
             os.write(file, f'{{"op":"{key}/{revision}","at_ns":{time.monotonic_ns()}}}\n'.encode())
-        return ids(rows)
+        return ctids(rows)
 
     return deliver
 
 
-def ids(rows: Rows) -> str:
+def ctids(rows: Rows) -> str:
     return '{"' + '","'.join([row[0] for row in rows]) + '"}'
 
 
-def drain(url: str, deliver: Deliver, batch: int, turn: Any) -> None:
-    """DELETE, COMMIT and the next claim in one round trip, until a claim from the front finds nothing."""
-    nothing = timedelta()
+def drain(url: str, deliver: Deliver, batch: int, delivering: Any) -> None:
+    """DELETE, COMMIT and claim in one round trip, until a claim from the front returns nothing."""
+    no_look_ahead = timedelta()
     with connect(url) as connection, connection.pipeline() as pipeline:
-        since, done = EPOCH, ""
+        since, delivered = EPOCH, ""
         while True:
-            if done:
-                connection.cursor().execute(DELETE, [done], prepare=True)
+            if delivered:
+                connection.cursor().execute(DELETE, [delivered], prepare=True)
                 connection.cursor().execute("COMMIT", prepare=True)
             connection.cursor().execute("BEGIN", prepare=True)
-            claimed = connection.cursor(binary=True).execute(CLAIM, (since, nothing, batch), prepare=True)
+            claimed = connection.cursor(binary=True).execute(CLAIM, (since, no_look_ahead, batch), prepare=True)
             pipeline.sync()
             rows = claimed.fetchall()
             if not rows and since is EPOCH:
                 connection.cursor().execute("COMMIT", prepare=True)
                 return
-            with turn:
-                done = deliver(rows) if rows else ""
+            with delivering:
+                delivered = deliver(rows) if rows else ""
             if not rows:
                 connection.cursor().execute("COMMIT", prepare=True)
             since = rows[-1][2] if len(rows) == batch else EPOCH
 
 
-def on_time(url: str, deliver: Deliver) -> None:
-    """LISTEN, sleep until the next row is due, delete it, deliver it, and ask for the next: two round trips, for "
-    "ever."""
+def deliver_on_time(url: str, deliver: Deliver) -> None:
+    """LISTEN, sleep until the next row is due, delete it, deliver it, and query the next: two round trips, for ever."""
     with connect(url) as listening, connect(url) as connection:
         listening.execute(f"LISTEN {CHANNEL}")
         cursor = connection.cursor(binary=True)
         while True:
-            rows = cursor.execute(TAKE_AS_TEXT, [1000], prepare=True).fetchall()
+            rows = cursor.execute(TAKE_WITH_TEXT, [1000], prepare=True).fetchall()
             deliver([("", 0, None, None, *row[1:]) for row in rows])
-            following = cursor.execute(NEXT, prepare=True).fetchone()
-            if select.select([listening.fileno()], [], [], max(0.0, following[0]) if following else 60)[0]:
+            next_row = cursor.execute(NEXT_DUE_IN, prepare=True).fetchone()
+            if select.select([listening.fileno()], [], [], max(0.0, next_row[0]) if next_row else 60)[0]:
                 for _ in listening.notifies(timeout=0):
                     pass
 
 
 @click.command()
-@click.argument("how", type=click.Choice(["pipeline", "two", "timer"]))
+@click.argument("mode", type=click.Choice(["pipeline", "two", "timer"]))
 @click.option("--batch", default=1000)
 @click.option("--to", type=click.Choice(["gateway", "file"]), default="gateway")
-def main(how: str, batch: int, to: str) -> None:
+def main(mode: str, batch: int, to: str) -> None:
     settings = Settings.from_environment()
     deliver = to_gateway(gateway_from(settings)) if to == "gateway" else to_file(settings.deliveries)
     print("ready", flush=True)
-    if how == "timer":
-        on_time(settings.database_url, deliver)
-    elif how == "pipeline":
+    if mode == "timer":
+        deliver_on_time(settings.database_url, deliver)
+    elif mode == "pipeline":
         drain(settings.database_url, deliver, batch, nullcontext())
     else:
-        turn = threading.Lock()
-        pair = [threading.Thread(target=drain, args=(settings.database_url, deliver, batch, turn)) for _ in range(2)]
-        for thread in pair:
+        delivering = threading.Lock()
+        arguments = (settings.database_url, deliver, batch, delivering)
+        threads = [threading.Thread(target=drain, args=arguments) for _ in range(2)]
+        for thread in threads:
             thread.start()
-        for thread in pair:
+        for thread in threads:
             thread.join()
 
 

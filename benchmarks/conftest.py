@@ -1,4 +1,4 @@
-"""What the benchmarks share: designs on live servers, three sizes, and a line for each question at the end."""
+"""Shared by the benchmarks: designs on live servers, three sizes, and conclusions printed at the end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from typing import Literal, TypeVar
@@ -35,15 +36,15 @@ from duetime.settings import Settings
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue")
 SIZES = ("quick", "default", "full")
 CHUNK = 1000
-"""Notifications in one ``schedule_many``."""
-SAID: list[str] = []
+"""Notifications in one ``schedule_many()``."""
+CONCLUSIONS: list[str] = []
 
 Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
 class Size:
-    """quick: whether it runs at all. default: a first impression. full: the numbers of docs/performance.md."""
+    """quick: only shows that it runs. default: a first impression. full: the figures of docs/performance.md."""
 
     name: Literal["quick", "default", "full"]
 
@@ -58,16 +59,16 @@ class Delivery:
 
 
 @dataclass
-class Found:
-    """What a benchmark found: kept with its figures (`--benchmark-json`), and told at the end."""
+class Findings:
+    """The results of a benchmark: stored with its figures (`--benchmark-json`), and printed at the end."""
 
     benchmark: BenchmarkFixture
     question: str
 
-    def say(self, sentence: str) -> None:
-        """One line that says what it means, with a ratio in it."""
-        self.benchmark.extra_info.setdefault("said", []).append(sentence)
-        SAID.append(f"{self.question}: {sentence}")
+    def conclude(self, sentence: str) -> None:
+        """Add a conclusion: one sentence with a ratio."""
+        self.benchmark.extra_info.setdefault("conclusions", []).append(sentence)
+        CONCLUSIONS.append(f"{self.question}: {sentence}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         self.benchmark.extra_info["table"] = {"columns": list(columns), "rows": [list(row) for row in rows]}
@@ -75,56 +76,57 @@ class Found:
     def plot(
         self, name: str, *, x: str, y: str, series: Mapping[str, Sequence[tuple[float, float]]], logarithmic: str = ""
     ) -> None:
-        """Points to be drawn as docs/pictures/`name`.svg.
+        """Add points to be drawn as docs/pictures/`name`.svg.
 
-        x, y: what the axes say, units included. logarithmic: which axes are, as "x", "y" or "xy".
+        x, y: labels of the axes, with units. logarithmic: the logarithmic axes, as "x", "y" or "xy".
         """
-        drawn = {"x": x, "y": y, "logarithmic": logarithmic}
+        axes = {"x": x, "y": y, "logarithmic": logarithmic}
         plots = self.benchmark.extra_info.setdefault("plots", {})
-        plots[name] = {**drawn, "series": {key: list(points) for key, points in series.items()}}
+        plots[name] = {**axes, "series": {key: list(points) for key, points in series.items()}}
 
 
 @dataclass
-class Paired:
-    """One figure of each contender a round, so that a slow moment of the machine concerns them all."""
+class PairedFigures:
+    """One figure of each contender per round, so that a slow moment of the machine affects all contenders."""
 
     figures: dict[str, list[float]] = field(default_factory=dict)
 
-    def note(self, contender: str, figure: float) -> None:
+    def add(self, contender: str, figure: float) -> None:
         self.figures.setdefault(contender, []).append(figure)
 
     def median(self, contender: str) -> float:
         return median(self.figures[contender])
 
     def ratio(self, contender: str, other: str) -> float:
-        """The median of the ratios, round by round."""
+        """Return the median over the rounds of `contender` / `other`."""
         return median(a / b for a, b in zip(self.figures[contender], self.figures[other], strict=True))
 
 
 class Bench:
-    """One design with its tables, its scheduler, and as many servers as asked for."""
+    """One design with its tables, its scheduler and its workers."""
 
-    def __init__(self, design: Design, settings: Settings, engine: Engine, tempdir: Path, own: Path) -> None:
+    def __init__(self, design: Design, settings: Settings, engine: Engine, tempdir: Path, directory: Path) -> None:
         self.design = design
         self.settings = settings
-        # With a pool, as an application has it: a connection for each transaction would hide everything else.
+        # With a pool, as in an application: a new connection for each transaction would outweigh everything else.
         self.engine = create_engine(engine.url)
         self.scheduler = design.scheduler(settings)
         self.application = Application(self.scheduler, reminder_lead=settings.reminder_lead)
         self._tempdir = tempdir
-        self._own = own
-        self._numbers = count(1)
+        self._directory = directory
+        self._worker_numbers = count(1)
+        self._event_ids: Iterator[int] = count(1)
 
-    def schedule(self, dues: Sequence[datetime], *, prefix: str = "k") -> None:
-        """Schedule one notification for each of `dues`, straight at the design's scheduler, and commit."""
-        with self.scheduling(dues, prefix=prefix) as commit:
+    def schedule(self, due_times: Sequence[datetime], *, prefix: str = "k") -> None:
+        """Schedule one notification for each due time through the scheduler of the design, and commit."""
+        with self.scheduling(due_times, prefix=prefix) as commit:
             commit()
 
     @contextmanager
-    def scheduling(self, dues: Sequence[datetime], *, prefix: str = "k") -> Iterator[Callable[[], None]]:
-        """Schedule them all in one transaction, and give its commit: only then is there anything to be seen."""
+    def scheduling(self, due_times: Sequence[datetime], *, prefix: str = "k") -> Iterator[Callable[[], None]]:
+        """Schedule one notification for each due time in one transaction, and yield its commit."""
         with Session(self.engine) as session:
-            for start in range(0, len(dues), CHUNK):
+            for start in range(0, len(due_times), CHUNK):
                 notes = [
                     Notification(
                         key=f"{prefix}{start + number}",
@@ -133,7 +135,7 @@ class Bench:
                         recipient="a@b.example",
                         due_at=due_at,
                     )
-                    for number, due_at in enumerate(dues[start : start + CHUNK])
+                    for number, due_at in enumerate(due_times[start : start + CHUNK])
                 ]
                 self.scheduler.schedule_many(notes, session=session)
             yield session.commit
@@ -146,38 +148,43 @@ class Bench:
         return ids
 
     def create_event(self, due_at: datetime, users: Sequence[int]) -> int:
-        """One committed transaction: the business rows, and one reminder a user; the event's number."""
-        event = next(self._numbers)
+        """Commit one event with one reminder per user. Returns the id of the event."""
+        event_id = next(self._event_ids)
         with Session(self.engine) as session:
             self.application.create_event(
                 session,
-                event_id=event,
+                event_id=event_id,
                 title="benchmark",
                 starts_at=due_at + self.settings.reminder_lead,
                 user_ids=users,
             )
-        return event
+        return event_id
 
-    def number_events_by(self, numbers: Iterator[int]) -> None:
-        """Benches whose events stand in the same tables number them together."""
-        self._numbers = numbers
+    def take_event_ids_from(self, ids: Iterator[int]) -> None:
+        """Share `ids` between benches whose events are in the same tables."""
+        self._event_ids = ids
+
+    @property
+    def psycopg_url(self) -> str:
+        """The database's URL without SQLAlchemy's driver."""
+        return self.settings.database_url.replace("postgresql+psycopg", "postgresql")
 
     def pending(self) -> int:
         return len(self.design.pending(self.settings, self.engine))
 
     @contextmanager
     def workers(self, number: int = 1, *, ready: bool = True, **environment: str) -> Iterator[list[WorkerProcess]]:
-        """So many servers of the design, `ready` or not."""
+        """Run `number` workers of the design. Yields them once they are ready, or at once if not `ready`."""
         workers = []
         for _ in range(number):
-            name = f"worker-{next(self._numbers)}"
+            name = f"worker-{next(self._worker_numbers)}"
             workers.append(
                 WorkerProcess(
                     name=name,
                     role=self.design.roles[0],
                     settings=self.settings.for_worker(name),
-                    state=self._own / name,
-                    log=self._own / f"{name}.log",
+                    state=self._directory / name,
+                    log=self._directory / f"{name}.log",
                     tempdir=self._tempdir,
                     environment=environment,
                 )
@@ -193,7 +200,7 @@ class Bench:
 
     @contextmanager
     def bare(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """A ceiling of ``benchmarks/bare.py``, in a process of its own."""
+        """Run ``benchmarks/bare.py`` in its own process."""
         command = [sys.executable, "-m", "benchmarks.bare", *arguments]
         environment = {**os.environ, **self.settings.environment()}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -205,52 +212,52 @@ class Bench:
                 process.terminate()
 
     def wait_for_deliveries(self, number: int, *, within_s: float = 120) -> list[Delivery]:
-        """Wait until `number` deliveries are recorded; return all that are, in order of time."""
+        """Wait until `number` deliveries are recorded. Returns all recorded deliveries, ordered by time."""
         path = self.settings.deliveries
-        give_up_at, seen = time.monotonic() + within_s, 0
+        give_up_at, recorded = time.monotonic() + within_s, 0
         while not path.exists():
             assert time.monotonic() < give_up_at, "nothing was delivered"
             time.sleep(0.02)
-        # Only what is new, and seldom: whoever is measured has the machine's other core.
+        # Read only new lines, and seldom: the process under test needs the other core.
         with path.open("rb") as file:
-            while (seen := seen + file.read().count(b"\n")) < number:
-                assert time.monotonic() < give_up_at, f"{seen} of {number} deliveries after {within_s} s"
+            while (recorded := recorded + file.read().count(b"\n")) < number:
+                assert time.monotonic() < give_up_at, f"{recorded} of {number} deliveries after {within_s} s"
                 time.sleep(0.1)
         return self.deliveries()
 
     def deliveries(self) -> list[Delivery]:
-        """What is recorded by now, in order of time."""
+        """Return the deliveries recorded so far, ordered by time."""
         if not self.settings.deliveries.exists():
             return []
         records = [json.loads(line) for line in self.settings.deliveries.read_text().splitlines()]
-        return sorted((Delivery(record["op"], record["at_ns"]) for record in records), key=lambda one: one.at_ns)
+        return sorted((Delivery(record["op"], record["at_ns"]) for record in records), key=attrgetter("at_ns"))
 
-    def forget_deliveries(self) -> None:
-        """Whoever delivered them must be stopped."""
+    def delete_deliveries(self) -> None:
+        """Delete the recorded deliveries. Stop the workers before."""
         self.settings.deliveries.unlink(missing_ok=True)
 
-    def ask(self, question: str) -> int:
-        """The one number that `question` selects."""
+    def query_number(self, query: str) -> int:
+        """Return the one number that `query` selects."""
         with self.engine.connect() as connection:
-            return int(connection.execute(text(question)).scalar_one())
+            return int(connection.execute(text(query)).scalar_one())
 
     def execute(self, statement: str) -> None:
-        """One statement outside a transaction."""
+        """Execute a statement outside a transaction."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text(statement))
 
 
-def past(number: int) -> list[datetime]:
-    """Due times that are over, a microsecond apart."""
+def past_due_times(number: int) -> list[datetime]:
+    """Return due times an hour ago, one microsecond apart."""
     first = system_clock() - timedelta(hours=1)
-    return [first + timedelta(microseconds=one) for one in range(number)]
+    return [first + timedelta(microseconds=index) for index in range(number)]
 
 
 def rate(delivered: Sequence[Delivery], *, expected: int) -> float:
-    """Deliveries a second between the first and the last; each must have come once."""
-    times = Counter(one.op for one in delivered)
+    """Return the deliveries per second between first and last. Fails unless each notification was delivered once."""
+    times = Counter(delivery.op for delivery in delivered)
     assert len(times) == expected, f"{expected - len(times)} were not delivered"
-    assert max(times.values()) == 1, "something was delivered twice"
+    assert max(times.values()) == 1, "a notification was delivered again"
     return (len(delivered) - 1) / ((delivered[-1].at_ns - delivered[0].at_ns) / 1e9)
 
 
@@ -259,7 +266,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--size",
         choices=SIZES,
         default="default",
-        help="of the benchmarks: quick, default, or full, which takes half an hour",
+        help="size of the benchmarks; full takes half an hour",
     )
 
 
@@ -269,34 +276,34 @@ def size(request: pytest.FixtureRequest) -> Size:
 
 
 @pytest.fixture
-def found(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Found:
-    return Found(benchmark, request.node.originalname.removeprefix("test_").replace("_", " "))
+def findings(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Findings:
+    return Findings(benchmark, request.node.originalname.removeprefix("test_").replace("_", " "))
 
 
 @pytest.fixture
 def make_bench(
     settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Bench]]:
-    """Makes benches of designs by name, all on one database and one broker; `changed` are settings that differ."""
+    """Make benches by the name of their design, all on one database and one broker. `changed`: other settings."""
     made: list[Bench] = []
 
     def make(name: str, **changed: object) -> Bench:
         design = registry.load(name)
-        own = tmp_path / f"bench-{len(made)}"
-        own.mkdir()
-        mine = replace(
+        directory = tmp_path / f"bench-{len(made)}"
+        directory.mkdir()
+        bench_settings = replace(
             settings,
             **{
                 "design": design.name,
                 "reminder_lead": timedelta(seconds=10),
-                "deliveries": own / "deliveries.jsonl",
+                "deliveries": directory / "deliveries.jsonl",
                 **changed,
             },
         )
-        for variable, value in mine.environment().items():
+        for variable, value in bench_settings.environment().items():
             monkeypatch.setenv(variable, value)
         design.install(engine)
-        made.append(Bench(design, mine, engine, tempdir, own))
+        made.append(Bench(design, bench_settings, engine, tempdir, directory))
         return made[-1]
 
     yield make
@@ -305,10 +312,10 @@ def make_bench(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if SAID:
-        terminalreporter.section("what it means")
+    if CONCLUSIONS:
+        terminalreporter.section("conclusions")
         terminalreporter.line(
             f"{os.cpu_count()} cores, Python {platform.python_version()}; ratios and medians within this run"
         )
-        for sentence in SAID:
+        for sentence in CONCLUSIONS:
             terminalreporter.line(f"- {sentence}")

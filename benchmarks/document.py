@@ -1,4 +1,4 @@
-"""Writes what a run of the benchmarks found into docs/performance.md, and its pictures beside it.
+"""Write the results of the benchmarks into docs/performance.md, and their pictures into docs/pictures.
 
 ``pytest benchmarks/ --size=full --benchmark-json=FILE``, then ``python -m benchmarks.document FILE…``.
 """
@@ -18,13 +18,13 @@ from jinja2 import Environment
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
 PICTURES = DOCS / "pictures"
-PLACE = re.compile(r"(<!-- (?P<name>test_\w+|conditions|capacity) -->\n).*?(<!-- end -->)", re.DOTALL)
+SECTION = re.compile(r"(<!-- (?P<name>test_\w+|conditions|capacity) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-DAY_S, A_DAY, PEAK, WAITS_D = 86_400, 1e9, 10, 14
+DAY_S, PER_DAY, PEAK, AHEAD_DAYS = 86_400, 1e9, 10, 14
 """A billion notifications a day, a peak of ten times the average, scheduled two weeks ahead."""
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 740, 360, 64, 230, 16, 48
-# Okabe and Ito's colours, told apart by people who see few; each line has its own dashes as well.
+# The palette of Okabe and Ito, for colour-blind readers; each line has its own dashes, too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("", "8 3", "2 3", "10 3 2 3", "5 5", "1 5")
 
@@ -33,13 +33,13 @@ SVG = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_st
  font-family="sans-serif" font-size="12">
 <title>{{ y }} against {{ x }}</title>
 <rect width="100%" height="100%" fill="#fff"/>
-{% for at, words in x_ticks %}
+{% for at, label in x_ticks %}
 <line x1="{{ at }}" x2="{{ at }}" y1="{{ top }}" y2="{{ floor }}" stroke="#ddd"/>
-<text x="{{ at }}" y="{{ floor + 16 }}" text-anchor="middle">{{ words }}</text>
+<text x="{{ at }}" y="{{ floor + 16 }}" text-anchor="middle">{{ label }}</text>
 {% endfor %}
-{% for at, words in y_ticks %}
+{% for at, label in y_ticks %}
 <line x1="{{ left }}" x2="{{ wall }}" y1="{{ at }}" y2="{{ at }}" stroke="#ddd"/>
-<text x="{{ left - 6 }}" y="{{ at + 4 }}" text-anchor="end">{{ words }}</text>
+<text x="{{ left - 6 }}" y="{{ at + 4 }}" text-anchor="end">{{ label }}</text>
 {% endfor %}
 <text x="{{ (left + wall) / 2 }}" y="{{ floor + 36 }}" text-anchor="middle">{{ x }}</text>
 <text transform="translate(14 {{ (top + floor) / 2 }}) rotate(-90)" text-anchor="middle">{{ y }}</text>
@@ -56,7 +56,7 @@ SVG = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_st
 
 
 class Axis:
-    """Where a value stands between two ends of the picture, and where a reader finds round numbers."""
+    """Maps values to positions between two ends of the picture, and places ticks at round numbers."""
 
     def __init__(self, values: Sequence[float], *, logarithmic: bool, ends: tuple[float, float]) -> None:
         self._scale = math.log10 if logarithmic else float
@@ -80,7 +80,7 @@ class Axis:
 
 
 def picture(plot: Mapping[str, Any]) -> str:
-    """`plot` as an SVG that needs nothing else."""
+    """Return `plot` as a self-contained SVG."""
     points = [point for series in plot["series"].values() for point in series]
     wall, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
     x = Axis([point[0] for point in points], logarithmic="x" in plot["logarithmic"], ends=(LEFT, wall))
@@ -100,23 +100,25 @@ def picture(plot: Mapping[str, Any]) -> str:
 
 
 def section(info: Mapping[str, Any]) -> str:
-    """One benchmark's sentences, and its table."""
-    sentences = "\n".join(f"- {sentence}" for sentence in info["said"])
+    """Return the conclusions and the table of one benchmark, as Markdown."""
+    sentences = "\n".join(f"- {sentence}" for sentence in info["conclusions"])
     table = info["table"]
     rows = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
     return f"{sentences}\n\n" + "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows) + "\n"
 
 
 def conditions(measured: Sequence[Mapping[str, Any]], command: str) -> str:
-    """Of the first; of others what was measured at another commit."""
+    """Return the conditions of the first run, and the other benchmarks' commits where they differ."""
     first, *others = measured
     machine, commit = first["machine_info"], first["commit_info"]["id"]
     if changed := [run["benchmarks"][0]["name"] for run in measured if run["commit_info"]["dirty"]]:
-        raise click.ClickException(f"{', '.join(changed)} and what goes with it: measured with uncommitted changes")
+        raise click.ClickException(
+            f"measured with uncommitted changes: the file of {', '.join(changed)}; commit, and measure again"
+        )
     later = {
-        one["name"]: run["commit_info"]["id"]
+        result["name"]: run["commit_info"]["id"]
         for run in others
-        for one in run["benchmarks"]
+        for result in run["benchmarks"]
         if run["commit_info"]["id"] != commit
     }
     at = "".join(f"; `{name}` at {other[:7]}" for name, other in later.items())
@@ -127,10 +129,10 @@ def conditions(measured: Sequence[Mapping[str, Any]], command: str) -> str:
 
 
 def cell(infos: Mapping[str, Any], test: str, row: int | str, column: int) -> float:
-    """One figure of a benchmark's table, by the row's number or its first words."""
+    """Return one figure of a benchmark's table, by the number of the row or its first cell."""
     rows = infos[test]["table"]["rows"]
-    found = rows[row] if isinstance(row, int) else next(one for one in rows if one[0] == row)
-    return float(str(found[column]).replace(",", ""))
+    cells = rows[row] if isinstance(row, int) else next(cells for cells in rows if cells[0] == row)
+    return float(str(cells[column]).replace(",", ""))
 
 
 NEEDED = {
@@ -138,25 +140,25 @@ NEEDED = {
     "test_schedule_in_bulk",
     "test_schedule_one_at_a_time",
     "test_churn_of_one_large_backlog",
-    "test_memory_of_a_server",
+    "test_memory_of_a_worker",
 }
 
 
 def capacity(infos: Mapping[str, Any]) -> str:
-    """What follows for a billion notifications a day, from what was measured; every line says how."""
+    """Return what a billion notifications a day would need, computed from the measurements, as Markdown."""
     drained = cell(infos, "test_drain_a_backlog", "push_readmodel", 1)
     in_bulk = cell(infos, "test_schedule_in_bulk", "schedule_many", 1)
-    singly = cell(infos, "test_schedule_one_at_a_time", "schedule()", 1)
-    logged = cell(infos, "test_churn_of_one_large_backlog", "nobody", 2)
-    pending = [row for row in infos["test_memory_of_a_server"]["table"]["rows"] if row[0] == "push_readmodel"][-1]
-    stored = float(pending[3].replace(",", "")) * 1024 / float(pending[1].replace(",", ""))
-    average = A_DAY / DAY_S
+    one_by_one = cell(infos, "test_schedule_one_at_a_time", "schedule()", 1)
+    wal_bytes = cell(infos, "test_churn_of_one_large_backlog", "nothing", 2)
+    pending = [row for row in infos["test_memory_of_a_worker"]["table"]["rows"] if row[0] == "push_readmodel"][-1]
+    row_bytes = float(pending[3].replace(",", "")) * 1024 / float(pending[1].replace(",", ""))
+    average = PER_DAY / DAY_S
     peak = PEAK * average
     rows = [
-        ("what one machine like this one drains", f"{drained:,.0f} a second", "measured, its PostgreSQL included"),
+        ("one machine like this one drains", f"{drained:,.0f} a second", "measured, its PostgreSQL included"),
         ("in a day, if it did nothing else", f"{drained * DAY_S / 1e9:.1f} billion", "that × 86,400"),
         ("a billion a day, on average", f"{average:,.0f} a second", "10⁹ ÷ 86,400"),
-        (f"at its peak, {PEAK} times that", f"{peak:,.0f} a second", "everybody's nine o'clock"),
+        (f"at its peak, {PEAK} times that", f"{peak:,.0f} a second", "average × 10"),
         ("machines that drain that peak on time", f"{math.ceil(peak / drained)}", "peak ÷ drained"),
         (
             "connections that schedule the average in bulk",
@@ -165,44 +167,54 @@ def capacity(infos: Mapping[str, Any]) -> str:
         ),
         (
             "connections that schedule it one by one",
-            f"{math.ceil(average / singly)}",
-            f"average ÷ {singly:,.0f} a second each",
+            f"{math.ceil(average / one_by_one)}",
+            f"average ÷ {one_by_one:,.0f} a second each",
         ),
-        ("write-ahead log, on average", f"{average * logged / 1e6:.0f} MB a second", f"average × {logged:.0f} bytes"),
-        ("write-ahead log, at the peak", f"{peak * logged / 1e6:.0f} MB a second", f"peak × {logged:.0f} bytes"),
-        ("a row that waits, with its indexes and an empty payload", f"{stored:.0f} bytes", f"of {pending[1]} pending"),
         (
-            f"{WAITS_D} days' worth of them",
-            f"{A_DAY * WAITS_D * stored / 1e12:.1f} TB",
-            "what is scheduled so long ahead",
+            "write-ahead log, on average",
+            f"{average * wal_bytes / 1e6:.0f} MB a second",
+            f"average × {wal_bytes:.0f} bytes",
         ),
-        ("rows whose table and indexes fit 16 GB", f"{16e9 / stored / 1e6:.0f} million", "16 GB ÷ that"),
+        ("write-ahead log, at the peak", f"{peak * wal_bytes / 1e6:.0f} MB a second", f"peak × {wal_bytes:.0f} bytes"),
+        ("a pending row, with its indexes and an empty payload", f"{row_bytes:.0f} bytes", f"of {pending[1]} pending"),
+        (
+            f"pending rows of {AHEAD_DAYS} days",
+            f"{PER_DAY * AHEAD_DAYS * row_bytes / 1e12:.1f} TB",
+            "scheduled that far ahead",
+        ),
+        ("rows whose table and indexes fit 16 GB", f"{16e9 / row_bytes / 1e6:.0f} million", "16 GB ÷ bytes of a row"),
     ]
     return (
-        "\n".join(f"| {' | '.join(row)} |" for row in [("what", "how much", "from"), ("---", "---", "---"), *rows])
+        "\n".join(
+            f"| {' | '.join(row)} |" for row in [("quantity", "value", "computed from"), ("---", "---", "---"), *rows]
+        )
         + "\n"
     )
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--command", default="make performance", help="what made FILES, for the reader")
+@click.option("--command", default="make performance", help="the command that made FILES, shown on the page")
 def main(files: Sequence[Path], command: str) -> None:
-    """Put the findings of FILES, each a --benchmark-json of these benchmarks, into docs/performance.md."""
+    """Write the results in FILES, each a --benchmark-json of these benchmarks, into docs/performance.md."""
     measured = [json.loads(file.read_text()) for file in files]
-    infos = {one["name"]: one["extra_info"] for run in measured for one in run["benchmarks"]}
-    made = {name: section(info) for name, info in infos.items() if "table" in info}
-    made["conditions"] = conditions(measured, command)
+    infos = {result["name"]: result["extra_info"] for run in measured for result in run["benchmarks"]}
+    sections = {name: section(info) for name, info in infos.items() if "table" in info}
+    sections["conditions"] = conditions(measured, command)
     if infos.keys() >= NEEDED:
-        made["capacity"] = capacity(infos)
+        sections["capacity"] = capacity(infos)
     text = PAGE.read_text()
-    if missing := made.keys() - {found["name"] for found in PLACE.finditer(text)}:
-        raise click.ClickException(f"{PAGE.name} has no place for {', '.join(sorted(missing))}")
-    PAGE.write_text(PLACE.sub(lambda found: f"{found[1]}{made.get(found['name'], '(not measured)')}{found[3]}", text))
+    if missing := sections.keys() - {match["name"] for match in SECTION.finditer(text)}:
+        raise click.ClickException(
+            f"{PAGE.name} has no section for {', '.join(sorted(missing))}; add <!-- NAME --> and <!-- end -->"
+        )
+    PAGE.write_text(
+        SECTION.sub(lambda match: f"{match[1]}{sections.get(match['name'], '(not measured)')}{match[3]}", text)
+    )
     for info in infos.values():
         for name, plot in info.get("plots", {}).items():
             (PICTURES / f"{name}.svg").write_text(picture(plot))
-    click.echo(f"{PAGE} and its pictures are of {', '.join(map(str, files))}")
+    click.echo(f"wrote {PAGE} and its pictures from {', '.join(map(str, files))}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What do all the rows that were there before cost those that are there now?"""
+"""What do dead rows cost the rows that follow?"""
 
 from __future__ import annotations
 
@@ -12,94 +12,99 @@ import psycopg
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.conftest import Bench, Found, Paired, Size
-from benchmarks.test_drain import drained, settled
+from benchmarks.conftest import Bench, Findings, PairedFigures, Size
+from benchmarks.test_drain import drained, settle
 from benchmarks.test_lateness import lateness_ms
 from duetime.clock import system_clock
 
-Make = Callable[..., Bench]
+MakeBench = Callable[..., Bench]
 
-LOGGED = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
+WAL_BYTES = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
 
-AT_ONCE = 500
+BURST = 500
 AHEAD_S = 0.4
 
 
 @contextmanager
 def old_transaction(bench: Bench) -> Iterator[None]:
-    """Somebody's report that was begun before and forgotten: no row that dies after that can be vacuumed."""
-    url = bench.settings.database_url.replace("postgresql+psycopg", "postgresql")
-    with closing(psycopg.connect(url)) as connection:
+    """Hold an old snapshot, like a forgotten report: no row that is deleted after that can be vacuumed."""
+    with closing(psycopg.connect(bench.psycopg_url)) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.execute("SELECT count(*) FROM pending_notifications")
         yield
 
 
 @pytest.mark.benchmark(group="a backlog with an old transaction held open")
-def test_churn_of_one_large_backlog(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
+def test_churn_of_one_large_backlog(
+    make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
+) -> None:
     read_model, rows = make_bench("push_readmodel"), size.pick(1000, 30_000, 500_000)
-    paired = Paired()
+    paired = PairedFigures()
 
     def one_round() -> None:
-        for name, held in (("nobody", nullcontext()), ("an old transaction", old_transaction(read_model))):
-            settled(read_model)
-            logged = read_model.ask(LOGGED)
+        for name, held in (("nothing", nullcontext()), ("an old transaction", old_transaction(read_model))):
+            settle(read_model)
+            wal_before = read_model.query_number(WAL_BYTES)
             with held:
-                paired.note(name, drained(read_model, rows))
-            # What they leave behind has to be cleared away too.
+                paired.add(name, drained(read_model, rows))
+            # Vacuum writes to the log, too.
             read_model.execute("VACUUM pending_notifications")
-            paired.note(f"bytes, {name}", (read_model.ask(LOGGED) - logged) / rows)
+            paired.add(f"bytes, {name}", (read_model.query_number(WAL_BYTES) - wal_before) / rows)
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
 
     columns = [
         "held open",
         f"deliveries a second of {rows:,}",
-        "bytes of write-ahead log each, from schedule() to the end",
+        "bytes of write-ahead log each, from schedule() to vacuum",
     ]
-    held_open = ("nobody", "an old transaction")
-    found.table(columns, [(n, round(paired.median(n)), round(paired.median(f"bytes, {n}"))) for n in held_open])
-    ratio = paired.ratio("an old transaction", "nobody")
-    found.say(f"with an old transaction open a backlog of {rows:,} is drained at {ratio:.0%} of the rate without it")
+    held_open = ("nothing", "an old transaction")
+    findings.table(
+        columns, [(name, round(paired.median(name)), round(paired.median(f"bytes, {name}"))) for name in held_open]
+    )
+    ratio = paired.ratio("an old transaction", "nothing")
+    findings.conclude(
+        f"with an old transaction open a backlog of {rows:,} is drained at {ratio:.0%} of the rate without it"
+    )
 
 
 @pytest.mark.benchmark(group="an hour's inserts and deletes")
-def test_churn_of_a_stream(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    """36,000 notifications are an hour of ten a second."""
-    read_model, turns = make_bench("push_readmodel"), size.pick(2, 5, 72)
+def test_churn_of_a_stream(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
+    """36,000 notifications are ten per second for an hour."""
+    read_model, bursts = make_bench("push_readmodel"), size.pick(2, 5, 72)
     rows: list[tuple[str, float, float, int]] = []
 
     def one_round() -> None:
-        for name, held in (("nobody", nullcontext()), ("an old transaction", old_transaction(read_model))):
-            settled(read_model)
-            read_model.forget_deliveries()
-            dues: list[datetime] = []
+        for name, held in (("nothing", nullcontext()), ("an old transaction", old_transaction(read_model))):
+            settle(read_model)
+            read_model.delete_deliveries()
+            due_times: list[datetime] = []
             with held, read_model.workers():
-                for turn in range(turns):
+                for burst in range(bursts):
                     due_at = system_clock() + timedelta(seconds=AHEAD_S)
-                    together = [due_at + timedelta(microseconds=number) for number in range(AT_ONCE)]
-                    read_model.schedule(together, prefix=f"{turn}:")
-                    assert system_clock() < due_at, "scheduling took longer than the time that it has"
-                    dues += together
-                    read_model.wait_for_deliveries(len(dues))
-                dead_rows = dead(read_model)
-            keys = [f"{number // AT_ONCE}:{number % AT_ONCE}" for number in range(len(dues))]
-            late_ms = lateness_ms(read_model, dues, keys, within_guarantees=True)
-            some = 5 * AT_ONCE
-            rows.append((name, median(late_ms[:some]), median(late_ms[-some:]), dead_rows))
+                    burst_times = [due_at + timedelta(microseconds=number) for number in range(BURST)]
+                    read_model.schedule(burst_times, prefix=f"{burst}:")
+                    assert system_clock() < due_at, "scheduling took longer than the time before the first due time"
+                    due_times += burst_times
+                    read_model.wait_for_deliveries(len(due_times))
+                dead_rows = count_dead_rows(read_model)
+            keys = [f"{number // BURST}:{number % BURST}" for number in range(len(due_times))]
+            late_ms = lateness_ms(read_model, due_times, keys, within_guarantees=True)
+            first, last = late_ms[: 5 * BURST], late_ms[-5 * BURST :]
+            rows.append((name, median(first), median(last), dead_rows))
 
     benchmark.pedantic(one_round, rounds=1)
 
     columns = ["held open", "ms late at first", "ms late at the end", "dead rows at the end"]
-    found.table(columns, [(name, round(first, 1), round(last, 1), number) for name, first, last, number in rows])
+    findings.table(columns, [(name, round(first, 1), round(last, 1), number) for name, first, last, number in rows])
     (_, first, last, _), (_, old_first, old_last, dead_rows) = rows
-    found.say(
-        f"after {turns * AT_ONCE:,} inserts and deletes the median of {AT_ONCE} due together is {last / first:.2f} × "
+    findings.conclude(
+        f"after {bursts * BURST:,} inserts and deletes the median of {BURST} due at once is {last / first:.2f} × "
         f"as late as at first; with an old transaction open, and {dead_rows:,} dead rows, {old_last / old_first:.2f} ×"
     )
 
 
-def dead(bench: Bench) -> int:
-    """Dead rows, once the statistics have come in."""
+def count_dead_rows(bench: Bench) -> int:
+    """Return the number of dead rows, once PostgreSQL has updated its statistics."""
     time.sleep(1.5)
-    return bench.ask("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'pending_notifications'")
+    return bench.query_number("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'pending_notifications'")

@@ -1,10 +1,11 @@
-"""What does one look cost as the application's table grows?"""
+"""What does one query for due notifications cost as the application's table grows?"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import median
 from typing import Any
@@ -13,12 +14,12 @@ import psycopg
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.conftest import Bench, Found, Size
+from benchmarks.conftest import Bench, Findings, Size
 from duetime.clock import system_clock
 from push_readmodel.drain import CLAIM, EPOCH, connect
 
 PENDING = 1000
-FAULT_KINDS = 9
+REPEATS = 9
 INDEX = "events_by_start"
 
 EVENTS = """
@@ -27,21 +28,41 @@ EVENTS = """
     SELECT n, 'event ' || n, '', start, start + interval '1 hour', 'UTC', '', '', 'scheduled', 10, 0, 'EUR', 'public'
     FROM generate_series(%s::bigint, %s::bigint) AS n, LATERAL (SELECT now() + n * interval '1 minute') AS of(start)
 """
-FOUND = "SELECT id FROM events WHERE status = 'scheduled' AND "
-PUBLISHED = f"{FOUND} starts_at BETWEEN now() + interval '9 minutes' AND now() + interval '10 minutes'"
-ON_THE_COLUMN = f"{FOUND} starts_at - interval '10 minutes' BETWEEN now() - interval '1 minute' AND now()"
-OWN_OFFSETS = f"{FOUND} starts_at - capacity * interval '1 minute' BETWEEN now() - interval '1 minute' AND now()"
-"""As if each event said how many minutes before it its reminders go out (here a column that holds 10 everywhere)."""
+SCHEDULED = "SELECT id FROM events WHERE status = 'scheduled' AND "
+POLL = f"{SCHEDULED} starts_at BETWEEN now() + interval '9 minutes' AND now() + interval '10 minutes'"
+ARITHMETIC = f"{SCHEDULED} starts_at - interval '10 minutes' BETWEEN now() - interval '1 minute' AND now()"
+OFFSETS = f"{SCHEDULED} starts_at - capacity * interval '1 minute' BETWEEN now() - interval '1 minute' AND now()"
+"""As if each event had its own number of minutes between reminder and start, here a column that is 10 everywhere."""
 
-Make = Callable[..., Bench]
-Look = tuple[str, Sequence[object]]
+MakeBench = Callable[..., Bench]
+Query = tuple[str, Sequence[object]]
+
+QUERIES: dict[str, Query] = {
+    "read model": (CLAIM, (EPOCH, timedelta(), 1000)),
+    "poll with an index": (POLL, ()),
+    "poll without an index": (POLL, ()),
+    "arithmetic on the column": (ARITHMETIC, ()),
+    "own offsets": (OFFSETS, ()),
+}
 
 
-def measured(connection: psycopg.Connection[Any], look: Look) -> tuple[float, int]:
-    """Milliseconds of one look, the median, and the pages that it touches."""
-    statement, parameters = look
+@dataclass
+class Growth:
+    """Figures by the number of events: milliseconds and pages of each query, and the sizes of the relations."""
+
+    figures: dict[int, dict[str, tuple[float, int]]] = field(default_factory=dict)
+    kilobytes: dict[int, list[int]] = field(default_factory=dict)
+
+    def ratio(self, query: str) -> float:
+        """Return the last time of `query` / the first."""
+        return self.figures[max(self.figures)][query][0] / self.figures[min(self.figures)][query][0]
+
+
+def measured(connection: psycopg.Connection[Any], query: Query) -> tuple[float, int]:
+    """Return the median milliseconds of `query`, and the pages that it touches."""
+    statement, parameters = query
     took_ms = []
-    for _ in range(FAULT_KINDS):
+    for _ in range(REPEATS):
         began_s = time.perf_counter()
         connection.execute(statement, parameters, prepare=True).fetchall()
         took_ms.append((time.perf_counter() - began_s) * 1000)
@@ -56,75 +77,68 @@ def sizes_kb(connection: psycopg.Connection[Any], *relations: str) -> list[int]:
     return [row[0] for name in relations for row in connection.execute(query, [name]).fetchall()]
 
 
-@pytest.mark.benchmark(group="one look as the application grows")
-def test_growth_of_the_main_table(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    events = {"quick": [1000, 5000], "default": [10_000, 100_000], "full": [10_000, 100_000, 1_000_000, 10_000_000]}
+def grow(read_model: Bench, sizes: Sequence[int]) -> Growth:
+    """Measure every query at each of `sizes` events."""
+    growth, events = Growth(), 0
+    with (
+        closing(psycopg.connect(read_model.psycopg_url, autocommit=True)) as polling,
+        closing(connect(read_model.engine)) as draining,
+    ):
+        for number in sizes:
+            polling.execute(EVENTS, [events + 1, number])
+            events = number
+            polling.execute("VACUUM ANALYZE events")
+            polling.execute("VACUUM ANALYZE pending_notifications")
+            growth.kilobytes[number] = sizes_kb(polling, "events", INDEX, "pending_notifications")
+            growth.figures[number] = {}
+            for name, query in QUERIES.items():
+                if name == "poll without an index":
+                    polling.execute(f"DROP INDEX {INDEX}")
+                growth.figures[number][name] = measured(draining if name == "read model" else polling, query)
+                if name == "poll without an index":
+                    polling.execute(f"CREATE INDEX {INDEX} ON events (starts_at)")
+    return growth
+
+
+@pytest.mark.benchmark(group="one query as the application grows")
+def test_growth_of_the_main_table(
+    make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
+) -> None:
+    sizes = {"quick": [1000, 5000], "default": [10_000, 100_000], "full": [10_000, 100_000, 1_000_000, 10_000_000]}
     read_model = make_bench("push_readmodel")
     read_model.schedule([system_clock() + timedelta(days=1, seconds=number) for number in range(PENDING)])
-    looks: dict[str, Look] = {
-        "read model": (CLAIM, (EPOCH, timedelta(), 1000)),
-        "poll with an index": (PUBLISHED, ()),
-        "poll without an index": (PUBLISHED, ()),
-        "arithmetic on the column": (ON_THE_COLUMN, ()),
-        "offsets of their own": (OWN_OFFSETS, ()),
-    }
-    figures: dict[int, dict[str, tuple[float, int]]] = {}
-    kilobytes: dict[int, list[int]] = {}
 
-    def grow() -> None:
-        there = 0
-        with (
-            closing(psycopg.connect(plain(read_model), autocommit=True)) as polling,
-            closing(connect(read_model.engine)) as draining,
-        ):
-            for number in events[size.name]:
-                polling.execute(EVENTS, [there + 1, number])
-                there = number
-                polling.execute("VACUUM ANALYZE events")
-                polling.execute("VACUUM ANALYZE pending_notifications")
-                kilobytes[number] = sizes_kb(polling, "events", INDEX, "pending_notifications")
-                figures[number] = {}
-                for name, look in looks.items():
-                    if name == "poll without an index":
-                        polling.execute(f"DROP INDEX {INDEX}")
-                    figures[number][name] = measured(draining if name == "read model" else polling, look)
-                    if name == "poll without an index":
-                        polling.execute(f"CREATE INDEX {INDEX} ON events (starts_at)")
+    growth = benchmark.pedantic(grow, args=(read_model, sizes[size.name]), rounds=1)
 
-    benchmark.pedantic(grow, rounds=1)
+    report(growth, findings)
 
+
+def report(growth: Growth, findings: Findings) -> None:
+    figures = growth.figures
     first, last = min(figures), max(figures)
-    ours = [figures[number]["read model"] for number in (first, last)]
-    assert ours[0][1] == ours[1][1], "the read model's look touches more pages than before"
-    found.table(
-        ["events", *(f"{name}: ms (pages)" for name in looks), "table kB", "its index kB", "read model kB"],
+    pages_before, pages_after = (figures[number]["read model"][1] for number in (first, last))
+    assert pages_before == pages_after, "the claim of the read model touches more pages than before"
+    findings.table(
+        ["events", *(f"{name}: ms (pages)" for name in QUERIES), "table kB", "its index kB", "read model kB"],
         [
-            (f"{number:,}", *(f"{ms:.3f} ({pages})" for ms, pages in figures[number].values()), *kilobytes[number])
-            for number in figures
+            (f"{number:,}", *(f"{ms:.3f} ({pages})" for ms, pages in row.values()), *growth.kilobytes[number])
+            for number, row in figures.items()
         ],
     )
-    found.plot(
-        "growth", x="events in the application's table", y="ms a look", logarithmic="xy",
-        series={name: [(number, figures[number][name][0]) for number in figures] for name in looks},
+    findings.plot(
+        "growth", x="events in the application's table", y="ms a query", logarithmic="xy",
+        series={name: [(number, row[name][0]) for number, row in figures.items()] for name in QUERIES},
     )  # fmt: skip
-
-    def grew(name: str) -> float:
-        return figures[last][name][0] / figures[first][name][0]
-
-    found.say(
-        f"from {first:,} to {last:,} events, with {PENDING:,} pending throughout, the read model's look takes "
-        f"{grew('read model'):.2f} × as long and touches "
-        f"{ours[0][1]} pages, then {ours[1][1]}; the poll takes {grew('poll without an index'):.0f} × as long without "
-        f"an index and {grew('poll with an index'):.1f} × with one"
+    findings.conclude(
+        f"from {first:,} to {last:,} events, with {PENDING:,} pending throughout, the claim of the read model takes "
+        f"{growth.ratio('read model'):.2f} × as long and touches {pages_before} pages, then {pages_after}; the poll "
+        f"takes {growth.ratio('poll without an index'):.0f} × as long without an index and "
+        f"{growth.ratio('poll with an index'):.1f} × with one"
     )
-    indexed, ours_ms, on_the_column = (
+    poll_ms, claim_ms, arithmetic_ms = (
         figures[last][name][0] for name in ("poll with an index", "read model", "arithmetic on the column")
     )
-    found.say(
-        f"the index is the poller's honest defence: {indexed:.3f} ms a look with it, where the read model's takes "
-        f"{ours_ms:.3f}; arithmetic on the column makes it {on_the_column:.1f} ms"
+    findings.conclude(
+        f"an index makes the poll cheap: {poll_ms:.3f} ms a query, where the claim takes "
+        f"{claim_ms:.3f}; arithmetic on the column makes it {arithmetic_ms:.1f} ms"
     )
-
-
-def plain(bench: Bench) -> str:
-    return bench.settings.database_url.replace("postgresql+psycopg", "postgresql")

@@ -16,11 +16,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from benchmarks.conftest import DESIGNS, Bench, Found, Paired, Size
+from benchmarks.conftest import DESIGNS, Bench, Findings, PairedFigures, Size
 from duetime.clock import system_clock
 from duetime.interface import Notification
 
-Make = Callable[..., Bench]
+MakeBench = Callable[..., Bench]
 
 INSERT = """
     INSERT INTO pending_notifications (key, revision, kind, recipient, payload, due_at, attempt_at)
@@ -38,53 +38,60 @@ COPY = "COPY pending_notifications (key, revision, kind, recipient, payload, due
 FAR = timedelta(days=30)
 
 
-def notes(prefix: str, number: int, ahead: timedelta = FAR) -> list[Notification]:
+def make_notifications(prefix: str, number: int, ahead: timedelta = FAR) -> list[Notification]:
     due_at = system_clock() + ahead
     return [
         Notification(
-            key=f"{prefix}:{one}", revision=1, kind="bench", recipient="a@b.example", due_at=due_at, payload={"n": one}
+            key=f"{prefix}:{index}",
+            revision=1,
+            kind="bench",
+            recipient="a@b.example",
+            due_at=due_at,
+            payload={"n": index},
         )
-        for one in range(number)
+        for index in range(number)
     ]
 
 
-def a_second(number: int, do: Callable[[], object]) -> float:
+def per_second(number: int, action: Callable[[], object]) -> float:
     began_s = time.perf_counter()
-    do()
+    action()
     return number / (time.perf_counter() - began_s)
 
 
 @pytest.mark.benchmark(group="one schedule() in a committed transaction")
-def test_schedule_one_at_a_time(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
+def test_schedule_one_at_a_time(
+    make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
+) -> None:
     read_model, calls = make_bench("push_readmodel"), size.pick(20, 300, 2000)
-    paired, keys = Paired(), count()
+    paired, keys = PairedFigures(), count()
 
-    def schedule(some: list[Notification]) -> None:
-        for note in some:
+    def schedule(notifications: list[Notification]) -> None:
+        for notification in notifications:
             with Session(read_model.engine) as session:
-                read_model.scheduler.schedule(note, session=session)
+                read_model.scheduler.schedule(notification, session=session)
                 session.commit()
 
-    def insert(some: list[Notification]) -> None:
-        for note in some:
+    def insert(notifications: list[Notification]) -> None:
+        for notification in notifications:
             with Session(read_model.engine) as session:
-                session.execute(text(INSERT), {"key": note.key, "due_at": note.due_at})
+                session.execute(text(INSERT), {"key": notification.key, "due_at": notification.due_at})
                 session.commit()
 
-    def timed(contender: str, do: Callable[[list[Notification]], None], ahead: timedelta = FAR) -> None:
-        some = notes(f"{contender}{next(keys)}", calls, ahead)
-        paired.note(contender, a_second(calls, lambda: do(some)))
+    def timed(contender: str, action: Callable[[list[Notification]], None], ahead: timedelta = FAR) -> None:
+        notifications = make_notifications(f"{contender}{next(keys)}", calls, ahead)
+        paired.add(contender, per_second(calls, lambda: action(notifications)))
 
     def one_round() -> None:
         timed("INSERT and COMMIT in a session", insert)
         timed("schedule()", schedule)
         timed("schedule(), due within the hour", schedule, timedelta(minutes=30))
-        with closing(psycopg.connect(plain(read_model))) as connection:
+        with closing(psycopg.connect(read_model.psycopg_url)) as connection:
             statement = INSERT.replace(":key", "%s").replace(":due_at", "%s")
 
-            def without_sqlalchemy(some: list[Notification]) -> None:
-                for note in some:
-                    connection.execute(statement, [note.key, note.due_at, note.due_at])
+            def without_sqlalchemy(notifications: list[Notification]) -> None:
+                for notification in notifications:
+                    connection.execute(statement, [notification.key, notification.due_at, notification.due_at])
                     connection.commit()
 
             timed("INSERT and COMMIT on the driver", without_sqlalchemy)
@@ -92,89 +99,88 @@ def test_schedule_one_at_a_time(make_bench: Make, benchmark: BenchmarkFixture, f
     benchmark.pedantic(one_round, rounds=size.pick(1, 3, 5), warmup_rounds=size.pick(0, 1, 1))
 
     assert read_model.pending() == 4 * calls * (len(paired.figures["schedule()"]))
-    found.table(["in a transaction of its own", "a second"], [(n, round(paired.median(n))) for n in paired.figures])
+    findings.table(
+        ["in a transaction of its own", "a second"], [(name, round(paired.median(name))) for name in paired.figures]
+    )
     in_session = paired.ratio("schedule()", "INSERT and COMMIT in a session")
-    told = paired.ratio("schedule(), due within the hour", "INSERT and COMMIT in a session")
+    notifying = paired.ratio("schedule(), due within the hour", "INSERT and COMMIT in a session")
     on_driver = paired.ratio("schedule()", "INSERT and COMMIT on the driver")
-    found.say(
+    findings.conclude(
         f"schedule() alone runs at {in_session:.0%} of a bare INSERT and COMMIT in such a session, {on_driver:.0%} of "
-        f"one without SQLAlchemy; where a server is told of it, {told:.0%} of the former"
+        f"one without SQLAlchemy; with a NOTIFY, {notifying:.0%} of the former"
     )
 
 
-@pytest.mark.benchmark(group="a thousand at once")
-def test_schedule_in_bulk(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    read_model, many, times = make_bench("push_readmodel"), 1000, size.pick(1, 10, 50)
-    paired, keys = Paired(), count()
+@pytest.mark.benchmark(group="a thousand in one transaction")
+def test_schedule_in_bulk(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
+    read_model, many, repeats = make_bench("push_readmodel"), 1000, size.pick(1, 10, 50)
+    paired, keys = PairedFigures(), count()
 
     def schedule_many() -> None:
-        for _ in range(times):
+        for _ in range(repeats):
             with Session(read_model.engine) as session:
-                read_model.scheduler.schedule_many(notes(f"ours{next(keys)}", many), session=session)
+                read_model.scheduler.schedule_many(make_notifications(f"ours{next(keys)}", many), session=session)
                 session.commit()
 
     def unnest(connection: psycopg.Connection[object]) -> None:
-        for _ in range(times):
-            rows = notes(f"unnest{next(keys)}", many)
-            columns = [[getattr(note, name) for note in rows] for name in ("key", "revision", "kind", "recipient")]
-            payloads, dues = [Jsonb(note.payload) for note in rows], [note.due_at for note in rows]
-            connection.execute(UNNEST, [*columns, payloads, dues])
+        for _ in range(repeats):
+            rows = make_notifications(f"unnest{next(keys)}", many)
+            columns = [[getattr(row, name) for row in rows] for name in ("key", "revision", "kind", "recipient")]
+            payloads, due_times = [Jsonb(row.payload) for row in rows], [row.due_at for row in rows]
+            connection.execute(UNNEST, [*columns, payloads, due_times])
             connection.commit()
 
     def copy(connection: psycopg.Connection[object]) -> None:
-        for _ in range(times):
+        for _ in range(repeats):
             with connection.cursor().copy(COPY) as copying:
-                for note in notes(f"copy{next(keys)}", many):
-                    body = json.dumps(note.payload)
-                    copying.write_row((note.key, 1, note.kind, note.recipient, body, note.due_at, note.due_at))
+                for row in make_notifications(f"copy{next(keys)}", many):
+                    payload = json.dumps(row.payload)
+                    copying.write_row((row.key, 1, row.kind, row.recipient, payload, row.due_at, row.due_at))
             connection.commit()
 
     def one_round() -> None:
-        with closing(psycopg.connect(plain(read_model))) as connection:
-            paired.note("INSERT … SELECT unnest", a_second(many * times, lambda: unnest(connection)))
-            paired.note("schedule_many", a_second(many * times, schedule_many))
-            paired.note("COPY", a_second(many * times, lambda: copy(connection)))
+        with closing(psycopg.connect(read_model.psycopg_url)) as connection:
+            paired.add("INSERT … SELECT unnest", per_second(many * repeats, lambda: unnest(connection)))
+            paired.add("schedule_many", per_second(many * repeats, schedule_many))
+            paired.add("COPY", per_second(many * repeats, lambda: copy(connection)))
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 3, 5))
 
-    assert read_model.pending() == 3 * many * times * len(paired.figures["COPY"])
-    found.table(
-        ["a thousand in one transaction", "rows a second"], [(n, round(paired.median(n))) for n in paired.figures]
+    assert read_model.pending() == 3 * many * repeats * len(paired.figures["COPY"])
+    findings.table(
+        ["a thousand in one transaction", "rows a second"],
+        [(name, round(paired.median(name))) for name in paired.figures],
     )
     of_unnest, of_copy = (paired.ratio("schedule_many", other) for other in ("INSERT … SELECT unnest", "COPY"))
-    found.say(
+    findings.conclude(
         f"schedule_many writes {of_unnest:.0%} of what INSERT … SELECT unnest does, and {of_copy:.0%} of COPY, which "
-        "can replace no older revision"
+        "cannot replace an older revision"
     )
 
 
 @pytest.mark.benchmark(group="what schedule() adds to a business transaction of ten reminders")
-def test_create_an_event(make_bench: Make, benchmark: BenchmarkFixture, found: Found, size: Size) -> None:
-    calls, paired = size.pick(5, 50, 200), Paired()
+def test_create_an_event(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
+    calls, paired = size.pick(5, 50, 200), PairedFigures()
     benches = [make_bench(name) for name in DESIGNS]
     users = benches[0].add_users(10)
     numbers = count(1)
     for bench in benches:
-        bench.number_events_by(numbers)
+        bench.take_event_ids_from(numbers)
 
     def one_round() -> None:
         for bench in benches:
             due_at = system_clock() + FAR
-            each = a_second(calls, lambda: [bench.create_event(due_at, users) for _ in range(calls)])  # noqa: B023
-            paired.note(bench.design.name, 1000 / each)
+            each = per_second(calls, lambda: [bench.create_event(due_at, users) for _ in range(calls)])  # noqa: B023
+            paired.add(bench.design.name, 1000 / each)
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 3, 5))
 
     for bench in benches[1:]:
         assert bench.pending() == calls * 10 * len(paired.figures[bench.design.name])
-    found.table(["design", "ms a transaction"], [(name, round(paired.median(name), 2)) for name in paired.figures])
-    alone = DESIGNS[0]
-    added = {name: paired.median(name) - paired.median(alone) for name in DESIGNS[1:]}
-    found.say(
-        f"ten reminders add {added['push_readmodel']:.1f} ms to a transaction of {paired.median(alone):.1f} ms through "
-        f"the read model, and {added['oban_style_queue']:.1f} ms through the queue; the poller's does nothing"
+    findings.table(["design", "ms a transaction"], [(name, round(paired.median(name), 2)) for name in paired.figures])
+    poller = DESIGNS[0]
+    added = {name: paired.median(name) - paired.median(poller) for name in DESIGNS[1:]}
+    findings.conclude(
+        f"ten reminders add {added['push_readmodel']:.1f} ms to a transaction of {paired.median(poller):.1f} ms "
+        f"through the read model, and {added['oban_style_queue']:.1f} ms through the queue; the poller's does nothing"
     )
-
-
-def plain(bench: Bench) -> str:
-    return bench.settings.database_url.replace("postgresql+psycopg", "postgresql")
