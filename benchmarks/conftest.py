@@ -1,4 +1,4 @@
-"""Shared by the benchmarks: designs on live servers, three sizes, and conclusions printed at the end."""
+"""Shared by the benchmarks: designs on live servers in three sizes, and conclusions printed at the end."""
 
 from __future__ import annotations
 

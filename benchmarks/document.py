@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
@@ -99,9 +100,14 @@ def picture(plot: Mapping[str, Any]) -> str:
     return SVG.render(x=plot["x"], y=plot["y"], x_ticks=x.ticks(), y_ticks=y.ticks(), lines=lines, **size)
 
 
+def wrapped(text: str, *, hanging: str = "") -> str:
+    """Return `text` in lines of at most 100 columns, like the rest of the page."""
+    return fill(text, width=100, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
+
+
 def section(info: Mapping[str, Any]) -> str:
     """Return the conclusions and the table of one benchmark, as Markdown."""
-    sentences = "\n".join(f"- {sentence}" for sentence in info["conclusions"])
+    sentences = "\n".join(wrapped(f"- {sentence}", hanging="  ") for sentence in info["conclusions"])
     table = info["table"]
     rows = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
     return f"{sentences}\n\n" + "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows) + "\n"
@@ -122,10 +128,11 @@ def conditions(measured: Sequence[Mapping[str, Any]], command: str) -> str:
         if run["commit_info"]["id"] != commit
     }
     at = "".join(f"; `{name}` at {other[:7]}" for name, other in later.items())
-    return (
+    sentence = (
         f"`{command}`, {first['datetime'][:10]}, commit {commit[:7]}{at}, {machine['cpu']['count']} shared cores "
-        f"({machine['cpu'].get('brand_raw', machine['machine'])}), Python {machine['python_version']}.\n"
+        f"({machine['cpu'].get('brand_raw', machine['machine'])}), Python {machine['python_version']}."
     )
+    return wrapped(sentence) + "\n"
 
 
 def cell(infos: Mapping[str, Any], test: str, row: int | str, column: int) -> float:

@@ -16,7 +16,6 @@ NOT_YET_WRAPPED = {
     "docs/performance.md",
     "oban_style_queue/README.md",
     "pull_worker/README.md",
-    "push_readmodel/README.md",
 }
 """Pages that still have to be wrapped."""
 
