@@ -1,6 +1,6 @@
-"""What each rule is for: leave one out, and worlds in which every promise was kept stand accused.
+"""The effect of each rule: without it, the checker reports violations in correct worlds.
 
-Run it for the table in docs/checker.md: python tests/checker/ablations.py
+Print the table of docs/checker.md: python -m tests.checker.ablations
 """
 
 from __future__ import annotations
@@ -18,66 +18,68 @@ from tests.checker.correct_worlds import PLAN, World, correct_world
 WORLDS = 2_000
 
 
-def whole(world: World) -> History:
+def all_rules(world: World) -> History:
     return world.history()
 
 
 def info_as_ok(world: World) -> History:
-    def believe(o: Operation) -> Operation:
+    def acknowledged(o: Operation) -> Operation:
         answered = o.answered_ns if o.answered_ns < NEVER else o.invoked_ns
         return replace(o, answer="ok", answered_ns=answered) if o.answer == "info" else o
 
-    return replace(world, operations=tuple(map(believe, world.operations))).history()
+    return replace(world, operations=tuple(map(acknowledged, world.operations))).history()
 
 
 def info_as_fail(world: World) -> History:
-    def dismiss(o: Operation) -> Operation:
+    def rejected(o: Operation) -> Operation:
         return replace(o, answer="fail") if o.answer == "info" else o
 
-    return replace(world, operations=tuple(map(dismiss, world.operations))).history()
+    return replace(world, operations=tuple(map(rejected, world.operations))).history()
 
 
-def no_flight(world: World) -> History:
+def no_in_flight_allowance(world: World) -> History:
     return world.history(replace(PLAN, profile=replace(PLAN.profile, in_flight_allowance_ns=0)))
 
 
-def no_excuse(world: World) -> History:
+def no_excused_time(world: World) -> History:
     return replace(world, faults=()).history()
 
 
 def points(world: World) -> History:
-    def shrink(o: Operation) -> Operation:
+    def point(o: Operation) -> Operation:
         return replace(o, invoked_ns=o.answered_ns) if o.answer == "ok" else o
 
-    return replace(world, operations=tuple(map(shrink, world.operations))).history()
+    return replace(world, operations=tuple(map(point, world.operations))).history()
 
 
 ABLATIONS: dict[str, Callable[[World], History]] = {
-    "nothing: every rule in place": whole,
+    "none": all_rules,
     "`info` taken for `ok`": info_as_ok,
     "`info` taken for `fail`": info_as_fail,
-    "no in-flight allowance (φ = 0)": no_flight,
-    "faults excuse nothing": no_excuse,
+    "no in-flight allowance (φ = 0)": no_in_flight_allowance,
+    "faults excuse nothing": no_excused_time,
     "operations as points, not intervals": points,
 }
 
 
-def accusations(ablate: Callable[[World], History]) -> tuple[int, Counter[str]]:
-    """In how many correct worlds anything is accused, and of what."""
-    random, accused, labels = Random(1), 0, Counter[str]()
+def worlds_with_violations(ablate: Callable[[World], History]) -> tuple[int, Counter[str]]:
+    """The number of correct worlds with a violation, and the number for each label."""
+    random, worlds, labels = Random(1), 0, Counter[str]()
     for _ in range(WORLDS):
         found = {violation.label for violation in judge_history(ablate(correct_world(random))).violations}
-        accused += bool(found)
+        worlds += bool(found)
         labels.update(found)
-    return accused, labels
+    return worlds, labels
 
 
 def table() -> str:
-    rows = [f"| left out | correct worlds accused, of {WORLDS} | of what |", "|---|---|---|"]
+    rows = [f"| rule left out | correct worlds with a violation, of {WORLDS} | violations |", "|---|---|---|"]
     for name, ablate in ABLATIONS.items():
-        accused, labels = accusations(ablate)
-        what = ", ".join(f"{label} in {n}" for label, n in sorted(labels.items(), key=lambda item: (-item[1], item[0])))
-        rows.append(f"| {name} | {accused} | {what or 'nothing'} |")
+        worlds, labels = worlds_with_violations(ablate)
+        found = ", ".join(
+            f"{label} in {n}" for label, n in sorted(labels.items(), key=lambda item: (-item[1], item[0]))
+        )
+        rows.append(f"| {name} | {worlds} | {found or 'none'} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A second checker, written straight from the rules with no thought for speed: the first is held against it."""
+"""A second, slow checker, written directly from the rules, to compare the first with."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Interval = tuple[int, int]
 
 
 def healthy(start: int, end: int, excused: Sequence[Interval]) -> int:
-    """The length of [start, end] outside every interval: cut at each of their ends and look at the pieces."""
+    """The length of [start, end] outside every interval: the sum of the pieces between the ends of intervals."""
     cuts = sorted({start, end, *(min(max(t, start), end) for span in excused for t in span)})
     return sum(b - a for a, b in itertools.pairwise(cuts) if not any(s <= a and b <= e for s, e in excused))
 
 
 def after(start: int, amount: int, excused: Sequence[Interval]) -> int:
-    """The earliest instant t with healthy(start, t) = amount: walk from one cut to the next."""
-    here, left = start, amount
+    """The earliest instant t with healthy(start, t) = amount: walk from one end of an interval to the next."""
+    instant, left = start, amount
     for cut in sorted({t for span in excused for t in span if t > start}):
         if left == 0:
-            return here
-        step = healthy(here, cut, excused)
+            return instant
+        step = healthy(instant, cut, excused)
         if step >= left:
-            return here + left
-        here, left = cut, left - step
-    return here + left if here < NEVER or left == 0 else NEVER
+            return instant + left
+        instant, left = cut, left - step
+    return instant + left if instant < NEVER or left == 0 else NEVER
 
 
 class Naive:
@@ -57,12 +57,12 @@ class Naive:
     def ready(self, o: Operation) -> int:
         return max(o.due_ns, self.end(o))
 
-    def deadline(self, o: Operation, *, patient: bool = False) -> int:
-        excused = self.excused(o.key) + (self.starved if patient else [])
+    def deadline(self, o: Operation, *, without_starvation: bool = False) -> int:
+        excused = self.excused(o.key) + (self.starved if without_starvation else [])
         return after(self.ready(o), self.limit, excused) if o.answer == "ok" else NEVER
 
     def superseded(self, o: Operation) -> tuple[int, str]:
-        """When, and by which verb; a cancel wins a tie."""
+        """The instant and the verb; a cancel wins a tie."""
         by = [
             (p.answered_ns, p.verb)
             for p in self.operations
@@ -70,13 +70,13 @@ class Naive:
         ]
         return min(by, default=(NEVER, ""))
 
-    def required(self, o: Operation, *, patient: bool = False) -> bool:
+    def required(self, o: Operation, *, without_starvation: bool = False) -> bool:
         return o.answer == "ok" and not any(
             p is not o
             and p.key == o.key
             and p.answer != "fail"
             and not self.surely_before(p, o)
-            and p.invoked_ns <= self.deadline(o, patient=patient)
+            and p.invoked_ns <= self.deadline(o, without_starvation=without_starvation)
             for p in self.operations
         )
 
@@ -87,25 +87,25 @@ class Naive:
         if any(d.op == o.op for d in self.deliveries):
             return "delivered"
         if self.required(o):
-            over = self.closed and self.closed.at_ns >= self.deadline(o, patient=True)
-            return "missed" if over and self.required(o, patient=True) else "open"
+            over = self.closed and self.closed.at_ns >= self.deadline(o, without_starvation=True)
+            return "missed" if over and self.required(o, without_starvation=True) else "open"
         if o.answer == "fail" or self.superseded(o)[0] < NEVER:
             return "none_due"
         return "indeterminate"
 
     def labels(self) -> dict[int, list[str]]:
-        """By line: the label first, then all that fit besides."""
-        return {d.line: self.weighed(d) for d in self.deliveries}
+        """By line: the label, then the other labels that fit."""
+        return {d.line: self.proven(d) for d in self.deliveries}
 
-    def weighed(self, d: Delivery) -> list[str]:
+    def proven(self, d: Delivery) -> list[str]:
         found = self.matching(d)
-        evidence = {label: self.doubt(label, d) for label in found}
-        accused = [label for label in found if label in ("phantom", "stale", "duplicate", "early", "late")]
-        sure = [label for label in accused if not evidence[label]]
-        first = sure[0] if sure else evidence[accused[0]] if accused else found[0]
+        unproven = {label: self.unproven(label, d) for label in found}
+        violations = [label for label in found if label in ("phantom", "stale", "duplicate", "early", "late")]
+        sure = [label for label in violations if not unproven[label]]
+        first = sure[0] if sure else unproven[violations[0]] if violations else found[0]
         return [first, *(label for label in found if label != first)]
 
-    def doubt(self, label: str, d: Delivery) -> str:
+    def unproven(self, label: str, d: Delivery) -> str:
         o = self.scheduled(d)
         if o is None or label not in ("late", "phantom", "stale"):
             return ""
@@ -122,9 +122,9 @@ class Naive:
 
     def matching(self, d: Delivery) -> list[str]:
         o, t = self.scheduled(d), d.at_ns
-        again = any(e.op == d.op and (e.at_ns, e.line) < (t, d.line) for e in self.deliveries)
+        duplicate = any(e.op == d.op and (e.at_ns, e.line) < (t, d.line) for e in self.deliveries)
         if o is None:
-            return ["phantom", "duplicate"] if again else ["phantom"]
+            return ["phantom", "duplicate"] if duplicate else ["phantom"]
         since, verb = self.superseded(o)
         in_flight = healthy(since, t, self.excused(o.key)) <= self.phi if t > since else None
         ready = self.ready(o)
@@ -132,7 +132,7 @@ class Naive:
         rules = {
             "phantom": o.answer == "fail" or t < o.invoked_ns or (verb == "cancel" and in_flight is False),
             "stale": verb == "schedule" and in_flight is False,
-            "duplicate": again,
+            "duplicate": duplicate,
             "early": t < o.due_ns - self.epsilon,
             "recovered": o.answer == "info",
             "late": waited > self.limit,

@@ -1,11 +1,17 @@
-"""Histories without any sense, on so coarse a clock that every boundary is hit again and again."""
+"""Random histories on a coarse clock, so that every boundary is hit often."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from duetime.history import NEVER, Canary, Closed, Delivery, History, Operation, RecordedFault, RecordedPlan
 from duetime.history.damage import Damage
+from duetime.history.records import Answer, Verb
+
+ANSWERS: Sequence[Answer] = ("ok", "ok", "ok", "ok", "info", "fail")
+VERBS: Sequence[Verb] = ("schedule", "schedule", "cancel")
+"""Listed as often as they are to be chosen."""
 
 
 def plan(*, epsilon: int = 1, limit: int = 3, phi: int = 2, recovery: int = 1) -> RecordedPlan:
@@ -21,7 +27,7 @@ def plan(*, epsilon: int = 1, limit: int = 3, phi: int = 2, recovery: int = 1) -
     )
 
 
-def nonsense(random: Random) -> History:
+def random_history(random: Random) -> History:
     operations = _operations(random)
     ops = [o.op for o in operations.values() if o.verb == "schedule"] * 3 + [*operations, "k/99"]
     deliveries = sorted(
@@ -49,20 +55,20 @@ def nonsense(random: Random) -> History:
 def _operations(random: Random) -> dict[str, Operation]:
     found = {}
     for n in range(random.randrange(1, 7)):
-        key, begun = random.choice("kkm"), random.randrange(20)
-        answer = random.choice(["ok", "ok", "ok", "ok", "info", "fail"])
-        answered = begun + random.randrange(6) if answer != "info" or random.random() < 0.5 else NEVER
-        verb = random.choice(["schedule", "schedule", "cancel"])
+        key, invoked = random.choice("kkm"), random.randrange(20)
+        answer = random.choice(ANSWERS)
+        answered = invoked + random.randrange(6) if answer != "info" or random.random() < 0.5 else NEVER
+        verb = random.choice(VERBS)
         due = random.randrange(20) if verb == "schedule" else 0
         operation = Operation(
-            f"{key}/{n}", key, n, verb, due, begun, 2 * n + 1, answer, answered, 2 * n + 2 if answered < NEVER else 0
+            f"{key}/{n}", key, n, verb, due, invoked, 2 * n + 1, answer, answered, 2 * n + 2 if answered < NEVER else 0
         )
         found[operation.op] = operation
     return found
 
 
 def _fault(random: Random, n: int) -> RecordedFault:
-    begun = random.randrange(25)
-    healed = begun + random.randrange(6) if random.random() < 0.9 else NEVER
+    injected = random.randrange(25)
+    healed = injected + random.randrange(6) if random.random() < 0.9 else NEVER
     only = random.choice([(), (), ("k",), ("m", "x")])
-    return RecordedFault(f"f{n}", "kill", "worker-1", begun, healed, only, {"inject": n + 1})
+    return RecordedFault(f"f{n}", "kill", "worker-1", injected, healed, only, {"inject": n + 1})

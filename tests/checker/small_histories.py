@@ -1,4 +1,4 @@
-"""Records as a client, a gateway and a harness would have written them, short enough to read in a test."""
+"""Short records in the form of those of a client, a gateway and a harness."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fault(
     healed_s: float | None,
     phases: tuple[str, ...] = ("inject", "observed", "heal", "healed"),
 ) -> list[Record]:
-    """Its lines in faults.jsonl; not healed when `healed_s` is None."""
+    """The lines of one fault in faults.jsonl; not healed if `healed_s` is None."""
     at_s: Mapping[str, float | None] = {
         "inject": inject_s, "observed": inject_s + 0.01, "heal": healed_s, "healed": healed_s
     }  # fmt: skip
@@ -69,5 +69,5 @@ def fault(
 
 
 def numbered(history: list[Record], client: int = 0) -> list[Record]:
-    """As one client writes them: `i` counts from 0."""
+    """Number the lines of one client from 0."""
     return [{"i": i, "client": client, **record} for i, record in enumerate(history)]

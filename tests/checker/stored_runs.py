@@ -1,4 +1,4 @@
-"""Run directories, written as a harness writes them."""
+"""Write run directories in the form of the harness."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PLAN: Mapping[str, Any] = {
 
 
 def good_run(run_dir: Path) -> Path:
-    """Three notifications under a kill, one of them cancelled, everything as it should be."""
+    """A run without a violation: three notifications, one of them cancelled, and a kill."""
     first = [*scheduled("event:4/7/1", due_s=5.0), *scheduled("b/1", due_s=5.5, at_s=0.2), *cancelled("b/2", at_s=1.0)]
     second = scheduled("c/1", due_s=8.0, at_s=0.3)
     canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n) for n in range(6)]
@@ -49,7 +49,7 @@ def good_run(run_dir: Path) -> Path:
 
 
 def close(run_dir: Path, *, at_s: float = 12.0) -> Path:
-    """Vouch for the files as they are now."""
+    """Write closed.json for the files as they are now."""
     files = sorted(run_dir.glob("*.jsonl"))
     closed = {
         "at_ns": round(at_s * 10**9),
@@ -77,7 +77,7 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def store(world: World, run_dir: Path) -> Path:
-    """`world` as its files, each operation by a client of its own, with clocks that agree."""
+    """Write `world` as files, with one client for each operation and clocks that agree."""
     write(run_dir / "plan.json", {**PLAN, **_plan_of(world)})
     write_lines(run_dir / "history.jsonl", [line for o in world.operations for line in _calls(o)])
     canaries = [canary(c.revision, due_s=c.due_ns / 10**9, at_s=c.at_ns / 10**9) for c in world.canaries]
@@ -94,14 +94,14 @@ def _plan_of(world: World) -> Mapping[str, Any]:
 
 
 def _calls(o: Operation) -> Iterable[Mapping[str, Any]]:
-    about = {"op": o.op, "client": o.op}
-    what = {"f": o.verb, "key": o.key, "revision": o.revision, "due_ns": o.due_ns}
-    yield {"i": 0, **about, **what, "type": "invoke", "at_ns": o.invoked_ns}
+    common = {"op": o.op, "client": o.op}
+    call = {"f": o.verb, "key": o.key, "revision": o.revision, "due_ns": o.due_ns}
+    yield {"i": 0, **common, **call, "type": "invoke", "at_ns": o.invoked_ns}
     if o.answered_line:
-        yield {"i": 1, **about, "type": o.answer, "at_ns": o.answered_ns}
+        yield {"i": 1, **common, "type": o.answer, "at_ns": o.answered_ns}
 
 
 def _phases(f: RecordedFault) -> Iterable[Mapping[str, Any]]:
-    about = {"fault": f.fault, "kind": f.kind, "target": f.target, "evidence": "seen"}
+    common = {"fault": f.fault, "kind": f.kind, "target": f.target, "evidence": "seen"}
     for phase, at_ns in (("inject", f.injected_ns), ("observed", f.injected_ns), ("healed", f.healed_ns)):
-        yield {**about, "phase": phase, "at_ns": at_ns}
+        yield {**common, "phase": phase, "at_ns": at_ns}

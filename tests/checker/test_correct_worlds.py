@@ -1,4 +1,4 @@
-"""Soundness: a design that keeps its promises is never accused, whatever the world does to it."""
+"""Soundness: the checker reports no violation of a correct design."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORLDS = 28_000
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_correct_world_is_never_accused(seed: int) -> None:
+def test_a_correct_world_has_no_violation(seed: int) -> None:
     random = Random(seed)
     for _ in range(WORLDS // 4):
         world = correct_world(random)
@@ -23,7 +23,7 @@ def test_a_correct_world_is_never_accused(seed: int) -> None:
         assert judge_history(world.history()).violations == []
 
 
-def test_a_correct_world_is_never_accused_when_its_files_end_anywhere() -> None:
+def test_a_correct_world_has_no_violation_wherever_its_files_end() -> None:
     random = Random(5)
     for _ in range(5_000):
         world = correct_world(random, starved=random.random() < 0.5)
@@ -32,7 +32,7 @@ def test_a_correct_world_is_never_accused_when_its_files_end_anywhere() -> None:
         assert judge_history(cut.history()).violations == []
 
 
-def test_a_correct_world_is_never_accused_of_the_moments_in_which_the_harness_stood_still() -> None:
+def test_a_correct_world_has_no_violation_when_the_harness_was_starved() -> None:
     random = Random(6)
     for _ in range(5_000):
         assert judge_history(correct_world(random, starved=True).history()).violations == []
@@ -40,5 +40,5 @@ def test_a_correct_world_is_never_accused_of_the_moments_in_which_the_harness_st
 
 @given(st.randoms(use_true_random=False), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_a_correct_world_is_never_accused_wherever_hypothesis_looks(random: Random, starved: bool) -> None:
+def test_a_correct_world_has_no_violation_in_any_example_of_hypothesis(random: Random, starved: bool) -> None:
     assert judge_history(correct_world(random, starved=starved).history()).violations == []

@@ -1,4 +1,4 @@
-"""Completeness: spoil one thing in a world where every promise was kept, and it is always noticed."""
+"""Completeness: the checker catches every mutation of a correct world."""
 
 from __future__ import annotations
 
@@ -14,70 +14,70 @@ from tests.checker.correct_worlds import EPSILON, LIMIT, PHI, S, World, correct_
 from tests.checker.naive_checker import Naive, after
 
 WORLDS = 3_000
-Spoilt = tuple[str, World]
-"""The op that must be accused, in the world that must be found out."""
+Mutated = tuple[str, World]
+"""The op with a violation, and the world that contains it."""
 
 
-def drop_a_required_delivery(world: World, _: Random) -> Iterator[Spoilt]:
+def drop_a_required_delivery(world: World, _: Random) -> Iterator[Mutated]:
     naive = Naive(world.history())
     for o in _acknowledged(world):
         if naive.required(o):
             yield o.op, replace(world, deliveries=tuple(d for d in world.deliveries if d.op != o.op))
 
 
-def deliver_twice(world: World, random: Random) -> Iterator[Spoilt]:
+def deliver_twice(world: World, random: Random) -> Iterator[Mutated]:
     for d in world.deliveries:
-        yield d.op, _more(world, d._replace(at_ns=d.at_ns + random.choice([0, 1, random.randrange(5 * S)])))
+        yield d.op, _with(world, d._replace(at_ns=d.at_ns + random.choice([0, 1, random.randrange(5 * S)])))
 
 
-def deliver_early(world: World, random: Random) -> Iterator[Spoilt]:
+def deliver_early(world: World, random: Random) -> Iterator[Mutated]:
     for d in world.deliveries:
         at_ns = _scheduled(world)[d.op].due_ns - random.choice([EPSILON + 1, S // 5])
         yield d.op, _moved(world, d, at_ns)
 
 
-def deliver_what_nobody_scheduled(world: World, random: Random) -> Iterator[Spoilt]:
+def deliver_an_unscheduled_op(world: World, random: Random) -> Iterator[Mutated]:
     refused = [o.op for o in world.operations if o.answer == "fail" or o.verb == "cancel"]
-    for op in ["stranger/1", f"{world.operations[0].key}/99", *refused]:
-        yield op, _more(world, Delivery(random.randrange(10 * S), 0, op, "worker-1", 1))
+    for op in ["unknown/1", f"{world.operations[0].key}/99", *refused]:
+        yield op, _with(world, Delivery(random.randrange(10 * S), 0, op, "worker-1", 1))
 
 
-def deliver_before_it_is_asked_for(world: World, random: Random) -> Iterator[Spoilt]:
+def deliver_before_the_schedule_call(world: World, random: Random) -> Iterator[Mutated]:
     for d in world.deliveries:
         yield d.op, _moved(world, d, _scheduled(world)[d.op].invoked_ns - random.choice([1, S]))
 
 
-def deliver_past_the_healthy_deadline(world: World, random: Random) -> Iterator[Spoilt]:
+def deliver_past_the_healthy_deadline(world: World, random: Random) -> Iterator[Mutated]:
     for d in world.deliveries:
         o = _scheduled(world)[d.op]
         if o.answer == "ok":
-            late = after(max(o.due_ns, o.answered_ns), LIMIT + random.choice([1, S]), world.frozen)
+            late = after(max(o.due_ns, o.answered_ns), LIMIT + random.choice([1, S]), world.excused)
             yield d.op, _moved(world, d, late)
 
 
-def deliver_after_a_cancel(world: World, random: Random) -> Iterator[Spoilt]:
-    yield from _outlived(world, random, verb="cancel")
+def deliver_after_a_cancel(world: World, random: Random) -> Iterator[Mutated]:
+    yield from _delivered_after(world, random, verb="cancel")
 
 
-def deliver_after_a_newer_revision(world: World, random: Random) -> Iterator[Spoilt]:
-    yield from _outlived(world, random, verb="schedule")
+def deliver_after_a_newer_revision(world: World, random: Random) -> Iterator[Mutated]:
+    yield from _delivered_after(world, random, verb="schedule")
 
 
-def _outlived(world: World, random: Random, *, verb: str) -> Iterator[Spoilt]:
+def _delivered_after(world: World, random: Random, *, verb: str) -> Iterator[Mutated]:
     naive = Naive(world.history())
     for o in _acknowledged(world):
         since, by = naive.superseded(o)
         if since < NEVER and by == verb:
-            at_ns = after(since, PHI + random.choice([1, S]), world.frozen)
-            yield o.op, _more(world, Delivery(at_ns, 0, o.op, "worker-1", 1))
+            at_ns = after(since, PHI + random.choice([1, S]), world.excused)
+            yield o.op, _with(world, Delivery(at_ns, 0, o.op, "worker-1", 1))
 
 
-MUTATIONS: dict[Callable[[World, Random], Iterator[Spoilt]], str] = {
+MUTATIONS: dict[Callable[[World, Random], Iterator[Mutated]], str] = {
     drop_a_required_delivery: "missed",
     deliver_twice: "duplicate",
     deliver_early: "early",
-    deliver_what_nobody_scheduled: "phantom",
-    deliver_before_it_is_asked_for: "phantom",
+    deliver_an_unscheduled_op: "phantom",
+    deliver_before_the_schedule_call: "phantom",
     deliver_past_the_healthy_deadline: "late",
     deliver_after_a_cancel: "phantom",
     deliver_after_a_newer_revision: "stale",
@@ -85,21 +85,21 @@ MUTATIONS: dict[Callable[[World, Random], Iterator[Spoilt]], str] = {
 
 
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
-def test_a_spoilt_world_is_always_caught(mutate: Callable[[World, Random], Iterator[Spoilt]]) -> None:
+def test_every_mutation_of_a_correct_world_is_caught(mutate: Callable[[World, Random], Iterator[Mutated]]) -> None:
     random, caught = Random(7), 0
     for _ in range(WORLDS):
-        for op, spoilt in mutate(correct_world(random), random):
-            results = judge_history(spoilt.history())
+        for op, mutated in mutate(correct_world(random), random):
+            results = judge_history(mutated.history())
 
             assert results.outcome == "fail"
-            assert MUTATIONS[mutate] in _said_of(op, results)
+            assert MUTATIONS[mutate] in _labels_and_state(op, results)
             caught += 1
 
     assert caught > WORLDS / 20
 
 
-def _said_of(op: str, results: Results) -> set[str]:
-    """Labels first and secondary: a duplicate that also comes after a cancel is a phantom first."""
+def _labels_and_state(op: str, results: Results) -> set[str]:
+    """All labels of the op, because a duplicate after a cancel is labelled phantom first."""
     labels = {label for found in results.labelled if found.delivery.op == op for label in (found.label, *found.also)}
     return labels | {results.states.get(op, "none")}
 
@@ -112,11 +112,11 @@ def _scheduled(world: World) -> dict[str, Operation]:
     return {o.op: o for o in world.operations if o.verb == "schedule"}
 
 
-def _more(world: World, delivery: Delivery) -> World:
+def _with(world: World, delivery: Delivery) -> World:
     closed_ns = max(world.closed_ns or 0, delivery.at_ns)
     return replace(world, deliveries=(*world.deliveries, delivery), closed_ns=closed_ns)
 
 
 def _moved(world: World, delivery: Delivery, at_ns: int) -> World:
     others = tuple(d for d in world.deliveries if d is not delivery)
-    return _more(replace(world, deliveries=others), delivery._replace(at_ns=at_ns))
+    return _with(replace(world, deliveries=others), delivery._replace(at_ns=at_ns))

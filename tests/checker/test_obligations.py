@@ -1,4 +1,4 @@
-"""What became of each scheduled revision, and what the history must be like before one is called missed."""
+"""The states of obligations, and the conditions for missed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def state(history: list[Record], *, closed_at_s: float | None = 60.0, faults: li
 def test_an_acknowledged_notification_that_never_arrives_is_missed() -> None:
     history = [
         invoke("schedule", "a/1", due_s=5.0, at_s=0.0), ok("a/1", at_s=0.1),
-        invoke("schedule", "b/1", due_s=5.0, at_s=0.2), info("b/1", at_s=0.9),  # timed out: nobody was promised b
+        invoke("schedule", "b/1", due_s=5.0, at_s=0.2), info("b/1", at_s=0.9),  # timed out: never acknowledged
     ]  # fmt: skip
 
     results = check(numbered(history), deliveries=[], closed_at_s=60.0)
@@ -38,50 +38,48 @@ def test_an_acknowledged_notification_that_never_arrives_is_missed() -> None:
     assert results.states == {"a/1": "missed", "b/1": "indeterminate"}
 
 
-def test_any_delivery_fulfils_the_obligation_even_one_that_is_accused_itself() -> None:
+def test_any_delivery_meets_the_obligation_even_an_early_one() -> None:
     results = check(numbered(scheduled("a/1", due_s=5.0)), deliveries=[delivery("a/1", at_s=1.0)], closed_at_s=60.0)
 
     assert results.states == {"a/1": "delivered"}
     assert results.ops_with("early") == {"a/1"}
 
 
-def test_what_was_refused_is_owed_to_nobody() -> None:
+def test_a_rejected_schedule_creates_no_obligation() -> None:
     assert state([invoke("schedule", "a/1", due_s=5.0, at_s=0.0), fail("a/1", at_s=0.1)]) == "none_due"
 
 
 @pytest.mark.parametrize(("closed_at_s", "expected"), [(None, "open"), (7.0 - NS, "open"), (7.0, "missed")])
-def test_nothing_is_missed_before_its_deadline_has_passed_in_a_closed_history(
+def test_a_notification_is_missed_only_if_the_history_was_closed_after_its_deadline(
     closed_at_s: float | None, expected: str
 ) -> None:
     assert state(scheduled("a/1", due_s=5.0), closed_at_s=closed_at_s) == expected
 
 
 @pytest.mark.parametrize(("called_at_s", "expected"), [(7.0, "none_due"), (7.0 + NS, "missed")])
-def test_a_cancel_called_by_the_deadline_lifts_the_obligation(called_at_s: float, expected: str) -> None:
+def test_a_cancel_called_by_the_deadline_removes_the_obligation(called_at_s: float, expected: str) -> None:
     assert state([*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=called_at_s)]) == expected
 
 
 @pytest.mark.parametrize(("called_at_s", "expected"), [(11.0, "none_due"), (11.0 + NS, "missed")])
-def test_a_fault_moves_the_deadline_and_with_it_the_last_moment_for_a_cancel(called_at_s: float, expected: str) -> None:
+def test_a_fault_moves_the_deadline_for_a_cancel_too(called_at_s: float, expected: str) -> None:
     history = [*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=called_at_s)]
 
     assert state(history, faults=fault(inject_s=6.0, healed_s=10.0)) == expected
 
 
-def test_an_unanswered_cancel_leaves_the_obligation_undecided() -> None:
+def test_an_unanswered_cancel_makes_the_obligation_indeterminate() -> None:
     assert state([*scheduled("a/1", due_s=5.0), invoke("cancel", "a/2", at_s=1.0)]) == "indeterminate"
 
 
-def test_a_refused_cancel_changes_nothing() -> None:
+def test_a_rejected_cancel_changes_nothing() -> None:
     history = [*scheduled("a/1", due_s=5.0), invoke("cancel", "a/2", at_s=1.0), fail("a/2", at_s=1.1)]
 
     assert state(history) == "missed"
 
 
 @pytest.mark.parametrize(("returned_at_s", "expected"), [(1.0, "indeterminate"), (1.0 - NS, "missed")])
-def test_an_earlier_operation_that_may_have_come_later_leaves_the_obligation_undecided(
-    returned_at_s: float, expected: str
-) -> None:
+def test_an_overlapping_earlier_cancel_makes_the_obligation_indeterminate(returned_at_s: float, expected: str) -> None:
     history = [
         invoke("cancel", "a/0", at_s=0.5), invoke("schedule", "a/1", due_s=5.0, at_s=1.0),
         ok("a/0", at_s=returned_at_s), ok("a/1", at_s=1.1),
@@ -90,17 +88,17 @@ def test_an_earlier_operation_that_may_have_come_later_leaves_the_obligation_und
     assert state(history) == expected
 
 
-def test_an_earlier_call_that_was_never_answered_may_still_take_effect_and_replace_a_later_one() -> None:
+def test_an_earlier_unanswered_schedule_may_replace_a_later_one() -> None:
     history = [invoke("schedule", "a/0", due_s=9.0, at_s=0.0), *scheduled("a/1", due_s=5.0, at_s=1.0)]
 
     assert state(history) == "indeterminate"
 
 
-def test_other_keys_are_another_matter() -> None:
+def test_a_cancel_of_another_key_changes_nothing() -> None:
     assert state([*scheduled("a/1", due_s=5.0), *cancelled("b/2", at_s=1.0)]) == "missed"
 
 
-def test_a_missed_notification_that_a_store_still_holds_is_stuck_and_one_without_a_trace_is_lost() -> None:
+def test_a_missed_notification_is_stuck_if_a_store_still_holds_it_and_else_lost() -> None:
     history = [op for n, key in enumerate("abc") for op in scheduled(f"{key}/1", due_s=5.0, at_s=n)]
     pending = {"b/1": "row in pending_notifications", "c/1": "delivered, and never deleted"}
 
@@ -113,7 +111,7 @@ def test_a_missed_notification_that_a_store_still_holds_is_stuck_and_one_without
 
 
 @pytest.mark.parametrize(("closed_at_s", "expected"), [(10.0 - NS, "open"), (10.0, "missed")])
-def test_seconds_in_which_the_harness_stood_still_do_not_count_toward_a_miss(closed_at_s: float, expected: str) -> None:
+def test_time_in_which_the_harness_was_starved_does_not_count_toward_a_miss(closed_at_s: float, expected: str) -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)),
         deliveries=[canary(0, due_s=6.0, at_s=9.0)],

@@ -1,4 +1,4 @@
-"""Pass, fail and unknown: when a verdict is worth nothing, and how an accusation reads."""
+"""Outcomes, the reasons for unknown, and explanations."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def good_run(*, faults: list[Record] | None = None, closed_at_s: float | None = 
     )
 
 
-def test_a_run_that_kept_its_promises_passes_and_needs_no_explanation() -> None:
+def test_a_run_without_a_violation_passes_and_has_no_explanation() -> None:
     results = good_run(planned={"schedule": 1, "cancel": 0})
 
     assert (results.outcome, results.unknown_because, results.explanation) == ("pass", [], "")
 
 
-def test_every_label_and_every_state_is_counted_even_when_there_is_none() -> None:
+def test_every_label_and_every_state_is_counted_zeros_included() -> None:
     counts = good_run().counts
 
     assert (counts["on_time"], counts["delivered"]) == (1, 1)
@@ -49,13 +49,13 @@ def test_every_label_and_every_state_is_counted_even_when_there_is_none() -> Non
     assert sum(counts.values()) == 2
 
 
-def test_an_open_history_proves_no_promise_kept() -> None:
+def test_an_open_history_does_not_pass() -> None:
     assert good_run(closed_at_s=None).unknown_because == [
         "the history was never closed, so more deliveries may still arrive"
     ]
 
 
-def test_an_open_history_still_proves_a_promise_broken() -> None:
+def test_an_open_history_still_proves_a_duplicate() -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)), deliveries=[delivery("a/1", at_s=5.0), delivery("a/1", at_s=5.1)]
     )
@@ -63,13 +63,13 @@ def test_an_open_history_still_proves_a_promise_broken() -> None:
     assert (results.outcome, results.ops_with("duplicate")) == ("fail", {"a/1"})
 
 
-def test_a_run_without_an_acknowledged_operation_of_a_planned_kind_shows_nothing() -> None:
+def test_a_run_without_an_acknowledged_operation_of_a_planned_verb_is_unknown() -> None:
     assert good_run(planned={"schedule": 1, "cancel": 5}).unknown_because == [
         "the plan has 5 cancel operations, and none was acknowledged"
     ]
 
 
-def test_a_run_without_any_delivery_shows_nothing() -> None:
+def test_a_run_without_a_delivery_is_unknown() -> None:
     unanswered = [invoke("schedule", "a/1", due_s=5.0, at_s=0.0), info("a/1", at_s=1.0)]
 
     assert check(numbered(unanswered), closed_at_s=60.0).unknown_because == ["nothing was delivered"]
@@ -84,7 +84,7 @@ def test_a_run_without_any_delivery_shows_nothing() -> None:
         (("inject", "observed", "heal"), "was never verified as healed"),
     ],
 )
-def test_a_planned_fault_must_be_seen_to_bite_and_to_heal(phases: tuple[str, ...], reason: str) -> None:
+def test_a_planned_fault_must_be_verified_as_injected_and_as_healed(phases: tuple[str, ...], reason: str) -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)),
         deliveries=[delivery("a/1", at_s=5.0)],
@@ -102,20 +102,20 @@ def test_a_planned_fault_must_be_seen_to_bite_and_to_heal(phases: tuple[str, ...
     ("inject_s", "healed_s", "outcome"),
     [(7.0, 9.0, "pass"), (7.0 + NS, 9.0, "unknown"), (1.0, 5.0, "pass"), (1.0, 5.0 - NS, "unknown")],
 )
-def test_a_scenario_must_have_something_fall_due_while_the_fault_it_exists_for_is_in_force(
+def test_a_required_notification_must_be_due_while_a_required_fault_is_in_force(
     inject_s: float, healed_s: float, outcome: str
 ) -> None:
     assert good_run(faults=fault(inject_s=inject_s, healed_s=healed_s), required_faults=["kill"]).outcome == outcome
 
 
-def test_another_kind_of_fault_does_not_stand_in_for_the_one_the_scenario_exists_for() -> None:
+def test_another_kind_of_fault_does_not_replace_the_required_one() -> None:
     assert (
         good_run(faults=fault(kind="stop", inject_s=4.0, healed_s=6.0), required_faults=["kill"]).outcome == "unknown"
     )
 
 
 @pytest.mark.parametrize("also", [cancelled("a/2", at_s=5.0), []])
-def test_only_a_required_notification_shows_what_a_scenario_exists_for(also: list[Record]) -> None:
+def test_only_a_required_notification_counts_under_a_required_fault(also: list[Record]) -> None:
     results = check(
         numbered([*scheduled("a/1", due_s=5.0), *also]),
         deliveries=[delivery("a/1", at_s=5.0)],
@@ -127,7 +127,7 @@ def test_only_a_required_notification_shows_what_a_scenario_exists_for(also: lis
     assert results.outcome == ("unknown" if also else "pass")
 
 
-def test_a_fault_that_was_never_injected_is_not_what_a_scenario_exists_for() -> None:
+def test_a_required_fault_must_have_been_injected() -> None:
     never_over = fault("f1", kind="stop", inject_s=4.0, healed_s=None)
     only_healed = fault("f2", inject_s=4.0, healed_s=6.0, phases=("heal", "healed"))
 
@@ -136,7 +136,7 @@ def test_a_fault_that_was_never_injected_is_not_what_a_scenario_exists_for() -> 
     assert results.unknown_because[0].startswith("no required notification was due while a kill was in force")
 
 
-def test_a_refused_operation_does_not_count_toward_those_that_were_planned() -> None:
+def test_a_rejected_operation_does_not_count_toward_the_planned_ones() -> None:
     refused = [invoke("cancel", "a/2", at_s=1.0), fail("a/2", at_s=1.1)]
 
     results = check(
@@ -149,7 +149,7 @@ def test_a_refused_operation_does_not_count_toward_those_that_were_planned() -> 
     assert results.outcome == "unknown"
 
 
-def test_a_history_closed_too_early_to_call_a_notification_missed_does_not_pass() -> None:
+def test_a_history_closed_before_the_deadline_of_a_notification_does_not_pass() -> None:
     history = numbered([*scheduled("a/1", due_s=5.0), *scheduled("b/1", due_s=9.0, at_s=0.2)])
 
     results = check(history, deliveries=[delivery("a/1", at_s=5.0)], closed_at_s=8.0)
@@ -158,7 +158,7 @@ def test_a_history_closed_too_early_to_call_a_notification_missed_does_not_pass(
 
 
 @pytest.mark.parametrize(("canary_at_s", "label"), [(7.05, "late"), (7.05 + NS, "unknown_late")])
-def test_lateness_while_the_harness_was_starved_is_not_held_against_the_design(canary_at_s: float, label: str) -> None:
+def test_lateness_while_the_harness_was_starved_is_no_violation(canary_at_s: float, label: str) -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)),
         deliveries=[delivery("a/1", at_s=8.0), canary(0, due_s=7.0, at_s=canary_at_s)],
@@ -169,7 +169,7 @@ def test_lateness_while_the_harness_was_starved_is_not_held_against_the_design(c
     assert results.outcome == ("fail" if label == "late" else "unknown")
 
 
-def test_a_canary_that_never_came_starves_the_time_between_its_neighbours() -> None:
+def test_the_time_around_a_missing_canary_counts_as_starved() -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)),
         deliveries=[delivery("a/1", at_s=8.0), canary(0, due_s=6.0, at_s=6.0), canary(2, due_s=7.0, at_s=7.0)],
@@ -182,7 +182,7 @@ def test_a_canary_that_never_came_starves_the_time_between_its_neighbours() -> N
     ]
 
 
-def test_canaries_whose_lines_changed_places_have_no_gap_between_them() -> None:
+def test_the_order_of_the_lines_of_canaries_does_not_matter() -> None:
     canaries = [canary(n, due_s=6.0 + n / 4, at_s=6.0 + n / 4) for n in (0, 2, 1)]
 
     results = check(
@@ -192,7 +192,7 @@ def test_canaries_whose_lines_changed_places_have_no_gap_between_them() -> None:
     assert results.ops_with("late") == {"a/1"}
 
 
-def test_starvation_changes_nothing_where_nothing_was_late() -> None:
+def test_starvation_changes_nothing_when_no_delivery_was_late() -> None:
     history = numbered(scheduled("a/1", due_s=5.0))
 
     results = check(history, deliveries=[delivery("a/1", at_s=5.0), canary(0, due_s=4.0, at_s=9.0)], closed_at_s=60.0)
@@ -200,7 +200,7 @@ def test_starvation_changes_nothing_where_nothing_was_late() -> None:
     assert results.outcome == "pass"
 
 
-def test_a_silent_canary_starves_the_rest_of_the_run() -> None:
+def test_the_time_after_the_last_canary_counts_as_starved() -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)),
         deliveries=[delivery("a/1", at_s=8.0), canary(0, due_s=1.0, at_s=1.0)],
@@ -211,7 +211,7 @@ def test_a_silent_canary_starves_the_rest_of_the_run() -> None:
     assert results.counts["unknown_late"] == 1
 
 
-def test_until_the_first_canary_nothing_vouches_for_the_harness() -> None:
+def test_the_time_before_the_first_canary_counts_as_starved() -> None:
     results = check(
         numbered(scheduled("a/1", due_s=0.2)),
         deliveries=[delivery("a/1", at_s=3.0), canary(8, due_s=2.0, at_s=2.0)],
@@ -222,7 +222,7 @@ def test_until_the_first_canary_nothing_vouches_for_the_harness() -> None:
     assert results.counts["unknown_late"] == 1
 
 
-def test_without_a_clock_sample_nothing_is_early() -> None:
+def test_without_a_clock_sample_no_delivery_is_early() -> None:
     history = numbered(scheduled("a/1", due_s=5.0))
 
     results = check(history, deliveries=[delivery("a/1", at_s=4.0)], clock=[], closed_at_s=60.0)
@@ -252,7 +252,7 @@ def test_starvation_between_a_cancel_and_the_gateway_makes_a_phantom_unproven() 
 
 
 @pytest.mark.parametrize(("step_ns", "stepped"), [(5_000_000, False), (5_000_001, True), (-5_000_001, True)])
-def test_a_step_of_the_wall_clock_leaves_early_and_late_unsaid(step_ns: int, stepped: bool) -> None:
+def test_a_step_of_the_wall_clock_makes_early_and_late_unknown(step_ns: int, stepped: bool) -> None:
     results = check(
         numbered([*scheduled("a/1", due_s=5.0), *scheduled("b/1", due_s=5.0, at_s=0.2)]),
         deliveries=[delivery("a/1", at_s=4.0), delivery("b/1", at_s=9.0)],
@@ -276,7 +276,7 @@ def test_a_step_of_the_wall_clock_hides_no_duplicate() -> None:
     assert (results.outcome, results.ops_with("duplicate")) == ("fail", {"a/1"})
 
 
-def test_a_step_of_the_wall_clock_moves_what_can_be_called_missed() -> None:
+def test_a_step_of_the_wall_clock_does_not_count_toward_a_miss() -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)),
         clock=[{"wall_ns": 0, "mono_ns": 0}, {"wall_ns": -60 * 10**9, "mono_ns": 10**9}],
@@ -286,38 +286,7 @@ def test_a_step_of_the_wall_clock_moves_what_can_be_called_missed() -> None:
     assert (results.outcome, results.states) == ("unknown", {"a/1": "open"})
 
 
-def test_an_accusation_tells_what_was_promised_what_had_to_hold_and_what_was_recorded() -> None:
-    results = check(
-        numbered([*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=3.0)]),
-        deliveries=[delivery("a/1", at_s=5.0)],
-        faults=fault(inject_s=4.0, healed_s=6.0),
-        closed_at_s=60.0,
-    )
-
-    assert results.violations[0].explanation == (
-        "Phantom. Notification a was accepted at 0.1 s and due at 5.0 s. "
-        "Worker-1 was killed and down from 4.0 to 6.0 s. The cancel was acknowledged at 3.1 s. "
-        "It was delivered by worker-1 at 5.0 s, 1.9 s after that; a delivery in flight is allowed 500 ms. "
-        "Fix: ask the database at delivery time whether the notification is still wanted."
-    )
-    assert results.violations[0].evidence == [
-        "history.jsonl:1", "history.jsonl:2", "history.jsonl:3", "history.jsonl:4", "deliveries.jsonl:1",
-        "faults.jsonl:1", "faults.jsonl:2", "faults.jsonl:3", "faults.jsonl:4",
-    ]  # fmt: skip
-
-
-def test_a_summary_counts_each_accusation_and_tells_the_gravest() -> None:
-    history = numbered([*scheduled("a/1", due_s=5.0), *scheduled("b/1", due_s=5.0, at_s=0.2)])
-
-    results = check(history, deliveries=[delivery("b/1", at_s=4.0), delivery("b/1", at_s=5.0)], closed_at_s=60.0)
-
-    assert [violation.label for violation in results.violations] == ["early", "duplicate", "missed"]
-    assert results.explanation.startswith(
-        "1 missed, 1 duplicate, 1 early. For example: Missed. Notification a was accepted at 0.1 s"
-    )
-
-
-def test_latencies_are_figures_that_were_measured() -> None:
+def test_latencies_are_measured_values() -> None:
     history = numbered(
         [
             *scheduled("a/1", due_s=5.0),
@@ -346,7 +315,7 @@ def test_latencies_are_figures_that_were_measured() -> None:
 
 
 @pytest.mark.parametrize(("at_s", "status", "outcome"), [(30.0, -9, "unknown"), (30.0, 1, "pass"), (5.5, -9, "pass")])
-def test_a_server_killed_by_nobody_that_is_known_leaves_the_run_unknown(at_s: float, status: int, outcome: str) -> None:
+def test_a_worker_killed_without_a_fault_makes_the_run_unknown(at_s: float, status: int, outcome: str) -> None:
     results = check(
         numbered(scheduled("a/1", due_s=5.0)),
         deliveries=[delivery("a/1", at_s=5.0)],

@@ -1,4 +1,4 @@
-"""What concerns certain keys only, and what a run does not owe."""
+"""Faults on certain keys, and notifications that a run need not deliver."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def judged(history: list[dict[str, Any]], **rest: Any) -> Results:
 
 
 def poisoned(healed_s: float) -> list[dict[str, Any]]:
-    """A fault from 4 s on that concerns keys that begin with ``poison``."""
+    """A fault from 4 s on, on keys that begin with ``poison``."""
     return [{**line, "only": ["poison"]} for line in fault(kind="gateway_refuse", inject_s=4.0, healed_s=healed_s)]
 
 
-def test_a_fault_of_certain_keys_excuses_those_and_no_other() -> None:
+def test_a_fault_of_certain_keys_excuses_only_these() -> None:
     history = [*scheduled("poison/1", due_s=5.0), *scheduled("other/1", due_s=5.0)]
 
     results = judged(
@@ -34,7 +34,7 @@ def test_a_fault_of_certain_keys_excuses_those_and_no_other() -> None:
     assert {found.delivery.op: found.label for found in results.labelled} == {"poison/1": "excused", "other/1": "late"}
 
 
-def test_what_lies_behind_a_poisoned_notification_is_missed_by_its_own_deadline() -> None:
+def test_a_notification_behind_a_poisoned_one_has_its_own_deadline() -> None:
     results = judged(
         [*scheduled("poison/1", due_s=5.0), *scheduled("other/1", due_s=5.0)],
         deliveries=[delivery("poison/1", at_s=11.0)],
@@ -56,7 +56,7 @@ def test_a_fault_of_other_keys_is_not_named_in_an_explanation() -> None:
     assert named == {"poison/1": True, "other/1": False}
 
 
-def test_a_scenario_for_poison_is_vacuous_when_only_others_were_due_meanwhile() -> None:
+def test_a_fault_of_certain_keys_is_vacuous_if_only_others_were_due() -> None:
     plan = {
         "required_faults": ["gateway_refuse"],
         "faults": [{"fault": "f1", "kind": "gateway_refuse", "target": "gateway"}],
@@ -74,7 +74,7 @@ def test_a_scenario_for_poison_is_vacuous_when_only_others_were_due_meanwhile() 
 
 
 @pytest.mark.parametrize(("owed_until_s", "outcome"), [(60.0, "pass"), (None, "unknown")])
-def test_what_is_due_beyond_the_run_is_not_owed_in_it(owed_until_s: float | None, outcome: str) -> None:
+def test_a_notification_due_after_the_run_need_not_arrive(owed_until_s: float | None, outcome: str) -> None:
     profile = {"early_tolerance_s": 0.05, "lateness_limit_s": LIMIT_S, "in_flight_allowance_s": 0.5}
 
     results = judged(
@@ -88,7 +88,7 @@ def test_what_is_due_beyond_the_run_is_not_owed_in_it(owed_until_s: float | None
     assert results.outcome == outcome
 
 
-def test_what_is_due_before_that_is_owed_however_early_the_history_is_closed() -> None:
+def test_a_notification_due_in_the_run_must_arrive_however_early_it_is_closed() -> None:
     profile = {
         "early_tolerance_s": 0.05,
         "lateness_limit_s": LIMIT_S,
@@ -106,7 +106,7 @@ def test_what_is_due_before_that_is_owed_however_early_the_history_is_closed() -
     assert results.outcome == "unknown"
 
 
-def test_it_is_counted_what_came_when_its_event_had_begun_and_what_was_overtaken() -> None:
+def test_deliveries_after_the_start_of_the_event_and_overtaken_ones_are_counted() -> None:
     profile = {
         "early_tolerance_s": 0.05,
         "lateness_limit_s": 30.0,
@@ -125,7 +125,7 @@ def test_it_is_counted_what_came_when_its_event_had_begun_and_what_was_overtaken
     assert results.outcome == "pass"
 
 
-def test_under_a_fault_that_excuses_nothing_late_is_late() -> None:
+def test_a_non_excusing_fault_excuses_no_lateness() -> None:
     profile = {"early_tolerance_s": 0.05, "lateness_limit_s": 2.0, "in_flight_allowance_s": 0.5}
 
     results = judged(

@@ -1,4 +1,4 @@
-"""The checker held against a slow and simple second one, on histories right and wrong."""
+"""The checker agrees with a second, naive one on random histories."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 
 from duetime.checker import judge_history
 from tests.checker.naive_checker import Naive
-from tests.checker.random_histories import nonsense
+from tests.checker.random_histories import random_history
 
 HISTORIES = 24_000
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_checkers_say_the_same_of_every_history(seed: int) -> None:
+def test_both_checkers_agree_on_every_history(seed: int) -> None:
     random = Random(seed)
     for _ in range(HISTORIES // 4):
-        history = nonsense(random)
+        history = random_history(random)
         naive = Naive(history)
 
         results = judge_history(history)

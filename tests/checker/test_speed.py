@@ -1,4 +1,4 @@
-"""A million operations and deliveries are judged from files within a minute and two gibibytes, a tenth in a tenth."""
+"""A million operations and deliveries are judged within a minute and 2 GiB; a tenth of them in a tenth of the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that grow are read once, and their ends without their beginnings."""
+"""Read a growing file incrementally, or from its end."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def append(path: Path, text: str) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    (tmp_path / "some.jsonl").touch()
-    return tmp_path / "some.jsonl"
+    (tmp_path / "lines.jsonl").touch()
+    return tmp_path / "lines.jsonl"
 
 
 def numbers(records: Sequence[object]) -> list[object]:
-    return [record["n"] for record in records]  # type: ignore[index]  # records, as json gives them
+    return [record["n"] for record in records]  # type: ignore[index]  # JSON objects
 
 
-def test_a_look_tells_what_came_since_the_last_one(path: Path) -> None:
+def test_a_read_returns_the_lines_added_since_the_last_one(path: Path) -> None:
     grown = Tail(path)
     append(path, '{"n":1}\n{"n":2}\n')
     assert list(grown.read()) == [(1, {"n": 1}), (2, {"n": 2})]
@@ -38,7 +38,7 @@ def test_a_look_tells_what_came_since_the_last_one(path: Path) -> None:
     assert list(grown.read()) == [(3, {"n": 3})]
 
 
-def test_a_line_that_is_being_written_is_told_once_it_is_whole(path: Path) -> None:
+def test_an_incomplete_line_is_returned_once_it_is_complete(path: Path) -> None:
     grown = Tail(path)
     append(path, '{"n":1}\n{"n":')
     assert list(grown.read()) == [(1, {"n": 1})]
@@ -48,7 +48,7 @@ def test_a_line_that_is_being_written_is_told_once_it_is_whole(path: Path) -> No
     assert list(grown.read()) == [(2, {"n": 2})]
 
 
-def test_what_was_not_taken_from_a_look_is_told_at_the_next(path: Path) -> None:
+def test_lines_not_consumed_by_a_read_are_returned_by_the_next(path: Path) -> None:
     grown = Tail(path)
     append(path, '{"n":1}\n{"n":2}\n')
 
@@ -58,7 +58,7 @@ def test_what_was_not_taken_from_a_look_is_told_at_the_next(path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 8, 9, 1000])
 @pytest.mark.parametrize("being_written", ["", '{"n":'])
-def test_backwards_the_last_whole_line_comes_first(
+def test_backwards_returns_the_last_complete_line_first(
     path: Path, monkeypatch: pytest.MonkeyPatch, block: int, being_written: str
 ) -> None:
     monkeypatch.setattr(tail, "BLOCK", block)
@@ -68,7 +68,7 @@ def test_backwards_the_last_whole_line_comes_first(
 
 
 @pytest.mark.parametrize("text", ["", '{"n":'])
-def test_backwards_there_is_nothing_where_no_line_is_whole(path: Path, text: str) -> None:
+def test_backwards_returns_nothing_without_a_complete_line(path: Path, text: str) -> None:
     append(path, text)
 
     assert not list(backwards(path))

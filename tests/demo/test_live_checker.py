@@ -15,7 +15,7 @@ from duetime.demo import live_checker
 from duetime.demo.live_checker import LiveChecker
 from duetime.history import NEVER, History
 from tests.checker.correct_worlds import correct_world
-from tests.checker.random_histories import nonsense
+from tests.checker.random_histories import random_history
 from tests.checker.small_histories import canary, delivery, numbered, scheduled
 from tests.checker.stored_runs import PLAN, close, good_run, store
 
@@ -77,7 +77,7 @@ def test_so_does_what_makes_no_sense(shown: None, tmp_path: Path) -> None:
     for number in range(80):
         stored = tmp_path / f"stored-{number}"
         stored.mkdir()
-        store_history(nonsense(random), stored)
+        store_history(random_history(random), stored)
 
         watching = replay(stored, tmp_path / f"live-{number}", random, pieces=random.randrange(1, 6))
 

@@ -10,8 +10,6 @@ from tests.docs.pages import LINK, ROOT, pages, prose_lines
 
 LONGEST = 100
 NOT_YET_WRAPPED = {
-    "docs/checker.md",
-    "docs/how-to-read-a-run.md",
     "docs/performance.md",
     "oban_style_queue/README.md",
     "pull_worker/README.md",
