@@ -1,10 +1,10 @@
-# duetime, its three designs and Flower; docker-compose.yml says which of them a container is.
+# duetime, its three designs and Flower; docker-compose.yml sets the command of each container.
 FROM python:3.12-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /opt/duetime
-# Everything comes as wheels: no compiler. The package itself last, so that the rest is built once.
+# All dependencies are wheels, so no compiler is needed. They are a layer of their own below the package.
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt \
     && pip install -c constraints.txt -r requirements.txt
@@ -14,7 +14,7 @@ COPY push_readmodel push_readmodel
 COPY oban_style_queue oban_style_queue
 RUN pip install --no-deps .
 
-# A user without a password or a shell. Each server's state and deliveries are written where it starts.
+# A user without password and shell. Workers write their state and deliveries below the working directory.
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin duetime \
     && install -d -o duetime -g duetime /var/lib/duetime /var/lib/duetime/deliveries /var/lib/duetime/runs
 USER duetime

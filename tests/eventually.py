@@ -1,4 +1,4 @@
-"""Sleeper for a condition in a test."""
+"""Wait for a condition in a test."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import time
 from collections.abc import Callable
 
 
-def assert_eventually(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
-    """Fail unless `condition` becomes true within `within_s` seconds."""
+def assert_eventually(
+    condition: Callable[[], object],
+    *,
+    within_s: float = 20.0,
+    every_s: float = 0.02,
+    message: Callable[[], str] | None = None,
+) -> None:
+    """Fail unless `condition` becomes true within `within_s` seconds. message: makes the text of the failure."""
     give_up_at = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < give_up_at, f"the condition did not become true within {within_s:g} s"
-        time.sleep(0.02)
+        if time.monotonic() > give_up_at:
+            raise AssertionError(message() if message else f"the condition did not become true within {within_s:g} s")
+        time.sleep(every_s)

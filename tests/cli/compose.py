@@ -1,4 +1,4 @@
-"""docker-compose.yml as Compose would read it, with what stands in for its network and its file system."""
+"""Read docker-compose.yml as Compose does, with replacements for its network and its file system."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ FILE = ROOT / "docker-compose.yml"
 
 
 class Missing(Exception):
-    """A variable that the file demands is not set."""
+    """A variable that the file requires is not set."""
 
 
-def services(shell: Mapping[str, str], stand_ins: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The file's services under the variables of `shell`; each of `stand_ins` put where the file says its key."""
+def services(shell: Mapping[str, str], replacements: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the services of the file under the variables of `shell`, after the textual `replacements`."""
     text = FILE.read_text()
-    for written, instead in (stand_ins or {}).items():
-        assert written in text, f"{written!r} is not in the file any more"
-        text = text.replace(written, instead)
+    for old, new in (replacements or {}).items():
+        assert old in text, f"{old!r} is not in the file any more"
+        text = text.replace(old, new)
     found: dict[str, Any] = substituted(YAML(typ="safe").load(text), shell)["services"]
     return found
 
 
 def substituted(value: Any, shell: Mapping[str, str]) -> Any:
-    """`value` with its ${VARIABLES} replaced, as Compose does it before it looks at profiles."""
+    """Replace the ${VARIABLES} in `value`. Compose does so before it reads profiles."""
     if isinstance(value, dict):
         return {key: substituted(inner, shell) for key, inner in value.items()}
     if isinstance(value, list):
@@ -37,22 +37,22 @@ def substituted(value: Any, shell: Mapping[str, str]) -> Any:
 
 
 def _text(text: str, shell: Mapping[str, str]) -> str:
-    def one(found: re.Match[str]) -> str:
-        name, how, rest = found["name"], found["how"], found["rest"]
-        if found[0] == "$$":
+    def replacement(match: re.Match[str]) -> str:
+        name, operator, rest = match["name"], match["operator"], match["rest"]
+        if match[0] == "$$":
             return "$"
         if name is None:
             raise AssertionError(f"{text!r}: write $$ for a dollar sign, or ${{NAME:-default}}, or ${{NAME:?why}}")
         if shell.get(name):
             return shell[name]
-        if how == ":?":
+        if operator == ":?":
             raise Missing(f"{name}: {rest}")
         return rest or ""
 
-    return re.sub(r"\$(\$|\{(?P<name>\w+)(?:(?P<how>:[-?])(?P<rest>[^}]*))?\})|\$", one, text)
+    return re.sub(r"\$(\$|\{(?P<name>\w+)(?:(?P<operator>:[-?])(?P<rest>[^}]*))?\})|\$", replacement, text)
 
 
 def environment(service: Mapping[str, Any], shell: Mapping[str, str]) -> dict[str, str]:
-    """What a container of `service` finds in its environment; one without a value is the shell's, if that has it."""
-    given = {name: shell.get(name) if value is None else str(value) for name, value in service["environment"].items()}
-    return {name: value for name, value in given.items() if value is not None}
+    """Return the environment of a container of `service`. A variable without a value is the shell's, if set there."""
+    values = {name: shell.get(name) if value is None else str(value) for name, value in service["environment"].items()}
+    return {name: value for name, value in values.items() if value is not None}
