@@ -1,4 +1,4 @@
-"""What a worker does with one task: hand the copy that travelled with it to the gateway, or to the database."""
+"""Executes one task: passes the notification inside the message to the gateway, or to the database."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def deliver_one(
     effects: Effects = NO_EFFECTS,
     engine: Callable[[], Engine] | None = None,
 ) -> None:
-    """Deliver `notification` as it was when it was published; the queue knows nothing newer.
+    """Deliver `notification` as it was when it was published; the queue knows no newer revision.
 
-    engine: on the application's database, for an effect inside it: a transaction of its own, because the broker, which
-    holds the message, cannot take part in one.
+    engine: returns the application's database, for an effect inside it. The effect has a transaction of its own,
+    because the broker, which holds the message, cannot take part in one.
     """
     effect = effects.of(notification)
     if effect and engine:

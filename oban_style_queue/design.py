@@ -1,38 +1,31 @@
-"""What the generic queue is, what it promises, and the processes it runs."""
+"""The generic queue: its guarantees, its processes, and what it still holds."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 
-import redis
 from sqlalchemy import Engine
 
-from duetime.interface import Design, Guarantees, MigrationTarget, Pending, Role, Scheduler, Status
+from duetime.interface import Design, Guarantees, Pending, Role, Scheduler, Status
 from duetime.settings import Settings
-
-QUEUE = "oban_style_queue"
-"""Named, unlike Celery's "celery", so that designs of other packages may share the broker."""
-UNACKED = "unacked"
+from oban_style_queue.broker import held_task_ids
+from oban_style_queue.celeryapp import DELIVER, make_app
+from oban_style_queue.migrate import migrate
+from oban_style_queue.scheduler import CeleryQueue
 
 
 def install(_engine: Engine) -> None:
-    """Nothing: the queue lives in the broker."""
+    """Create nothing: the queue is in the broker."""
 
 
-def scheduler(_settings: Settings) -> Scheduler:
-    """A publisher to the broker that the environment names; Celery's app reads it, so it is imported late."""
-    from oban_style_queue.celeryapp import deliver
-    from oban_style_queue.scheduler import CeleryQueue
-
-    return CeleryQueue(deliver)
+def scheduler(settings: Settings) -> Scheduler:
+    return CeleryQueue(make_app(settings).tasks[DELIVER])
 
 
 def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
-    """The messages that the broker still holds: waiting in the queue, or taken by a worker and not acknowledged."""
-    waiting, taken = broker_holds(settings)
+    """Return the messages that the broker still holds: waiting, or received by a worker and not acknowledged."""
+    waiting, unacknowledged = held_task_ids(settings)
     return [
         *(Pending(op, "message waiting in the broker's queue") for op in waiting),
         *(
@@ -41,43 +34,30 @@ def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
                 "message in unacked: in a worker's memory and not acknowledged; if that worker is gone, the broker "
                 f"gives it back after the visibility timeout of {settings.visibility_timeout.total_seconds():.0f} s",
             )
-            for op in taken
+            for op in unacknowledged
         ),
     ]
 
 
-def broker_holds(settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
-    """The tasks that wait in the queue, and those that workers have taken from it and not acknowledged."""
-    with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
-        waiting = [json.loads(message) for message in broker.lrange(QUEUE, 0, -1)]
-        # One table for all queues of the broker; each entry ends with its queue's routing key.
-        entries = [json.loads(entry) for entry in broker.hvals(UNACKED)]
-    taken = [message for message, _exchange, routing_key in entries if routing_key == QUEUE]
-    return [message["headers"]["id"] for message in waiting], [message["headers"]["id"] for message in taken]
-
-
 def status(settings: Settings, _engine: Engine) -> Status:
-    """How many messages, by reading them all; no broker has an index on the ETA in their headers."""
-    waiting, taken = broker_holds(settings)
+    """Count the messages by reading them all; a broker has no index on the ETA in their headers."""
+    waiting, unacknowledged = held_task_ids(settings)
     return Status(
-        pending=len(waiting) + len(taken),
-        note=f"{len(waiting)} wait in the broker's list and {len(taken)} in workers' memories, due or not: when each "
-        "is due stands inside the message, and of what failed nothing is kept",
+        pending=len(waiting) + len(unacknowledged),
+        note=f"{len(waiting)} wait in the broker's list and {len(unacknowledged)} in workers' memories, due or not: "
+        "each due time is inside its message, and nothing is kept about failures",
     )
 
 
-def migrate(settings: Settings, engine: Engine, to: MigrationTarget, since: datetime | None) -> int:
-    from oban_style_queue.migrate import migrate as moved  # it needs the names of this page
+def worker_role(module: str) -> Role:
+    """Return the role of a worker that runs the application in `module`.
 
-    return moved(settings, engine, to, since)
-
-
-def serving(app: str) -> Role:
-    """A server that runs `app`, with mingle and gossip: by them a worker learns of revokes from the others."""
+    Mingle and gossip are left on, because through them a worker receives the revokes of the other workers.
+    """
     return Role(
         name="worker",
         argv=(
-            *(sys.executable, "-m", "celery", "-A", app, "worker"),
+            *(sys.executable, "-m", "celery", "-A", module, "worker"),
             *("-n", "{worker}@oban_style_queue", "-c", "2", "-l", "INFO"),
         ),
         ready="{worker}@oban_style_queue ready.",
@@ -92,7 +72,7 @@ design = Design(
     guarantees=Guarantees(
         delivery="at_most_once", transactional=False, cancels=False, as_durable_as="broker", due_by="workers"
     ),
-    roles=[serving("oban_style_queue.celeryapp")],
+    roles=[worker_role("oban_style_queue.worker")],
     install=install,
     scheduler=scheduler,
     pending=pending,

@@ -1,4 +1,4 @@
-"""The queue's signs of life, left by its consumer: the part that holds the connection to the broker."""
+"""The worker's heartbeat, for `duetime health`, written by its consumer: the part that is connected to the broker."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from duetime.runtime.heartbeat import Heartbeat, heartbeat_from
 from duetime.settings import Settings
 
 EVERY_S = 2.0
-LONGEST_S = 30.0
-"""A task that has run for longer is taken for one that hangs."""
+HANGING_AFTER_S = 30.0
+"""A task that has run for longer counts as hanging."""
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
-    """Beats by the worker's own event loop, from one connection to the broker until the next.
+    """Beats in the worker's event loop while it is connected to the broker.
 
-    A loop that stands still beats no more. Nor does one whose broker only keeps silent: every two seconds a worker
-    publishes an event, and waits in its loop for the broker to take it.
+    The heartbeat stops if the loop is blocked, and also if the broker is silent: every two seconds the worker
+    publishes an event, and its loop waits until the broker accepts it.
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -43,18 +43,18 @@ class HeartbeatStep(bootsteps.StartStopStep):
     def _beat(self, consumer: Any) -> None:
         began_s = [request.time_start for request in state.active_requests]
         if is_progressing(began_s, processes=consumer.pool.num_processes, now_s=time.time()):
-            type(self).heartbeat.beat("found its broker connected and its pool getting on", again_within_s=EVERY_S)
+            self.heartbeat.beat("found its broker connected and its pool progressing", again_within_s=EVERY_S)
 
 
 def is_progressing(began_s: Iterable[float], *, processes: int, now_s: float) -> bool:
-    """Whether some of the pool's `processes` is free, or began its task a short while ago.
+    """Return True if at least one of the pool's `processes` is free, or began its task recently.
 
-    began_s: when each task under way began, in seconds since 1970, as Celery keeps it.
+    began_s: when each running task began, in seconds since 1970, as Celery keeps it.
     """
-    return sum(now_s - began > LONGEST_S for began in began_s) < processes
+    return sum(now_s - began > HANGING_AFTER_S for began in began_s) < processes
 
 
 def add_heartbeat(app: Celery, settings: Settings) -> None:
-    """Let `app`'s workers leave signs of life, if anybody looks for them; in a run nobody does."""
+    """Add the heartbeat to the workers of `app` if the settings name a file for it."""
     if settings.heartbeat:
         app.steps["consumer"].add(type("HeartbeatStep", (HeartbeatStep,), {"heartbeat": heartbeat_from(settings)}))

@@ -1,14 +1,10 @@
-"""Moving what is pending to another design: out of the broker, and out of the workers' memories."""
+"""Moves pending notifications to another design: out of the broker, and out of the workers' memory."""
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import redis
 from celery import Celery
@@ -16,95 +12,71 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
-from duetime.interface import MigrationTarget, Notification
+from duetime.interface import MigrationTarget
 from duetime.settings import Settings
-from oban_style_queue.design import QUEUE, UNACKED
+from oban_style_queue.broker import QUEUE, messages, remove
+from oban_style_queue.celeryapp import make_app
 
 log = logging.getLogger(__name__)
 
 SOON = timedelta(seconds=4)
-"""What is due by then its own workers deliver: they are asked twice, and what is moved is scheduled one by one."""
-ANSWERED_S = 1.0
-AT_ONCE = 200
-"""Few enough to be scheduled within the second or two that are left."""
+"""Notifications due by then are left to this design's workers: two questions to them and one batch take that long."""
+REPLY_WITHIN_S = 1.0
+BATCH_SIZE = 200
+"""Few enough to be scheduled in the one or two seconds that the questions leave."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A message as the broker holds it: in the queue's list, or under `tag` because some worker has it."""
+def migrate(settings: Settings, engine: Engine, target: MigrationTarget, _since: datetime | None) -> int:
+    """Schedule messages that are not due soon in `target`, revoke them, and remove them from the broker.
 
-    notification: Notification
-    raw: str
-    tag: str | None
-
-
-def migrate(settings: Settings, engine: Engine, to: MigrationTarget, _since: datetime | None) -> int:
-    """Schedule what can wait there, have the workers forget it, and take it out of the broker.
-
-    Three stores that share no transaction, so in this order: whoever dies in between does it again, before it is due.
-    What was cancelled before is in the broker too, and only its workers know: they are asked first.
+    The three stores share no transaction. In this order a crash leads to the same steps again, before the due time.
+    Cancelled messages are still in the broker, so the workers are asked first which ones they have revoked.
     """
-    from oban_style_queue.celeryapp import app  # reads the environment
-
     moved = 0
-    with redis.Redis.from_url(settings.broker_url, decode_responses=True) as broker, Session(engine) as session:
-        while some := [one for one in held(broker) if one.notification.due_at > system_clock() + SOON][:AT_ONCE]:
-            up = {
-                name for one in app.control.ping(timeout=ANSWERED_S) or () for name in one if name.endswith(f"@{QUEUE}")
-            }
-            cancelled = revoked(app, up)
-            for one in some:
-                if one.notification.op not in cancelled:
-                    moved += to.accept_if_unchanged(one.notification, session=session)
+    with (
+        make_app(settings) as app,
+        redis.Redis.from_url(settings.broker_url, decode_responses=True) as broker,
+        Session(engine) as session,
+    ):
+        while batch := [one for one in messages(broker) if one.notification.due_at > system_clock() + SOON][
+            :BATCH_SIZE
+        ]:
+            workers = running_workers(app)
+            cancelled = revoked(app, workers)
+            for message in batch:
+                if message.notification.op not in cancelled:
+                    moved += target.accept_if_unchanged(message.notification, session=session)
                     session.commit()
-            if not forgotten(app, up, [one.notification.op for one in some]):
+            if not revoke(app, workers, [message.notification.op for message in batch]):
                 return moved
-            take_out(broker, some)
+            # Or a worker that starts later, and knows of no revoke, delivers them as well.
+            remove(broker, batch)
     return moved
 
 
-def revoked(app: Celery, up: Collection[str]) -> set[str]:
-    """What any of the workers that are `up` will not execute."""
-    if not up:
+def running_workers(app: Celery) -> set[str]:
+    """Return the names of this design's workers that answer a ping."""
+    replies = app.control.ping(timeout=REPLY_WITHIN_S) or ()
+    return {name for reply in replies for name in reply if name.endswith(f"@{QUEUE}")}
+
+
+def revoked(app: Celery, workers: Collection[str]) -> set[str]:
+    """Return the ids of the tasks that at least one of `workers` has revoked."""
+    if not workers:
         return set()
-    answers = app.control.inspect(sorted(up), timeout=ANSWERED_S, limit=len(up)).revoked() or {}
-    return {op for ops in answers.values() for op in ops}
+    inspect = app.control.inspect(sorted(workers), timeout=REPLY_WITHIN_S, limit=len(workers))
+    replies = inspect.revoked() or {}
+    return {task_id for task_ids in replies.values() for task_id in task_ids}
 
 
-def forgotten(app: Celery, up: Collection[str], ids: Sequence[str]) -> bool:
-    """Whether every worker that is `up` has said that it will not execute these."""
-    if not up:
+def revoke(app: Celery, workers: Collection[str], task_ids: Sequence[str]) -> bool:
+    """Revoke the tasks at every one of `workers`. Returns True if all of them confirmed it."""
+    if not workers:
         return True
-    told = app.control.revoke(list(ids), reply=True, timeout=ANSWERED_S, destination=sorted(up), limit=len(up))
-    missing = set(up) - {name for one in told or () for name in one}
+    replies = app.control.revoke(
+        list(task_ids), reply=True, timeout=REPLY_WITHIN_S, destination=sorted(workers), limit=len(workers)
+    )
+    missing = set(workers) - {name for reply in replies or () for name in reply}
     if missing:
-        log.warning("%s did not answer; what it holds is looked at again", ", ".join(sorted(missing)))
+        log.warning("no answer from %s; its messages are tried again", ", ".join(sorted(missing)))
     return not missing
-
-
-def held(broker: redis.Redis) -> Sequence[Held]:
-    """Every message of this queue, whoever has it."""
-    waiting = [str(raw) for raw in broker.lrange(QUEUE, 0, -1)]
-    found = [Held(_notification(json.loads(raw)), raw, None) for raw in waiting]
-    for tag, raw in broker.hgetall(UNACKED).items():
-        message, _exchange, routing_key = json.loads(raw)
-        if routing_key == QUEUE:
-            found.append(Held(_notification(message), str(raw), str(tag)))
-    return found
-
-
-def take_out(broker: redis.Redis, some: Sequence[Held]) -> None:
-    """Or a worker that starts later, and knows of no revoke, would have them again."""
-    with broker.pipeline() as pipeline:
-        for one in some:
-            if one.tag is None:
-                pipeline.lrem(QUEUE, 1, one.raw)
-            else:
-                pipeline.hdel(UNACKED, one.tag)
-                pipeline.zrem(f"{UNACKED}_index", one.tag)
-        pipeline.execute()
-
-
-def _notification(message: Mapping[str, Any]) -> Notification:
-    [arguments, _keywords, _embedded] = json.loads(base64.b64decode(message["body"]))
-    return Notification.from_json(arguments[0])

@@ -1,4 +1,4 @@
-"""schedule() and cancel() as a queue offers them: publish with an ETA, revoke; both after the caller's commit."""
+"""schedule() publishes a task with an ETA, cancel() revokes it; both after the caller's commit."""
 
 from __future__ import annotations
 
@@ -12,50 +12,54 @@ from sqlalchemy.orm import Session, SessionTransaction
 from duetime.interface import Notification, Scheduler
 
 OUTBOX = "oban_style_queue.after_commit"
+"""The key of ``Session.info`` under which the actions wait for the commit."""
 
 
 class CeleryQueue(Scheduler):
-    """Publishes one task a notification.
+    """Publishes one task for each notification.
 
-    A broker cannot take part in the caller's transaction. Publishing after the commit means that nothing is sent for
-    a business change that was rolled back, and that a crash in between sends nothing for one that was not.
+    The broker cannot take part in the caller's transaction. After a rollback nothing is published; after a crash
+    between commit and publish nothing is published either, and the notification is lost.
     """
 
     def __init__(self, task: Task[..., Any]) -> None:
         self._task = task
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
-        """After the commit: revoke the older revisions, then publish this one."""
+        """After the commit, revoke the older revisions and publish this one."""
         self._revoke_after_commit(session, notification.key, notification.revision)
-        after_commit(
-            session,
-            lambda: self._task.apply_async(
-                args=(notification.to_json(),), task_id=notification.op, eta=notification.due_at
-            ),
-        )
+        publish_after_commit(session, self._task, notification)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """After the commit: ask the workers that are up to remember that the older revisions are revoked."""
+        """After the commit, ask the running workers to remember the older revisions as revoked."""
         self._revoke_after_commit(session, key, revision)
 
     def _revoke_after_commit(self, session: Session, key: str, revision: int) -> None:
-        # The task id is the revision, so nobody has to store ids. All older ones: an earlier revoke may have failed.
+        # All older revisions, because an earlier revoke may have failed. The task id is the revision, so no id is kept.
         older = [f"{key}/{number}" for number in range(1, revision)]
         if older:
             after_commit(session, lambda: self._task.app.control.revoke(older))
 
 
-def after_commit(session: Session, action: Callable[[], Any]) -> None:
-    """Run `action` once `session` has committed, in the order of these calls; forget it after a rollback.
+def publish_after_commit(session: Session, task: Task[..., Any], notification: Notification) -> None:
+    """Publish `notification` for its due time once `session` has committed."""
+    after_commit(
+        session,
+        lambda: task.apply_async(args=(notification.to_json(),), task_id=notification.op, eta=notification.due_at),
+    )
 
-    Knows nothing of savepoints: what was scheduled inside one that is rolled back is still published.
+
+def after_commit(session: Session, action: Callable[[], object]) -> None:
+    """Run `action` once `session` has committed, in the order of these calls; drop it after a rollback.
+
+    Savepoints are not supported: an action registered inside one that is rolled back still runs.
     """
-    # Begins the transaction if nothing has yet: SQLAlchemy reports no end of one that never began.
+    # Begins the transaction if nothing has yet: SQLAlchemy reports no end of a transaction that never began.
     session.connection()
     if OUTBOX not in session.info:
         session.info[OUTBOX] = []
         event.listen(session, "after_commit", _run_outbox)
-        event.listen(session, "after_transaction_end", _forget_outbox)
+        event.listen(session, "after_transaction_end", _clear_outbox)
     session.info[OUTBOX].append(action)
 
 
@@ -65,7 +69,7 @@ def _run_outbox(session: Session) -> None:
         action()
 
 
-def _forget_outbox(session: Session, ended: SessionTransaction) -> None:
-    """After a commit nothing is left here; after a rollback, or a close without either, it must not be published."""
+def _clear_outbox(session: Session, ended: SessionTransaction) -> None:
+    """Drop the actions of a transaction that was rolled back, or closed without a commit."""
     if ended.parent is None:
         session.info[OUTBOX] = []

@@ -1,7 +1,7 @@
 """Variant: the most robust documented settings, and a task that asks the database whether it is still wanted.
 
-Every message may be executed several times, which is what acks_late and a short visibility timeout amount to; the row
-makes that harmless. So the queue becomes a clock, and the table is the truth.
+With acks_late and a short visibility timeout every message may be executed several times; the row makes that
+harmless. The queue only decides when to deliver, and the table whether to.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import redis
-from celery import Task
+from celery import Celery, Task
+from celery.signals import worker_process_init
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -20,14 +21,16 @@ from duetime.interface import Guarantees, Notification, Pending, Scheduler
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
-from oban_style_queue.design import broker_holds, serving
+from oban_style_queue.broker import held_task_ids
+from oban_style_queue.celeryapp import DELIVER, Connections, new_app
 from oban_style_queue.design import design as defaults
-from oban_style_queue.scheduler import after_commit
+from oban_style_queue.design import worker_role
+from oban_style_queue.scheduler import publish_after_commit
+
+SEARCH_LOCK = "unacked_mutex"
+"""kombu's lock around its search for the messages of dead workers."""
 
 metadata = MetaData()
-SEARCHING = "unacked_mutex"
-"""kombu's lock around its search for what dead workers held."""
-
 wanted = Table(
     "wanted_notifications",
     metadata,
@@ -37,9 +40,9 @@ wanted = Table(
 
 
 class HardenedQueue(Scheduler):
-    """Writes in the caller's transaction which revision is wanted, and publishes it after the commit.
+    """Writes the wanted revision in the caller's transaction, and publishes it after the commit.
 
-    The gap in between is still there: a crash leaves a row that no message will ever ask for.
+    A crash in between leaves a row without a message, and the notification is missed.
     """
 
     def __init__(self, task: Task[..., Any]) -> None:
@@ -51,32 +54,27 @@ class HardenedQueue(Scheduler):
         session.execute(
             row.on_conflict_do_update(index_elements=["key"], set_={"revision": notification.revision}, where=newer)
         )
-        after_commit(
-            session,
-            lambda: self._task.apply_async(
-                args=(notification.to_json(),), task_id=notification.op, eta=notification.due_at
-            ),
-        )
+        publish_after_commit(session, self._task, notification)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Delete the row. The message stays where it is and will find nothing to do."""
+        """Delete the row. The message stays in the broker, and its task will find no row."""
         session.execute(delete(wanted).where(wanted.c.key == key, wanted.c.revision < revision))
 
 
 def deliver_if_wanted(
     engine: Engine, gateway: Gateway, notification: Notification, *, retries: int, effects: Effects = NO_EFFECTS
 ) -> bool:
-    """Deliver `notification` unless it was cancelled, replaced or delivered; whether it was delivered.
+    """Deliver `notification` unless it was cancelled, replaced or delivered. Returns True if it was delivered.
 
-    The row is locked until the delivery is over, so that of several copies of the message one delivers.
+    The row is locked until the delivery ends, so that of several copies of the message only one delivers.
     """
     mine = (wanted.c.key == notification.key, wanted.c.revision == notification.revision)
     with engine.begin() as connection:
         if connection.execute(select(wanted.c.key).where(*mine).with_for_update()).one_or_none() is None:
             return False
         if effect := effects.of(notification):
-            # In the transaction that deletes the row: exactly once, however often the message comes. Whoever changes
-            # the application's row holds it and waits for ours: let them go first, and try again.
+            # In the transaction that deletes the row, so exactly once. The timeout avoids a deadlock with a
+            # transaction of the application that has locked its own row and waits for ours; the task is retried.
             connection.exec_driver_sql("SET LOCAL lock_timeout = '200ms'")
             connection.exec_driver_sql(*effect)
         else:
@@ -85,42 +83,72 @@ def deliver_if_wanted(
     return True
 
 
-def scheduler(_settings: Settings) -> Scheduler:
-    """A publisher to the broker that the environment names; Celery's app reads it, so it is imported late."""
-    from oban_style_queue.variants.hardened_app import deliver
+def make_app(settings: Settings) -> Celery:
+    """Return the application with each setting that differs from Celery's default."""
+    app = new_app(settings)
+    # Acknowledged at its end, so that the task of a killed worker comes back.
+    app.conf.task_acks_late = True
+    # The task of a killed pool process comes back too.
+    app.conf.task_reject_on_worker_lost = True
+    app.conf.broker_transport_options = {
+        # The messages of a dead worker come back after five minutes instead of an hour. Most notifications are due
+        # later than that, so copies of their messages pile up in the workers' memory.
+        "visibility_timeout": settings.rescue_after.total_seconds(),
+        # Search for such messages every second instead of every 100 s.
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        # A worker that dies during the search leaves its lock behind, by default for five minutes.
+        "unacked_mutex_expire": max(1, int(settings.rescue_after.total_seconds())),
+    }
+    connections = Connections(settings)
+    worker_process_init.connect(connections.open, weak=False)
 
-    return HardenedQueue(deliver)
+    @app.task(
+        name=DELIVER,
+        bind=True,
+        ignore_result=True,
+        shared=False,
+        # After any error, retry after 1, 2, 4 … seconds, at most an hour, without end.
+        autoretry_for=(Exception,),
+        retry_backoff=True,
+        retry_backoff_max=3600,
+        retry_jitter=False,
+        max_retries=None,
+    )
+    def deliver(self: Task[..., Any], notification: dict[str, Any]) -> None:
+        """Call ``deliver_if_wanted``."""
+        deliver_if_wanted(
+            connections.engine,
+            connections.gateway,
+            Notification.from_json(notification),
+            retries=self.request.retries,
+            effects=connections.effects,
+        )
 
-
-def install(engine: Engine) -> None:
-    """Create the table that says what is wanted."""
-    metadata.create_all(engine)
+    return app
 
 
 def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
-    """The rows, each with what the broker holds for it."""
-    held = messages(settings)
+    """Return the rows, each with the state of its message in the broker."""
+    states = message_states(settings)
     with engine.connect() as connection:
         rows = connection.execute(select(wanted.c.key, wanted.c.revision)).all()
     return [
-        Pending(
-            f"{row.key}/{row.revision}",
-            f"row in wanted_notifications, {held.get(f'{row.key}/{row.revision}', 'and no message in the broker')}",
-        )
-        for row in rows
+        Pending(op, f"row in wanted_notifications, {states.get(op, 'and no message in the broker')}")
+        for op in (f"{row.key}/{row.revision}" for row in rows)
     ]
 
 
-def messages(settings: Settings) -> dict[str, str]:
-    """Where the broker holds the message of each revision."""
-    waiting, taken = broker_holds(settings)
+def message_states(settings: Settings) -> dict[str, str]:
+    """Return the state of each revision's message."""
+    waiting, unacknowledged = held_task_ids(settings)
     with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
-        locked_ms = broker.pttl(SEARCHING)
-    where = "its message unacknowledged"
-    # Held for milliseconds at a time; whoever loses its connection while it holds it leaves it behind.
+        locked_ms = broker.pttl(SEARCH_LOCK)
+    state = "its message unacknowledged"
+    # A search holds the lock for milliseconds, unless its worker died or lost its connection meanwhile.
     if locked_ms > 0:
-        where += f", and the search that would give it back is locked for {locked_ms / 1000:.0f} s more"
-    return dict.fromkeys(waiting, "its message in the queue") | dict.fromkeys(taken, where)
+        state += f", and the search that would give it back is locked for {locked_ms / 1000:.0f} s more"
+    return dict.fromkeys(waiting, "its message in the queue") | dict.fromkeys(unacknowledged, state)
 
 
 design = replace(
@@ -132,9 +160,9 @@ design = replace(
     guarantees=Guarantees(
         delivery="at_least_once", transactional=False, cancels=True, as_durable_as="broker", due_by="workers"
     ),
-    roles=[serving("oban_style_queue.variants.hardened_app")],
-    install=install,
-    scheduler=scheduler,
+    roles=[worker_role("oban_style_queue.variants.hardened_worker")],
+    install=metadata.create_all,
+    scheduler=lambda settings: HardenedQueue(make_app(settings).tasks[DELIVER]),
     pending=pending,
     status=None,
     migrate=None,

@@ -1,7 +1,7 @@
 """Variant: what Oban itself does. A table of jobs is the truth, and the broker carries only what is due now.
 
-Written in the caller's transaction; each second a stager hands what is due to Celery; a job whose worker was not heard
-of for a while is rescued, judged purely by time.
+A job is written in the caller's transaction. A stager hands due jobs to Celery each second, and rescues jobs that have
+not moved for a while.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from celery import Celery, bootsteps
+from celery.signals import worker_process_init
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     any_,
+    create_engine,
     delete,
     func,
     select,
@@ -39,16 +42,18 @@ from duetime.interface import Guarantees, Notification, Pending, Scheduler
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
+from oban_style_queue.celeryapp import Connections, new_app
 from oban_style_queue.design import design as defaults
-from oban_style_queue.design import serving
+from oban_style_queue.design import worker_role
 
 log = logging.getLogger(__name__)
 
 STAGE_EVERY_S = 1.0
 """Oban's own stage interval."""
-AT_ONCE = 5000
-"""The most that one look hands over, as in Oban."""
+BATCH_SIZE = 5000
+"""The most jobs that are staged at once, as in Oban."""
 FIRST_RETRY = timedelta(seconds=1)
+LONGEST_RETRY = timedelta(hours=1)
 
 metadata = MetaData()
 jobs = Table(
@@ -58,7 +63,7 @@ jobs = Table(
     Column("key", Text, nullable=False, unique=True),
     Column("revision", Integer, nullable=False),
     Column("body", JSONB, nullable=False),
-    # scheduled: waits for its time. available: handed to Celery. executing: some worker has begun.
+    # scheduled: waits for its time. available: handed to Celery. executing: a worker has begun.
     Column("state", Text, nullable=False),
     Column("scheduled_at", DateTime(timezone=True), nullable=False),
     Column("moved_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
@@ -71,7 +76,7 @@ class JobsTable(Scheduler):
     """Keeps jobs in the application's database."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
-        """Write the job. One that a worker has begun goes on with the older revision: then both are delivered."""
+        """Write the job. If a worker is executing an older revision, both revisions are delivered."""
         row = {
             "key": notification.key,
             "revision": notification.revision,
@@ -84,53 +89,50 @@ class JobsTable(Scheduler):
         session.execute(upsert.on_conflict_do_update(index_elements=["key"], set_={**row, "attempts": 0}, where=newer))
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Delete the job. What a worker has begun happens all the same."""
+        """Delete the job. A delivery that a worker has begun still happens."""
         session.execute(delete(jobs).where(jobs.c.key == key, jobs.c.revision < revision))
 
 
 def stage(engine: Engine, publish: Callable[[int], object]) -> int:
-    """Hand what is due to the broker; return how many that were.
+    """Hand due jobs to the broker; return how many.
 
-    Published after the commit, or a worker might look before the state is there. Who dies in between is rescued.
+    Published after the commit, or a worker could read the job before its new state is visible. Jobs that a crash in
+    between leaves unpublished are rescued.
     """
     due = (
         select(jobs.c.id)
         .where(jobs.c.state == "scheduled", jobs.c.scheduled_at <= func.clock_timestamp())
         .order_by(jobs.c.scheduled_at, jobs.c.id)
-        .limit(AT_ONCE)
+        .limit(BATCH_SIZE)
         .with_for_update(skip_locked=True)
     )
     with engine.begin() as connection:
         ids = list(connection.scalars(due))
         if ids:
-            connection.execute(_to("available").where(jobs.c.id == any_(array(ids))))
+            connection.execute(_set_state("available").where(jobs.c.id == any_(array(ids))))
     for job in ids:
         publish(job)
     return len(ids)
 
 
 def rescue(engine: Engine, *, after: timedelta) -> int:
-    """Take every job that has not moved for `after` for one whose worker is dead; return how many those were.
+    """Schedule every job again that has not moved for `after`; return how many.
 
-    Purely by time: a worker that is only slow is taken for dead as well, and its job done twice. Unlike Oban's, whose
-    producers poll the table themselves, this one also hands over again what merely waits in the broker's queue; the
-    copy finds nothing to do, but under a backlog it costs a message.
+    Judged by time alone, so the job of a slow worker is done twice. Oban's producers poll the table themselves; here
+    also a job that only waits in the broker's queue is published again. That copy finds nothing to do, but costs a
+    message under a backlog.
     """
-    stuck = _to("scheduled").where(jobs.c.state != "scheduled", jobs.c.moved_at < func.clock_timestamp() - after)
+    stuck = _set_state("scheduled").where(jobs.c.state != "scheduled", jobs.c.moved_at < func.clock_timestamp() - after)
     with engine.begin() as connection:
         return connection.execute(stuck).rowcount
 
 
 def execute(engine: Engine, gateway: Gateway, job: int, *, effects: Effects = NO_EFFECTS) -> bool:
-    """Deliver one job that was handed over; whether there was anything to do.
+    """Deliver one job that was staged. Returns True if there was anything to do.
 
-    No lock is held meanwhile: nobody waits for the outside world, and nobody knows whether this worker still lives.
+    No lock is held during the delivery, so no transaction waits for the gateway.
     """
-    mine = _to("executing").values(attempts=jobs.c.attempts + 1)
-    with engine.begin() as connection:
-        row = connection.execute(
-            mine.where(jobs.c.id == job, jobs.c.state == "available").returning(*jobs.c)
-        ).one_or_none()
+    row = _begin(engine, job)
     if row is None:
         return False
     notification = Notification.from_json(row.body)
@@ -140,33 +142,41 @@ def execute(engine: Engine, gateway: Gateway, job: int, *, effects: Effects = NO
                 connection.exec_driver_sql(*effect)
         else:
             gateway.deliver(notification, attempt=row.attempts)
-    except Exception as error:  # noqa: BLE001 - whatever a gateway raises concerns this one notification
-        log.warning("%s/%s goes back: %s", row.key, row.revision, error)
-        put_back(engine, row)
+    except Exception as error:  # noqa: BLE001 - any error of a gateway concerns only this notification
+        log.warning("%s/%s will be retried: %s", row.key, row.revision, error)
+        _retry_later(engine, row)
     else:
-        done(engine, row)
+        _finish(engine, row)
     return True
 
 
-def done(engine: Engine, row: Row[Any]) -> None:
+def _begin(engine: Engine, job: int) -> Row[Any] | None:
+    executing = _set_state("executing").values(attempts=jobs.c.attempts + 1)
+    available = executing.where(jobs.c.id == job, jobs.c.state == "available")
+    with engine.begin() as connection:
+        row: Row[Any] | None = connection.execute(available.returning(*jobs.c)).one_or_none()
+        return row
+
+
+def _finish(engine: Engine, row: Row[Any]) -> None:
     with engine.begin() as connection:
         connection.execute(delete(jobs).where(jobs.c.id == row.id, jobs.c.revision == row.revision))
 
 
-def put_back(engine: Engine, row: Row[Any]) -> None:
-    """Try again after 1, 2, 4 … seconds, up to an hour."""
-    wait = min(FIRST_RETRY * 2 ** min(row.attempts - 1, 20), timedelta(hours=1))
-    later = _to("scheduled").values(scheduled_at=func.clock_timestamp() + wait)
+def _retry_later(engine: Engine, row: Row[Any]) -> None:
+    """Schedule the job again, 1, 2, 4 … seconds from now and at most an hour."""
+    wait = min(FIRST_RETRY * 2 ** min(row.attempts - 1, 20), LONGEST_RETRY)
+    later = _set_state("scheduled").values(scheduled_at=func.clock_timestamp() + wait)
     with engine.begin() as connection:
         connection.execute(later.where(jobs.c.id == row.id, jobs.c.revision == row.revision))
 
 
-def _to(state: str) -> Any:  # SQLAlchemy's Update, whose type is private to a dialect once it returns rows
+def _set_state(state: str) -> Any:  # SQLAlchemy's Update, which is of another type once it returns rows
     return update(jobs).values(state=state, moved_at=func.clock_timestamp())
 
 
 class Stager:
-    """Stages and rescues each second until told to stop. Every server has one; they skip what another has locked."""
+    """Stages and rescues each second. Every worker runs one; each skips the rows that another has locked."""
 
     def __init__(self, engine: Engine, publish: Callable[[int], object], *, rescue_after: timedelta) -> None:
         self._engine = engine
@@ -178,24 +188,65 @@ class Stager:
         self._stopping.set()
 
     def run(self) -> None:
+        """Run until ``stop()``."""
         while not self._stopping.wait(STAGE_EVERY_S):
             try:
                 rescue(self._engine, after=self._rescue_after)
                 stage(self._engine, self._publish)
             except (OperationalError, InterfaceError) as error:
-                log.warning("database away: %s", error)
+                log.warning("the database is not available: %s", error)
             except Exception:
-                # The broker, mostly: what was marked and not published is rescued like any other.
+                # Usually the broker. Jobs that are marked and not published are rescued.
                 log.exception("staging failed")
 
 
-def install(engine: Engine) -> None:
-    """Create the table of jobs."""
-    metadata.create_all(engine)
+class StagerStep(bootsteps.StartStopStep):
+    """Runs `stager` in a thread from the worker's start to its stop."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    stager: Stager
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._thread = threading.Thread(target=self.stager.run, name="stager", daemon=True)
+
+    def start(self, _parent: Any) -> None:
+        self._thread.start()
+
+    def stop(self, _parent: Any) -> None:
+        self.stager.stop()
+        self._thread.join(timeout=10)
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the application: a task without ETA, and a stager in each worker."""
+    app = new_app(settings)
+    connections = Connections(settings)
+    worker_process_init.connect(connections.open, weak=False)
+
+    @app.task(
+        name="oban_style_queue.execute",
+        ignore_result=True,
+        shared=False,
+        # While the database is not available, retry after 1, 2, 4 … seconds rather than wait for the rescue.
+        autoretry_for=(OperationalError,),
+        retry_backoff=True,
+        retry_jitter=False,
+        max_retries=None,
+    )
+    def run(job: int) -> None:
+        """Call ``execute``."""
+        execute(connections.engine, connections.gateway, job, effects=connections.effects)
+
+    # An engine of its own, because the pool's processes are forked from the process that runs the stager.
+    stager = Stager(create_engine(settings.database_url), run.delay, rescue_after=settings.rescue_after)
+    app.steps["worker"].add(type("StagerStep", (StagerStep,), {"stager": stager}))
+    return app
 
 
 def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
-    """The jobs that nobody has finished."""
+    """Return the jobs that are not finished."""
     with engine.connect() as connection:
         rows = connection.execute(select(jobs.c.key, jobs.c.revision, jobs.c.state, jobs.c.attempts)).all()
     return [
@@ -207,11 +258,11 @@ design = replace(
     defaults,
     name="oban_style_queue:staged",
     summary="a table of jobs written in the caller's transaction; a stager hands what is due to Celery each second",
-    weakness="up to a second late by its stager, and a worker that stands still is taken for dead, so what it had "
+    weakness="up to a second late by its stager, and a worker that is paused is taken for dead, so what it had "
     "begun is done twice",
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
-    roles=[serving("oban_style_queue.variants.staged_app")],
-    install=install,
+    roles=[worker_role("oban_style_queue.variants.staged_worker")],
+    install=metadata.create_all,
     scheduler=lambda _settings: JobsTable(),
     pending=pending,
     status=None,

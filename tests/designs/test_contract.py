@@ -1,8 +1,8 @@
-"""What every design's scheduler must do, held against its own store: no server is running."""
+"""What the scheduler of every design must do, without any worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,11 +14,13 @@ from duetime import registry
 from duetime.interface import Design, Notification, Scheduler
 from duetime.settings import Settings
 
-SOON = datetime.now(UTC) + timedelta(minutes=5)
-NOTE = Notification(key="a:b/c", revision=1, kind="test", recipient="a@b.example", due_at=SOON, payload={"x": [1]})
+DUE_AT = datetime.now(UTC) + timedelta(minutes=5)
+NOTE = Notification(key="a:b/c", revision=1, kind="test", recipient="a@b.example", due_at=DUE_AT, payload={"x": [1]})
 
-# The poller's schedule() does nothing by design: what it would deliver is in the application's tables.
+# Not the poller: its schedule() stores nothing, because it reads the application's tables.
 WITH_A_STORE = [name for name in registry.names() if not name.startswith("pull_worker")]
+
+PendingOps = Callable[[], list[str]]
 
 
 @pytest.fixture(params=WITH_A_STORE)
@@ -27,53 +29,54 @@ def design(request: pytest.FixtureRequest) -> Design:
 
 
 @pytest.fixture
-def scheduler(
-    design: Design, settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Scheduler]:
-    for name, value in replace(settings, design=design.name).environment().items():
-        monkeypatch.setenv(name, value)
+def scheduler(design: Design, settings: Settings, engine: Engine) -> Scheduler:
     design.install(engine)
     design.install(engine)  # safe to repeat
-    yield design.scheduler(settings)
+    return design.scheduler(replace(settings, design=design.name))
 
 
-def test_what_a_commit_scheduled_is_pending_under_its_key_and_revision(
-    design: Design, scheduler: Scheduler, settings: Settings, engine: Engine
+@pytest.fixture
+def pending_ops(design: Design, settings: Settings, engine: Engine) -> PendingOps:
+    return lambda: [pending.op for pending in design.pending(settings, engine)]
+
+
+def test_a_notification_is_pending_after_the_commit(
+    scheduler: Scheduler, engine: Engine, pending_ops: PendingOps
 ) -> None:
     with Session(engine) as session:
         scheduler.schedule(NOTE, session=session)
         session.commit()
 
-    assert [left.op for left in design.pending(settings, engine)] == ["a:b/c/1"]
+    assert pending_ops() == ["a:b/c/1"]
 
 
-def test_what_was_rolled_back_is_not_pending(
-    design: Design, scheduler: Scheduler, settings: Settings, engine: Engine
+def test_a_notification_is_not_pending_after_a_rollback(
+    scheduler: Scheduler, engine: Engine, pending_ops: PendingOps
 ) -> None:
     with Session(engine) as session:
         scheduler.schedule(NOTE, session=session)
         session.rollback()
         session.commit()
 
-    assert list(design.pending(settings, engine)) == []
+    assert pending_ops() == []
 
 
-def test_a_cancel_that_a_design_promises_to_keep_leaves_nothing_pending(
-    design: Design, scheduler: Scheduler, settings: Settings, engine: Engine
+def test_a_cancelled_notification_is_not_pending_where_cancels_are_guaranteed(
+    design: Design, scheduler: Scheduler, engine: Engine, pending_ops: PendingOps
 ) -> None:
     if not design.guarantees.cancels:
-        pytest.skip(f"{design.name} promises no more than to ask the workers that are up")
+        pytest.skip(f"{design.name} only asks the running workers to skip a cancelled notification")
     with Session(engine) as session:
         scheduler.schedule(NOTE, session=session)
         session.commit()
         scheduler.cancel(NOTE.key, revision=2, session=session)
         session.commit()
 
-    assert list(design.pending(settings, engine)) == []
+    assert pending_ops() == []
 
 
-def test_a_newer_revision_replaces_the_older_where_cancels_hold(
-    design: Design, scheduler: Scheduler, settings: Settings, engine: Engine
+def test_a_newer_revision_replaces_the_older_where_cancels_are_guaranteed(
+    design: Design, scheduler: Scheduler, engine: Engine, pending_ops: PendingOps
 ) -> None:
     if not design.guarantees.cancels:
         pytest.skip(f"{design.name} leaves the older message in the broker and asks the workers to skip it")
@@ -82,4 +85,4 @@ def test_a_newer_revision_replaces_the_older_where_cancels_hold(
         scheduler.schedule(NOTE, session=session)
         session.commit()
 
-    assert [left.op for left in design.pending(settings, engine)] == ["a:b/c/2"]
+    assert pending_ops() == ["a:b/c/2"]

@@ -20,7 +20,7 @@ from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
 from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat, HeartbeatRecord, heartbeat_from, read_heartbeat
 from duetime.settings import Settings
-from oban_style_queue.heartbeat import LONGEST_S, is_progressing
+from oban_style_queue.heartbeat import HANGING_AFTER_S, is_progressing
 from push_readmodel import drain_loop
 from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.scheduler import ReadModel
@@ -190,9 +190,9 @@ def test_a_drain_writes_no_heartbeat_while_the_database_is_away(
 
 def test_a_pool_is_progressing_unless_every_process_has_had_its_task_for_long() -> None:
     assert is_progressing([], processes=2, now_s=1000)
-    assert is_progressing([1000 - LONGEST_S - 1], processes=2, now_s=1000)
-    assert is_progressing([1000 - LONGEST_S - 1, 999], processes=2, now_s=1000)
-    assert not is_progressing([1000 - LONGEST_S - 1, 1000 - LONGEST_S - 2], processes=2, now_s=1000)
+    assert is_progressing([1000 - HANGING_AFTER_S - 1], processes=2, now_s=1000)
+    assert is_progressing([1000 - HANGING_AFTER_S - 1, 999], processes=2, now_s=1000)
+    assert not is_progressing([1000 - HANGING_AFTER_S - 1, 1000 - HANGING_AFTER_S - 2], processes=2, now_s=1000)
 
 
 @contextmanager

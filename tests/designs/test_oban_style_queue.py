@@ -1,30 +1,30 @@
-"""The queue: nothing is published before the caller's commit, and nothing after a rollback."""
+"""The plain queue: what it publishes and revokes, and when."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, Task
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime import lint, registry
 from duetime.interface import Notification
 from duetime.settings import Settings
-from oban_style_queue.design import QUEUE, UNACKED, broker_holds
+from oban_style_queue.broker import QUEUE, UNACKED, held_task_ids
+from oban_style_queue.celeryapp import DELIVER, make_app
 from oban_style_queue.scheduler import CeleryQueue
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-class Published:
-    """Stands in for the Celery task: keeps what would go to the broker, in its order."""
+class RecordingTask:
+    """Stands in for the Celery task and its application, and records the calls in their order."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
@@ -38,86 +38,87 @@ class Published:
         self.calls.append(ids)
 
 
+@pytest.fixture
+def task() -> RecordingTask:
+    return RecordingTask()
+
+
+def queue_of(task: RecordingTask) -> CeleryQueue:
+    return CeleryQueue(cast("Task[..., Any]", task))
+
+
 def note(revision: int) -> Notification:
     return Notification(key="a", revision=revision, kind="test", recipient="a@b.example", due_at=NOON)
 
 
-def test_a_task_is_published_with_its_due_time_once_the_caller_has_committed(engine: Engine) -> None:
-    published = Published()
+def test_a_task_is_published_with_its_due_time_after_the_commit(engine: Engine, task: RecordingTask) -> None:
     with Session(engine) as session:
-        CeleryQueue(published).schedule(note(1), session=session)
-        before = list(published.calls)
+        queue_of(task).schedule(note(1), session=session)
+        before_the_commit = list(task.calls)
         session.commit()
 
-    assert before == []
-    assert published.calls == [("a/1", NOON)]
+    assert before_the_commit == []
+    assert task.calls == [("a/1", NOON)]
 
 
-def test_a_newer_revision_revokes_every_older_one_before_it_is_published(engine: Engine) -> None:
-    published = Published()
+def test_a_newer_revision_is_published_after_every_older_one_is_revoked(engine: Engine, task: RecordingTask) -> None:
     with Session(engine) as session:
-        CeleryQueue(published).schedule(note(3), session=session)
+        queue_of(task).schedule(note(3), session=session)
         session.commit()
 
-    assert published.calls == [["a/1", "a/2"], ("a/3", NOON)]
+    assert task.calls == [["a/1", "a/2"], ("a/3", NOON)]
 
 
-def test_a_rollback_publishes_nothing_and_leaves_nothing_for_the_next_commit(engine: Engine) -> None:
-    published = Published()
+def test_a_rollback_publishes_nothing_then_or_at_the_next_commit(engine: Engine, task: RecordingTask) -> None:
     with Session(engine) as session:
-        queue = CeleryQueue(published)
+        queue = queue_of(task)
         queue.schedule(note(1), session=session)
         session.rollback()
         queue.cancel("a", revision=2, session=session)
         session.commit()
         session.commit()
 
-    assert published.calls == [["a/1"]]
+    assert task.calls == [["a/1"]]
 
 
-def test_a_session_that_is_closed_without_a_commit_publishes_nothing_later(engine: Engine) -> None:
-    published = Published()
+def test_a_session_closed_without_a_commit_publishes_nothing_later(engine: Engine, task: RecordingTask) -> None:
     session = Session(engine)
-    queue = CeleryQueue(published)
+    queue = queue_of(task)
     queue.schedule(note(1), session=session)
     session.close()
     queue.cancel("a", revision=2, session=session)
     session.commit()
     session.close()
 
-    assert published.calls == [["a/1"]]
+    assert task.calls == [["a/1"]]
 
 
-@pytest.fixture
-def _apps_forgotten() -> Iterator[None]:
-    """What reads the environment when it is imported is imported again by whoever needs it next."""
-    before = set(sys.modules)
-    yield
-    ours = tuple(registry.default_designs())
-    for name in [name for name in sys.modules if name.startswith(ours) and name.endswith("app") and name not in before]:
-        del sys.modules[name]
-
-
-@pytest.mark.usefixtures("_apps_forgotten")
 @pytest.mark.parametrize("name", [name for name in registry.names() if name != registry.REFERENCE])
-def test_each_package_of_designs_has_a_queue_of_its_own_so_that_they_may_share_a_broker(name: str) -> None:
+def test_each_package_of_designs_has_its_own_queue_on_a_shared_broker(name: str) -> None:
     app = lint.load([name], [])[0].app
 
     assert app.conf.task_default_queue == name.partition(":")[0]
     assert app.amqp.router.route({}, "any")["queue"].name == name.partition(":")[0]
-    # Nobody looks unless asked to.
+    # Events for a dashboard are off by default.
     assert not app.conf.worker_send_task_events
 
 
-def test_on_a_shared_broker_it_sees_its_own_tasks_and_no_others(settings: Settings) -> None:
+def test_two_applications_in_one_process_keep_their_own_brokers(settings: Settings) -> None:
+    brokers = [settings.broker_url, "redis://other.example/7"]
+    apps = [make_app(replace(settings, broker_url=url)) for url in brokers]
+
+    assert [app.tasks[DELIVER].app.conf.broker_url for app in apps] == brokers
+
+
+def test_on_a_shared_broker_only_its_own_tasks_are_counted(settings: Settings) -> None:
     app = Celery("test", broker=settings.broker_url, set_as_current=False)
     for queue in (QUEUE, "pull_worker"):
         app.send_task("test", task_id=f"waiting in {queue}", queue=queue)
         app.send_task("test", task_id=f"taken from {queue}", queue=queue)
     with redis.Redis.from_url(settings.broker_url) as broker:
         for queue in (QUEUE, "pull_worker"):
-            # The later one is at the left end. So kombu writes it down: the message, its exchange, its routing key.
+            # The later message is at the left end. As kombu does, record it with its exchange and routing key.
             message = json.loads(broker.lpop(queue))
             broker.hset(UNACKED, queue, json.dumps([message, "", queue]))
 
-    assert broker_holds(settings) == ([f"waiting in {QUEUE}"], [f"taken from {QUEUE}"])
+    assert held_task_ids(settings) == ([f"waiting in {QUEUE}"], [f"taken from {QUEUE}"])
