@@ -22,7 +22,7 @@ from duetime.errors import BadUsage
 from duetime.interface import Notification, Scheduler
 from duetime.migration import MigratingScheduler, NewDesignTarget, migrate, migration, migration_design, switch
 from duetime.settings import Settings
-from oban_style_queue.design import broker_holds
+from oban_style_queue.broker import held_task_ids
 from oban_style_queue.scheduler import after_commit
 from pull_worker.poll import window
 from push_readmodel.drain import Drain, connect
@@ -172,7 +172,7 @@ def test_messages_leave_the_broker_with_all_that_is_in_them(installed: Settings,
     moved = queue.migrate(installed, engine, NewDesignTarget(NAME, ReadModel()), None)
 
     assert (moved, stored(engine)) == (1, ["a/1"])
-    assert broker_holds(installed)[0] == ["soon/1"]
+    assert held_task_ids(installed)[0] == ["soon/1"]
     with redis.Redis.from_url(installed.broker_url) as broker:
         assert broker.llen("oban_style_queue") == 1
 
@@ -193,7 +193,7 @@ def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, 
     worker.join()
 
     assert (moved, box.ops, stored(engine)) == (1, ["now/1"], [])
-    assert broker_holds(installed)[0] == ["far/1"]
+    assert held_task_ids(installed)[0] == ["far/1"]
     assert told[0] == "switched: what is scheduled from now on goes to oban_style_queue"
     assert told[-1] == "moved 1, 0 left to the servers of push_readmodel"
 

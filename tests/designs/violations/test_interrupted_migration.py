@@ -1,4 +1,4 @@
-"""A migration killed in the middle and run again: nothing is lost, and it is known what comes twice."""
+"""A migration that is killed and repeated loses nothing, and its duplicates are known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -16,12 +15,9 @@ from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.clock import system_clock
 from duetime.runtime.failpoints import VARIABLE, Failpoint
-from tests.designs.violations.world import KILLED, World
+from tests.designs.violations.world import KILLED, MakeWorld, World
 
 pytestmark = pytest.mark.processes
-
-Make = Callable[..., World]
-
 MIGRATE = """
 import sys
 import celery
@@ -36,7 +32,7 @@ KEYS = ("a", "b", "c", "d", "e")
 
 
 def migrate(world: World, *arguments: str) -> int:
-    """``duetime migrate``, in a process of its own; its exit status."""
+    """Run ``duetime migrate`` in a process; return its exit status."""
     environment = {**os.environ, **world.settings.environment(), VARIABLE: str(world.failpoint)}
     command = [sys.executable, "-c", MIGRATE, *arguments]
     return subprocess.run(command, env=environment, start_new_session=True, check=False).returncode
@@ -51,56 +47,56 @@ def messages(world: World) -> Counter[str]:
 
 
 def _pending(world: World, where: str = "") -> Counter[str]:
-    """How often each revision waits in a store of this kind."""
-    left = world.design.pending(world.settings, world.engine)
-    return Counter(one.op for one in left if one.where.startswith(where))
+    """Count the pending entries of each revision whose place starts with `where`."""
+    pending = world.design.pending(world.settings, world.engine)
+    return Counter(entry.op for entry in pending if entry.where.startswith(where))
 
 
-def test_from_the_read_model_what_had_been_published_is_published_again_and_nothing_is_lost(world: Make) -> None:
-    there = world("push_readmodel-to-oban_style_queue")
-    there.schedule(*KEYS, in_s=FAR_S)
+def test_from_the_read_model_published_rows_are_published_again_and_none_is_lost(make_world: MakeWorld) -> None:
+    world = make_world("push_readmodel-to-oban_style_queue")
+    world.schedule(*KEYS, in_s=FAR_S)
 
-    there.arm(Failpoint(point="before_publish", action="kill", nth=3))
-    assert migrate(there, "push_readmodel", "oban_style_queue") == KILLED
-    assert (rows(there).total(), messages(there).total()) == (5, 2)
+    world.arm(Failpoint(point="before_publish", action="kill", nth=3))
+    assert migrate(world, "push_readmodel", "oban_style_queue") == KILLED
+    assert (rows(world).total(), messages(world).total()) == (5, 2)
 
-    there.disarm()
-    assert migrate(there, "push_readmodel", "oban_style_queue") == 0
-    assert rows(there) == Counter()
-    assert sorted(messages(there).values()) == [1, 1, 1, 2, 2]
+    world.disarm()
+    assert migrate(world, "push_readmodel", "oban_style_queue") == 0
+    assert rows(world) == Counter()
+    assert sorted(messages(world).values()) == [1, 1, 1, 2, 2]
 
 
-def test_from_the_queue_nothing_is_lost_and_nothing_moves_twice(world: Make) -> None:
-    there = world("oban_style_queue-to-push_readmodel")
-    there.schedule(*KEYS, in_s=FAR_S)
+def test_from_the_queue_nothing_is_lost_or_duplicated(make_world: MakeWorld) -> None:
+    world = make_world("oban_style_queue-to-push_readmodel")
+    world.schedule(*KEYS, in_s=FAR_S)
 
-    there.arm(Failpoint(point="after_commit", action="kill", nth=3))
-    assert migrate(there, "oban_style_queue", "push_readmodel") == KILLED
-    assert (messages(there).total(), rows(there).total()) == (5, 3)
+    world.arm(Failpoint(point="after_commit", action="kill", nth=3))
+    assert migrate(world, "oban_style_queue", "push_readmodel") == KILLED
+    assert (messages(world).total(), rows(world).total()) == (5, 3)
 
-    there.disarm()
-    assert migrate(there, "oban_style_queue", "push_readmodel") == 0
-    assert messages(there) == Counter()
-    assert rows(there) == Counter(f"{key}/1" for key in KEYS)
+    world.disarm()
+    assert migrate(world, "oban_style_queue", "push_readmodel") == 0
+    assert messages(world) == Counter()
+    assert rows(world) == Counter(f"{key}/1" for key in KEYS)
 
 
 @pytest.mark.parametrize(("new", "times"), [("push_readmodel", [1, 1, 1, 1, 1]), ("oban_style_queue", [1, 1, 1, 1, 2])])
-def test_from_the_poller_with_the_same_since_nothing_is_lost(world: Make, new: str, times: list[int]) -> None:
-    there = world(f"pull_worker-to-{new}")
-    ended = system_clock() + there.settings.reminder_lead
-    with Session(there.engine) as session:
+def test_from_the_poller_with_the_same_since_nothing_is_lost(make_world: MakeWorld, new: str, times: list[int]) -> None:
+    world = make_world(f"pull_worker-to-{new}")
+    ended = system_clock() + world.settings.reminder_lead
+    with Session(world.engine) as session:
         session.add_all(User(id=number, name="", address=f"{number}@example.org") for number in range(5))
         session.commit()
-        application = Application(there.design.scheduler(there.settings), reminder_lead=there.settings.reminder_lead)
+        application = Application(world.design.scheduler(world.settings), reminder_lead=world.settings.reminder_lead)
         starts_at = ended + timedelta(seconds=FAR_S)
         application.create_event(session, event_id=1, title="", starts_at=starts_at, user_ids=range(5))
 
-    # Of two commits for each notification that is published, the fourth is the one that would have noted the second.
-    there.arm(Failpoint(point="before_commit", action="kill", nth=4))
-    assert migrate(there, "pull_worker", new, "--since", ended.isoformat()) == KILLED
-    assert 0 < _pending(there).total() < 5
+    # Each published notification takes two commits; the fourth would have recorded the second notification.
+    world.arm(Failpoint(point="before_commit", action="kill", nth=4))
+    assert migrate(world, "pull_worker", new, "--since", ended.isoformat()) == KILLED
+    assert 0 < _pending(world).total() < 5
 
-    there.disarm()
-    assert migrate(there, "pull_worker", new, "--since", ended.isoformat()) == 0
-    assert set(_pending(there)) == {f"event-reminder:1:{number}/1" for number in range(5)}
-    assert sorted(_pending(there).values()) == times
+    world.disarm()
+    assert migrate(world, "pull_worker", new, "--since", ended.isoformat()) == 0
+    assert set(_pending(world)) == {f"event-reminder:1:{number}/1" for number in range(5)}
+    assert sorted(_pending(world).values()) == times

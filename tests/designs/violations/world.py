@@ -1,4 +1,4 @@
-"""Small worlds in which one anomaly happens every time: real stores, real processes, failpoints."""
+"""A small world in which a violation happens in every run: real stores, real processes and failpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -45,11 +45,14 @@ for key in sys.argv[2:]:
         scheduler.schedule(note, session=session)
         session.commit()
 """
-"""An application that schedules one notification for each of its arguments, each in a transaction of its own."""
+"""A client that schedules one notification for each of its arguments, each in its own transaction."""
 
 
 class World:
-    """One design, its stores, and the processes that a test starts."""
+    """One design, its stores, and the processes that a test starts.
+
+    tempdir: the temporary directory of all runs. directory: the test's own.
+    """
 
     def __init__(self, design: Design, settings: Settings, engine: Engine, tempdir: Path, directory: Path) -> None:
         self.design = design
@@ -59,6 +62,7 @@ class World:
         self._tempdir = tempdir
         self._directory = directory
         design.install(engine)
+        self.scheduler = design.scheduler(self.settings)
 
     def arm(self, failpoint: Failpoint) -> None:
         failpoint.arm(self.failpoint)
@@ -68,7 +72,6 @@ class World:
 
     def schedule(self, *keys: str, in_s: float = 0.0) -> None:
         """Schedule revision 1 of `keys` from this process."""
-        scheduler = self.design.scheduler(self.settings)
         notes = [
             Notification(
                 key=key,
@@ -80,23 +83,24 @@ class World:
             for key in keys
         ]
         with Session(self.engine) as session:
-            scheduler.schedule_many(notes, session=session)
+            self.scheduler.schedule_many(notes, session=session)
             session.commit()
 
     def cancel(self, key: str) -> None:
-        scheduler = self.design.scheduler(self.settings)
         with Session(self.engine) as session:
-            scheduler.cancel(key, revision=2, session=session)
+            self.scheduler.cancel(key, revision=2, session=session)
             session.commit()
 
-    def application(self, *keys: str, in_s: float = 0.0) -> int:
-        """Schedule `keys` from a process of its own, which failpoints may kill; its exit status."""
+    def schedule_from_client(self, *keys: str, in_s: float = 0.0) -> int:
+        """Schedule `keys` from a client process, which a failpoint may kill; return its exit status."""
         command = [sys.executable, "-c", CLIENT, str(in_s), *keys]
         return subprocess.run(command, env=self._environment(), start_new_session=True, check=False).returncode
 
     @contextmanager
-    def worker(self, name: str = "worker-1", *, doomed: bool = False, **environment: str) -> Iterator[WorkerProcess]:
-        """One server of the design, from its being ready to its end; a `doomed` one may never get ready."""
+    def worker(
+        self, name: str = "worker-1", *, wait_ready: bool = True, environment: Mapping[str, str] | None = None
+    ) -> Iterator[WorkerProcess]:
+        """Run one worker of the design."""
         worker = WorkerProcess(
             name=name,
             role=self.design.roles[0],
@@ -104,39 +108,37 @@ class World:
             state=self._directory / f"{name}-{time.monotonic_ns()}",
             log=self._directory / f"{name}.log",
             tempdir=self._tempdir,
-            environment={VARIABLE: str(self.failpoint), **environment},
+            environment={VARIABLE: str(self.failpoint), **(environment or {})},
         )
         worker.start()
         try:
-            if not doomed:
-                worker.wait_ready(Sleep())
+            if wait_ready:
+                worker.wait_ready(PlainSleeper())
             yield worker
         finally:
             worker.end()
 
     def delivered(self) -> Counter[str]:
-        """How often each revision has reached the outside world."""
+        """Return how often each key was delivered."""
         if not self.settings.deliveries.exists():
             return Counter()
         return Counter(json.loads(line)["key"] for line in self.settings.deliveries.read_text().splitlines())
 
     def pending(self) -> dict[str, str]:
-        return {left.op: left.where for left in self.design.pending(self.settings, self.engine)}
+        """Return the place of each pending revision."""
+        return {pending.op: pending.where for pending in self.design.pending(self.settings, self.engine)}
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self.settings.environment(), VARIABLE: str(self.failpoint)}
 
 
-class Sleep:
+class PlainSleeper:
+    """A ``Sleeper`` that cannot be cancelled."""
+
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def until(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
-    give_up_at = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < give_up_at, "it did not happen in time"
-        time.sleep(0.02)
-
-
+MakeWorld = Callable[..., World]
 KILLED = -signal.SIGKILL
+"""The exit status of a process that a failpoint killed."""
