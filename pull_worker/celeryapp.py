@@ -1,9 +1,8 @@
-"""The poller's Celery side: one periodic task, and beat to send it."""
+"""The poller's Celery application: one periodic task, which beat sends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from functools import cached_property
 
 from celery import Celery
 from sqlalchemy import Engine, create_engine
@@ -15,65 +14,63 @@ from duetime.runtime.gateway import JournalGateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
 from pull_worker.follow_ups import settle_overdue
-from pull_worker.poll import Window, poll
-
-settings = Settings.from_environment()
-heartbeat = heartbeat_from(settings)
-effects = effects_from(settings)
-
-Poll = Callable[..., Window]
-"""``poll``, or what a variant has in its place."""
+from pull_worker.poll import Poll
 
 
-def polling(name: str, poll: Poll) -> Celery:
-    """An app whose beat runs `poll` every interval."""
-    app = Celery(name, broker=settings.broker_url)
-    # A queue of its own, so that other designs may use the same broker; it and the schedule are all that is set.
-    app.conf.update(settings.celery_events, task_default_queue=name)
+class Connections:
+    """What a pool process polls with, opened at first use: connections do not survive a fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def gateway(self) -> JournalGateway:
+        return gateway_from(self._settings)
+
+    @cached_property
+    def engine(self) -> Engine:
+        # Pre-ping, because the pool's connections do not survive a restart of the database server.
+        return create_engine(self._settings.database_url, pool_pre_ping=True)
+
+
+def make_app(settings: Settings, poll: Poll) -> Celery:
+    """Return an application whose beat runs `poll` every interval."""
+    app = Celery("pull_worker", broker=settings.broker_url)
+    # A queue of its own, so that other designs may share the broker. It and the schedule are all that is set.
+    app.conf.update(settings.celery_events, task_default_queue="pull_worker")
     app.conf.beat_schedule = {
         "poll": {
             "task": "pull_worker.poll",
             "schedule": settings.poll_interval,
-            # By the clock, as a crontab does it: at whole multiples of the interval rather than since beat's start.
+            # At whole multiples of the interval, like a crontab, rather than counted from beat's start.
             "relative": True,
-            # No "expires": the documented entry has none.
+            # No "expires", because the documented entry has none.
         }
     }
+    connections = Connections(settings)
+    effects = effects_from(settings)
+    heartbeat = heartbeat_from(settings)
 
-    # shared: or every app of this process would get it, and a variant the naive poll under the same name.
+    # Not shared: a shared task is added to every Celery application of the process.
     @app.task(name="pull_worker.poll", ignore_result=True, shared=False)
     def run_poll() -> None:
-        """A shell around `poll`."""
-        with Session(engine()) as session:
-            # Before anything is delivered: a recipient that is refused ends the poll.
+        """Settle what is overdue inside the database, then poll."""
+        with Session(connections.engine) as session:
+            # Before the poll, because a refused delivery ends the task.
             settle_overdue(session, effects, now=system_clock(), time_scale=settings.time_scale)
-            polled = poll(
+            window = poll(
                 session,
-                gateway(),
+                connections.gateway,
                 now=system_clock(),
                 lead=settings.reminder_lead,
                 interval=settings.poll_interval,
                 time_scale=settings.time_scale,
             )
-        # Twice: each server's beat sends a tick, and now and then one server takes two of them and another none.
         heartbeat.beat(
             "finished a poll",
+            # Two intervals, because a worker may receive two ticks at once and another worker none.
             again_within_s=2 * settings.poll_interval.total_seconds(),
-            reached=polled.starts_until.isoformat(),
+            reached=window.starts_until.isoformat(),
         )
 
     return app
-
-
-@cache
-def engine() -> Engine:
-    """One engine in each pool process: connections do not survive a fork, nor all of them a restart of the database."""
-    return create_engine(settings.database_url, pool_pre_ping=True)
-
-
-@cache
-def gateway() -> JournalGateway:
-    return gateway_from(settings)
-
-
-app = polling("pull_worker", poll)

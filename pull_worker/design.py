@@ -1,4 +1,4 @@
-"""What the naive poller is, what it promises, and the processes it runs."""
+"""The naive poller: its guarantees, its processes, and what it knows of its own state."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pull_worker.scheduler import NothingToSchedule
 
 
 def install(_engine: Engine) -> None:
-    """Nothing: the application's own tables are all that a poller needs, which is what people like about it."""
+    """Create nothing: a poller needs only the application's tables."""
 
 
 def pending(_settings: Settings, _engine: Engine) -> Sequence[Pending]:
-    """Nothing: a poller keeps no record of what is still to come, and none of what it has done."""
+    """Return nothing: a poller keeps no record of what is still ahead, and none of what it has done."""
     return []
 
 
 def status(settings: Settings, engine: Engine) -> Status:
-    """A query over the main table: what lies ahead, and nothing of what should have been sent by now."""
+    """Count the reminders that are still ahead, in the main tables. Missed reminders are in no table."""
     ahead = (
         select(func.count().label("pending"), func.min(Event.starts_at).label("first"))
         .join(Participation, Participation.event_id == Event.id)
@@ -37,17 +37,18 @@ def status(settings: Settings, engine: Engine) -> Status:
     return Status(
         pending=row.pending,
         oldest_due_at=row.first - settings.reminder_lead if row.first else None,
-        note="reminders that are still ahead, counted in the main tables; whether what was due was sent, no row says",
+        note="reminders that are still ahead, counted in the main tables; no row tells whether those that were due "
+        "have been sent",
     )
 
 
-def serving(app: str) -> Role:
-    """A server that runs `app` with a beat of its own."""
+def worker_role(module: str) -> Role:
+    """Return the role of a worker that runs the application in `module`, with a beat of its own."""
     return Role(
         name="worker",
         argv=(
-            *(sys.executable, "-m", "celery", "-A", app, "worker"),
-            # -B: a beat in every server, the way a worker's start-up command is usually copied from host to host.
+            *(sys.executable, "-m", "celery", "-A", module, "worker"),
+            # -B: a beat in every worker, as happens when a start command is copied from host to host.
             *("-B", "-s", "{state}/beat-schedule"),
             *("-n", "{worker}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
         ),
@@ -57,17 +58,17 @@ def serving(app: str) -> Role:
 
 design = Design(
     name="pull_worker",
-    summary="each server's Celery beat polls the events table for what starts in one lead time",
+    summary="each worker's Celery beat polls the events table for what starts in one lead time",
     weakness="what no poll saw is never sent; what two polls saw is sent twice",
     guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True, due_by="workers"),
-    roles=[serving("pull_worker.celeryapp")],
+    roles=[worker_role("pull_worker.worker")],
     install=install,
     scheduler=lambda _settings: NothingToSchedule(),
     pending=pending,
     status=status,
     migrate=migrate,
     check_can_migrate=check_can_migrate,
-    migration_refusal="a poll looks at the window that ends now, wherever another design has got to, so at the seam it "
-    "repeats what that one has just delivered, or leaves out what it has not; and its schedule() takes nothing over: "
-    "what is pending elsewhere and is not in the main tables would be gone",
+    migration_refusal="a poll looks at the window that ends now, however far the old design got, so it repeats what "
+    "the old design has just delivered, or leaves out what it has not; and its schedule() stores nothing: pending "
+    "notifications of the old design that are not in the main tables would be lost",
 )

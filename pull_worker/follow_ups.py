@@ -1,4 +1,4 @@
-"""The other use cases: a query for each table, because that is where their schedules are."""
+"""The other use cases: a query for each table, because the tables are their schedules."""
 
 from __future__ import annotations
 
@@ -19,70 +19,69 @@ from duetime.runtime.effects import Effects
 log = logging.getLogger(__name__)
 
 
-def due_at(what: FollowUp, *, time_scale: float) -> Any:  # SQLAlchemy's expressions of an instant
-    """When it follows, as PostgreSQL computes it from the row.
+def due_at(follow_up: FollowUp, *, time_scale: float) -> Any:  # SQLAlchemy's expressions of a time
+    """Return the due time as an expression that PostgreSQL computes from the row.
 
-    On the column's side of the comparison, where no index can serve it: a month before now is not the same question.
-    What was bought on the 29th, 30th or 31st of January is due on the last of February, whose "month before" is the
-    28th alone.
+    The arithmetic is on the column, where no index can serve it, because subtracting a month is not its inverse: from
+    the 29th, 30th or 31st of January a month leads to the last of February, and back from there to the 28th alone.
     """
-    after, began_at = what.after, what.table.began_at
-    long = func.make_interval(0, after.months, 0, after.days, after.hours, after.minutes, type_=Interval)
-    due = func.timezone("UTC", func.timezone("UTC", began_at) + long)
+    after, began_at = follow_up.after, follow_up.table.began_at
+    interval = func.make_interval(0, after.months, 0, after.days, after.hours, after.minutes, type_=Interval)
+    due = func.timezone("UTC", func.timezone("UTC", began_at) + interval)
     return began_at + (due - began_at) / literal(time_scale, Double)
 
 
-def following(
-    session: Session, *, due_from: datetime, due_until: datetime, time_scale: float
+def follow_ups_due_between(
+    session: Session, due_from: datetime, due_until: datetime, *, time_scale: float
 ) -> Sequence[Notification]:
-    """What leaves the building and falls due in that window, both ends included; as for reminders, nobody remembers."""
+    """Return the follow-ups for the gateway that fall due in that window, both ends included."""
     found = []
-    for what in FOLLOW_UPS.values():
-        if what.sets_status is None:
-            due = due_at(what, time_scale=time_scale)
+    for follow_up in FOLLOW_UPS.values():
+        if follow_up.sets_status is None:
+            due = due_at(follow_up, time_scale=time_scale)
             rows = session.execute(
-                select(what.table, User.address)
-                .join(User, User.id == what.table.user_id)
-                .where(due.between(due_from, due_until), what.table.status == "open")
+                select(follow_up.table, User.address)
+                .join(User, User.id == follow_up.table.user_id)
+                .where(due.between(due_from, due_until), follow_up.table.status == "open")
                 .order_by(due)
             )
-            found += [notification_for(what, row, address, time_scale=time_scale) for row, address in rows]
+            found += [notification_for(follow_up, row, address, time_scale=time_scale) for row, address in rows]
     return found
 
 
 def settle_overdue(session: Session, effects: Effects, *, now: datetime, time_scale: float) -> int:
-    """Do what is to be done inside the database, and return how much that was.
+    """Do what is due inside the database; return how many rows.
 
-    Here the poller is at its best. The status says whether it was done, so no window is needed: downtime delays it, and
-    a second server finds it locked or done. Row and effect are one transaction.
+    The status says whether a row is done, so no window is needed: downtime only delays it, and a second worker finds
+    the row locked or done. Row and effect are one transaction.
     """
-    done = 0
-    for what in FOLLOW_UPS.values():
-        if what.sets_status is None:
+    settled = 0
+    for follow_up in FOLLOW_UPS.values():
+        if follow_up.sets_status is None:
             continue
-        for row, address in _overdue(session, what, now=now, time_scale=time_scale):
-            effect = effects.of(notification_for(what, row, address, time_scale=time_scale))
+        for row, address in _overdue(session, follow_up, now=now, time_scale=time_scale):
+            effect = effects.of(notification_for(follow_up, row, address, time_scale=time_scale))
             if effect:
                 try:
-                    with session.begin_nested() as alone:
-                        alone.session.connection().exec_driver_sql(*effect)
+                    with session.begin_nested() as savepoint:
+                        savepoint.session.connection().exec_driver_sql(*effect)
                 except SQLAlchemyError as error:
-                    log.warning("%s:%s stays overdue: %s", what.kind, row.id, error)
+                    log.warning("%s:%s stays overdue: %s", follow_up.kind, row.id, error)
                 else:
-                    done += 1
+                    settled += 1
         session.commit()
-    return done
+    return settled
 
 
 def _overdue(
-    session: Session, what: FollowUp, *, now: datetime, time_scale: float
+    session: Session, follow_up: FollowUp, *, now: datetime, time_scale: float
 ) -> Sequence[tuple[FollowUpSubject, str]]:
-    due = due_at(what, time_scale=time_scale)
+    due = due_at(follow_up, time_scale=time_scale)
     rows = session.execute(
-        select(what.table, User.address)
-        .join(User, User.id == what.table.user_id)
-        .where(due <= now, what.table.status == "open")
+        select(follow_up.table, User.address)
+        .join(User, User.id == follow_up.table.user_id)
+        .where(due <= now, follow_up.table.status == "open")
         .order_by(due)
-        .with_for_update(of=what.table, skip_locked=True)
+        .with_for_update(of=follow_up.table, skip_locked=True)
     )
     return [(row, address) for row, address in rows]

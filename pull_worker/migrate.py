@@ -1,4 +1,4 @@
-"""Leaving the poller: what lies ahead is in the main tables, and where the last poll ended nowhere."""
+"""Moves what is still ahead to another design. The main tables hold it; how far the last poll got they do not."""
 
 from __future__ import annotations
 
@@ -14,41 +14,48 @@ from duetime.app.tables import Event, Participation, User
 from duetime.errors import BadUsage
 from duetime.interface import MigrationTarget, Notification
 from duetime.settings import Settings
+from pull_worker.celeryapp import make_app
+from pull_worker.poll import poll
+
+REPLY_WITHIN_S = 1.0
 
 
-def migrate(settings: Settings, engine: Engine, to: MigrationTarget, since: datetime | None) -> int:
-    """Schedule there whatever the last poll, whose window ended at `since`, did not look at; return how many moved."""
+def migrate(settings: Settings, engine: Engine, target: MigrationTarget, since: datetime | None) -> int:
+    """Schedule in `target` what the last poll did not look at; return how many.
+
+    since: the end of the last poll's window.
+    """
     moved = 0
     with Session(engine) as session:
-        # Read first, and looked at again one by one: users go on meanwhile.
+        # The list is read first. The target skips what users change meanwhile.
         for notification in list(still_ahead(session, settings, since or datetime.now(UTC))):
-            moved += to.accept_if_unchanged(notification, session=session)
+            moved += target.accept_if_unchanged(notification, session=session)
             session.commit()
     return moved
 
 
-def check_can_migrate(_settings: Settings, since: datetime | None) -> None:
-    """Asked before anything is switched.
+def check_can_migrate(settings: Settings, since: datetime | None) -> None:
+    """Check that a migration can start.
 
     Raises:
-        BadUsage: nobody said since when, or a poller still runs.
+        BadUsage: `since` is missing, or a poller is still running.
     """
-    from pull_worker.celeryapp import app  # reads the environment
-
     if since is None:
         raise BadUsage(
-            "pull_worker keeps no record of where its last poll ended: stop its servers, take the end of the last "
+            "pull_worker keeps no record of where its last poll ended: stop its workers, take the end of the last "
             "window from their logs (poll window=BEGINNING/END), and give it as --since END"
         )
-    answered = {name for one in app.control.ping(timeout=1.0) or () for name in one}
-    if pollers := sorted(name for name in answered if name.endswith("@pull_worker")):
-        raise BadUsage(f"{', '.join(pollers)} would go on polling, and deliver what was moved: stop it first")
+    with make_app(settings, poll) as app:
+        replies = app.control.ping(timeout=REPLY_WITHIN_S) or ()
+    names = {name for reply in replies for name in reply}
+    if pollers := sorted(name for name in names if name.endswith("@pull_worker")):
+        raise BadUsage(f"{', '.join(pollers)} would go on polling and deliver what was moved; stop it first")
 
 
 def still_ahead(session: Session, settings: Settings, since: datetime) -> Iterator[Notification]:
-    """What starts, or is due a lead time before it would start, after `since`; and all that is inside and not done.
+    """Yield what the polls up to `since` did not cover, and all that is done inside the database and is still open.
 
-    A poll's window is of starts, so what it ends with is a lead time after the last due time that it looked at.
+    A window is of start times. Its end is one lead time after the last due time that the poll covered.
     """
     going = (
         select(Participation)
@@ -59,13 +66,13 @@ def still_ahead(session: Session, settings: Settings, since: datetime) -> Iterat
     )
     for participation in session.scalars(going):
         yield reminder(participation, lead=settings.reminder_lead)
-    for what in FOLLOW_UPS.values():
+    for follow_up in FOLLOW_UPS.values():
         rows = session.execute(
-            select(what.table, User.address)
-            .join(User, User.id == what.table.user_id)
-            .where(what.table.status == "open")
+            select(follow_up.table, User.address)
+            .join(User, User.id == follow_up.table.user_id)
+            .where(follow_up.table.status == "open")
         )
         for row, address in rows:
-            notification = notification_for(what, row, address, time_scale=settings.time_scale)
-            if what.sets_status or notification.due_at > since - settings.reminder_lead:
+            notification = notification_for(follow_up, row, address, time_scale=settings.time_scale)
+            if follow_up.sets_status or notification.due_at > since - settings.reminder_lead:
                 yield notification

@@ -1,9 +1,9 @@
-"""One poll: who takes part in an event that starts in a lead time from now?"""
+"""One poll: deliver reminders to the participants of events that start one lead time from now."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -14,27 +14,31 @@ from duetime.app.reminders import reminder
 from duetime.app.tables import Event, Participation
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
-from pull_worker.follow_ups import following
+from pull_worker.follow_ups import follow_ups_due_between
 
 log = logging.getLogger(__name__)
 
 
 class Window(NamedTuple):
-    """The starts that one poll looks for, both ends included."""
+    """The start times that one poll looks for, both ends included."""
 
     starts_from: datetime
     starts_until: datetime
 
 
+Poll = Callable[..., Window]
+"""``poll`` or a variant with the same parameters."""
+
+
 def window(now: datetime, *, lead: timedelta, interval: timedelta) -> Window:
-    """What became due since a poll one `interval` ago, if there was one, and if it ran exactly then."""
+    """Return what became due since a poll exactly one `interval` ago."""
     return Window(now + lead - interval, now + lead)
 
 
 def participants_of_events_starting_in(session: Session, window: Window) -> Sequence[Participation]:
-    """Everyone who is going to an event that starts in `window`, earliest start first.
+    """Return the participants of events that start in `window`, earliest start first.
 
-    The arithmetic was done on the other side of the comparison, so an index on the start can serve it.
+    The arithmetic is on the other side of the comparison, so that an index on the start time can serve it.
     """
     return session.scalars(
         select(Participation)
@@ -50,30 +54,30 @@ def participants_of_events_starting_in(session: Session, window: Window) -> Sequ
 def becoming_due(
     session: Session, window: Window, *, lead: timedelta, time_scale: float = 1.0
 ) -> Sequence[Notification]:
-    """The reminders for starts in `window`, and whatever else falls due a lead time before."""
-    found = participants_of_events_starting_in(session, window)
+    """Return the reminders for starts in `window`, and the follow-ups due one lead time before these starts."""
+    participants = participants_of_events_starting_in(session, window)
     due_from, due_until = window.starts_from - lead, window.starts_until - lead
     return [
-        *(reminder(participation, lead=lead) for participation in found),
-        *following(session, due_from=due_from, due_until=due_until, time_scale=time_scale),
+        *(reminder(participation, lead=lead) for participation in participants),
+        *follow_ups_due_between(session, due_from, due_until, time_scale=time_scale),
     ]
 
 
 def poll(
     session: Session, gateway: Gateway, *, now: datetime, lead: timedelta, interval: timedelta, time_scale: float = 1.0
 ) -> Window:
-    """Deliver what this poll's window holds, and return the window.
+    """Deliver what becomes due in this poll's window, and return the window.
 
-    Nothing is written down: whether this window was polled before, or ever will be, nobody can say.
+    Nothing is recorded, so a window may be polled twice or never.
     """
-    looked_at = window(now, lead=lead, interval=interval)
-    found = becoming_due(session, looked_at, lead=lead, time_scale=time_scale)
-    for notification in found:
+    polled = window(now, lead=lead, interval=interval)
+    notifications = becoming_due(session, polled, lead=lead, time_scale=time_scale)
+    for notification in notifications:
         gateway.deliver(notification)
     log.info(
         "poll window=%s/%s delivered=%d",
-        looked_at.starts_from.isoformat(),
-        looked_at.starts_until.isoformat(),
-        len(found),
+        polled.starts_from.isoformat(),
+        polled.starts_until.isoformat(),
+        len(notifications),
     )
-    return looked_at
+    return polled

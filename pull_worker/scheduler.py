@@ -1,4 +1,4 @@
-"""schedule() of a design in which the event row is the schedule."""
+"""schedule() and cancel() of a design that reads the application's tables."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from duetime.interface import Notification, Scheduler
 
 
 class NothingToSchedule(Scheduler):
-    """Does nothing: the application has just written the event, and the poll will read it there.
+    """Does nothing: the application has just written the event, and the poll reads it there.
 
-    So this module must know the application's tables, and the application cannot change them without it.
+    For this the design must know the application's tables, and the application cannot change them without it.
     """
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         """Do nothing: the event row is the schedule."""
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Do nothing: the poll will see that the event was called off, or that the participant left."""
+        """Do nothing: the poll reads that the event was cancelled, or that the participant left."""

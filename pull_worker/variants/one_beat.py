@@ -1,4 +1,4 @@
-"""Variant: one beat for all workers, the way Celery's documentation asks for it."""
+"""Variant: one beat for all workers, as Celery's documentation recommends."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ design = replace(
     naive,
     name="pull_worker:one_beat",
     summary="one Celery beat for all workers polls the events table for what starts in one lead time",
-    weakness="the one beat is all there is: what falls due while it restarts is never sent; and ticks that it "
-    "sent while no worker took them all run afterwards, each over the same window",
+    weakness="the one beat is a single point of failure: what falls due while it restarts is never sent; and ticks "
+    "that it sent while no worker received them all run afterwards, each over the same window",
     roles=[
         Role(
             name="worker",
             argv=(
-                *(sys.executable, "-m", "celery", "-A", "pull_worker.celeryapp", "worker"),
+                *(sys.executable, "-m", "celery", "-A", "pull_worker.worker", "worker"),
                 *("-n", "{worker}@pull_worker", "-c", "2", "-l", "INFO", "--without-mingle", "--without-gossip"),
             ),
             ready="{worker}@pull_worker ready.",
@@ -26,7 +26,7 @@ design = replace(
         Role(
             name="beat",
             argv=(
-                *(sys.executable, "-m", "celery", "-A", "pull_worker.celeryapp", "beat"),
+                *(sys.executable, "-m", "celery", "-A", "pull_worker.worker", "beat"),
                 *("-s", "{state}/beat-schedule", "--pidfile", "", "-l", "INFO"),
             ),
             ready="beat: Starting...",

@@ -1,4 +1,4 @@
-"""Variant: each poll begins where the last successful one ended, so downtime loses nothing any more."""
+"""Variant: each poll begins where the last successful one ended, so downtime loses nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from duetime.interface import MigrationTarget
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
 from pull_worker.design import design as naive
-from pull_worker.design import serving
+from pull_worker.design import worker_role
 from pull_worker.migrate import check_can_migrate, migrate
 from pull_worker.poll import Window, becoming_due
 
@@ -34,52 +34,48 @@ def poll_since_watermark(
 ) -> Window:
     """Deliver what starts between the last poll's end and a lead time from `now`, and return that window.
 
-    A poll that fails leaves the watermark where it was: the next one delivers all of it again. Nothing is locked, as
-    in most of its kind: two polls at the same time, of two servers or of one that is slow, read the same watermark.
+    A poll that fails leaves the watermark unchanged, so the next poll delivers the whole window again. Nothing is
+    locked, as is usual: two polls at the same time, of two workers or of a slow one, read the same watermark.
     """
     until = now + lead
     since = session.scalar(select(watermark.c.polled_until)) or until - interval
-    # Both ends included, as in the naive poll; the microsecond keeps the last one's end from being delivered again.
-    looked_at = Window(since + timedelta(microseconds=1), until)
-    found = becoming_due(session, looked_at, lead=lead, time_scale=time_scale)
-    for notification in found:
+    # Both ends of a window are included; the microsecond keeps the last poll's end from being delivered again.
+    window = Window(since + timedelta(microseconds=1), until)
+    notifications = becoming_due(session, window, lead=lead, time_scale=time_scale)
+    for notification in notifications:
         gateway.deliver(notification)
     move_watermark(session, until)
     session.commit()
-    log.info("poll window=%s/%s delivered=%d", since.isoformat(), until.isoformat(), len(found))
-    return looked_at
+    log.info("poll window=%s/%s delivered=%d", since.isoformat(), until.isoformat(), len(notifications))
+    return window
 
 
 def move_watermark(session: Session, until: datetime) -> None:
-    """Never backwards: a poll that ends last may have begun first."""
+    """Move the watermark to `until`, but never backwards: polls may end in another order than they began."""
     upsert = insert(watermark).values(id=1, polled_until=until)
     latest = func.greatest(watermark.c.polled_until, upsert.excluded.polled_until)
     session.execute(upsert.on_conflict_do_update(index_elements=["id"], set_={"polled_until": latest}))
 
 
-def migrate_from_watermark(settings: Settings, engine: Engine, to: MigrationTarget, since: datetime | None) -> int:
-    """This one knows where its last poll ended."""
+def migrate_from_watermark(settings: Settings, engine: Engine, target: MigrationTarget, since: datetime | None) -> int:
+    """Migrate from the watermark; `since` is only for a table without one."""
     with engine.connect() as connection:
-        return migrate(settings, engine, to, connection.scalar(select(watermark.c.polled_until)) or since)
+        return migrate(settings, engine, target, connection.scalar(select(watermark.c.polled_until)) or since)
 
 
 def check_watermark_can_migrate(settings: Settings, _since: datetime | None) -> None:
+    """Check that no poller is running; `since` is not needed."""
     check_can_migrate(settings, datetime.now(UTC))
-
-
-def install(engine: Engine) -> None:
-    """Create the table of one row."""
-    metadata.create_all(engine)
 
 
 design = replace(
     naive,
     name="pull_worker:watermark",
-    summary="each server's beat polls the events table for what starts between the last poll and one lead from now",
+    summary="each worker's beat polls the events table for what starts between the last poll and one lead from now",
     weakness="what is created or moved into a window that has passed is never sent, one poll that fails repeats all "
-    "of its window until it succeeds, and polls that overlap, of two servers or of a slow one, repeat each other",
-    roles=[serving("pull_worker.variants.watermark_app")],
-    install=install,
+    "of its window until it succeeds, and polls that overlap, of two workers or of a slow one, repeat each other",
+    roles=[worker_role("pull_worker.variants.watermark_worker")],
+    install=metadata.create_all,
     migrate=migrate_from_watermark,
     check_can_migrate=check_watermark_can_migrate,
 )

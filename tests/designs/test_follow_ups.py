@@ -24,7 +24,7 @@ from duetime.runtime.effects import Effects, effects_from
 from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
 from oban_style_queue.variants import hardened, staged
-from pull_worker.follow_ups import due_at, following, settle_overdue
+from pull_worker.follow_ups import due_at, follow_ups_due_between, settle_overdue
 from push_readmodel.drain import Drain, connect
 from push_readmodel.scheduler import ReadModel
 from push_readmodel.schema import metadata, pending
@@ -153,7 +153,7 @@ def test_all_purchases_of_the_last_days_of_january_are_due_on_28_february(sessio
     session.commit()
     due = datetime(2030, 2, 28, 12, tzinfo=UTC)
 
-    found = following(session, due_from=due - timedelta(minutes=1), due_until=due, time_scale=1.0)
+    found = follow_ups_due_between(session, due - timedelta(minutes=1), due, time_scale=1.0)
 
     assert [one.op for one in found] == [f"ask-for-review:{number}/1" for number in range(4)]
 
@@ -331,7 +331,7 @@ def wages() -> Notification:
 
 
 def test_the_hardened_queue_pays_once_for_duplicate_messages(session: Session, engine: Engine) -> None:
-    hardened.install(engine)
+    hardened.design.install(engine)
     errand_and_reminder(session)
     session.execute(hardened.wanted.insert().values(key="pay-errand:7", revision=1))
     session.commit()
@@ -352,7 +352,7 @@ def test_the_plain_queue_pays_for_each_duplicate_message(session: Session, engin
 
 
 def test_the_staged_queue_pays_in_a_separate_transaction(session: Session, engine: Engine) -> None:
-    staged.install(engine)
+    staged.design.install(engine)
     errand_and_reminder(session)
     staged.JobsTable().schedule(wages(), session=session)
     session.commit()

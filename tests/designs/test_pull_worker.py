@@ -1,7 +1,8 @@
-"""The naive poll: what its window holds, and what no window holds."""
+"""The naive poll: which reminders its window covers, and which no window covers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,8 +19,8 @@ MINUTE = timedelta(minutes=1)
 MICROSECOND = timedelta(microseconds=1)
 
 
-class Box:
-    """A gateway that keeps what it is given."""
+class RecordingGateway:
+    """A gateway that records the deliveries."""
 
     def __init__(self) -> None:
         self.ops: list[str] = []
@@ -29,7 +30,7 @@ class Box:
 
 
 @pytest.fixture
-def session(engine: Engine) -> Session:
+def session(engine: Engine) -> Iterator[Session]:
     with Session(engine) as session:
         session.add(User(id=1, name="user", address="1@example.org"))
         session.commit()
@@ -45,9 +46,9 @@ def add_event(session: Session, number: int, *, due_at: datetime, status: str = 
 
 
 def polled(session: Session, *, now: datetime) -> list[str]:
-    box = Box()
-    poll(session, box, now=now, lead=LEAD, interval=MINUTE)
-    return box.ops
+    gateway = RecordingGateway()
+    poll(session, gateway, now=now, lead=LEAD, interval=MINUTE)
+    return gateway.ops
 
 
 def test_both_ends_of_the_window_are_included(session: Session) -> None:
@@ -60,7 +61,7 @@ def test_both_ends_of_the_window_are_included(session: Session) -> None:
 
 
 def test_a_poll_returns_the_window_it_looked_at(session: Session) -> None:
-    window = poll(session, Box(), now=NOON, lead=LEAD, interval=MINUTE)
+    window = poll(session, RecordingGateway(), now=NOON, lead=LEAD, interval=MINUTE)
 
     assert window == (NOON + LEAD - MINUTE, NOON + LEAD)
 
@@ -77,7 +78,7 @@ def test_a_reminder_due_between_two_late_polls_is_sent_by_none(session: Session)
     assert polled(session, now=NOON) == polled(session, now=NOON + MINUTE + 2 * MICROSECOND) == []
 
 
-def test_what_was_called_off_or_left_is_not_sent(session: Session) -> None:
+def test_a_cancelled_event_or_one_that_the_participant_left_is_not_sent(session: Session) -> None:
     add_event(session, 1, due_at=NOON, status="cancelled")
     add_event(session, 2, due_at=NOON)
     session.get_one(Participation, (2, 1)).status = "left"

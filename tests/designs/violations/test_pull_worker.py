@@ -1,9 +1,9 @@
-"""What goes wrong with polling, every time: the poll is a function of the instant, so no process is needed."""
+"""Each violation of the poller, reproduced in every run. A poll is a function of the time, so no process is needed."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +14,7 @@ from duetime.app.tables import Event, Participation, User
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
 from duetime.runtime.gateway_faults import GatewayRefused
-from pull_worker.poll import poll
+from pull_worker.poll import Poll, poll
 from pull_worker.variants import claimed, watermark
 from pull_worker.variants.claimed import poll_and_claim
 from pull_worker.variants.watermark import poll_since_watermark
@@ -26,14 +26,13 @@ LEAD = timedelta(minutes=10)
 MINUTE = timedelta(minutes=1)
 TICK = timedelta(milliseconds=10)
 
-Poll = Callable[..., int]
-EVERY = pytest.mark.parametrize(
-    "how", [poll, poll_since_watermark, poll_and_claim], ids=["naive", "watermark", "claimed"]
+EVERY_POLLER = pytest.mark.parametrize(
+    "poller", [poll, poll_since_watermark, poll_and_claim], ids=["naive", "watermark", "claimed"]
 )
 
 
 class World:
-    """Events, and polls at chosen instants."""
+    """Events, polls at chosen times, and a gateway that refuses some deliveries."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -47,11 +46,11 @@ class World:
         self.session.add(event)
         self.session.commit()
 
-    def poll(self, how: Poll, *, at: datetime) -> None:
+    def poll(self, poller: Poll, *, at: datetime) -> None:
         try:
-            how(self.session, self, now=at, lead=LEAD, interval=MINUTE)
+            poller(self.session, self, now=at, lead=LEAD, interval=MINUTE)
         except GatewayRefused:
-            # What Celery does with a task that raises: log it, and go on with the next tick.
+            # Celery logs the error of a task and goes on with the next tick.
             self.session.rollback()
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
@@ -63,72 +62,69 @@ class World:
 
 @pytest.fixture
 def world(engine: Engine) -> Iterator[World]:
-    claimed.install(engine)
-    watermark.install(engine)
+    claimed.design.install(engine)
+    watermark.design.install(engine)
     with Session(engine) as session:
         session.add(User(id=1, name="user", address="1@example.org"))
         session.commit()
         yield World(session)
 
 
-@EVERY
-def test_what_fell_due_while_no_server_was_up_is_missed_unless_the_last_poll_is_remembered(
-    world: World, how: Poll
-) -> None:
+@EVERY_POLLER
+def test_a_reminder_due_during_downtime_is_missed_without_a_watermark(world: World, poller: Poll) -> None:
     world.event(1, due_at=NOON + 2 * MINUTE + MINUTE / 2)
 
-    world.poll(how, at=NOON)
-    world.poll(how, at=NOON + 5 * MINUTE)
+    world.poll(poller, at=NOON)
+    world.poll(poller, at=NOON + 5 * MINUTE)
 
-    assert world.delivered == ([1] if how is poll_since_watermark else [])
+    assert world.delivered == ([1] if poller == poll_since_watermark else [])
 
 
-@EVERY
-def test_a_second_server_repeats_unless_it_is_written_down_who_delivers(world: World, how: Poll) -> None:
-    """Both begin the same poll before either has ended it: the second begins inside the first's delivery."""
+@EVERY_POLLER
+def test_a_second_worker_duplicates_unless_deliveries_are_claimed(world: World, engine: Engine, poller: Poll) -> None:
+    """The second worker polls during the first worker's delivery."""
     world.event(1, due_at=NOON - MINUTE / 2)
-    bind = world.session.get_bind()
-    delivered: list[str] = []
-    second = threading.Thread(target=lambda: poll_once(how, bind, SecondServer(delivered)))
+    deliveries: list[str] = []
+    second = threading.Thread(target=lambda: poll_once(poller, engine, SecondWorker(deliveries)))
 
-    class FirstServer:
+    class FirstWorker:
         def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
             second.start()
-            # One that is not kept waiting is done by then; one that is goes on when this transaction has ended.
+            # Enough for a second worker that need not wait; a claim makes it wait for the end of this transaction.
             second.join(timeout=1.0)
-            delivered.append("first")
+            deliveries.append("first")
 
-    poll_once(how, bind, FirstServer())
+    poll_once(poller, engine, FirstWorker())
     second.join(timeout=10)
 
-    assert sorted(delivered) == (["first"] if how is poll_and_claim else ["first", "second"])
+    assert sorted(deliveries) == (["first"] if poller == poll_and_claim else ["first", "second"])
 
 
-class SecondServer:
-    def __init__(self, delivered: list[str]) -> None:
-        self._delivered = delivered
+class SecondWorker:
+    def __init__(self, deliveries: list[str]) -> None:
+        self._deliveries = deliveries
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
-        self._delivered.append("second")
+        self._deliveries.append("second")
 
 
-def poll_once(how: Poll, bind: Engine, gateway: Gateway) -> None:
-    with Session(bind) as session:
-        how(session, gateway, now=NOON, lead=LEAD, interval=MINUTE)
+def poll_once(poller: Poll, engine: Engine, gateway: Gateway) -> None:
+    with Session(engine) as session:
+        poller(session, gateway, now=NOON, lead=LEAD, interval=MINUTE)
         session.commit()
 
 
-@EVERY
-def test_what_is_created_when_its_window_has_passed_is_never_sent(world: World, how: Poll) -> None:
-    world.poll(how, at=NOON)
+@EVERY_POLLER
+def test_a_reminder_created_after_its_window_is_missed(world: World, poller: Poll) -> None:
+    world.poll(poller, at=NOON)
     world.event(1, due_at=NOON - TICK)
     for minute in range(1, 4):
-        world.poll(how, at=NOON + minute * MINUTE)
+        world.poll(poller, at=NOON + minute * MINUTE)
 
     assert world.delivered == []
 
 
-def test_a_tick_that_comes_later_than_the_one_before_leaves_a_gap(world: World) -> None:
+def test_a_tick_later_than_the_one_before_leaves_a_gap(world: World) -> None:
     world.event(1, due_at=NOON + TICK + TICK / 2)
 
     world.poll(poll, at=NOON + TICK)
@@ -137,7 +133,7 @@ def test_a_tick_that_comes_later_than_the_one_before_leaves_a_gap(world: World) 
     assert world.delivered == []
 
 
-def test_a_tick_that_comes_sooner_than_the_one_before_repeats(world: World) -> None:
+def test_a_tick_sooner_than_the_one_before_duplicates(world: World) -> None:
     world.event(1, due_at=NOON + TICK + TICK / 2)
 
     world.poll(poll, at=NOON + 2 * TICK)
@@ -146,7 +142,7 @@ def test_a_tick_that_comes_sooner_than_the_one_before_repeats(world: World) -> N
     assert world.delivered == [1, 1]
 
 
-def test_a_watermark_has_neither_gap_nor_overlap(world: World) -> None:
+def test_with_a_watermark_windows_have_neither_gap_nor_overlap(world: World) -> None:
     world.event(1, due_at=NOON + TICK + TICK / 2)
 
     for at in (NOON + TICK, NOON + MINUTE + 2 * TICK, NOON + 2 * MINUTE + TICK):
@@ -155,16 +151,16 @@ def test_a_watermark_has_neither_gap_nor_overlap(world: World) -> None:
     assert world.delivered == [1]
 
 
-@EVERY
-def test_a_clock_that_is_fast_makes_it_early(world: World, how: Poll) -> None:
+@EVERY_POLLER
+def test_a_worker_with_a_fast_clock_delivers_early(world: World, poller: Poll) -> None:
     world.event(1, due_at=NOON + MINUTE)
 
-    world.poll(how, at=NOON + MINUTE)  # the server's clock says so; it is noon
+    world.poll(poller, at=NOON + MINUTE)  # the worker's clock; the real time is noon
 
     assert world.delivered == [1]
 
 
-def test_one_refused_delivery_takes_the_rest_of_its_poll_with_it(world: World) -> None:
+def test_a_refused_delivery_ends_its_poll(world: World) -> None:
     for number in (1, 2, 3):
         world.event(number, due_at=NOON - MINUTE / 2 + number * TICK)
     world.refused = {2}
@@ -176,7 +172,7 @@ def test_one_refused_delivery_takes_the_rest_of_its_poll_with_it(world: World) -
     assert world.delivered == [1]
 
 
-def test_a_watermark_repeats_what_came_before_the_refused_one_until_it_succeeds(world: World) -> None:
+def test_with_a_watermark_deliveries_before_the_refused_one_are_repeated_until_it_succeeds(world: World) -> None:
     for number in (1, 2, 3):
         world.event(number, due_at=NOON - MINUTE / 2 + number * TICK)
     world.poll(poll_since_watermark, at=NOON - MINUTE)
