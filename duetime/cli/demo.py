@@ -59,7 +59,7 @@ def demo_command(
         services = Services(tempdir)
         context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
         session = DemoSession(
-            chosen, context=context, out=tempdir / "live", a_second=rate, seed=seed, delivery_time_s=delivery_time
+            chosen, context=context, out=tempdir / "live", per_second=rate, seed=seed, delivery_time_s=delivery_time
         )
         with session.running(), ExitStack() as resources:
             flower_url = ""
@@ -68,7 +68,7 @@ def demo_command(
                 flower_url = resources.enter_context(flower).url
 
             def ready() -> None:
-                click.echo(serve.told(list(chosen), url, flower_url))
+                click.echo(serve.startup_message(list(chosen), url, flower_url))
                 if browser:
                     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 

@@ -13,7 +13,7 @@ from duetime import registry
 from duetime.errors import BadUsage, NotARun
 
 if TYPE_CHECKING:
-    from duetime.report.page import Picture
+    from duetime.report.picture import Picture
 
 
 @click.command(name="report")
@@ -57,7 +57,7 @@ def write_report(
     from duetime.report.page import write_page
 
     try:
-        return write_page(rows, directory / "report.html", ideas=_descriptions(), pictures=pictures)
+        return write_page(rows, directory / "report.html", descriptions=_descriptions(), pictures=pictures)
     except Exception as error:  # noqa: BLE001 - a failed report must not change the exit status of the runs
         click.echo(
             f"duetime: no report was written ({type(error).__name__}: {error}); the verdicts are valid", err=True
@@ -84,7 +84,7 @@ def _write(cells: Sequence[Mapping[str, Any]], out: Path, benchmark: Path | None
 
     try:
         stored = json.loads(benchmark.read_bytes()) if benchmark else None
-        return write_page(cells, out, ideas=_descriptions(), benchmark=stored)
+        return write_page(cells, out, descriptions=_descriptions(), benchmark=stored)
     except OSError as error:
         raise BadUsage(f"--out {str(out)!r}: cannot be written ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duetime.harness.runs.cell import Cell
     from duetime.history import History
     from duetime.interface import Design
-    from duetime.report.page import Picture
+    from duetime.report.picture import Picture
 
 OVERVIEW_FROM = 3
 """Print the overview below the matrix only for more cells than this."""
@@ -170,7 +170,7 @@ def _run(
     from duetime.harness.runs.compare import compare
     from duetime.harness.runs.context import RunContext
     from duetime.harness.runs.progress import ProgressDisplay
-    from duetime.report.page import picture
+    from duetime.report.picture import picture
 
     started = time.monotonic()
     cells: list[Cell] = []

@@ -1,4 +1,4 @@
-"""Runs the demo: the designs, the page about them, and Flower, until Ctrl-C."""
+"""Runs the demo until Ctrl-C: the designs, the page and Flower."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 
 import uvicorn
 
-from duetime.demo.http import LiveStream, application
+from duetime.demo.http import application
+from duetime.demo.live_stream import LiveStream
+from duetime.demo.saving import save_copies
 from duetime.demo.session import DemoSession
 from duetime.demo.tour import Tour
 from duetime.errors import BadUsage
@@ -20,14 +22,14 @@ from duetime.harness.runs.cell import stored_cell
 from duetime.report.page import write_page
 
 GRACE_S = 2
-"""How long an open page may hold the server up when it ends."""
+"""How long an open page may delay the end of the HTTP server."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket, taken before anything is started.
+    """Return a listening socket; called before anything is started.
 
     Raises:
-        BadUsage: the address cannot be had.
+        BadUsage: the address cannot be used.
     """
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,34 +38,46 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise BadUsage(
-            f"--port {port} of {host} cannot be used ({error.strerror}); --port 0 takes a free one"
+            f"--port {port} of {host} cannot be used ({error.strerror}); --port 0 chooses a free one"
         ) from error
     return listening
 
 
 def serve(
-    live: DemoSession, listening: socket.socket, *, out: Callable[[], Path], flower_url: str, ready: Callable[[], None]
+    session: DemoSession,
+    listening: socket.socket,
+    *,
+    out: Callable[[], Path],
+    flower_url: str,
+    ready: Callable[[], None],
 ) -> None:
-    """Serve the page about `live`, which is running, until SIGINT or SIGTERM.
+    """Serve the page about a running session until SIGINT or SIGTERM.
 
-    out: makes a new directory for what is saved. ready: called when the page can be opened.
+    out: makes a new directory for saved runs. ready: called when the page can be opened.
     """
-    tour = Tour(live)
-    watcher = LiveStream(live, tour)
+    tour = Tour(session)
+    live_stream = LiveStream(session, tour)
     ending = threading.Event()
-    app = application(live, watcher, tour, save_runs=lambda: save(live, out()), flower_url=flower_url, ending=ending)
+    app = application(
+        session,
+        live_stream,
+        tour,
+        save_runs=lambda: save_and_report(session, out()),
+        flower_url=flower_url,
+        ending=ending,
+    )
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S, lifespan="off")
     server = _Server(config, ending, ready)
-    watcher.start()
+    live_stream.start()
     try:
         server.run(sockets=[listening])
     finally:
         ending.set()
-        watcher.stop()
+        live_stream.stop()
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and lets open streams end first when it stops."""
+    """Calls `ready` when it serves, and ends open streams before it stops."""
 
     def __init__(self, config: uvicorn.Config, ending: threading.Event, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -72,7 +86,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """As uvicorn does it, but for raising them again afterwards: for a demo Ctrl-C is the way to end."""
+        """Handle signals like uvicorn, but do not raise them again: Ctrl-C is the normal end of a demo."""
         before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -89,19 +103,16 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def save(live: DemoSession, out: Path) -> Mapping[str, Any]:
-    """Keep what happened so far as closed runs under `out`, judge them, and make their report."""
-    cells = [stored_cell(run_dir).to_json() for run_dir in live.save(out)]
-    report = write_page(cells, out / "report.html", ideas={})
-    return {"directory": str(out), "report": report.absolute().as_uri(), "runs": [_brief(cell) for cell in cells]}
+def save_and_report(session: DemoSession, out: Path) -> Mapping[str, Any]:
+    """Keep closed copies of the runs under `out`, judge them, and write their report."""
+    cells = [stored_cell(run_dir).to_json() for run_dir in save_copies(session, out)]
+    report = write_page(cells, out / "report.html", descriptions={})
+    runs = [{name: cell[name] for name in ("design", "outcome", "counts", "run_dir")} for cell in cells]
+    return {"directory": str(out), "report": report.absolute().as_uri(), "runs": runs}
 
 
-def _brief(cell: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: cell[name] for name in ("design", "outcome", "counts", "run_dir")}
-
-
-def told(designs: Sequence[str], url: str, flower_url: str) -> str:
-    """What is printed when the page is there."""
+def startup_message(designs: Sequence[str], url: str, flower_url: str) -> str:
+    """The lines printed when the page can be opened."""
     lines = [
         f"The demo is at  {url}",
         *([f"Flower is at    {flower_url}"] if flower_url else []),

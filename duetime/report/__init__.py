@@ -1,1 +1,1 @@
-"""What a stored run looks like to people; never a live one, and never with a say in the verdict."""
+"""Reports about stored runs; they do not change a verdict."""

@@ -1,4 +1,4 @@
-"""One run as the numbers that a picture of it is drawn from, in seconds after its start."""
+"""The data from which a run is drawn; times in seconds after its start."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from duetime.history import NEVER, History, Operation, RecordedFault
 
 Numbers = dict[str, Any]
 
-UNNAMED = FaultKindInfo(title="", colour="#7f7f7f", recovery_budget_s=0.0)
-"""A kind of fault of another version of duetime."""
+UNKNOWN_KIND = FaultKindInfo(title="", colour="#7f7f7f", recovery_budget_s=0.0)
+"""For a kind of fault that this version of duetime does not have."""
 
 
 def lane(
@@ -23,19 +23,18 @@ def lane(
     *,
     logs: Mapping[str, Sequence[str]] | None = None,
     at_most: int | None = None,
-    of_more: int = 1_000,
+    sample_size: int = 1_000,
 ) -> Numbers:
-    """Everything that is known of one run, by notification.
+    """Everything known about one run, by notification. Names are short, because a page holds ten thousand of them.
 
-    logs: by op, what the servers logged about it. Short names, because a page holds ten thousand of them.
-    at_most: of more notifications than that only every n-th is drawn, `of_more` of those with nothing wrong and as many
-    of the others; ``part`` then says of how many, and what all were accused of.
+    logs: log lines by op. at_most: if there are more notifications, only about `sample_size` of those without and of
+    those with violations are included; `sample` then has the number of all, and the counts of all violations.
     """
     axis = _Axis(history.started_ns)
     workers = sorted({delivery.worker for delivery in history.deliveries})
-    chosen, part = _chosen(history, results, at_most, of_more)
+    chosen, sample = _sample(history, results, at_most, sample_size)
     return {
-        **part,
+        **sample,
         "design": results.run["design"],
         "outcome": results.outcome,
         "ends": axis(_end_ns(history)),
@@ -61,28 +60,28 @@ def _key_of(op: str) -> str:
     return op.rpartition("/")[0]
 
 
-def _chosen(
-    history: History, results: Results, at_most: int | None, of_more: int
+def _sample(
+    history: History, results: Results, at_most: int | None, sample_size: int
 ) -> tuple[Collection[str] | None, Numbers]:
-    """The keys that are drawn, and how they were chosen; None for all of them."""
+    """The keys to include, and a description of the sample; None and {} for all keys."""
     keys = dict.fromkeys(operation.key for operation in history.operations.values())
     keys.update(dict.fromkeys(_key_of(delivery.op) for delivery in history.deliveries))
     if at_most is None or len(keys) <= at_most:
         return None, {}
-    wrong = dict.fromkeys(_key_of(violation.op) for violation in results.violations)
-    others = [key for key in keys if key not in wrong]
-    every, every_wrong = (max(1, -(-len(some) // of_more)) for some in (others, wrong))
-    part = {
+    violating = dict.fromkeys(_key_of(violation.op) for violation in results.violations)
+    others = [key for key in keys if key not in violating]
+    every, every_violating = (max(1, -(-len(group) // sample_size)) for group in (others, violating))
+    sample = {
         "notes": len(keys),
         "every": every,
-        "every_wrong": every_wrong,
+        "every_violating": every_violating,
         "violations": dict(Counter(violation.label for violation in results.violations)),
     }
-    return {*others[::every], *list(wrong)[::every_wrong]}, {"part": part}
+    return {*others[::every], *list(violating)[::every_violating]}, {"sample": sample}
 
 
 class _Axis:
-    """Seconds after the start, to the millisecond; None for what never was."""
+    """Converts instants to seconds after the start, rounded to milliseconds; None for never."""
 
     def __init__(self, start_ns: int) -> None:
         self._start_ns = start_ns
@@ -92,7 +91,7 @@ class _Axis:
 
 
 def _end_ns(history: History) -> int:
-    """When the history was closed; where it never was, the last that is known of it."""
+    """When the history was closed, or else the time of its last record."""
     if history.closed:
         return history.closed.at_ns
     known = [delivery.at_ns for delivery in history.deliveries] + [mono for _, mono in history.clock]
@@ -101,18 +100,18 @@ def _end_ns(history: History) -> int:
 
 def _fault(fault: RecordedFault, history: History, axis: _Axis) -> Numbers:
     profile = history.plan.profile
-    look = FAULT_KINDS.get(fault.kind, UNNAMED)  # type: ignore[call-overload]  # a stored run may know other kinds
+    kind = FAULT_KINDS.get(fault.kind, UNKNOWN_KIND)  # type: ignore[call-overload]  # a stored run may have other kinds
     excuses = fault.kind not in profile.non_excusing_faults
     healed, injected = axis(fault.healed_ns), axis(fault.injected_ns)
     budget_s = profile.recovery_budget_ns.get(fault.kind, 0) / 1e9
-    # None for a fault that was never seen to heal: it excuses to the end.
+    # None for a fault that was not verified as healed: it excuses lateness to the end.
     excused = None if healed is None else round(healed + budget_s, 3)
     return {
         "name": fault.fault,
         "kind": fault.kind,
         "target": fault.target,
-        "title": look.title or fault.kind,
-        "colour": look.colour,
+        "title": kind.title or fault.kind,
+        "colour": kind.colour,
         "from": injected,
         "to": healed,
         "excused": excused if excuses else injected,
@@ -123,7 +122,7 @@ def _fault(fault: RecordedFault, history: History, axis: _Axis) -> Numbers:
 def _notes(
     history: History, results: Results, chosen: Collection[str] | None, workers: Mapping[str, int], axis: _Axis
 ) -> list[Numbers]:
-    """One for each key, or each of the `chosen`: its revisions in order, each with what became of it."""
+    """One note for each key, or each of the `chosen`, with its revisions in order."""
     delivered: dict[str, list[Labelled]] = defaultdict(list)
     for labelled in results.labelled:
         if chosen is None or _key_of(labelled.delivery.op) in chosen:
@@ -142,33 +141,36 @@ def _notes(
         }
         for key, operations in by_key.items()
     ]
-    # Nobody scheduled these under this name, and yet they came.
+    # The rest was delivered but never scheduled.
     notes += [
-        {"key": _key_of(op), "revs": [{"op": op, "got": _deliveries(found, workers, axis)}]}
+        {"key": _key_of(op), "revs": [{"op": op, "deliveries": _deliveries(found, workers, axis)}]}
         for op, found in delivered.items()
     ]
     return notes
 
 
-def _revision(operation: Operation, results: Results, got: list[list[Any]], axis: _Axis) -> Numbers:
-    told: Numbers = {
+def _revision(operation: Operation, results: Results, deliveries: list[list[Any]], axis: _Axis) -> Numbers:
+    revision: Numbers = {
         "op": operation.op,
-        "asked": axis(operation.invoked_ns),
+        "invoked": axis(operation.invoked_ns),
         "answered": axis(operation.answered_ns),
         "answer": operation.answer,
     }
     obligation = results.obligations.get(operation.op)
     if obligation:
-        told |= {
+        revision |= {
             "due": axis(operation.due_ns),
             "ready": axis(obligation.ready_ns),
             "deadline": axis(obligation.deadline_ns),
             "state": results.states[operation.op],
             "required": obligation.required,
         }
-    return told | {"got": got} if got else told
+    return revision | {"deliveries": deliveries} if deliveries else revision
 
 
 def _deliveries(found: Sequence[Labelled], workers: Mapping[str, int], axis: _Axis) -> list[list[Any]]:
-    """When, by which worker, at which attempt, and what the checker calls it."""
-    return [[axis(one.delivery.at_ns), workers[one.delivery.worker], one.delivery.attempt, one.label] for one in found]
+    """Time, number of the worker, attempt and label of each delivery."""
+    return [
+        [axis(labelled.delivery.at_ns), workers[labelled.delivery.worker], labelled.delivery.attempt, labelled.label]
+        for labelled in found
+    ]

@@ -1,4 +1,4 @@
-"""What the servers of a run logged about the notifications that went wrong."""
+"""Log lines of the workers about violations."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from duetime.checker import Results
 from duetime.history import History
 
 AROUND_NS = 300_000_000
-LINES = 8
-"""Of each anomaly; whoever wants more has the files."""
+LINES_PER_VIOLATION = 8
 WIDTH = 240
-TELLING = 500
-"""Anomalies of one run whose lines are looked up: nobody reads more, and a page stays small."""
+VIOLATIONS_WITH_LOGS = 500
+"""Only the first violations of a run get log lines, to keep the page small."""
 STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})")
 """How Celery begins a line, in local time."""
 
@@ -29,14 +28,14 @@ class Line:
 
 
 def log_lines(run_dir: Path, history: History, results: Results) -> Mapping[str, Sequence[str]]:
-    """By op of an anomaly: lines that name its key, and lines of the moment at which it should have come or came."""
+    """By op of a violation: the lines that contain its key, or else the lines around its ready time and violation."""
     if not history.clock:
         return {}
     wall_ns, mono_ns = history.clock[0]
     lines = _read(run_dir / "logs", mono_ns - wall_ns)
     instants = [line.at_ns for line in lines]
     found = {}
-    for violation in results.violations[:TELLING]:
+    for violation in results.violations[:VIOLATIONS_WITH_LOGS]:
         key = violation.op.rpartition("/")[0]
         obligation = results.obligations.get(violation.op)
         moments = {violation.at_ns, obligation.ready_ns if obligation else violation.at_ns}
@@ -45,15 +44,14 @@ def log_lines(run_dir: Path, history: History, results: Results) -> Mapping[str,
             for moment in moments
             for number in range(bisect_left(instants, moment - AROUND_NS), bisect_right(instants, moment + AROUND_NS))
         }
-        naming = [number for number, line in enumerate(lines) if key in line.text]
-        # A log that names it tells more than whatever else was logged at the time.
-        chosen = sorted((naming or sorted(near))[:LINES])
+        with_key = [number for number, line in enumerate(lines) if key in line.text]
+        chosen = sorted((with_key or sorted(near))[:LINES_PER_VIOLATION])
         found[violation.op] = [lines[number].text for number in chosen]
     return found
 
 
 def _read(directory: Path, mono_minus_wall_ns: int) -> list[Line]:
-    """Every line of the servers' logs that says when it was written, in the order of time."""
+    """Every log line that has a time, in the order of time."""
     lines = []
     for path in sorted(directory.glob("*.log")) if directory.is_dir() else ():
         for text in path.read_text(errors="replace").splitlines():

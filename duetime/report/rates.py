@@ -1,4 +1,4 @@
-"""How often a cell goes wrong, of the runs that say anything: k of n, with what that leaves open."""
+"""Rates of bad runs, with their intervals."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from statistics import NormalDist
 from typing import Any
 
 Z = NormalDist().inv_cdf(0.975)
-"""For intervals that hold the true rate 95 times of 100."""
+"""For 95 % intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One cell over several seeds: `bad` runs failed of `n` that were judged; `unknown` ones proved nothing.
+    """One cell over several seeds: of `n` judged runs, `bad` failed; `unknown` runs proved nothing.
 
-    The unit is the run: notifications in one run share their fate.
+    The unit is the run, because the notifications of one run are not independent.
     """
 
     scenario: str
@@ -26,10 +26,7 @@ class Rate:
     unknown: int
 
     def interval(self) -> tuple[float, float]:
-        """Wilson's score interval for the true rate; after no bad run of n, the rule of three.
-
-        Wilson 1927; Hanley and Lippman-Hand 1983 for the rule of three.
-        """
+        """Wilson's score interval (Wilson 1927); without a bad run, the rule of three (Hanley, Lippman-Hand 1983)."""
         if not self.n:
             return 0.0, 1.0
         if not self.bad:
@@ -41,7 +38,7 @@ class Rate:
 
     def __str__(self) -> str:
         if not self.n:
-            return "no run says anything"
+            return "no judged run"
         if not self.bad:
             return f"0/{self.n} (≤ 3/{self.n})"
         low, high = self.interval()
@@ -60,7 +57,7 @@ class Rate:
 
 
 def rates(cells: Iterable[Mapping[str, Any]]) -> list[Rate]:
-    """One rate for each scenario and design, in the order of their first cells; not for what is not applicable."""
+    """One rate for each scenario and design, in the order of their first cells; without cells not applicable."""
     outcomes: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if cell["outcome"] != "not applicable":

@@ -1,4 +1,4 @@
-"""One run as a still picture: an SVG that needs nothing else, for a page that is read and not opened in a browser."""
+"""One run as a static SVG, for documentation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from duetime.checker import VIOLATIONS
+
 WIDTH, LEFT, RIGHT, TOP, ROW = 860, 12, 12, 46, 9
 AT_MOST = 60
-"""Notifications: of more, every n-th and all with something wrong are drawn, as far as there is room."""
-SHAPES = {
-    "missed": ("#c64a00", "missed"),
-    "duplicate": ("#b0447f", "came again"),
-    "late": ("#a86f00", "late"),
-    "early": ("#1f7fb5", "early"),
-    "phantom": ("#7b3294", "cancelled, and came"),
-    "stale": ("#007a5a", "replaced, and came"),
-    "kept": ("#0072b2", "delivered"),
+"""Notifications drawn; of more, up to two thirds are those with violations, and the rest is every n-th."""
+COLOURS = {
+    "delivered": "#0072b2",
+    **dict(zip(VIOLATIONS, ("#c64a00", "#b0447f", "#7b3294", "#007a5a", "#1f7fb5", "#a86f00"), strict=True)),
 }
+LEGEND = {"duplicate": "delivered again", "phantom": "after a cancel", "stale": "old revision"}
 
 TEMPLATES = Environment(
     loader=PackageLoader("duetime.report", "assets"), autoescape=select_autoescape(["j2"]), trim_blocks=True
@@ -26,24 +24,27 @@ TEMPLATES = Environment(
 
 
 def strip(lane: Mapping[str, Any]) -> str:
-    """`lane` drawn: a line from schedule() to the due time of each notification, and what came when."""
+    """Draw `lane`: for each notification a line from schedule() to its due time, and its deliveries."""
     rows = sorted(_rows(lane), key=lambda row: (row["due"], row["key"]))
     if len(rows) > AT_MOST:
-        wrong = [row for row in rows if row["wrong"]][: AT_MOST * 2 // 3]
-        fine = [row for row in rows if not row["wrong"]]
-        step = max(1, -(-len(fine) // (AT_MOST - len(wrong))))
-        rows = sorted([*wrong, *fine[::step]], key=lambda row: (row["due"], row["key"]))
+        violating = [row for row in rows if row["violating"]][: AT_MOST * 2 // 3]
+        others = [row for row in rows if not row["violating"]]
+        step = max(1, -(-len(others) // (AT_MOST - len(violating))))
+        rows = sorted([*violating, *others[::step]], key=lambda row: (row["due"], row["key"]))
     ends = float(lane["ends"])
-    used = [name for name in SHAPES if any(name == mark["shape"] for row in rows for mark in row["marks"])]
+    used = [label for label in COLOURS if any(label == mark["label"] for row in rows for mark in row["marks"])]
     return TEMPLATES.get_template("strip.svg.j2").render(
         rows=[{**row, "y": TOP + ROW * number + ROW / 2} for number, row in enumerate(rows)],
         faults=[{**fault, "to": ends if fault["to"] is None else fault["to"]} for fault in lane["faults"]],
-        colours={name: colour for name, (colour, _) in SHAPES.items()},
+        colours=COLOURS,
         design=lane["design"],
         outcome=lane["outcome"],
         ends=ends,
         seconds=range(0, int(ends) + 1, 5 if ends > 12 else 1),
-        legend=[(SHAPES[name], LEFT + 130 * number) for number, name in enumerate(used)],
+        legend=[
+            {"colour": COLOURS[label], "text": LEGEND.get(label, label), "x": LEFT + 130 * number}
+            for number, label in enumerate(used)
+        ],
         scale=(WIDTH - LEFT - RIGHT) / ends,
         left=LEFT,
         top=TOP,
@@ -55,16 +56,17 @@ def strip(lane: Mapping[str, Any]) -> str:
 def _rows(lane: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     rows = []
     for note in lane["notes"]:
-        marks, due, asked = [], None, None
+        marks, due, invoked = [], None, None
         for revision in note["revs"]:
             if revision.get("due") is not None:
                 due = revision["due"]
-                asked = revision["asked"] if asked is None else asked
+                invoked = revision["invoked"] if invoked is None else invoked
             if revision.get("state") == "missed":
-                marks.append({"at": revision["deadline"], "shape": "missed"})
-            for at, _worker, _attempt, label in revision.get("got", ()):
-                marks.append({"at": at, "shape": label if label in SHAPES else "kept"})
+                marks.append({"at": revision["deadline"], "label": "missed"})
+            for at, _worker, _attempt, label in revision.get("deliveries", ()):
+                marks.append({"at": at, "label": label if label in VIOLATIONS else "delivered"})
         if due is not None:
-            wrong = any(mark["shape"] != "kept" for mark in marks)
-            rows.append({"key": note["key"], "due": due, "asked": asked or 0.0, "marks": marks, "wrong": wrong})
+            violating = any(mark["label"] != "delivered" for mark in marks)
+            row = {"key": note["key"], "due": due, "invoked": invoked or 0.0, "marks": marks, "violating": violating}
+            rows.append(row)
     return rows

@@ -1,4 +1,4 @@
-"""The matrix in a terminal: plain text in a pipe, colour and boxes where somebody looks."""
+"""The matrix in a terminal: with colour, or plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from duetime.checker import VIOLATIONS
 from duetime.report.rates import Rate, rates
 
 STYLES = {"pass": "green", "fail": "red", "unknown": "yellow", "not applicable": "dim"}
-OTHERS = ("lost", "stuck", "late", "early", "phantom", "stale", "zombie", "excused", "recovered", "indeterminate")
+COUNT_COLUMNS = ("delivered", "missed", "duplicate")
+OTHERS = (
+    *("lost", "stuck"),
+    *(label for label in VIOLATIONS if label not in COUNT_COLUMNS),
+    *("zombie", "excused", "recovered", "indeterminate"),
+)
 PIPE_WIDTH = 160
 
 
 def console() -> Console:
-    """Standard output for people; in a pipe as wide as the table needs, without colour."""
+    """Standard output; in a pipe wide enough for the table, and without colour."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH, no_color=True)
 
 
 def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row a cell, then one sentence for each that did not pass."""
+    """Print one row for each cell, then an explanation of each that did not pass."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("scenario", "design", "seed", "verdict", "within_guarantees"):
+    for name in ("scenario", "design", "seed", "verdict", "guarantee"):
         table.add_column(name, no_wrap=True)
-    for name in ("delivered", "missed", "duplicate"):
+    for name in COUNT_COLUMNS:
         table.add_column(name, justify="right")
     table.add_column("other")
     for name in ("p50", "p99", "max"):
@@ -39,7 +45,8 @@ def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(*_row(cell))
         previous = cell["scenario"]
     to.print(table)
-    to.print("\np50, p99, max: lateness in seconds, over everything that was delivered.")
+    to.print("\nguarantee: whether the violations are ones that the design's guarantees allow.")
+    to.print("p50, p99, max: lateness in seconds of everything that was delivered.")
     for cell in cells:
         if cell["outcome"] != "pass":
             to.print(f"\n[bold]{cell['scenario']} / {cell['design']}[/]  seed {cell['seed']}")
@@ -49,24 +56,24 @@ def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
-    """Print one row a scenario and one column a design: how each cell came out, over all its seeds."""
+    """Print one row for each scenario and one column for each design: the result of each cell over all its seeds."""
     designs = list(dict.fromkeys(cell["design"] for cell in cells))
     found = {(rate.scenario, rate.design): rate for rate in rates(cells)}
     several = any(rate.n + rate.unknown > 1 for rate in found.values())
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("scenario", no_wrap=True)
     for design in designs:
-        # A variant's name goes under its family's, or nine columns would not fit.
+        # The variant's name goes into a second line; otherwise nine columns would not fit.
         table.add_column(design.replace(":", "\n:"), overflow="fold")
     for scenario in dict.fromkeys(cell["scenario"] for cell in cells):
-        row = [_summed_up(found.get((scenario, design)), several=several) for design in designs]
+        row = [_summary(found.get((scenario, design)), several=several) for design in designs]
         table.add_row(scenario, *row)
     to.print(table)
     if several:
         to.print("\nbad runs of those judged, with the 95 % interval of the rate; the unit is the run")
 
 
-def _summed_up(rate: Rate | None, *, several: bool) -> str:
+def _summary(rate: Rate | None, *, several: bool) -> str:
     if rate is None:
         return "[dim]n/a[/]"
     if not rate.n:
@@ -80,14 +87,14 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
     counts = cell["counts"]
     style = STYLES[cell["outcome"]]
     lateness = cell["lateness_s"].get("raw", {})
-    kept = {True: "yes", False: "[red]no[/]", None: "-"}[cell["within_guarantees"]]
+    guarantee = {True: "kept", False: "[red]BROKEN[/]", None: "-"}[cell["within_guarantees"]]
     return [
         cell["scenario"],
         cell["design"],
         str(cell["seed"]),
         f"[{style}]{cell['outcome']}[/]",
-        kept,
-        *(str(counts.get(name, "-")) for name in ("delivered", "missed", "duplicate")),
+        guarantee,
+        *(str(counts.get(name, "-")) for name in COUNT_COLUMNS),
         " ".join(f"{name} {counts[name]}" for name in OTHERS if counts.get(name)) or "-",
         *(_seconds(lateness.get(name)) for name in ("p50", "p99", "max")),
     ]

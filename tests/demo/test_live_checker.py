@@ -1,4 +1,4 @@
-"""The live picture's checker looks at pieces, forgets what is over, and comes to the same numbers as the whole."""
+"""The live checker reads a run in pieces, removes settled notifications, and has the counts of the whole run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from duetime.checker import judge
+from duetime.checker import VIOLATIONS, judge
 from duetime.demo import live_checker
 from duetime.demo.live_checker import LiveChecker
 from duetime.history import NEVER, History
@@ -21,11 +21,11 @@ from tests.checker.stored_runs import PLAN, close, good_run, store
 
 FILES = ("history.jsonl", "deliveries.jsonl", "faults.jsonl", "clock.jsonl")
 ONE_SIDED = {"lost", "stuck", "overdue"}
-"""Only at the end is the design's own store searched, and only before it is anything overdue."""
+"""`lost` and `stuck` need the design's store, which is searched at the end; `overdue` exists before the end only."""
 
 
 def replay(stored: Path, live: Path, random: Random, *, pieces: int) -> LiveChecker:
-    """The files of `stored`, written bit by bit, with a look after each bit."""
+    """Write the files of `stored` in random pieces, with a check after each."""
     live.mkdir()
     plan = json.loads((stored / "plan.json").read_bytes())
     plan["profile"].setdefault("grace_s", 0.0)
@@ -35,121 +35,120 @@ def replay(stored: Path, live: Path, random: Random, *, pieces: int) -> LiveChec
     canaries = b"".join(line for line in lines if b'"canary"' in line)
     contents["deliveries.jsonl"] = canaries + b"".join(line for line in lines if b'"canary"' not in line)
     cuts = {name: sorted(random.randrange(len(text) + 1) for _ in range(pieces)) for name, text in contents.items()}
-    # Faults, clocks and canaries are known long before what they excuse is forgotten.
+    # Faults, clocks and canaries are complete: they are recorded long before notifications are removed.
     for name in FILES:
         (live / name).write_bytes(b"" if name in FILES[:2] else contents[name])
     cuts["deliveries.jsonl"] = [max(cut, len(canaries)) for cut in cuts["deliveries.jsonl"]]
-    watching = LiveChecker(live)
+    checker = LiveChecker(live)
     for piece in range(pieces):
         for name in FILES[:2]:
             (live / name).write_bytes(contents[name][: cuts[name][piece]])
-        watching.look()
+        checker.check()
     for name in FILES[:2]:
         (live / name).write_bytes(contents[name])
-    watching.look()
-    return watching
+    checker.check()
+    return checker
 
 
 def nonzero(counts: dict[str, int]) -> dict[str, int]:
     return {name: number for name, number in counts.items() if number and name not in ONE_SIDED}
 
 
-@pytest.fixture(params=[0.0, 1e9], ids=["forgetting at once", "forgetting nothing"])
-def shown(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=[0.0, 1e9], ids=["removes at once", "removes nothing"])
+def any_shown_s(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_checker, "SHOWN_S", request.param)
 
 
-def test_in_pieces_a_run_comes_to_the_same_numbers_as_as_a_whole(shown: None, tmp_path: Path) -> None:
+def test_a_correct_run_read_in_pieces_has_the_counts_of_the_whole(any_shown_s: None, tmp_path: Path) -> None:
     random = Random(1)
     for number in range(30):
         stored = tmp_path / f"stored-{number}"
         stored.mkdir()
         store(correct_world(random), stored)
 
-        watching = replay(stored, tmp_path / f"live-{number}", random, pieces=random.randrange(1, 6))
+        checker = replay(stored, tmp_path / f"live-{number}", random, pieces=random.randrange(1, 6))
 
-        assert nonzero(watching.counts) == nonzero(judge(stored).counts), number
+        assert nonzero(checker.counts) == nonzero(judge(stored).counts), number
 
 
-def test_so_does_what_makes_no_sense(shown: None, tmp_path: Path) -> None:
+def test_a_random_history_read_in_pieces_has_the_counts_of_the_whole(any_shown_s: None, tmp_path: Path) -> None:
     random = Random(2)
-    accused = Counter[str]()
+    found = Counter[str]()
     for number in range(80):
         stored = tmp_path / f"stored-{number}"
         stored.mkdir()
         store_history(random_history(random), stored)
 
-        watching = replay(stored, tmp_path / f"live-{number}", random, pieces=random.randrange(1, 6))
+        checker = replay(stored, tmp_path / f"live-{number}", random, pieces=random.randrange(1, 6))
 
         whole = nonzero(judge(stored).counts)
-        accused.update(whole)
-        assert nonzero(watching.counts) == whole, number
-    assert {"missed", "duplicate", "phantom", "stale", "early", "late"} <= set(accused)
+        found.update(whole)
+        assert nonzero(checker.counts) == whole, number
+    assert set(VIOLATIONS) <= set(found)
 
 
-@pytest.mark.parametrize("what", ["step", "late canary", "missing canary", "nothing"])
-def test_what_a_witness_saw_long_ago_is_not_forgotten(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+@pytest.mark.parametrize("event", ["step", "late canary", "missing canary", "nothing"])
+def test_an_old_canary_or_clock_reading_that_excuses_lateness_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, event: str
 ) -> None:
     monkeypatch.setattr(live_checker, "WITNESSES", 3)
     stored = tmp_path / "stored"
     stored.mkdir()
     (stored / "plan.json").write_text(json.dumps({**PLAN, "faults": [], "planned": {}, "required_faults": []}))
-    # Ready while something was wrong with the witnesses, and four seconds late.
+    # Ready at the time of the event, and four seconds late.
     write(stored / "history.jsonl", numbered(scheduled("a/1", due_s=8.0)))
-    late = {4: 3.0} if what == "late canary" else {}
+    late = {4: 3.0} if event == "late canary" else {}
     canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n + late.get(n, 0)) for n in range(30)]
-    if what == "missing canary":
+    if event == "missing canary":
         del canaries[4:6]
     write(stored / "deliveries.jsonl", [*canaries[:9], delivery("a/1", at_s=12.0), *canaries[9:]])
     write(stored / "faults.jsonl", [])
-    step_ns = 10**9 if what == "step" else 0
+    step_ns = 10**9 if event == "step" else 0
     clock = [{"wall_ns": 10**18 + n * 10**9 + (n > 2) * step_ns, "mono_ns": n * 10**9} for n in range(60)]
     write(stored / "clock.jsonl", clock)
     close(stored, at_s=70.0)
 
-    watching = LiveChecker(stored)
-    watching.look()
+    checker = LiveChecker(stored)
+    checker.check()
 
     whole = nonzero(judge(stored).counts)
-    assert nonzero(watching.counts) == whole
-    assert whole.get("unknown_late", 0) == (what != "nothing")
+    assert nonzero(checker.counts) == whole
+    assert whole.get("unknown_late", 0) == (event != "nothing")
 
 
-def test_what_is_over_is_forgotten_and_still_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_settled_notification_is_removed_and_still_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(live_checker, "SHOWN_S", 0.0)
     stored = tmp_path / "stored"
     stored.mkdir()
-    watching = LiveChecker(good_run(stored))
+    checker = LiveChecker(good_run(stored))
 
-    drawn = watching.look()
+    drawn = checker.check()
     assert len(drawn["notes"]) == 3
 
-    assert watching.look()["notes"] == []
-    assert watching.counts["delivered"] == 2
-    _, changed, left = watching.since(0)
-    assert (changed, len(left)) == ([], 3)
+    assert checker.check()["notes"] == []
+    assert checker.counts["delivered"] == 2
+    _, changed, removed = checker.since(0)
+    assert (changed, len(removed)) == ([], 3)
 
 
 def store_history(history: History, run_dir: Path) -> None:
-    """`history` as its files, its revisions counted from 1 as an application counts them; all of it long ago."""
+    """Write `history` as the files of an old run, with revisions that start at 1."""
     profile = {**history.plan.profile.as_written, "grace_s": 0.0}
     (run_dir / "plan.json").write_text(
         json.dumps({**PLAN, "profile": profile, "faults": [], "planned": {}, "required_faults": []})
     )
-    calls, number = [], Counter[str]()
+    calls: list[Mapping[str, object]] = []
     lines = sorted(
         [(o.line, o, "invoke") for o in history.operations.values()]
         + [(o.answered_line, o, o.answer) for o in history.operations.values() if o.answered_line],
         key=lambda line: line[0],
     )
     for _, o, kind in lines:
-        what = {"f": o.verb, "key": o.key, "revision": o.revision + 1, "due_ns": o.due_ns} if kind == "invoke" else {}
+        call = {"f": o.verb, "key": o.key, "revision": o.revision + 1, "due_ns": o.due_ns} if kind == "invoke" else {}
         at_ns = o.invoked_ns if kind == "invoke" else o.answered_ns
         calls.append(
-            {"i": number["all"], "op": f"{o.key}/{o.revision + 1}", **what, "type": kind, "client": 0, "at_ns": at_ns}
+            {"i": len(calls), "op": f"{o.key}/{o.revision + 1}", **call, "type": kind, "client": 0, "at_ns": at_ns}
         )
-        number["all"] += 1
     write(run_dir / "history.jsonl", calls)
     write(
         run_dir / "deliveries.jsonl",
@@ -158,20 +157,12 @@ def store_history(history: History, run_dir: Path) -> None:
         + [{"op": plus_one(d.op), "key": d.op.rpartition("/")[0], "revision": int(plus_one(d.op).rpartition("/")[2]),
             "worker": d.worker, "attempt": 1, "at_ns": d.at_ns} for d in history.deliveries],
     )  # fmt: skip
-    phases = []
-    for f in history.faults:
-        for phase, at_ns in (("inject", f.injected_ns), ("observed", f.injected_ns), ("healed", f.healed_ns)):
-            if at_ns < NEVER:
-                phases.append(
-                    {
-                        "fault": f.fault,
-                        "kind": f.kind,
-                        "target": f.target,
-                        "only": list(f.only),
-                        "phase": phase,
-                        "at_ns": at_ns,
-                    }
-                )
+    phases = [
+        {"fault": f.fault, "kind": f.kind, "target": f.target, "only": list(f.only), "phase": phase, "at_ns": at_ns}
+        for f in history.faults
+        for phase, at_ns in (("inject", f.injected_ns), ("observed", f.injected_ns), ("healed", f.healed_ns))
+        if at_ns < NEVER
+    ]
     write(run_dir / "faults.jsonl", phases)
     write(run_dir / "clock.jsonl", [{"wall_ns": 0, "mono_ns": 0}])
     (run_dir / "closed.json").write_text(json.dumps({"at_ns": 10**15, "pending": [], "workers_alive": True}))

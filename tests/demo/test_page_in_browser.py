@@ -1,18 +1,11 @@
-"""The demo as its user has it: the command, the page, real processes, and what is saved of it."""
+"""The demo from the outside: the command, the page, real processes, and saved runs."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -22,56 +15,14 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from duetime.harness.plan.plan import Plan
+from tests.browser import AssertAccessible, OpenPage, Screenshot
 from tests.commands import duetime
+from tests.demo.running_demo import Demo, running
+from tests.eventually import assert_eventually
 
 pytestmark = pytest.mark.browser
 
-STARTS_WITHIN_S = 60
-CERTAIN_WITHIN_MS = 60_000
-
-
-@dataclass(frozen=True)
-class Demo:
-    url: str
-    flower: str
-    process: subprocess.Popen[str]
-    out: Path
-
-    @property
-    def address(self) -> str:
-        return self.url.split("/")[2]
-
-    def post(self, path: str, body: object, **headers: str) -> tuple[int, dict[str, Any]]:
-        with closing(HTTPConnection(self.address, timeout=60)) as connection:
-            connection.request("POST", path, json.dumps(body), {"Origin": f"http://{self.address}", **headers})
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        return answer.status, json.loads(text) if text.startswith("{") else {"text": text}
-
-
-@contextmanager
-def running(out: Path, *arguments: str) -> Iterator[Demo]:
-    command = [
-        sys.executable,
-        "-m",
-        "duetime.cli",
-        "demo",
-        "--no-browser",
-        "--port",
-        "0",
-        "--out",
-        str(out),
-        *arguments,
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(4)]
-        urls = re.findall(r"http://\S+", "".join(lines))
-        try:
-            yield Demo(urls[0], urls[1], process, out)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
+FINAL_WITHIN_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +32,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.fixture
-def live(demo: Demo, visit: Callable[..., Page]) -> Page:
-    """The page, connected, with everything up and nothing going on by itself."""
-    demo.post("/wish", {"what": "traffic", "a_second": 0})
-    demo.post("/wish", {"what": "undo_all"})
-    page = visit(demo.url)
+def live(demo: Demo, open_page: OpenPage) -> Page:
+    """The connected page, with all workers up, no traffic and no fault."""
+    demo.send("traffic", per_second=0)
+    demo.send("heal_all")
+    page = open_page(demo.url)
     page.wait_for_selector("#begin:not([disabled])")
     return page
 
@@ -95,163 +46,167 @@ def counts(page: Page, design: str) -> dict[str, int]:
     return dict(page.eval_on_selector_all(f'.lane[data-design="{design}"] [data-count]', script))
 
 
-def has(page: Page, design: str, label: str, *, at_least: int = 1) -> None:
-    """Wait until the page counts so many."""
+def wait_for_count(page: Page, design: str, label: str, *, at_least: int = 1) -> None:
     script = """([design, label, least]) => {
       const node = document.querySelector(`.lane[data-design="${design}"] [data-count="${label}"]`);
       return node !== null && parseInt(node.innerText) >= least; }"""
-    page.wait_for_function(script, arg=[design, label, at_least], timeout=CERTAIN_WITHIN_MS)
+    page.wait_for_function(script, arg=[design, label, at_least], timeout=FINAL_WITHIN_MS)
 
 
-def test_a_scene_is_walked_from_start_to_end_by_keyboard(live: Page, picture: Any) -> None:
+def test_a_scene_can_be_played_with_the_keyboard(live: Page, screenshot: Screenshot) -> None:
     live.focus("#begin")
     live.keyboard.press("Enter")
-    live.wait_for_selector("#outcome code", timeout=CERTAIN_WITHIN_MS)
+    live.wait_for_selector("#outcome code", timeout=FINAL_WITHIN_MS)
 
     rows = live.eval_on_selector_all("#outcome tbody tr", "rows => rows.map(row => row.innerText.split(/\\s+/))")
     delivered = {row[0]: row[1:] for row in rows}
     assert delivered["push_readmodel"][0] == delivered["oban_style_queue"][0] == "1"
-    # A tick that a busy machine delays leaves a gap between two windows; then the next column says that it was missed.
+    # On a busy machine a late tick leaves a gap between two polls; then the poller's reminder is missed.
     assert "1" in delivered["pull_worker"]
     assert "duetime compare --scenarios calm" in live.inner_text("#outcome")
-    picture(live, "demo-scene")
+    screenshot(live, "demo-scene")
     live.keyboard.press("n")
-    assert live.inner_text("#scene-title") == "Call it off"
-    assert "scene=call-off" in live.url
+    assert live.inner_text("#scene-title") == "Cancel it"
+    assert "scene=cancel" in live.url
 
 
-def test_killed_overdue_missed_for_the_poller_and_recovery_for_the_drainer(live: Page, picture: Any) -> None:
+def test_after_a_downtime_the_poller_misses_and_the_read_model_delivers(live: Page, screenshot: Screenshot) -> None:
     before = {design: counts(live, design).get("delivered", 0) for design in ("pull_worker", "push_readmodel")}
     live.click('[data-scene="playground"]')
     for _ in range(3):
-        live.click('[data-do="schedule"]')
+        live.click('[data-action="schedule"]')
     live.keyboard.press("d")
     live.wait_for_selector('.lane[data-design="pull_worker"] .chip[data-state="down"]')
-    has(live, "pull_worker", "overdue", at_least=3)
-    has(live, "push_readmodel", "overdue", at_least=3)
-    picture(live, "demo-overdue")
+    wait_for_count(live, "pull_worker", "overdue", at_least=3)
+    wait_for_count(live, "push_readmodel", "overdue", at_least=3)
+    screenshot(live, "demo-overdue")
     live.keyboard.press("u")
 
-    has(live, "pull_worker", "missed", at_least=3)
-    has(live, "push_readmodel", "delivered", at_least=before["push_readmodel"] + 3)
-    picture(live, "demo-missed")
+    wait_for_count(live, "pull_worker", "missed", at_least=3)
+    wait_for_count(live, "push_readmodel", "delivered", at_least=before["push_readmodel"] + 3)
+    screenshot(live, "demo-missed")
     assert counts(live, "push_readmodel").get("missed", 0) == 0
     assert counts(live, "pull_worker")["delivered"] == before["pull_worker"]
 
 
-def test_a_page_that_was_not_drawn_for_a_while_shows_the_present_again_and_not_when_the_viewer_went_back(
-    live: Page,
-) -> None:
-    not_drawn = """new Promise((tell) => {
+def test_a_worker_is_paused_and_resumed_by_the_same_button(live: Page) -> None:
+    live.click('[data-scene="playground"]')
+    live.click('[data-action="pause"]')
+    live.wait_for_selector('[data-action="pause"]:has-text("Resume worker-1")')
+    live.click('[data-action="pause"]')
+
+    live.wait_for_selector('[data-action="pause"]:has-text("Pause worker-1")')
+
+
+def test_a_page_that_was_not_drawn_shows_the_present_unless_the_viewer_went_back(live: Page) -> None:
+    is_present_after_a_gap = """new Promise((resolve) => {
       const until = performance.now() + 4000;
       while (performance.now() < until);
-      setTimeout(() => tell(document.getElementById("live").disabled), 1000); })"""
-    assert live.evaluate(not_drawn) is True
+      setTimeout(() => resolve(document.getElementById("live").disabled), 1000); })"""
+    assert live.evaluate(is_present_after_a_gap) is True
 
     live.click("#play")
-    # Well behind: what the stream tells may be half a second late, and a second and a half still count as the present.
+    # At least 4 s: the stream may be half a second late, and up to 1.5 s count as the present.
     live.wait_for_selector("#clock:text-matches(', [4-9] s ago')")
     live.click("#play")
-    assert live.evaluate(not_drawn) is False
+    assert live.evaluate(is_present_after_a_gap) is False
     live.click("#live")
     live.wait_for_selector("#live[disabled]", state="attached")
 
 
-def test_axe_finds_nothing_serious_in_light_and_dark_and_on_a_telephone(
-    demo: Demo, visit: Callable[..., Page], accessible: Callable[[Page], None], picture: Any
+def test_axe_finds_no_serious_violation_in_light_in_dark_and_on_a_telephone(
+    demo: Demo, open_page: OpenPage, assert_accessible: AssertAccessible, screenshot: Screenshot
 ) -> None:
     for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
-        page = visit(demo.url, color_scheme=scheme, width=width, reduced_motion="reduce")
+        page = open_page(demo.url, color_scheme=scheme, width=width, reduced_motion="reduce")
         page.wait_for_selector(".chip")
-        accessible(page)
+        assert_accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        picture(page, f"demo-{scheme}-{width}")
+        screenshot(page, f"demo-{scheme}-{width}")
         page.keyboard.press("?")
-        accessible(page)
+        assert_accessible(page)
 
 
-def test_flower_shows_the_workers_of_all_three_designs_and_what_they_do(demo: Demo) -> None:
-    demo.post("/wish", {"what": "schedule", "in_s": 1, "people": 1})
-    wanted = {"pull_worker.poll", "push_readmodel.deliver", "oban_style_queue.deliver"}
-    give_up_at = time.monotonic() + 30
-    while not wanted <= (seen := {task["name"] for task in read(f"{demo.flower}/api/tasks").values()}):
-        assert time.monotonic() < give_up_at, seen
-        time.sleep(0.2)
+def test_flower_shows_the_workers_and_tasks_of_all_three_designs(demo: Demo) -> None:
+    demo.send("schedule", in_s=1, people=1)
+    expected = {"pull_worker.poll", "push_readmodel.deliver", "oban_style_queue.deliver"}
+    tasks = f"{demo.flower}/api/tasks"
+    assert_eventually(lambda: expected <= {task["name"] for task in read(tasks).values()}, within_s=30)
 
     workers = {name.partition("@")[2] for name in read(f"{demo.flower}/api/workers?refresh=1")}
     assert {"pull_worker", "push_readmodel", "oban_style_queue"} <= workers
 
 
-def test_another_site_may_do_nothing_and_another_name_is_not_served(demo: Demo) -> None:
-    wish = {"what": "do", "kind": "kill", "target": "all"}
+def test_commands_of_other_sites_and_other_host_names_are_rejected(demo: Demo) -> None:
+    command = {"command": "inject", "kind": "kill", "target": "all"}
 
-    assert demo.post("/wish", wish, Origin="http://evil.example")[0] == 403
-    assert demo.post("/wish", wish, Origin="null")[0] == 403
+    assert demo.post("/command", command, Origin="http://evil.example")[0] == 403
+    assert demo.post("/command", command, Origin="null")[0] == 403
     assert demo.post("/save", {}, Origin="http://evil.example")[0] == 403
-    assert demo.post("/wish", wish, Host="evil.example")[0] == 421
+    assert demo.post("/command", command, Host="evil.example")[0] == 421
 
 
 @pytest.mark.parametrize(
-    ("wish", "status", "says"),
+    ("command", "status", "message"),
     [
-        ({"what": "fly"}, 400, "fly"),
-        ({"what": "do", "kind": "partition", "target": "broker"}, 409, "partition"),
-        ({"what": "do", "kind": "kill", "target": "worker-9"}, 409, "worker-9"),
-        ({"what": "schedule", "in_s": 1e9, "people": 1}, 400, "not between"),
-        ({"what": "move", "event": 10**6, "by_s": 1}, 409, "not ahead"),
-        ({"what": "undo", "fault": "f99"}, 409, "f99"),
-        # Nobody delivers anything just then; and what did not happen is not going on.
-        ({"what": "do", "kind": "kill", "target": "delivering"}, 409, "nothing happened"),
-        ({"what": "scene", "name": "none"}, 409, "arrive"),
-        ([], 400, "not understood"),
+        ({"command": "fly"}, 400, "fly"),
+        ({"command": "inject", "kind": "partition", "target": "broker"}, 409, "partition"),
+        ({"command": "inject", "kind": "kill", "target": "worker-9"}, 409, "worker-9"),
+        ({"command": "schedule", "in_s": 1e9, "people": 1}, 400, "not between"),
+        ({"command": "move", "event": 10**6, "by_s": 1}, 409, "not upcoming"),
+        ({"command": "heal", "fault": "f99"}, 409, "f99"),
+        # No worker is delivering; a fault that had no effect is not active.
+        ({"command": "inject", "kind": "kill", "target": "delivering"}, 409, "nothing happened"),
+        ({"command": "scene", "name": "none"}, 409, "arrive"),
+        ([], 400, "not a command"),
     ],
 )
-def test_a_wish_that_makes_no_sense_is_refused_with_its_reason(demo: Demo, wish: Any, status: int, says: str) -> None:
-    answered, body = demo.post("/wish", wish)
+def test_an_invalid_command_is_rejected_with_the_reason(demo: Demo, command: Any, status: int, message: str) -> None:
+    answered, body = demo.post("/command", command)
 
     assert answered == status
-    assert says in body["error"]
+    assert message in body["error"]
 
 
 @pytest.mark.full  # a minute as well
-def test_what_is_saved_is_judged_as_the_page_showed_it_and_can_be_done_again(live: Page, demo: Demo) -> None:
+def test_saved_runs_have_the_counts_of_the_page(live: Page, demo: Demo) -> None:
     live.click('[data-scene="playground"]')
-    live.click('[data-do="schedule"]')
+    live.click('[data-action="schedule"]')
     live.keyboard.press("a")
     live.wait_for_selector('.lane[data-design="pull_worker"] .chip:has-text("worker-2 serving")', timeout=30_000)
-    live.click('[data-do="gather"]')
-    has(live, "pull_worker", "duplicate", at_least=12)
-    # Saved in the middle of it all: what was done last is mended first, and the server that joined leaves.
+    live.click('[data-action="schedule-many"]')
+    wait_for_count(live, "pull_worker", "duplicate", at_least=12)
+    # Saved while two faults are active: the last is healed first, and the added worker leaves.
     live.keyboard.press("d")
     live.wait_for_selector('.lane[data-design="push_readmodel"] .chip[data-state="down"]')
-    with live.expect_response(lambda response: response.url.endswith("/save"), timeout=90_000) as saved:
+    with live.expect_response(lambda response: response.url.endswith("/save"), timeout=90_000) as response:
         live.click("#save")
-    kept = saved.value.json()
-    assert "runs" in kept, kept
-    # The picture is half a second behind.
+    saved = response.value.json()
+    assert "runs" in saved, saved
+    # The page is half a second behind.
     live.wait_for_timeout(1200)
 
-    for run in kept["runs"]:
+    for run in saved["runs"]:
         shown = counts(live, run["design"])
         checked = json.loads(duetime("check", "--json", run["run_dir"]).stdout)
         assert checked["outcome"] == run["outcome"]
-        # A machine with other work may starve the harness; nothing else may leave it unknown.
+        # On a busy machine the harness may be starved; no other reason is allowed.
         assert all("starved" in reason for reason in checked["unknown_because"])
-        told = {label: checked["counts"][label] for label in ("delivered", "missed", "duplicate", "late", "phantom")}
-        assert {label: shown.get(label, 0) for label in told} == told
+        stored = {label: checked["counts"][label] for label in ("delivered", "missed", "duplicate", "late", "phantom")}
+        assert {label: shown.get(label, 0) for label in stored} == stored
         plan = Plan.from_json(json.loads((Path(run["run_dir"]) / "plan.json").read_text()))
         assert {"worker_added", "kill"} <= {fault.kind for fault in plan.faults} and plan.operations
         assert not live.is_visible(f'.lane[data-design="{run["design"]}"] .chip:has-text("worker-2")')
-    assert Path(kept["directory"], "report.html").exists()
-    assert duetime("report", kept["directory"], "--out", str(demo.out / "again.html")).returncode == 0
+    assert Path(saved["directory"], "report.html").exists()
+    assert duetime("report", saved["directory"], "--out", str(demo.out / "again.html")).returncode == 0
 
 
-@pytest.mark.full  # a minute; that a stored plan is the plan again is a unit test
-def test_what_was_saved_is_carried_out_again_by_run(tmp_path: Path) -> None:
+@pytest.mark.full  # a minute; a unit test proves that a stored plan is read back as the same plan
+def test_a_saved_run_can_be_run_again(tmp_path: Path) -> None:
     with running(tmp_path / "demo", "--designs", "push_readmodel", "--rate", "0") as demo:
-        demo.post("/wish", {"what": "schedule", "in_s": 3, "people": 4})
-        demo.post("/wish", {"what": "do", "kind": "kill", "target": "all"})
-        demo.post("/wish", {"what": "undo_all"})
+        demo.send("schedule", in_s=3, people=4)
+        demo.send("inject", kind="kill", target="all")
+        demo.send("heal_all")
         _, kept = demo.post("/save", {})
     [saved] = kept["runs"]
 
@@ -261,21 +216,21 @@ def test_what_was_saved_is_carried_out_again_by_run(tmp_path: Path) -> None:
     assert (again["outcome"], again["counts"]["delivered"]) == (saved["outcome"], 4) == ("pass", 4), done.stderr
 
 
-def test_it_ends_cleanly_with_an_open_page_and_leaves_no_process(tmp_path: Path, browser: Browser) -> None:
+def test_ctrl_c_ends_the_demo_with_open_pages_and_leaves_no_process(tmp_path: Path, browser: Browser) -> None:
     with running(tmp_path, "--designs", "push_readmodel") as demo:
-        first, second = browser.new_page(), browser.new_page()
-        for page in (first, second):
+        pages = browser.new_page(), browser.new_page()
+        for page in pages:
             page.goto(demo.url)
             page.wait_for_selector(".chip")
-        mine = psutil.Process(demo.process.pid).children(recursive=True)
-        assert mine
+        children = psutil.Process(demo.process.pid).children(recursive=True)
+        assert children
         os.kill(demo.process.pid, signal.SIGINT)
 
         assert demo.process.wait(timeout=20) == 0
-        _, alive = psutil.wait_procs(mine, timeout=5)
+        _, alive = psutil.wait_procs(children, timeout=5)
         assert alive == []
-        first.wait_for_selector("#word:has-text('start it again')")
-        for page in (first, second):
+        pages[0].wait_for_selector("#message:has-text('start it again')")
+        for page in pages:
             page.close()
 
 

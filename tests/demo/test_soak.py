@@ -1,4 +1,4 @@
-"""Half an hour of a demo that is hurt every ten seconds: it neither grows nor falls behind, and leaves nothing."""
+"""Half an hour of a demo with a fault every ten seconds: its memory does not grow, and no process is left."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import cycle
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, CDPSession, Page
 
-from tests.demo.test_page_in_browser import Demo, running
+from tests.demo.running_demo import Demo, running
 
 pytestmark = pytest.mark.soak
 
-LASTS_S = float(os.environ.get("DUETIME_SOAK_S", "1800"))
-EVERY_S = 10.0
-A_SECOND = 40
-"""Of each of three designs: 120 deliveries a second when all is well, and about half of that under faults."""
-WISHES = (
+DURATION_S = float(os.environ.get("DUETIME_SOAK_S", "1800"))
+FAULT_EVERY_S = 10.0
+PER_SECOND = 40
+"""For each of three designs: 120 deliveries a second without faults, and about half of that with faults."""
+FAULTS = (
     ("kill", "worker-1"),
     ("broker_kill", "broker"),
     ("pause", "worker-1"),
@@ -38,101 +39,114 @@ WISHES = (
     ("database_kill", "database"),
     ("kill", "delivering"),
 )
-"""A server's fault and a service's in turn, so that each can begin while the one before is still being mended."""
-AGAIN_S = 0.5
-NOBODY = re.compile("nothing happened|is (not up|starting|down)$")
-"""What is said when there is nobody to be hurt just then."""
+"""Faults of workers and of services in turn, so that each can be injected while the one before is being healed."""
+RETRY_S = 0.5
+NO_TARGET = re.compile("nothing happened|is (not up|starting|down)$")
+"""The messages if there is no worker to inject the fault into."""
 
 
 @dataclass
-class Hurting:
-    """One fault every ten seconds, on time, also while others are being mended; each lasts three seconds at most."""
+class FaultInjector:
+    """Injects a fault every ten seconds, also while others are being healed; each is active for 3 s at most."""
 
     demo: Demo
     began: float = field(default_factory=time.monotonic)
-    done: list[float] = field(default_factory=list)
-    """How long after its time each began, in seconds; what it was to hit may only just be coming up."""
-    refused: list[str] = field(default_factory=list)
+    delays_s: list[float] = field(default_factory=list)
+    """How long after its time each fault was injected; a worker may have to start first."""
+    rejected: list[str] = field(default_factory=list)
 
-    def run(self, lasts_s: float) -> None:
-        with ThreadPoolExecutor(max_workers=len(WISHES)) as pool:
-            for number, (kind, target) in enumerate(cycle(WISHES)):
-                due = self.began + number * EVERY_S
-                if due >= self.began + lasts_s:
+    def run(self, duration_s: float) -> None:
+        with ThreadPoolExecutor(max_workers=len(FAULTS)) as pool:
+            for number, (kind, target) in enumerate(cycle(FAULTS)):
+                due = self.began + number * FAULT_EVERY_S
+                if due >= self.began + duration_s:
                     return
                 time.sleep(max(0.0, due - time.monotonic()))
-                pool.submit(self._hurt, kind, target, due)
+                pool.submit(self._inject_and_heal, kind, target, due)
 
-    def _hurt(self, kind: str, target: str, due: float) -> None:
-        began_s, (status, body) = time.monotonic() - due, self._wish(kind, target)
-        while status != HTTPStatus.OK and (began_s := time.monotonic() - due) < EVERY_S:
-            time.sleep(AGAIN_S)
-            status, body = self._wish(kind, target)
+    def _inject_and_heal(self, kind: str, target: str, due: float) -> None:
+        delay_s, (status, answer) = time.monotonic() - due, self._inject(kind, target)
+        while status != HTTPStatus.OK and (delay_s := time.monotonic() - due) < FAULT_EVERY_S:
+            time.sleep(RETRY_S)
+            status, answer = self._inject(kind, target)
         if status != HTTPStatus.OK:
-            self.refused.append(f"{kind} {target}: {body['error']}")
+            self.rejected.append(f"{kind} {target}: {answer['error']}")
             return
-        self.done.append(began_s)
+        self.delays_s.append(delay_s)
         if kind != "deploy":
             time.sleep(1.0 if kind.endswith("_kill") else 3.0)
-            self.demo.post("/wish", {"what": "undo", "fault": body["done"]})
+            self.demo.send("heal", fault=answer["done"])
 
-    def _wish(self, kind: str, target: str) -> tuple[int, dict[str, Any]]:
-        return self.demo.post("/wish", {"what": "do", "kind": kind, "target": target})
+    def _inject(self, kind: str, target: str) -> tuple[int, dict[str, Any]]:
+        return self.demo.send("inject", kind=kind, target=target)
 
 
-def test_half_an_hour_of_faults_leaves_it_as_it_was(
+class Sample(NamedTuple):
+    after_s: float
+    server_mb: float
+    page_mb: float
+    delivered: int
+
+
+def take_sample(began: float, server: psutil.Process, page: Page, devtools: CDPSession) -> Sample:
+    devtools.send("HeapProfiler.collectGarbage")
+    heap = devtools.send("Runtime.getHeapUsage")["usedSize"]
+    delivered = page.eval_on_selector_all(
+        '[data-count="delivered"]', "nodes => nodes.map(node => parseInt(node.innerText))"
+    )
+    return Sample(time.monotonic() - began, server.memory_info().rss / 1e6, heap / 1e6, sum(delivered))
+
+
+def second_and_last_third(values: Sequence[float]) -> tuple[float, float]:
+    """Medians; the first third fills what is kept on purpose, the last 75 seconds."""
+    third = len(values) // 3
+    return median(values[third : 2 * third]), median(values[2 * third : 3 * third])
+
+
+def test_half_an_hour_of_faults_needs_no_more_memory_and_leaves_no_process(
     tmp_path: Path, browser: Browser, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with running(tmp_path, "--rate", str(A_SECOND), "--delivery-time", "0.002") as demo:
+    with running(tmp_path, "--rate", str(PER_SECOND), "--delivery-time", "0.002") as demo:
         page = browser.new_page()
         page.goto(demo.url)
         page.wait_for_selector(".chip")
         devtools = page.context.new_cdp_session(page)
-        worker = psutil.Process(demo.process.pid)
-        samples = []
-        hurting = Hurting(demo)
-        began = hurting.began
-        thread = threading.Thread(target=hurting.run, args=(LASTS_S,))
+        server = psutil.Process(demo.process.pid)
+        injector = FaultInjector(demo)
+        thread = threading.Thread(target=injector.run, args=(DURATION_S,))
         thread.start()
+        samples = []
         while thread.is_alive():
-            page.wait_for_timeout(EVERY_S * 1000)
-            devtools.send("HeapProfiler.collectGarbage")
-            heap = devtools.send("Runtime.getHeapUsage")["usedSize"]
-            shown = page.eval_on_selector_all(
-                '[data-count="delivered"]', "nodes => nodes.map(node => parseInt(node.innerText))"
-            )
-            samples.append((time.monotonic() - began, worker.memory_info().rss, heap, sum(shown)))
-        _, _, _, delivered = samples[-1]
-        clock_s = float(page.inner_text("#clock").split()[0])
-        behind_s = time.monotonic() - began - clock_s
-        everybody = worker.children(recursive=True)
-        word = page.inner_text("#word")
-        worker.send_signal(signal.SIGINT)
+            page.wait_for_timeout(FAULT_EVERY_S * 1000)
+            samples.append(take_sample(injector.began, server, page, devtools))
+        behind_s = time.monotonic() - injector.began - float(page.inner_text("#clock").split()[0])
+        children = server.children(recursive=True)
+        message = page.inner_text("#message")
+        server.send_signal(signal.SIGINT)
         ends = time.monotonic()
         status = demo.process.wait(timeout=120)
         ended_s = time.monotonic() - ends
         page.close()
 
-    # The first third fills what is kept on purpose: the last seventy-five seconds.
-    third = len(samples) // 3
-    memory = [median(sample[1] for sample in samples[n * third : (n + 1) * third]) / 1e6 for n in (1, 2)]
-    heap = [median(sample[2] for sample in samples[n * third : (n + 1) * third]) / 1e6 for n in (1, 2)]
+    last = samples[-1]
+    server_mb = second_and_last_third([sample.server_mb for sample in samples])
+    page_mb = second_and_last_third([sample.page_mb for sample in samples])
     with capsys.disabled():
         print(
-            f"\n{samples[-1][0]:.0f} s, {len(hurting.done)} faults, {median(hurting.done):.1f} s after their time",
-            f"{len(hurting.refused)} refused {hurting.refused[:3]}; the page says {word!r}",
-            f"{delivered} deliveries, {delivered / samples[-1][0]:.1f} a second",
-            f"server {memory[0]:.0f} then {memory[1]:.0f} MB, page {heap[0]:.1f} then {heap[1]:.1f} MB",
-            f"the picture is {behind_s:.1f} s behind; it ended in {ended_s:.1f} s with status {status}",
+            f"\n{last.after_s:.0f} s, {len(injector.delays_s)} faults, {median(injector.delays_s):.1f} s late",
+            f"{len(injector.rejected)} rejected {injector.rejected[:3]}; the page shows {message!r}",
+            f"{last.delivered} deliveries, {last.delivered / last.after_s:.1f} a second",
+            f"server {server_mb[0]:.0f} then {server_mb[1]:.0f} MB, page {page_mb[0]:.1f} then {page_mb[1]:.1f} MB",
+            f"the page is {behind_s:.1f} s behind; the demo ended in {ended_s:.1f} s with status {status}",
             sep="; ",
         )
-    _, alive = psutil.wait_procs(everybody, timeout=10)
+    _, alive = psutil.wait_procs(children, timeout=10)
     assert (status, alive) == (0, [])
-    # One that finds nobody in the middle of a delivery, or nobody up within ten seconds, is refused; nothing else is.
-    assert all(NOBODY.search(said) for said in hurting.refused), hurting.refused
-    assert len(hurting.done) >= 0.9 * LASTS_S / EVERY_S
-    assert word == "" or "did not happen in" in word
-    assert delivered / samples[-1][0] >= 50
-    assert memory[1] <= 1.1 * memory[0]
-    assert heap[1] <= 1.2 * heap[0]
+    # Rejected only if no worker is delivering, or none is up within ten seconds.
+    assert all(NO_TARGET.search(error) for error in injector.rejected), injector.rejected
+    assert len(injector.delays_s) >= 0.9 * DURATION_S / FAULT_EVERY_S
+    assert message == "" or "did not happen in" in message
+    assert last.delivered / last.after_s >= 50
+    assert server_mb[1] <= 1.1 * server_mb[0]
+    assert page_mb[1] <= 1.2 * page_mb[0]
     assert ended_s <= 30

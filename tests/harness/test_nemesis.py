@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from duetime.clock import Instant
-from duetime.demo.session import SharedFault
+from duetime.demo.active_faults import SharedFault
 from duetime.faults.fault import FaultNotVerified, Sleeper
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.cancellation import CancelToken

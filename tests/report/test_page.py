@@ -1,4 +1,4 @@
-"""The report holds everything, says what the checker said, and has no say in it."""
+"""The report page and the data that it draws."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from duetime.checker import judge, judge_history
+from duetime.checker import VIOLATIONS, judge, judge_history
 from duetime.cli.report import write_report
 from duetime.history import load
 from duetime.report.lane import lane
 from duetime.report.logs import log_lines
-from duetime.report.page import page, picture, write_page
+from duetime.report.page import ASSETS, page, write_page
+from duetime.report.picture import picture
 from tests.checker.small_histories import canary, cancelled, delivery, fault, numbered, scheduled
 from tests.checker.stored_runs import PLAN, close, good_run, write, write_lines
 
@@ -49,97 +50,97 @@ def good(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bad(tmp_path: Path) -> Path:
-    """One missed, one twice, one that nobody asked for; all of it under no fault."""
+    """A run without faults: one missed, one duplicate and one phantom."""
     run_dir = tmp_path / "bad"
     (run_dir / "logs").mkdir(parents=True)
     write(run_dir / "plan.json", {**PLAN, "faults": [], "required_faults": [], "planned": {}})
     calls = [*scheduled("a/1", due_s=5.0), *scheduled("b/1", due_s=5.0), *cancelled("c/1", at_s=1.0)]
     write_lines(run_dir / "history.jsonl", numbered(calls))
     canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n) for n in range(6)]
-    came = [delivery("a/1", at_s=5.0), delivery("a/1", at_s=5.1), delivery("z/1", at_s=6.0)]
-    write_lines(run_dir / "deliveries.jsonl", [*came, *canaries])
+    deliveries = [delivery("a/1", at_s=5.0), delivery("a/1", at_s=5.1), delivery("z/1", at_s=6.0)]
+    write_lines(run_dir / "deliveries.jsonl", [*deliveries, *canaries])
     write_lines(run_dir / "faults.jsonl", [])
     write_lines(run_dir / "clock.jsonl", [{"wall_ns": 10**18, "mono_ns": 0}])
     return close(run_dir)
 
 
 def drawn(html: str) -> list[dict[str, Any]]:
-    """The lanes that the page would unpack."""
+    """The lanes that the page unpacks."""
     packed = re.findall(r'class="lane-data">([^<]*)<', html)
     return [json.loads(gzip.decompress(base64.b64decode(text))) for text in packed]
 
 
-def test_a_page_asks_no_network_and_shows_each_verdict_its_sentence_and_its_command(good: Path, bad: Path) -> None:
-    html = page([cell(good), cell(bad, design="mine")], ideas={"crash": "One is killed."})
+def test_a_page_uses_no_network_and_shows_verdict_violations_and_command_of_each_run(good: Path, bad: Path) -> None:
+    html = page([cell(good), cell(bad, design="mine")], descriptions={"crash": "One is killed."})
 
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", html)
     assert "default-src 'none'" in html
     assert '<span class="verdict pass">pass' in html and '<span class="verdict fail">fail' in html
-    assert "1 missed, 1 phantom, 1 duplicate" in html
+    assert "1 missed, 1 duplicate, 1 phantom" in html
     assert "duetime run mine crash --seed 1" in html
-    assert [one["outcome"] for one in drawn(html)] == ["pass", "fail"]
+    assert [lane["outcome"] for lane in drawn(html)] == ["pass", "fail"]
 
 
-def test_whatever_names_hold_is_text_and_no_markup(bad: Path) -> None:
+def test_names_and_texts_are_escaped(bad: Path) -> None:
     evil = '</script><script>alert(1)</script>"'
-    html = page([cell(bad, design=evil, scenario=evil, explanation=evil)], ideas={evil: evil})
+    html = page([cell(bad, design=evil, scenario=evil, explanation=evil)], descriptions={evil: evil})
 
     assert "<script>alert(1)" not in html
     assert html.count("</script>") == len(re.findall(r"<script[ >]", html))
 
 
-def test_a_lane_has_the_window_its_excuse_what_came_and_what_is_said_of_it(good: Path) -> None:
+def test_a_lane_has_faults_deadlines_deliveries_and_labels(good: Path) -> None:
     history = load(good)
-    told = lane(history, judge_history(history))
+    drawn_lane = lane(history, judge_history(history))
 
-    assert told["faults"] == [
+    assert drawn_lane["faults"] == [
         {
             "name": "f1", "kind": "kill", "target": "worker-1", "title": "workers killed", "colour": "#d62728",
             "from": 4.5, "to": 6.0, "excused": 8.0, "only": [],
         }
     ]  # fmt: skip
-    note = next(note for note in told["notes"] if note["key"] == "event:4/7")
+    note = next(note for note in drawn_lane["notes"] if note["key"] == "event:4/7")
     (rev,) = note["revs"]
-    # Due at 5 s, within the fault and its recovery until 8 s; then two healthy seconds.
+    # Due at 5 s, during the fault and its recovery until 8 s; then it has two seconds.
     assert (rev["due"], rev["deadline"], rev["state"], rev["required"]) == (5.0, 10.0, "delivered", True)
-    assert rev["got"] == [[6.5, 0, 1, "on_time"]]
-    cancelled = next(note for note in told["notes"] if note["key"] == "b")
+    assert rev["deliveries"] == [[6.5, 0, 1, "on_time"]]
+    cancelled = next(note for note in drawn_lane["notes"] if note["key"] == "b")
     assert [rev.get("state") for rev in cancelled["revs"]] == ["none_due", None]
 
 
-def test_what_nobody_scheduled_has_a_lifeline_too(bad: Path) -> None:
+def test_a_delivery_that_was_never_scheduled_has_a_note(bad: Path) -> None:
     history = load(bad)
-    told = lane(history, judge_history(history))
+    drawn_lane = lane(history, judge_history(history))
 
-    assert next(note for note in told["notes"] if note["key"] == "z") == {
+    assert next(note for note in drawn_lane["notes"] if note["key"] == "z") == {
         "key": "z",
-        "revs": [{"op": "z/1", "got": [[6.0, 0, 1, "phantom"]]}],
+        "revs": [{"op": "z/1", "deliveries": [[6.0, 0, 1, "phantom"]]}],
     }
-    assert {one["label"] for one in told["violations"]} == {"missed", "duplicate", "phantom"}
+    assert {violation["label"] for violation in drawn_lane["violations"]} == {"missed", "duplicate", "phantom"}
 
 
-def test_of_too_many_every_nth_is_drawn_and_all_are_counted(tmp_path: Path) -> None:
+def test_a_sample_is_drawn_of_too_many_notifications_and_all_are_counted(tmp_path: Path) -> None:
     run_dir = many(tmp_path, notifications=100, missed=range(0, 100, 10))
     history = load(run_dir)
     results = judge_history(history)
 
-    told = lane(history, results, at_most=20, of_more=20)
-    drawn_keys = {note["key"] for note in told["notes"]}
+    sampled = lane(history, results, at_most=20, sample_size=20)
+    drawn_keys = {note["key"] for note in sampled["notes"]}
 
-    # Ninety in order, of which every fifth; ten that went wrong, fewer than twenty.
-    assert told["part"] == {"notes": 100, "every": 5, "every_wrong": 1, "violations": {"missed": 10}}
-    assert len(told["notes"]) == 28
-    assert len(told["violations"]) == 10
-    assert {one["op"].rpartition("/")[0] for one in told["violations"]} <= drawn_keys
+    # Every fifth of the ninety without violations; all ten with violations.
+    assert sampled["sample"] == {"notes": 100, "every": 5, "every_violating": 1, "violations": {"missed": 10}}
+    assert len(sampled["notes"]) == 28
+    assert len(sampled["violations"]) == 10
+    assert {violation["op"].rpartition("/")[0] for violation in sampled["violations"]} <= drawn_keys
 
-    few = lane(history, results, at_most=20, of_more=5)
-    assert (few["part"]["every"], few["part"]["every_wrong"]) == (18, 2)
+    few = lane(history, results, at_most=20, sample_size=5)
+    assert (few["sample"]["every"], few["sample"]["every_violating"]) == (18, 2)
     assert (len(few["notes"]), len(few["violations"])) == (10, 5)
 
-    assert "part" not in lane(history, results, at_most=100)
+    assert "sample" not in lane(history, results, at_most=100)
 
 
-def test_an_anomaly_comes_with_the_lines_that_name_it_or_else_with_those_of_its_moment(bad: Path) -> None:
+def test_a_violation_has_the_log_lines_with_its_key_or_else_those_around_its_time(bad: Path) -> None:
     history = load(bad)
     stamp = datetime.fromtimestamp(10**9 + 5, UTC).astimezone().strftime("[%Y-%m-%d %H:%M:%S,")
     lines = [f"{stamp}010: INFO] Task deliver[a/1] received", f"{stamp}020: INFO] something else", "no stamp"]
@@ -151,33 +152,33 @@ def test_an_anomaly_comes_with_the_lines_that_name_it_or_else_with_those_of_its_
     assert [line.partition("INFO] ")[2] for line in found["b/1"]] == ["Task deliver[a/1] received", "something else"]
 
 
-def test_of_several_seeds_the_matrix_shows_the_rate_and_leads_to_the_worst(good: Path, bad: Path) -> None:
-    html = page([cell(good), cell(bad, seed=2)], ideas={})
+def test_the_matrix_shows_the_rate_over_several_seeds_and_links_to_the_worst_run(good: Path, bad: Path) -> None:
+    html = page([cell(good), cell(bad, seed=2)], descriptions={})
 
     assert '<span class="verdict fail">fail 1/2</span>' in html
     assert 'data-show="crash seed 2"' in html
 
 
-def test_a_run_that_cannot_be_read_is_in_the_matrix_and_spoils_nothing(good: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_read_is_in_the_matrix_only(good: Path, tmp_path: Path) -> None:
     gone = {**cell(good), "design": "gone", "outcome": "unknown", "explanation": "it broke", "run_dir": str(tmp_path)}
 
-    html = page([cell(good), gone], ideas={})
+    html = page([cell(good), gone], descriptions={})
 
     assert "it broke" in html
     assert len(drawn(html)) == 1
 
 
-def test_a_run_that_was_drawn_when_it_was_judged_is_not_read_again(good: Path) -> None:
+def test_a_run_with_a_picture_is_not_read_again(good: Path) -> None:
     history = load(good)
-    seen = picture(good, history, judge_history(history))
-    told = cell(good)
-    again = page([told], ideas={})
+    known = picture(good, history, judge_history(history))
+    good_cell = cell(good)
+    again = page([good_cell], descriptions={})
     (good / "plan.json").unlink()
 
-    assert page([told], ideas={}, pictures={str(good): seen}) == again
+    assert page([good_cell], descriptions={}, pictures={str(good): known}) == again
 
 
-def test_a_stored_benchmark_comes_along(good: Path) -> None:
+def test_a_stored_benchmark_is_on_the_page(good: Path) -> None:
     stored = {
         "machine_info": {"cpu": {"count": 2, "brand_raw": "a processor"}},
         "datetime": "2030-01-01T00:00:00",
@@ -187,12 +188,12 @@ def test_a_stored_benchmark_comes_along(good: Path) -> None:
         ],
     }
 
-    html = page([cell(good)], ideas={}, benchmark=stored)
+    html = page([cell(good)], descriptions={}, benchmark=stored)
 
     assert "2 cores, a processor" in html and "1000.00 ms" in html and "<td>2.0</td>" in html
 
 
-def test_a_page_that_cannot_be_written_changes_no_verdict(
+def test_a_page_that_cannot_be_written_leaves_the_verdicts(
     good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "report.html").mkdir()
@@ -204,7 +205,7 @@ def test_a_page_that_cannot_be_written_changes_no_verdict(
 
 
 def many(tmp_path: Path, *, notifications: int, missed: Collection[int]) -> Path:
-    """A run of as many, one after another, of which the `missed` never came."""
+    """A run of notifications due one after another; those in `missed` are not delivered."""
     run_dir = tmp_path / "many"
     run_dir.mkdir()
     write(run_dir / "plan.json", {**PLAN, "faults": [], "required_faults": [], "planned": {}})
@@ -212,21 +213,30 @@ def many(tmp_path: Path, *, notifications: int, missed: Collection[int]) -> Path
     dues = [n * 0.0137 for n in range(notifications)]
     calls = [line for op, due in zip(ops, dues, strict=True) for line in scheduled(op, due_s=due + 5)]
     write_lines(run_dir / "history.jsonl", numbered(calls))
-    came = [delivery(op, at_s=due + 5.01) for n, (op, due) in enumerate(zip(ops, dues, strict=True)) if n not in missed]
+    deliveries = [
+        delivery(op, at_s=due + 5.01) for n, (op, due) in enumerate(zip(ops, dues, strict=True)) if n not in missed
+    ]
     canaries = [canary(n, due_s=2.0 * n, at_s=2.0 * n) for n in range(80)]
-    write_lines(run_dir / "deliveries.jsonl", [*came, *canaries])
+    write_lines(run_dir / "deliveries.jsonl", [*deliveries, *canaries])
     write_lines(run_dir / "faults.jsonl", fault(inject_s=200.0, healed_s=201.0))
     write_lines(run_dir / "clock.jsonl", [{"wall_ns": 0, "mono_ns": 0}])
     return close(run_dir, at_s=210.0)
 
 
-def test_ten_thousand_notifications_stay_below_five_megabytes(tmp_path: Path) -> None:
-    # Every tenth is missed, so that the page has a thousand sentences to tell.
+def test_a_page_of_ten_thousand_notifications_is_smaller_than_five_megabytes(tmp_path: Path) -> None:
+    # Every tenth is missed, so that the page holds a thousand explanations.
     run_dir = many(tmp_path, notifications=10_000, missed=range(0, 10_000, 10))
 
-    path = write_page([cell(run_dir)], tmp_path / "report.html", ideas={})
+    path = write_page([cell(run_dir)], tmp_path / "report.html", descriptions={})
 
     assert path.stat().st_size < 5_000_000
-    (told,) = drawn(path.read_text())
-    assert len(told["notes"]) == 10_000
-    assert len(told["violations"]) == 1_000
+    (drawn_lane,) = drawn(path.read_text())
+    assert len(drawn_lane["notes"]) == 10_000
+    assert len(drawn_lane["violations"]) == 1_000
+
+
+def test_the_scripts_have_the_same_list_of_violations_as_the_checker() -> None:
+    script = (ASSETS / "lanes.js").read_text()
+    (listed,) = re.findall(r"Duetime.VIOLATIONS = (\[.*?\]);", script)
+
+    assert tuple(json.loads(listed)) == VIOLATIONS

@@ -1,4 +1,4 @@
-"""A still picture of one run: what is wrong is in it, however much there is."""
+"""The static SVG of one run."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ def lane(notes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def note(key: str, **more: Any) -> dict[str, Any]:
-    return {"key": key, "revs": [{"asked": 1.0, "due": 3.0, "deadline": 5.0, "state": "delivered", **more}]}
+    return {"key": key, "revs": [{"invoked": 1.0, "due": 3.0, "deadline": 5.0, "state": "delivered", **more}]}
 
 
 def drawn(notes: list[dict[str, Any]]) -> tuple[ElementTree.Element, list[str]]:
-    root = ElementTree.fromstring(strip(lane(notes)))  # noqa: S314 - what we have just written
+    root = ElementTree.fromstring(strip(lane(notes)))  # noqa: S314 - text made by this package
     return root, [text.text or "" for text in root.iter(f"{SVG}text")]
 
 
-def test_each_thing_that_is_wrong_has_a_mark_and_its_words() -> None:
+def test_each_violation_has_a_mark_and_an_entry_in_the_legend() -> None:
     root, words = drawn(
         [
             note("a", state="missed"),
-            note("b", got=[[3.1, 0, 1, "ok"], [3.2, 1, 1, "duplicate"]]),
-            note("c", got=[[3.1, 0, 1, "ok"]]),
+            note("b", deliveries=[[3.1, 0, 1, "ok"], [3.2, 1, 1, "duplicate"]]),
+            note("c", deliveries=[[3.1, 0, 1, "ok"]]),
         ]
     )
 
-    assert {"missed", "came again", "delivered", "workers killed"} <= set(words)
+    assert {"missed", "delivered again", "delivered", "workers killed"} <= set(words)
     assert len([dot for dot in root.iter(f"{SVG}circle") if dot.get("r") == "3"]) == 2
 
 
-def test_a_fault_that_never_healed_reaches_to_the_end() -> None:
+def test_a_fault_that_is_not_healed_is_shaded_to_the_end() -> None:
     root, _ = drawn([note("a")])
     [shaded] = [rect for rect in root.iter(f"{SVG}rect") if rect.get("opacity")]
 
     assert float(shaded.get("x", "")) + float(shaded.get("width", "")) == 860 - 12
 
 
-def test_of_many_some_are_drawn_and_of_many_wrong_ones_too() -> None:
+def test_a_limited_number_is_drawn_of_many_notifications_and_of_many_violations() -> None:
     for state in ("delivered", "missed"):
         root, _ = drawn([note(f"{number:03}", state=state) for number in range(300)])
         lines = [path for path in root.iter(f"{SVG}path") if path.get("stroke") == "#d5d9df"]
@@ -52,7 +52,7 @@ def test_of_many_some_are_drawn_and_of_many_wrong_ones_too() -> None:
         assert 0 < len(lines) <= AT_MOST
 
 
-def test_a_name_is_escaped() -> None:
-    root = ElementTree.fromstring(strip({**lane([note("a")]), "design": "<script>"}))  # noqa: S314 - the same
+def test_the_name_of_a_design_is_escaped() -> None:
+    root = ElementTree.fromstring(strip({**lane([note("a")]), "design": "<script>"}))  # noqa: S314 - text made by this package
 
     assert root.find(f"{SVG}title").text == "<script>: fail"  # type: ignore[union-attr]

@@ -1,71 +1,74 @@
-/* The live page: what the server tells is drawn, what the viewer wants is asked of the server, which alone decides. */
+/* The live page. It draws the state that the server streams, and sends commands; the server decides everything. */
 "use strict";
 (() => {
   const e = Duetime.element, $ = (id) => document.getElementById(id);
-  const BEHIND = 34, AHEAD = 10, KEPT = 150;
-  const COUNTED = ["delivered", "overdue", "missed", "duplicate", "late", "early", "phantom", "stale"];
+  const SECONDS_BEFORE = 34, SECONDS_AFTER = 10, SECONDS_KEPT = 150;
+  const COUNTED = ["delivered", "overdue", ...Duetime.VIOLATIONS];
+  const NO_UPCOMING = "There is no upcoming event: schedule one.";
   const lanes = new Map();
-  let about = { scenes: [], designs: [] }, latest = null, arrived = 0, at = 0, following = true, playing = true, speed = 1, drawnAt = 0, chosen = "arrive", broken = "";
+  let about = { scenes: [], designs: [] }, latest = null, receivedAt = 0, error = "";
+  let shownAt = 0, following = true, playing = true, speed = 1, drawnAt = 0, chosen = "arrive";
   const done = new Set();
 
   const picture = new Duetime.Lanes($("lanes"), { live: true, tallest: 138, select: (lane, note) => {
-    $("story").replaceChildren(Duetime.story(lane, note, () => { $("story").replaceChildren(); picture.forget(); }));
+    $("story").replaceChildren(Duetime.story(lane, note, () => { $("story").replaceChildren(); picture.clearChoice(); }));
   } });
 
-  async function ask(command) {
-    const answer = await fetch(command ? "/command" : "/save", {
-      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(command ?? {}),
+  async function post(path, body) {
+    const response = await fetch(path, {
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
     }).catch(() => null);
-    const body = answer ? await answer.json().catch(() => ({ error: answer.statusText })) : { error: "the demo has ended; start it again with: duetime demo" };
-    say(body.error ?? "");
-    return body;
+    const answer = response ? await response.json().catch(() => ({ error: response.statusText })) : { error: "The demo has ended; start it again with: duetime demo" };
+    showMessage(answer.error ?? "");
+    return answer;
   }
-  const say = (words) => { $("word").textContent = words; };
+  const send = (command, fields = {}) => post("/command", { command, ...fields });
+  const showMessage = (text) => { $("message").textContent = text; };
 
-  /* What the stream tells */
-  function hear(event) {
+  /* The stream */
+  function receive(event) {
     const first = latest === null;
     latest = JSON.parse(event.data);
-    if (first) at = latest.now;
-    arrived = performance.now();
+    if (first) shownAt = latest.now;
+    receivedAt = performance.now();
     for (const lane of latest.lanes) {
-      const known = (!lane.anew && lanes.get(lane.design)) || { notes: new Map(), said: new Map() };
-      for (const key of lane.gone) known.notes.delete(key);
+      const known = (!lane.everything && lanes.get(lane.design)) || { notes: new Map(), violationsByName: new Map() };
+      for (const key of lane.removed) known.notes.delete(key);
       for (const note of lane.notes) known.notes.set(note.key, note);
-      for (const one of lane.violations) known.said.set(`${one.label} ${one.op} ${one.at}`, one);
-      for (const [name, one] of known.said) if (one.at < latest.now - KEPT) known.said.delete(name);
-      lanes.set(lane.design, { ...lane, notes: known.notes, said: known.said, recent: lane.violations, violations: [...known.said.values()] });
+      for (const violation of lane.violations) known.violationsByName.set(`${violation.label} ${violation.op} ${violation.at}`, violation);
+      for (const [name, violation] of known.violationsByName) if (violation.at < latest.now - SECONDS_KEPT) known.violationsByName.delete(name);
+      lanes.set(lane.design, { ...lane, notes: known.notes, violationsByName: known.violationsByName, violations: [...known.violationsByName.values()] });
     }
-    if (latest.broken !== broken) { broken = latest.broken; if (broken) say(broken); }
-    controls();
-    violations();
+    if (latest.error !== error) { error = latest.error; if (error) showMessage(error); }
+    updateControls();
+    listViolations();
   }
 
-  const now = () => (latest ? latest.now + (performance.now() - arrived) / 1000 : 0);
+  const now = () => (latest ? latest.now + (performance.now() - receivedAt) / 1000 : 0);
 
-  /* One picture: what was known at the instant that is shown, which may be a while ago. */
+  /* Draw the state at the instant `shownAt`, which may be in the past. */
   function draw(time) {
     requestAnimationFrame(draw);
-    const rest = Duetime.calm() ? 500 : 60;
-    if (!latest || time - drawnAt < rest) return;
-    const passed = (time - drawnAt) / 1000, live = now();
+    const interval = Duetime.reducedMotion() ? 500 : 60;
+    if (!latest || time - drawnAt < interval) return;
+    const passed = (time - drawnAt) / 1000, present = now();
     drawnAt = time;
-    // The present, however long nothing was drawn (a hidden tab, a busy machine), unless the viewer went back.
-    if (playing) at = following ? live : Math.min(live, at + passed * speed);
-    if (live - at > KEPT - BEHIND) at = live;
-    following = playing && speed === 1 && live - at < 1.5;
-    $("clock").textContent = live - at > 1.5 ? `${at.toFixed(0)} s, ${(live - at).toFixed(0)} s ago` : `${at.toFixed(0)} s`;
-    $("live").disabled = live - at <= 1.5;
-    const shown = [...lanes.values()].map((lane) => ({ ...lane, faults: lane.faults.filter((fault) => fault.from <= at), notes: [...lane.notes.values()].filter((note) =>
-      Duetime.finishes(note) > at - BEHIND && Duetime.begins(note) < at).map((note) => until(note, at)) }));
-    picture.show(shown, { from: at - BEHIND, to: at + AHEAD, now: at, head });
+    // After a gap in drawing (a hidden tab, a busy machine) show the present, unless the viewer went back in time.
+    if (playing) shownAt = following ? present : Math.min(present, shownAt + passed * speed);
+    if (present - shownAt > SECONDS_KEPT - SECONDS_BEFORE) shownAt = present;
+    following = playing && speed === 1 && present - shownAt < 1.5;
+    $("clock").textContent = present - shownAt > 1.5 ? `${shownAt.toFixed(0)} s, ${(present - shownAt).toFixed(0)} s ago` : `${shownAt.toFixed(0)} s`;
+    $("live").disabled = present - shownAt <= 1.5;
+    const shown = [...lanes.values()].map((lane) => ({ ...lane, faults: lane.faults.filter((fault) => fault.from <= shownAt), notes: [...lane.notes.values()].filter((note) =>
+      Duetime.end(note) > shownAt - SECONDS_BEFORE && Duetime.start(note) < shownAt).map((note) => stateAt(note, shownAt)) }));
+    picture.show(shown, { from: shownAt - SECONDS_BEFORE, to: shownAt + SECONDS_AFTER, now: shownAt, head });
   }
 
-  /* A notification as it stood at that instant. */
-  function until(note, instant) {
+  /* A notification as it was at `instant`. */
+  function stateAt(note, instant) {
     if (instant > latest.now - 1.5) return note;
-    return { key: note.key, revs: note.revs.filter((rev) => (rev.asked ?? rev.got[0][0]) <= instant).map((rev) => ({
-      ...rev, got: rev.got?.filter((got) => got[0] <= instant),
+    return { key: note.key, revs: note.revs.filter((rev) => (rev.invoked ?? rev.deliveries[0][0]) <= instant).map((rev) => ({
+      ...rev, deliveries: rev.deliveries?.filter((delivery) => delivery[0] <= instant),
       state: ["missed", "overdue"].includes(rev.state) && (rev.deadline ?? Infinity) > instant ? "open" : rev.state })) };
   }
 
@@ -73,54 +76,59 @@
     const { counts } = lane;
     return [e("h3", {}, lane.design),
       ...lane.worker_states.map((worker) => e("span", { class: "chip", "data-state": worker.state }, `${worker.name} ${worker.state}`)),
-      ...COUNTED.filter((name) => name === "delivered" || counts[name]).map((name) =>
-        e("span", { class: `count${name === "delivered" ? "" : " bad"}`, "data-count": name }, e("strong", {}, String(counts[name] ?? 0)), ` ${name}`))];
+      ...COUNTED.filter((label) => label === "delivered" || counts[label]).map((label) =>
+        e("span", { class: `count${label === "delivered" ? "" : " bad"}`, "data-count": label }, e("strong", {}, String(counts[label] ?? 0)), ` ${label}`))];
   }
 
-  function violations() {
-    const recent = latest.lanes.flatMap((lane) => lane.violations.map((one) => ({ ...one, design: lane.design })))
+  function listViolations() {
+    const recent = latest.lanes.flatMap((lane) => lane.violations.map((violation) => ({ ...violation, design: lane.design })))
       .sort((a, b) => b.at - a.at).slice(0, 8);
-    $("violations").replaceChildren(...(recent.length ? recent.map((one) => e("li", {}, e("strong", {}, `${one.label} `),
-      `${one.design}: ${one.text}`)) : [e("li", { class: "faint" }, "None so far.")]));
+    $("violations").replaceChildren(...(recent.length ? recent.map((violation) => e("li", {}, ...Duetime.explanation(violation, ` in ${violation.design}`))) : [e("li", { class: "faint" }, "None so far.")]));
   }
 
-  /* What the viewer can do now */
-  const lasting = (kind, target) => latest.doing.find((one) => one.kind === kind && one.phase === "lasts" && (!target || one.target === target));
-  const next = () => latest.upcoming.find(([due]) => due > now() + 1);
-  const deeds = {
-    schedule: () => ask({ what: "schedule", in_s: 5, people: 1 }),
-    gather: () => ask({ what: "schedule", in_s: 5, people: 12 }),
-    move: () => { const event = next(); return event ? ask({ what: "move", event: event[1], by_s: 4 }) : say("No event is ahead of us: schedule one."); },
-    cancel: () => { const event = next(); return event ? ask({ what: "cancel", event: event[1] }) : say("No event is ahead of us: schedule one."); },
-    kill: () => ask({ what: "do", kind: "kill", target: "delivering" }),
-    "kill-all": () => ask({ what: "do", kind: "kill", target: "all" }),
-    up: () => ask({ what: "undo_all" }),
-    pause: () => { const on = lasting("pause"); return ask(on ? { what: "undo", fault: on.fault } : { what: "do", kind: "pause", target: "server-1" }); },
-    deploy: () => ask({ what: "do", kind: "deploy", target: "all" }),
-    add: () => ask({ what: "do", kind: "worker_added", target: latest.next_worker }),
-    remove: () => { const on = lasting("worker_added"); return on ? ask({ what: "undo", fault: on.fault }) : say("No server was added."); },
+  /* Actions */
+  const activeFault = (kind) => latest.active_faults.find((fault) => fault.kind === kind && fault.phase === "active");
+  function withUpcoming(action) {
+    const upcoming = latest.upcoming.find(([due]) => due > now() + 1);
+    return upcoming ? action(upcoming[1]) : showMessage(NO_UPCOMING);
+  }
+  const inject = (kind, target) => send("inject", { kind, target }), heal = (fault) => send("heal", { fault });
+  async function restart(service) {
+    const injected = await inject(`${service}_kill`, service);
+    if (injected.done) await heal(injected.done);
+  }
+  const actions = {
+    schedule: () => send("schedule", { in_s: 5, people: 1 }),
+    "schedule-many": () => send("schedule", { in_s: 5, people: 12 }),
+    move: () => withUpcoming((event) => send("move", { event, by_s: 4 })),
+    cancel: () => withUpcoming((event) => send("cancel", { event })),
+    kill: () => inject("kill", "delivering"),
+    "kill-all": () => inject("kill", "all"),
+    "heal-all": () => send("heal_all"),
+    pause: () => { const paused = activeFault("pause"); return paused ? heal(paused.fault) : inject("pause", "worker-1"); },
+    deploy: () => inject("deploy", "all"),
+    add: () => inject("worker_added", latest.next_worker),
+    remove: () => { const added = activeFault("worker_added"); return added ? heal(added.fault) : showMessage("No worker was added."); },
     broker: () => restart("broker"), database: () => restart("database"),
   };
-  async function restart(service) {
-    const begun = await ask({ what: "do", kind: `${service}_kill`, target: service });
-    if (begun.done) await ask({ what: "undo", fault: begun.done });
-  }
 
-  function controls() {
-    if (document.activeElement !== $("rate") && ![...$("rate").options].some((one) => +one.value === latest.a_second)) $("rate").add(new Option(latest.a_second));
-    if (document.activeElement !== $("rate")) $("rate").value = String(latest.a_second);
-    const paused = lasting("pause"), on = (name) => document.querySelector(`[data-do="${name}"]`);
-    on("pause").textContent = paused ? "Let server-1 go on" : "Stop server-1";
-    on("remove").disabled = !lasting("worker_added");
-    on("up").disabled = !latest.doing.some((one) => one.phase === "lasts");
-    $("doing").replaceChildren(...latest.doing.map((one) => e("li", {},
-      { begins: "Beginning: ", lasts: "", ends: "Mending: " }[one.phase] + `${one.kind.replace("_", " ")}, ${one.target} `,
-      one.phase === "lasts" ? e("button", { onclick: () => ask({ what: "undo", fault: one.fault }) }, "Undo") : null)));
-    scene();
+  function updateControls() {
+    const rate = $("rate"), button = (name) => document.querySelector(`[data-action="${name}"]`);
+    if (document.activeElement !== rate) {
+      if (![...rate.options].some((option) => +option.value === latest.per_second)) rate.add(new Option(latest.per_second));
+      rate.value = String(latest.per_second);
+    }
+    button("pause").textContent = activeFault("pause") ? "Resume worker-1" : "Pause worker-1";
+    button("remove").disabled = !activeFault("worker_added");
+    button("heal-all").disabled = !latest.active_faults.some((fault) => fault.phase === "active");
+    $("active-faults").replaceChildren(...latest.active_faults.map((fault) => e("li", {},
+      `${fault.kind.replace("_", " ")}, ${fault.target}: ${fault.phase} `,
+      fault.phase === "active" ? e("button", { onclick: () => heal(fault.fault) }, "Heal") : null)));
+    updateScene();
   }
 
   /* The tour */
-  const current = () => about.scenes.find((one) => one.name === chosen);
+  const currentScene = () => about.scenes.find((scene) => scene.name === chosen);
   function choose(name) {
     chosen = name;
     history.replaceState(null, "", `#${new URLSearchParams({ scene: name, speed, ...(document.documentElement.dataset.theme ? { theme: document.documentElement.dataset.theme } : {}) })}`);
@@ -130,48 +138,48 @@
       button.setAttribute("aria-current", String(button.dataset.scene === name));
       button.classList.toggle("done", done.has(button.dataset.scene));
     }
-    const one = current();
-    if (!one) return;
-    $("scene-title").textContent = one.title; $("scene-what").textContent = one.what; $("scene-goal").textContent = one.goal;
+    const scene = currentScene();
+    if (!scene) return;
+    $("scene-title").textContent = scene.title; $("scene-what").textContent = scene.what; $("scene-goal").textContent = scene.goal;
     $("outcome").dataset.shown = "";
-    if (latest) scene(); else $("outcome").replaceChildren();
+    if (latest) updateScene(); else $("outcome").replaceChildren();
   }
 
-  function scene() {
-    const one = current(), on = latest.scene;
-    if (!one) return;
-    const busy = on !== null && on.phase !== "over";
+  function updateScene() {
+    const scene = currentScene(), played = latest.scene;
+    if (!scene) return;
+    const isChosen = played !== null && played.name === chosen, busy = played !== null && played.phase !== "over";
     $("begin").disabled = busy;
-    $("begin").textContent = busy && on.name === chosen ? { playing: "Watch …", waiting: "Waiting until all is certain …" }[on.phase] : one.button;
-    const mine = on !== null && on.name === chosen ? JSON.stringify(on) : "";
-    if ($("outcome").dataset.shown === mine) return;
-    $("outcome").dataset.shown = mine;
-    $("outcome").replaceChildren(...(mine ? outcome(one, on) : []));
-    if (mine && on.phase === "over" && !on.error && !done.has(chosen)) { done.add(chosen); choose(chosen); }
+    $("begin").textContent = busy && isChosen ? { playing: "Playing …", waiting: "Waiting for final results …" }[played.phase] : scene.button;
+    const state = isChosen ? JSON.stringify(played) : "";
+    if ($("outcome").dataset.shown === state) return;
+    $("outcome").dataset.shown = state;
+    $("outcome").replaceChildren(...(state ? outcome(scene, played) : []));
+    if (state && played.phase === "over" && !played.error && !done.has(chosen)) { done.add(chosen); choose(chosen); }
   }
 
-  function outcome(one, on) {
-    if (on.error) return [e("p", { class: "fail" }, on.error)];
-    const labels = ["delivered", ...["overdue", ...Duetime.VIOLATIONS].filter((label) => on.outcome.some((design) => design[label]))];
-    const table = e("table", {}, e("thead", {}, e("tr", {}, e("th", {}, "of this scene's"), ...labels.map((label) => e("th", { scope: "col" }, label)))),
-      e("tbody", {}, ...on.outcome.map((design) => e("tr", {}, e("th", { scope: "row" }, design.design), ...labels.map((label) => e("td", { class: label !== "delivered" && design[label] ? "fail" : "" }, ` ${design[label] ?? 0}`))))));
-    return on.phase !== "over" ? [table] : [table, e("p", {}, one.lesson), e("p", {}, e("strong", {}, "The clause: "), one.clause),
-      e("p", {}, e("strong", {}, "Again, without a viewer: "), e("code", {}, `duetime compare --scenarios ${one.again}`)),
+  function outcome(scene, played) {
+    if (played.error) return [e("p", { class: "fail" }, played.error)];
+    const labels = ["delivered", ...["overdue", ...Duetime.VIOLATIONS].filter((label) => played.outcome.some((design) => design[label]))];
+    const table = e("table", {}, e("thead", {}, e("tr", {}, e("th", {}, "in this scene"), ...labels.map((label) => e("th", { scope: "col" }, label)))),
+      e("tbody", {}, ...played.outcome.map((design) => e("tr", {}, e("th", { scope: "row" }, design.design), ...labels.map((label) => e("td", { class: label !== "delivered" && design[label] ? "fail" : "" }, ` ${design[label] ?? 0}`))))));
+    return played.phase !== "over" ? [table] : [table, e("p", {}, scene.lesson), e("p", {}, e("strong", {}, "The rule: "), scene.clause),
+      e("p", {}, e("strong", {}, "Without a viewer: "), e("code", {}, `duetime compare --scenarios ${scene.scenario}`)),
       e("p", {}, e("button", { onclick: () => step(1) }, "Next scene"))];
   }
 
   function step(by) {
-    const names = [...about.scenes.map((one) => one.name), "playground"];
+    const names = [...about.scenes.map((scene) => scene.name), "playground"];
     choose(names[Math.max(0, Math.min(names.length - 1, names.indexOf(chosen) + by))]);
     if (by > 0) ($("begin").disabled || $("scene").hidden ? $("playground").querySelector("button") : $("begin"))?.focus();
   }
 
   async function save() {
     $("save").disabled = true;
-    say("Saving: mending everything, and waiting until all that is owed can have come. That takes until a little after the last of them is due …");
-    const kept = await ask(null);
+    showMessage("Saving: healing all faults, then waiting until every deadline is over. This takes some seconds after the last due time …");
+    const saved = await post("/save", {});
     $("save").disabled = false;
-    if (kept.runs) $("word").textContent = `Saved in ${kept.directory}: ${kept.runs.map((run) => `${run.design} ${run.outcome}`).join(", ")}. The page about it: ${kept.report}`;
+    if (saved.runs) showMessage(`Saved in ${saved.directory}: ${saved.runs.map((run) => `${run.design} ${run.outcome}`).join(", ")}. The report: ${saved.report}`);
   }
 
   function play(on) {
@@ -180,45 +188,45 @@
     $("play").setAttribute("aria-pressed", String(on));
   }
 
-  function theme() {
+  function toggleTheme() {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches, root = document.documentElement.dataset;
     root.theme = (root.theme ?? (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
     choose(chosen);
   }
 
-  const keys = { " ": () => play(!playing), n: () => step(1), p: () => step(-1), k: deeds.kill, d: deeds["kill-all"], u: deeds.up, a: deeds.add,
-    r: deeds.remove, s: deeds.schedule, m: deeds.move, c: deeds.cancel, b: deeds.broker, "?": () => $("keys").showModal() };
+  const keys = { " ": () => play(!playing), n: () => step(1), p: () => step(-1), k: actions.kill, d: actions["kill-all"], u: actions["heal-all"], a: actions.add,
+    r: actions.remove, s: actions.schedule, m: actions.move, c: actions.cancel, b: actions.broker, "?": () => $("keys").showModal() };
   document.addEventListener("keydown", (event) => {
     const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName), pressing = event.key === " " && event.target.tagName === "BUTTON";
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing || pressing || $("keys").open || !latest) return;
-    const deed = keys[event.key.toLowerCase()];
-    if (deed) { event.preventDefault(); deed(); }
+    const action = keys[event.key.toLowerCase()];
+    if (action) { event.preventDefault(); action(); }
   });
-  for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => deeds[button.dataset.do]());
+  for (const button of document.querySelectorAll("[data-action]")) button.addEventListener("click", () => actions[button.dataset.action]());
   $("play").addEventListener("click", () => play(!playing));
   $("speed").addEventListener("change", () => { speed = +$("speed").value; choose(chosen); });
-  $("live").addEventListener("click", () => { at = now(); following = true; speed = 1; $("speed").value = "1"; play(true); });
-  $("rate").addEventListener("change", () => ask({ what: "traffic", a_second: +$("rate").value }));
+  $("live").addEventListener("click", () => { shownAt = now(); following = true; speed = 1; $("speed").value = "1"; play(true); });
+  $("rate").addEventListener("change", () => send("traffic", { per_second: +$("rate").value }));
   $("save").addEventListener("click", save);
-  $("theme").addEventListener("click", theme);
+  $("theme").addEventListener("click", toggleTheme);
   $("help").addEventListener("click", () => $("keys").showModal());
-  $("begin").addEventListener("click", () => { done.delete(chosen); ask({ what: "scene", name: chosen }); });
+  $("begin").addEventListener("click", () => { done.delete(chosen); send("scene", { name: chosen }); });
 
-  async function begin() {
+  async function start() {
     about = await (await fetch("/about")).json();
-    $("scenes").replaceChildren(...[...about.scenes, { name: "playground", title: "Playground" }].map((one) =>
-      e("li", {}, e("button", { type: "button", "data-scene": one.name, onclick: () => choose(one.name) }, one.title))));
+    $("scenes").replaceChildren(...[...about.scenes, { name: "playground", title: "Playground" }].map((scene) =>
+      e("li", {}, e("button", { type: "button", "data-scene": scene.name, onclick: () => choose(scene.name) }, scene.title))));
     if (about.flower) { $("flower").href = about.flower; $("flower").hidden = false; }
     const state = new URLSearchParams(location.hash.slice(1));
     if (state.get("theme")) document.documentElement.dataset.theme = state.get("theme");
     if (["0.25", "0.5"].includes(state.get("speed"))) { speed = +state.get("speed"); $("speed").value = state.get("speed"); }
     $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS]));
-    choose([...about.scenes.map((one) => one.name), "playground"].includes(state.get("scene")) ? state.get("scene") : "arrive");
+    choose([...about.scenes.map((scene) => scene.name), "playground"].includes(state.get("scene")) ? state.get("scene") : "arrive");
     const stream = new EventSource("/stream");
-    stream.onmessage = (event) => { if ($("word").dataset.lost) { delete $("word").dataset.lost; say(""); } hear(event); };
-    // A stream that was cut begins anew, with everything.
-    stream.onerror = () => { lanes.clear(); $("word").dataset.lost = "1"; say("The demo does not answer. If it has ended, start it again: duetime demo"); };
+    stream.onmessage = (event) => { if ($("message").dataset.lost) { delete $("message").dataset.lost; showMessage(""); } receive(event); };
+    // After a reconnect the stream sends everything again.
+    stream.onerror = () => { lanes.clear(); $("message").dataset.lost = "1"; showMessage("The demo does not answer. If it has ended, start it again: duetime demo"); };
     requestAnimationFrame(draw);
   }
-  begin();
+  start();
 })();

@@ -1,14 +1,14 @@
-/* Draws runs as lanes over one time axis. Knows nothing of where its numbers come from, and judges nothing. */
+/* Draws runs as lanes over one time axis, from the data of lane.py. Used by the report and by the live page. */
 "use strict";
 const Duetime = {};
 
+Duetime.VIOLATIONS = ["missed", "duplicate", "phantom", "stale", "early", "late"];
 Duetime.LABELS = {
-  on_time: "delivered", excused: "delivered late, excused by a fault", zombie: "delivered while being called off",
-  recovered: "delivered, though never acknowledged", missed: "missed", overdue: "overdue, not yet certain",
-  duplicate: "duplicate", late: "late", early: "early", phantom: "phantom", stale: "stale",
+  on_time: "delivered", excused: "delivered late, excused", zombie: "delivered during its cancellation",
+  recovered: "delivered, never acknowledged", overdue: "overdue, not final",
+  ...Object.fromEntries(Duetime.VIOLATIONS.map((label) => [label, label])),
 };
-Duetime.VIOLATIONS = ["missed", "duplicate", "late", "early", "phantom", "stale"];
-Duetime.calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+Duetime.reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 Duetime.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 Duetime.seconds = (s) => (s === null || s === undefined ? "never" : `${s.toFixed(3)} s`);
 
@@ -22,7 +22,7 @@ Duetime.element = function element(tag, attributes = {}, ...children) {
   return made;
 };
 
-/* A canvas as sharp as the screen; returns its context, in CSS pixels. */
+/* Size a canvas in CSS pixels at the resolution of the screen; returns its context. */
 Duetime.canvas = function canvas(node, width, height) {
   const ratio = window.devicePixelRatio || 1;
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
@@ -34,12 +34,17 @@ Duetime.canvas = function canvas(node, width, height) {
   return context;
 };
 
-Duetime.step = (span, room) => [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((step) => span / step <= room) || 1800;
+/* The smallest tick distance that makes at most `most` ticks in `span` seconds. */
+Duetime.step = (span, most) => [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((step) => span / step <= most) || 1800;
 
-/* One shape for each label, so that colour is never alone. */
-Duetime.mark = function mark(context, label, x, y, size) {
-  const name = ["on_time", "recovered", "excused", "zombie"].includes(label) || label.startsWith("un") ? "kept" : label;
-  context.fillStyle = context.strokeStyle = Duetime.colour(name === "overdue" ? "missed" : name);
+Duetime.colourOf = (label) => {
+  const delivered = ["on_time", "recovered", "excused", "zombie"].includes(label) || label.startsWith("un");
+  return Duetime.colour(delivered ? "delivered" : label === "overdue" ? "missed" : label);
+};
+
+/* Each label has its own shape, so that colour is not the only difference. */
+Duetime.mark = function mark(context, label, x, y, size, colour = Duetime.colourOf(label)) {
+  context.fillStyle = context.strokeStyle = colour;
   context.lineWidth = Math.max(1.2, size / 3.2);
   context.beginPath();
   switch (label) {
@@ -64,17 +69,17 @@ Duetime.mark = function mark(context, label, x, y, size) {
   }
 };
 
-Duetime.legend = function legend(shown) {
-  const list = Duetime.element("ul", { class: "legend", "aria-label": "What the marks mean" });
+Duetime.legend = function legend(labels) {
+  const list = Duetime.element("ul", { class: "legend", "aria-label": "Legend" });
   const entry = (text, draw) => {
     const canvas = Duetime.element("canvas", { "aria-hidden": "true" });
     list.append(Duetime.element("li", {}, canvas, text));
     draw(Duetime.canvas(canvas, 22, 16));
   };
-  for (const label of shown) entry(Duetime.LABELS[label], (context) => Duetime.mark(context, label, 11, 8, 4.5));
+  for (const label of labels) entry(Duetime.LABELS[label], (context) => Duetime.mark(context, label, 11, 8, 4.5));
   entry("due", (context) => { context.fillStyle = Duetime.colour("due"); context.fillRect(10, 2, 2, 12); });
-  entry("may come", (context) => { context.fillStyle = Duetime.colour("window"); context.fillRect(1, 4, 20, 8); });
-  entry("may come, excused by a fault", (context) => Duetime.hatch(context, 1, 4, 20, 8, Duetime.colour("hatch")));
+  entry("until the deadline", (context) => { context.fillStyle = Duetime.colour("window"); context.fillRect(1, 4, 20, 8); });
+  entry("excused by a fault", (context) => Duetime.hatch(context, 1, 4, 20, 8, Duetime.colour("hatch")));
   return list;
 };
 
@@ -86,48 +91,48 @@ Duetime.hatch = function hatch(context, x, y, width, height, colour) {
   context.stroke(); context.restore();
 };
 
-/* The worst that is said of one notification; what came twice or too late was delivered too. */
+/* The first violation of a notification in the order of VIOLATIONS, or "overdue", or null. */
 Duetime.worst = function worst(note) {
-  const said = new Set();
+  const labels = new Set();
   for (const rev of note.revs) {
-    if (rev.state === "missed" || rev.state === "overdue") said.add(rev.state);
-    for (const got of rev.got || []) said.add(got[3]);
+    if (rev.state === "missed" || rev.state === "overdue") labels.add(rev.state);
+    for (const delivery of rev.deliveries || []) labels.add(delivery[3]);
   }
-  return [...Duetime.VIOLATIONS, "overdue"].find((label) => said.has(label)) || null;
+  return [...Duetime.VIOLATIONS, "overdue"].find((label) => labels.has(label)) || null;
 };
 
-Duetime.begins = (note) => Math.min(...note.revs.map((rev) => rev.asked ?? rev.got[0][0]));
-Duetime.finishes = (note) => Math.max(...note.revs.map((rev) => Math.max(
+Duetime.start = (note) => Math.min(...note.revs.map((rev) => rev.invoked ?? rev.deliveries[0][0]));
+Duetime.end = (note) => Math.max(...note.revs.map((rev) => Math.max(
   rev.due ?? rev.answered ?? 0, rev.required && rev.state !== "delivered" ? rev.deadline ?? 0 : 0,
-  ...(rev.got || []).map((got) => got[0]))));
+  ...(rev.deliveries || []).map((delivery) => delivery[0]))));
 
-/* Which row each notification has: as few rows as possible, those with an violation first.
-   keep: rows of an earlier layout, which stay where they are while somebody watches. */
+/* Assign a row to each notification: few rows, those with a violation first.
+   keep: rows of an earlier layout, which do not change on the live page. */
 Duetime.layout = function layout(notes, keep) {
-  const rows = new Map(), free = [];
-  const all = notes.map((note) => ({ note, from: Duetime.begins(note), to: Duetime.finishes(note), worst: Duetime.worst(note) }));
+  const rows = new Map(), usedUntil = [];
+  const all = notes.map((note) => ({ note, from: Duetime.start(note), to: Duetime.end(note), worst: Duetime.worst(note) }));
   all.sort((a, b) => a.from - b.from);
-  // One of each kind first: among fifty missed the one phantom must not be overlooked.
-  const nth = new Map();
-  for (const one of all) { nth.set(one.worst, (nth.get(one.worst) || 0) + 1); one.turn = one.worst === null ? Infinity : nth.get(one.worst); }
-  if (!keep) all.sort((a, b) => (a.turn === b.turn ? 0 : a.turn - b.turn) || a.from - b.from);
-  if (keep) for (const one of all) {
-    const row = keep.get(one.note.key);
-    if (row !== undefined) { rows.set(one.note.key, row); free[row] = Math.max(free[row] ?? -Infinity, one.to); }
+  // The first of each kind before the second of any: one phantom must be visible among fifty missed.
+  const seen = new Map();
+  for (const placed of all) { seen.set(placed.worst, (seen.get(placed.worst) || 0) + 1); placed.nthOfKind = placed.worst === null ? Infinity : seen.get(placed.worst); }
+  if (!keep) all.sort((a, b) => (a.nthOfKind === b.nthOfKind ? 0 : a.nthOfKind - b.nthOfKind) || a.from - b.from);
+  if (keep) for (const { note, to } of all) {
+    const row = keep.get(note.key);
+    if (row !== undefined) { rows.set(note.key, row); usedUntil[row] = Math.max(usedUntil[row] ?? -Infinity, to); }
   }
-  let first = 0;
-  for (const one of all) {
-    if (rows.has(one.note.key)) continue;
-    if (!keep && one.worst !== null) { rows.set(one.note.key, free.length); free.push(Infinity); first = free.length; continue; }
-    let row = first;
-    while (row < free.length && (free[row] ?? -Infinity) > one.from - 0.15) row += 1;
-    free[row] = one.to; rows.set(one.note.key, row);
+  let violating = 0;
+  for (const { note, from, to, worst } of all) {
+    if (rows.has(note.key)) continue;
+    if (!keep && worst !== null) { rows.set(note.key, usedUntil.length); usedUntil.push(Infinity); violating = usedUntil.length; continue; }
+    let row = violating;
+    while (row < usedUntil.length && (usedUntil[row] ?? -Infinity) > from - 0.15) row += 1;
+    usedUntil[row] = to; rows.set(note.key, row);
   }
-  return { rows, count: free.length, violating: first, all };
+  return { rows, count: usedUntil.length, violating, all };
 };
 
 Duetime.Lanes = class Lanes {
-  /* select(lane, note): somebody chose one. live: rows keep their place, and time runs. */
+  /* select(lane, note): called when a notification is chosen. live: rows keep their place, and time runs. */
   constructor(host, { select, live = false, tallest = 300 }) {
     Object.assign(this, { host, select, live, tallest, drawn: [], chosen: null });
     this.tip = Duetime.element("div", { class: "tip", hidden: true });
@@ -136,35 +141,35 @@ Duetime.Lanes = class Lanes {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  /* lanes: what lane.py wrote. head(lane): what stands above it. */
+  /* lanes: data of lane.py. head(lane): the elements above a lane. */
   show(lanes, { from, to, now = null, head }) {
-    const same = this.drawn.length === lanes.length && this.drawn.every((one, i) => one.lane.design === lanes[i].design);
+    const same = this.drawn.length === lanes.length && this.drawn.every((view, i) => view.lane.design === lanes[i].design);
     if (!same) {
       this.host.replaceChildren();
       this.axis = Duetime.element("canvas", { "aria-hidden": "true" });
       this.host.append(Duetime.element("div", { class: "axis" }, this.axis));
-      this.drawn = lanes.map((lane, number) => this.make(lane, number));
+      this.drawn = lanes.map((lane, number) => this.makeView(lane, number));
     }
     Object.assign(this, { from, to, now, whole: [from, to] });
     lanes.forEach((lane, number) => {
-      const one = this.drawn[number];
-      const keep = this.live ? one.layout?.rows ?? new Map() : null;
-      Object.assign(one, { lane, layout: Duetime.layout(lane.notes, keep) });
-      one.head.replaceChildren(...head(lane));
+      const view = this.drawn[number];
+      const keep = this.live ? view.layout?.rows ?? new Map() : null;
+      Object.assign(view, { lane, layout: Duetime.layout(lane.notes, keep) });
+      view.head.replaceChildren(...head(lane));
     });
     this.draw();
   }
 
-  make(lane, number) {
+  makeView(lane, number) {
     const canvas = Duetime.element("canvas", { tabindex: "0", role: "img" });
     const head = Duetime.element("header");
     this.host.append(Duetime.element("section", { class: "lane", "data-design": lane.design }, head, canvas));
-    const one = { canvas, head, lane, at: -1 };
-    canvas.addEventListener("pointermove", (event) => this.point(one, event));
+    const view = { canvas, head, lane, at: -1 };
+    canvas.addEventListener("pointermove", (event) => this.showTip(view, event));
     canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; });
-    canvas.addEventListener("click", (event) => { const hit = this.hit(one, event); if (hit) this.choose(number, hit.note); });
-    canvas.addEventListener("keydown", (event) => this.key(one, number, event));
-    return one;
+    canvas.addEventListener("click", (event) => { const note = this.nearest(view, event); if (note) this.choose(number, note); });
+    canvas.addEventListener("keydown", (event) => this.onKey(view, number, event));
+    return view;
   }
 
   zoom(factor, middle = (this.from + this.to) / 2) {
@@ -182,12 +187,12 @@ Duetime.Lanes = class Lanes {
     this.draw();
   }
 
-  key(one, number, event) {
-    const order = one.layout.all.slice().sort((a, b) => (b.worst !== null) - (a.worst !== null) || a.from - b.from);
+  onKey(view, number, event) {
+    const order = view.layout.all.slice().sort((a, b) => (b.worst !== null) - (a.worst !== null) || a.from - b.from);
     const moves = { ArrowRight: 1, ArrowLeft: -1, Home: -order.length, End: order.length };
     if (event.key in moves && order.length) {
-      one.at = Math.max(0, Math.min(order.length - 1, one.at + moves[event.key]));
-      this.choose(number, order[one.at].note);
+      view.at = Math.max(0, Math.min(order.length - 1, view.at + moves[event.key]));
+      this.choose(number, order[view.at].note);
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       this.drawn[number + (event.key === "ArrowDown" ? 1 : -1)]?.canvas.focus();
     } else if (event.key === "+" || event.key === "=") this.zoom(0.6);
@@ -204,28 +209,29 @@ Duetime.Lanes = class Lanes {
     this.select(this.drawn[number].lane, note);
   }
 
-  forget() { this.chosen = null; this.draw(); }
+  clearChoice() { this.chosen = null; this.draw(); }
 
   x(at) { return ((at - this.from) / (this.to - this.from)) * this.width; }
 
-  hit(one, event) {
-    const box = one.canvas.getBoundingClientRect(), [px, py] = [event.clientX - box.left, event.clientY - box.top];
-    let best = null, distance = 144;
-    for (const { note } of one.layout.all) {
-      const y = one.y(one.layout.rows.get(note.key));
-      const [left, right] = [this.x(Duetime.begins(note)), this.x(Duetime.finishes(note))];
+  /* The notification within 12 pixels of the pointer, or null. */
+  nearest(view, event) {
+    const box = view.canvas.getBoundingClientRect(), [px, py] = [event.clientX - box.left, event.clientY - box.top];
+    let nearest = null, distance = 144;
+    for (const { note } of view.layout.all) {
+      const y = view.y(view.layout.rows.get(note.key));
+      const [left, right] = [this.x(Duetime.start(note)), this.x(Duetime.end(note))];
       const dx = Math.max(left - px, 0, px - right), d = dx * dx + (y - py) * (y - py);
-      if (d < distance) { distance = d; best = { note }; }
+      if (d < distance) { distance = d; nearest = note; }
     }
-    return best;
+    return nearest;
   }
 
-  point(one, event) {
-    const hit = this.hit(one, event);
-    this.tip.hidden = !hit;
-    if (!hit) return;
-    const last = hit.note.revs.at(-1);
-    this.tip.textContent = `${hit.note.key}: ${Duetime.outcome(hit.note)}${last.due ? `, due ${Duetime.seconds(last.due)}` : ""}`;
+  showTip(view, event) {
+    const note = this.nearest(view, event);
+    this.tip.hidden = !note;
+    if (!note) return;
+    const last = note.revs.at(-1);
+    this.tip.textContent = `${note.key}: ${Duetime.outcome(note)}${last.due ? `, due ${Duetime.seconds(last.due)}` : ""}`;
     this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - 300)}px`;
     this.tip.style.top = `${event.clientY + 14}px`;
   }
@@ -234,7 +240,7 @@ Duetime.Lanes = class Lanes {
     this.width = this.host.clientWidth;
     if (!this.width || !this.drawn.length || this.from === undefined) return;
     this.drawAxis();
-    this.drawn.forEach((one, number) => this.drawLane(one, number));
+    this.drawn.forEach((view, number) => this.drawLane(view, number));
   }
 
   drawAxis() {
@@ -246,52 +252,56 @@ Duetime.Lanes = class Lanes {
     }
   }
 
-  drawLane(one, number) {
-    const { lane, layout } = one;
-    const loud = Math.min(layout.violating, 10), rest = layout.count - loud, top = 20;
-    const quiet = rest ? Math.max(2, Math.min(9, (this.tallest - top - loud * 16) / rest)) : 0;
-    const height = this.live ? this.tallest : Math.max(60, top + loud * 16 + rest * quiet + 6);
-    const each = this.live ? Math.min(14, (height - top - 6) / Math.max(layout.count, 1)) : quiet;
-    one.y = this.live ? (row) => top + (row + 0.5) * each
-      : (row) => (row < loud ? top + (row + 0.5) * 16 : top + loud * 16 + (row - loud + 0.5) * quiet);
-    const context = Duetime.canvas(one.canvas, this.width, height);
+  /* Set the height of a lane and of its rows: up to ten rows with violations are tall, the others share the rest. */
+  measureRows(view) {
+    const { layout } = view, tallRows = Math.min(layout.violating, 10), otherRows = layout.count - tallRows, top = 20;
+    const low = otherRows ? Math.max(2, Math.min(9, (this.tallest - top - tallRows * 16) / otherRows)) : 0;
+    const height = this.live ? this.tallest : Math.max(60, top + tallRows * 16 + otherRows * low + 6);
+    const each = this.live ? Math.min(14, (height - top - 6) / Math.max(layout.count, 1)) : low;
+    view.y = this.live ? (row) => top + (row + 0.5) * each
+      : (row) => (row < tallRows ? top + (row + 0.5) * 16 : top + tallRows * 16 + (row - tallRows + 0.5) * low);
+    return { height, each, isTall: (row) => !this.live && row < tallRows };
+  }
+
+  drawLane(view, number) {
+    const { lane, layout } = view, { height, each, isTall } = this.measureRows(view);
+    const context = Duetime.canvas(view.canvas, this.width, height);
     context.font = "11px system-ui, sans-serif";
-    this.grid(context, height);
-    this.faults(context, lane, height);
+    this.drawGrid(context, height);
+    this.drawFaults(context, lane, height);
     for (const { note, worst } of layout.all) {
-      const row = layout.rows.get(note.key), roomy = !this.live && row < loud;
-      this.note(context, lane, note, one.y(row), roomy ? 4.5 : Math.max(1.3, Math.min(4.5, each * 0.45)));
-      if (worst && (roomy || (this.live && each > 8))) this.say(context, note, worst, one.y(row));
+      const row = layout.rows.get(note.key), y = view.y(row);
+      this.drawNote(context, lane, note, y, isTall(row) ? 4.5 : Math.max(1.3, Math.min(4.5, each * 0.45)));
+      if (worst && (isTall(row) || (this.live && each > 8))) this.drawLabel(context, note, worst, y);
       if (this.chosen && this.chosen.number === number && this.chosen.key === note.key) {
         context.strokeStyle = Duetime.colour("focus"); context.lineWidth = 2;
-        const [left, right] = [this.x(Duetime.begins(note)) - 7, this.x(Duetime.finishes(note)) + 7];
-        context.strokeRect(left, one.y(row) - 8, right - left, 16);
+        const [left, right] = [this.x(Duetime.start(note)) - 7, this.x(Duetime.end(note)) + 7];
+        context.strokeRect(left, y - 8, right - left, 16);
       }
     }
     if (this.now !== null) {
       context.fillStyle = Duetime.colour("fail"); context.fillRect(this.x(this.now) - 1, 0, 2, height);
     }
-    const bad = Duetime.tally(lane);
-    one.canvas.setAttribute("aria-label",
-      `${lane.design}: ${Duetime.many(lane)} notifications, ${bad || "nothing wrong"}. Left and right step through them, plus and minus zoom.`);
+    view.canvas.setAttribute("aria-label",
+      `${lane.design}: ${Duetime.noteCount(lane)} notifications, ${Duetime.tally(lane) || "no violations"}. Left and right select one, plus and minus zoom.`);
   }
 
-  grid(context, height) {
+  drawGrid(context, height) {
     context.fillStyle = Duetime.colour("raised"); context.fillRect(0, 0, this.width, height);
     context.fillStyle = Duetime.colour("line");
     const step = Duetime.step(this.to - this.from, this.width / 60);
     for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) context.fillRect(this.x(at), 0, 1, height);
   }
 
-  faults(context, lane, height) {
-    lane.faults.forEach((fault, number) => {
-      const until = fault.to ?? this.to, left = this.x(fault.from), right = Math.max(this.x(until), left + 2);
+  drawFaults(context, lane, height) {
+    lane.faults.forEach((fault) => {
+      const healed = fault.to ?? this.to, left = this.x(fault.from), right = Math.max(this.x(healed), left + 2);
       if (right < 0 || left > this.width) return;
       context.globalAlpha = 0.2; context.fillStyle = fault.colour; context.fillRect(left, 0, right - left, height);
       context.globalAlpha = 1; context.fillRect(left, 0, right - left, 3);
-      const over = fault.excused ?? this.to;
-      if (over > until) {
-        context.globalAlpha = 0.35; Duetime.hatch(context, right, 0, this.x(over) - right, 16, fault.colour); context.globalAlpha = 1;
+      const recovered = fault.excused ?? this.to;
+      if (recovered > healed) {
+        context.globalAlpha = 0.35; Duetime.hatch(context, right, 0, this.x(recovered) - right, 16, fault.colour); context.globalAlpha = 1;
       }
       context.fillStyle = Duetime.colour("ink"); context.textAlign = "left";
       const words = `${fault.title}${fault.target && !fault.title.includes(fault.target) ? ` (${fault.target})` : ""}`;
@@ -299,120 +309,60 @@ Duetime.Lanes = class Lanes {
     });
   }
 
-  note(context, lane, note, y, size) {
-    let last = null;
+  drawNote(context, lane, note, y, size) {
+    let lastAt = null;
     note.revs.forEach((rev, number) => {
-      const gone = note.revs[number + 1]?.answered ?? Infinity, thick = Math.max(1.5, size * 1.1);
-      if (rev.due !== undefined) {
-        context.fillStyle = Duetime.colour("faint");
-        const asked = this.x(rev.asked), until = this.x(Math.min(rev.due, gone));
-        context.globalAlpha = 0.6; context.fillRect(asked, y - 0.5, Math.max(1, until - asked), 1); context.globalAlpha = 1;
-        context.beginPath(); context.arc(asked, y, Math.min(2, size * 0.6), 0, 7); context.fill();
-        if (number && size > 4) { context.textAlign = "left"; context.fillText("moved", this.x(rev.answered ?? rev.asked) + 2, y - 2); }
-        if (rev.required) {
-          this.window(context, lane, note, rev, y, thick);
-          context.fillStyle = Duetime.colour("due");
-          context.fillRect(this.x(rev.due) - 0.75, y - thick, 1.5, 2 * thick);
-        }
-        if (rev.state === "missed" || rev.state === "overdue") {
-          Duetime.mark(context, rev.state, this.x(rev.state === "missed" ? rev.deadline ?? rev.due : Math.min(rev.deadline ?? rev.due, this.now ?? Infinity)), y, size);
-        }
-      } else if (rev.answered !== undefined && rev.answered !== null && size > 1.5) {
+      if (rev.due !== undefined) this.drawRevision(context, lane, note, number, y, size);
+      else if (rev.answered !== undefined && rev.answered !== null && size > 1.5) {
         const x = this.x(rev.answered);
         context.strokeStyle = Duetime.colour("faint"); context.lineWidth = 1.2; context.beginPath();
         context.moveTo(x, y - size); context.lineTo(x, y + size); context.moveTo(x - size, y); context.lineTo(x + 1, y); context.stroke();
       }
-      for (const got of rev.got || []) {
-        // Of the same instant, one above the other would hide it.
-        const x = this.x(got[0]) + (last !== null && Math.abs(got[0] - last) * this.width / (this.to - this.from) < size ? size * 1.4 : 0);
-        Duetime.mark(context, got[3], x, y, size); last = got[0];
+      for (const [at, , , label] of rev.deliveries || []) {
+        // Shifted if it would hide the mark before it.
+        const hides = lastAt !== null && Math.abs(at - lastAt) * this.width / (this.to - this.from) < size;
+        Duetime.mark(context, label, this.x(at) + (hides ? size * 1.4 : 0), y, size); lastAt = at;
       }
     });
   }
 
-  window(context, lane, note, rev, y, thick) {
-    // Under a fault that lasts nobody knows the deadline yet.
+  drawRevision(context, lane, note, number, y, size) {
+    const rev = note.revs[number], replaced = note.revs[number + 1]?.answered ?? Infinity, half = Math.max(1.5, size * 1.1);
+    context.fillStyle = Duetime.colour("faint");
+    const from = this.x(rev.invoked), to = this.x(Math.min(rev.due, replaced));
+    context.globalAlpha = 0.6; context.fillRect(from, y - 0.5, Math.max(1, to - from), 1); context.globalAlpha = 1;
+    context.beginPath(); context.arc(from, y, Math.min(2, size * 0.6), 0, 7); context.fill();
+    if (number && size > 4) { context.textAlign = "left"; context.fillText("moved", this.x(rev.answered ?? rev.invoked) + 2, y - 2); }
+    if (rev.required) {
+      this.drawWindow(context, lane, note, rev, y, half);
+      context.fillStyle = Duetime.colour("due");
+      context.fillRect(this.x(rev.due) - 0.75, y - half, 1.5, 2 * half);
+    }
+    const deadline = rev.deadline ?? rev.due;
+    if (rev.state === "missed") Duetime.mark(context, "missed", this.x(deadline), y, size);
+    if (rev.state === "overdue") Duetime.mark(context, "overdue", this.x(Math.min(deadline, this.now ?? Infinity)), y, size);
+  }
+
+  drawWindow(context, lane, note, rev, y, half) {
+    // During a fault the deadline is not known yet.
     const deadline = rev.deadline ?? this.to, left = this.x(rev.ready), right = this.x(deadline);
-    context.fillStyle = Duetime.colour("window"); context.fillRect(left, y - thick, right - left, 2 * thick);
+    context.fillStyle = Duetime.colour("window"); context.fillRect(left, y - half, right - left, 2 * half);
     for (const fault of lane.faults) {
-      if (fault.only.length && !fault.only.some((beginning) => note.key.startsWith(beginning))) continue;
+      if (fault.only.length && !fault.only.some((prefix) => note.key.startsWith(prefix))) continue;
       const from = Math.max(rev.ready, fault.from), to = Math.min(deadline, fault.excused ?? this.to);
       if (to > from) {
         const x = this.x(from), width = this.x(to) - x;
-        context.fillStyle = Duetime.colour("raised"); context.fillRect(x, y - thick, width, 2 * thick);
-        Duetime.hatch(context, x, y - thick, width, 2 * thick, Duetime.colour("hatch"));
+        context.fillStyle = Duetime.colour("raised"); context.fillRect(x, y - half, width, 2 * half);
+        Duetime.hatch(context, x, y - half, width, 2 * half, Duetime.colour("hatch"));
       }
     }
   }
 
-  say(context, note, worst, y) {
-    context.fillStyle = Duetime.colour(worst === "overdue" ? "missed" : worst);
-    const x = this.x(Duetime.finishes(note)) + 9, words = this.live ? worst : `${worst} ${note.key}`;
+  drawLabel(context, note, label, y) {
+    context.fillStyle = Duetime.colourOf(label);
+    const x = this.x(Duetime.end(note)) + 9, words = this.live ? label : `${label} ${note.key}`;
     const fits = x + context.measureText(words).width < this.width;
     context.textAlign = fits ? "left" : "right";
-    context.fillText(words, fits ? x : this.x(Duetime.begins(note)) - 6, y + 4);
+    context.fillText(words, fits ? x : this.x(Duetime.start(note)) - 6, y + 4);
   }
-};
-
-/* Of a run with too many notifications a part is drawn; what is counted is all of them. */
-Duetime.many = (lane) => lane.part?.notes ?? lane.notes.length;
-Duetime.part = (lane) => lane.part && `drawn: 1 in ${lane.part.every}, ${lane.part.every_wrong > 1 ? `and 1 in ${lane.part.every_wrong} of` : "and all of"} what went wrong`;
-Duetime.standsFor = (lane, note) => (lane.part ? lane.part[Duetime.worst(note) ? "every_wrong" : "every"] : 1);
-Duetime.violationCounts = function violationCounts(lane) {
-  const found = new Map(Object.entries(lane.part?.violations ?? {}));
-  if (!lane.part) for (const violation of lane.violations) found.set(violation.label, (found.get(violation.label) || 0) + 1);
-  return found;
-};
-
-/* A lane's violations in a few words. */
-Duetime.tally = function tally(lane) {
-  const found = Duetime.violationCounts(lane);
-  return [...found].map(([label, number]) => `${number} ${label}`).join(", ");
-};
-
-/* What became of a notification, in a few words. */
-Duetime.outcome = function outcome(note) {
-  const worst = Duetime.worst(note);
-  if (worst) return worst;
-  const last = note.revs.at(-1), got = note.revs.flatMap((rev) => rev.got || []);
-  if (got.length) return Duetime.LABELS[got.at(-1)[3]] || got.at(-1)[3];
-  if (last.due === undefined) return last.answer === "ok" ? "called off" : "its cancel was never answered";
-  return { none_due: "taken back", indeterminate: "never acknowledged, never came", open: "awaited" }[last.state] || last.state;
-};
-
-/* One notification's story, as a list of sentences in the order of time. */
-Duetime.events = function events(lane, note) {
-  const lines = [];
-  note.revs.forEach((rev, number) => {
-    if (rev.asked !== undefined) {
-      const verb = rev.due === undefined ? "cancelled" : number ? `rescheduled for ${Duetime.seconds(rev.due)}` : `scheduled for ${Duetime.seconds(rev.due)}`;
-      const answer = { ok: `acknowledged at ${Duetime.seconds(rev.answered)}`, fail: "refused, so it never holds", info: "never answered" }[rev.answer];
-      lines.push([rev.asked, `${rev.op} ${verb}; ${answer}`]);
-    }
-    if (rev.required && rev.deadline !== null) lines.push([rev.deadline, `the last moment at which ${rev.op} may come`]);
-    for (const got of rev.got || []) {
-      lines.push([got[0], `delivered by ${lane.workers[got[1]]}, attempt ${got[2]}: ${Duetime.LABELS[got[3]] || got[3]}`]);
-    }
-  });
-  const [from, to] = [Duetime.begins(note), Duetime.finishes(note)];
-  for (const fault of lane.faults) {
-    if (fault.from <= to && (fault.excused ?? Infinity) >= from) {
-      lines.push([fault.from, `fault ${fault.name}: ${fault.title} (${fault.target}) begins`]);
-      if (fault.to !== null) lines.push([fault.to, `fault ${fault.name} is over`]);
-    }
-  }
-  return lines.sort((a, b) => a[0] - b[0]);
-};
-
-Duetime.story = function story(lane, note, close) {
-  const violations = lane.violations.filter((one) => note.revs.some((rev) => rev.op === one.op));
-  const log = [...new Set(violations.flatMap((one) => one.log || []))];
-  const e = Duetime.element;
-  return e("section", { class: "story", "aria-label": `Story of ${note.key}`, tabindex: "-1" },
-    e("h3", {}, `${note.key} under ${lane.design}: ${Duetime.outcome(note)} `, e("button", { onclick: close }, "Close")),
-    ...violations.map((one) => e("p", {}, e("strong", {}, `${one.label}. `), one.text)),
-    e("table", {}, e("tbody", {}, ...Duetime.events(lane, note).map(([at, words]) =>
-      e("tr", {}, e("td", {}, Duetime.seconds(at)), e("td", {}, words))))),
-    log.length ? e("details", { open: true }, e("summary", {}, "What the workers logged"), e("pre", {}, log.join("\n"))) : null,
-    violations.length ? e("p", { class: "faint" }, `Evidence: ${[...new Set(violations.flatMap((one) => one.evidence))].join(", ")}`) : null);
 };
