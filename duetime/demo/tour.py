@@ -127,9 +127,9 @@ def _all_final(notes: Sequence[Numbers], now_s: float) -> bool:
 def _outcome(design: str, notes: Sequence[Numbers]) -> Mapping[str, Any]:
     revisions = [rev for note in notes for rev in note["revs"]]
     found = Counter(rev.get("state", "") for rev in revisions)
-    found.update(delivery[3] for rev in revisions for delivery in rev.get("got", ()))
+    found.update(delivery[3] for rev in revisions for delivery in rev.get("deliveries", ()))
     return {
         "design": design,
-        "delivered": sum(bool(rev.get("got")) for rev in revisions),
+        "delivered": sum(bool(rev.get("deliveries")) for rev in revisions),
         **{label: found[label] for label in (*VIOLATIONS, "overdue") if found[label]},
     }
