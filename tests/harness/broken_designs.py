@@ -1,9 +1,10 @@
-"""Designs with one known defect each, made from the reference: the harness must find every one of them."""
+"""Designs with one known defect each, made from the reference. The harness must find each defect."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -20,18 +21,18 @@ from duetime.settings import Settings
 
 
 class Counter:
-    """Counts across all servers of a run: one byte in a file for each call."""
+    """Counts across all workers of a run: one byte in a file for each call."""
 
     def __init__(self, file: Path) -> None:
         self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def next(self) -> int:
         os.write(self._file, b".")
-        return os.lseek(self._file, 0, os.SEEK_CUR)  # where this very write ended
+        return os.lseek(self._file, 0, os.SEEK_CUR)  # where this write ended
 
 
 class Lossy:
-    """Drops every 17th notification on its way out."""
+    """Drops every 17th notification before the gateway."""
 
     def __init__(self, gateway: Gateway, counter: Counter) -> None:
         self._gateway = gateway
@@ -42,8 +43,8 @@ class Lossy:
             self._gateway.deliver(notification, attempt=attempt)
 
 
-class Twice:
-    """Delivers every 17th notification a second time."""
+class Duplicating:
+    """Delivers every 17th notification again."""
 
     def __init__(self, gateway: Gateway, counter: Counter) -> None:
         self._gateway = gateway
@@ -56,7 +57,7 @@ class Twice:
 
 
 class Early(reference.Reference):
-    """Believes that everything is due 300 ms before it is."""
+    """Stores each due time 300 ms too early."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         super().schedule(
@@ -65,14 +66,12 @@ class Early(reference.Reference):
 
 
 class IgnoresCancel(reference.Reference):
-    """Takes a cancel and does nothing with it."""
-
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         pass
 
 
 class OldRevisions(reference.Reference):
-    """Keeps the older revision beside the newer one."""
+    """Keeps an older revision beside the newer one."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         body = notification.to_json()
@@ -83,46 +82,48 @@ class OldRevisions(reference.Reference):
         session.execute(text("DELETE FROM reference WHERE key LIKE :keys"), {"keys": f"{key}/%"})
 
 
-def forget(settings: Settings) -> None:
-    """What a design does that keeps everything in memory: after a restart there is nothing."""
+def forget_everything(settings: Settings) -> None:
+    """Delete all rows, as if they had been kept in the memory of a worker that ended."""
     with create_engine(settings.database_url).begin() as connection:
         connection.execute(text("DELETE FROM reference"))
 
 
 def broken(name: str, summary: str, scheduler: type[Scheduler] = reference.Reference) -> Design:
-    serve = Role(name="worker", argv=(sys.executable, __file__, name), ready="{worker} serves")
+    role = Role(name="worker", argv=(sys.executable, __file__, name), ready="{worker} serves")
     return replace(
         reference.design,
         name=name,
         summary=summary,
-        roles=[serve],
+        roles=[role],
         scheduler=lambda _settings: scheduler(),
-        # It holds a connection to the broker, so that the broker's faults hit it too.
+        # Its worker connects to the broker, so that faults of the broker apply.
         uses_broker=True,
     )
 
 
 sound = broken("sound", "the reference, with a connection to the broker")
 lossy = broken("lossy", "drops every 17th")
-twice = broken("twice", "delivers every 17th twice")
+duplicating = broken("duplicating", "delivers every 17th again")
 early = broken("early", "300 ms early", Early)
 amnesiac = broken("amnesiac", "forgets everything at a restart")
 ignores_cancel = broken("ignores_cancel", "ignores cancel", IgnoresCancel)
 old_revisions = broken("old_revisions", "delivers old revisions", OldRevisions)
 
+WRAPPERS: dict[str, Callable[[Gateway, Counter], Gateway]] = {"lossy": Lossy, "duplicating": Duplicating}
+
 
 def main() -> None:
     name, settings = sys.argv[1], Settings.from_environment()
-    wrap = {"lossy": Lossy, "twice": Twice}.get(name)
-    if wrap is not None:
+    wrapper = WRAPPERS.get(name)
+    if wrapper is not None:
         counter = Counter(settings.deliveries.with_suffix(".count"))
-        reference.gateway_from = lambda given: wrap(gateway_from(given), counter)
+        vars(reference)["gateway_from"] = lambda settings: wrapper(gateway_from(settings), counter)
     broker = redis.Redis.from_url(settings.broker_url)
     with suppress(redis.RedisError):
         broker.ping()
     started_before = Path("started")
     if name == "amnesiac" and started_before.exists():
-        forget(settings)
+        forget_everything(settings)
     started_before.touch()
     reference.serve(settings)
 

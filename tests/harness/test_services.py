@@ -1,4 +1,4 @@
-"""Servers of the user's own, and a broker that is not there."""
+"""The user's own servers, a broker that is down, and workers that crash or are killed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from duetime.interface import Notification, Role
 from duetime.settings import Settings
 from push_readmodel.scheduler import ReadModel
 from tests.commands import duetime
-from tests.harness.test_cleanup import wait_until
+from tests.eventually import assert_eventually
 
 pytestmark = pytest.mark.processes
 
@@ -36,7 +36,7 @@ def databases(url: str) -> set[str]:
         return {row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
 
 
-def test_a_run_on_servers_of_ones_own_leaves_them_as_it_found_them(shared_servers: Endpoints, tmp_path: Path) -> None:
+def test_a_run_on_the_users_own_servers_leaves_nothing_on_them(shared_servers: Endpoints, tmp_path: Path) -> None:
     before = databases(shared_servers.database_url)
     with redis.Redis.from_url(shared_servers.broker_url) as broker:
         done = duetime(
@@ -51,7 +51,7 @@ def test_a_run_on_servers_of_ones_own_leaves_them_as_it_found_them(shared_server
         assert broker.keys() == []
 
 
-def test_a_broker_database_that_another_duetime_uses_is_left_to_it(shared_servers: Endpoints) -> None:
+def test_a_broker_database_in_use_by_another_run_is_refused(shared_servers: Endpoints) -> None:
     with own_broker_database(shared_servers.broker_url, 0):
         with pytest.raises(ServiceUnavailable, match="is not empty"), own_broker_database(shared_servers.broker_url, 0):
             pass
@@ -61,102 +61,104 @@ def test_a_broker_database_that_another_duetime_uses_is_left_to_it(shared_server
         pass
 
 
-def test_a_broker_database_with_something_in_it_is_not_touched(shared_servers: Endpoints, tmp_path: Path) -> None:
+def test_a_broker_database_that_is_not_empty_is_refused_and_not_changed(
+    shared_servers: Endpoints, tmp_path: Path
+) -> None:
     with redis.Redis.from_url(shared_servers.broker_url) as broker:
-        broker.set("somebody's", "data")
+        broker.set("key of the user", "data")
         try:
             done = duetime(
                 *("run", "push_readmodel", "calm", "--json", "--out", str(tmp_path)),
                 DUETIME_BROKER_URL=shared_servers.broker_url,
             )
         finally:
-            kept = broker.getdel("somebody's")
+            kept = broker.getdel("key of the user")
 
     assert kept == b"data"
     assert done.returncode == 2
     assert "not empty" in done.stdout + done.stderr
 
 
-def test_the_drain_delivers_while_there_is_no_broker(
+def test_the_drain_delivers_while_the_broker_is_down(
     settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path
 ) -> None:
     design = registry.load("push_readmodel")
     design.install(engine)
-    nowhere = replace(settings, design=design.name, broker_url=f"redis://127.0.0.1:{free_port()}/0")
-    server = WorkerProcess(
+    without_broker = replace(settings, design=design.name, broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    worker = WorkerProcess(
         name="worker-1",
         role=design.roles[0],
-        settings=nowhere,
+        settings=without_broker,
         state=tmp_path / "state",
         log=tmp_path / "log",
         tempdir=tempdir,
     )
     with Session(engine) as session:
-        note = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
-        ReadModel().schedule(note, session=session)
+        notification = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
+        ReadModel().schedule(notification, session=session)
         session.commit()
-    server.start()
+    worker.start()
     try:
-        wait_until(lambda: settings.deliveries.exists() and settings.deliveries.stat().st_size > 0, within_s=30)
-        assert server.alive()
+        assert_eventually(lambda: settings.deliveries.exists() and settings.deliveries.stat().st_size > 0, within_s=30)
+        assert worker.alive()
     finally:
-        server.end()
+        worker.end()
 
     assert json.loads(settings.deliveries.read_text())["op"] == "k/1"
     assert "Cannot connect to redis" in (tmp_path / "log").read_text()
 
 
-def test_a_server_that_ends_by_itself_is_started_again_and_one_that_was_killed_is_not(
+def test_a_crashed_worker_is_restarted_and_a_killed_worker_is_not(
     settings: Settings, tempdir: Path, tmp_path: Path
 ) -> None:
-    servers = [
+    workers = [
         WorkerProcess(
             name=name,
-            role=Role(name="server", argv=(sys.executable, "-c", program), ready="serving"),
+            role=Role(name="worker", argv=(sys.executable, "-c", program), ready="serving"),
             settings=settings,
             state=tmp_path / name,
             log=tmp_path / f"{name}.log",
             tempdir=tempdir,
         )
         for name, program in {
-            "ends": "print('serving', flush=True); raise SystemExit(70)",
+            "crashes": "print('serving', flush=True); raise SystemExit(70)",
             "stays": "import time; print('serving', flush=True); time.sleep(600)",
         }.items()
     ]
-    ends, stays = servers
-    supervisor = Supervisor(servers)
-    for server in servers:
-        server.start()
-    wait_until(lambda: "serving" in (tmp_path / "stays.log").read_text(), within_s=10)
+    crashes, stays = workers
+    supervisor = Supervisor(workers)
+    for worker in workers:
+        worker.start()
+    assert_eventually(lambda: "serving" in (tmp_path / "stays.log").read_text(), within_s=10)
     supervisor.start()
     try:
         stays.kill()
-        wait_until(lambda: (tmp_path / "ends.log").read_text().count("serving") >= 3, within_s=30)
+        assert_eventually(lambda: (tmp_path / "crashes.log").read_text().count("serving") >= 3, within_s=30)
     finally:
         supervisor.stop()
-        ends.end()
+        crashes.end()
 
     assert stays.gone()
-    assert {(restart["worker"], restart["status"]) for restart in supervisor.restarts} == {("ends", 70)}
+    assert {(restart["worker"], restart["status"]) for restart in supervisor.restarts} == {("crashes", 70)}
 
 
-def test_a_killed_server_is_gone_with_a_child_that_had_left_its_process_group(
+def test_a_killed_worker_is_gone_together_with_a_child_that_left_its_process_group(
     settings: Settings, tempdir: Path, tmp_path: Path
 ) -> None:
     runaway = "import os, time; os.fork() or os.setsid(); print('serving', os.getpid(), flush=True); time.sleep(600)"
-    server = WorkerProcess(
+    worker = WorkerProcess(
         name="worker-1",
-        role=Role(name="server", argv=(sys.executable, "-c", runaway), ready="serving"),
+        role=Role(name="worker", argv=(sys.executable, "-c", runaway), ready="serving"),
         settings=settings,
         state=tmp_path / "state",
         log=tmp_path / "log",
         tempdir=tempdir,
     )
-    server.start()
-    wait_until(lambda: (tmp_path / "log").read_text().count("serving") == 2, within_s=10)
-    assert len(server.pids()) == 2
+    worker.start()
+    assert_eventually(lambda: (tmp_path / "log").read_text().count("serving") == 2, within_s=10)
+    assert len(worker.pids()) == 2
 
-    evidence = server.end()
+    evidence = worker.end()
 
-    assert server.pids() == []
+    assert worker.pids() == []
     assert "status -9, every process of this worker gone" in evidence
