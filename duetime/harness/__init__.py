@@ -1,1 +1,1 @@
-"""Runs designs: servers, clients and faults as real processes, recorded so that the checker can judge them."""
+"""Runs designs as real processes under faults, and records everything that the checker needs."""

@@ -23,7 +23,7 @@ import psutil
 
 from duetime.errors import HarnessError
 
-MARK = "DUETIME_WORKPLACE"
+MARK = "DUETIME_TEMPDIR"
 """The environment variable with the path of the temporary directory."""
 IPC_RMID = 0
 SERVERS = ("postgres", "valkey-server")

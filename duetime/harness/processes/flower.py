@@ -20,7 +20,7 @@ COLUMNS = "name,uuid,state,args,retries,eta,received,started,runtime,worker"
 class Flower:
     """A Flower over the broker at `broker_url`, on a free port of loopback; use as a context manager.
 
-    Every user of this machine may read it, its API included; nobody may stop a worker or revoke a task with it. It has
+    Every user of this machine may read it, its API included; it cannot stop a worker or revoke a task. It has
     no persistence: events from before its start, or while the broker was down, are not shown.
 
     directory: for its state; made here. tempdir: whose end is also Flower's.

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 SHOWN_INDIVIDUALLY = 4
 """With more scenarios, only those that have begun are shown; with more designs, their phases are counted."""
-PHASES = ("starting servers", "running", "closing", "done")
+PHASES = ("starting", "running", "closing", "done")
 
 
 class ProgressDisplay:

@@ -56,7 +56,7 @@ class Run:
             broker_isolated=self._plan.needs_isolated_broker(),
         )
         with ExitStack() as stack:
-            self._progress("starting servers")
+            self._progress("starting")
             services = self._spec.context.services.for_run(self._spec.name, self._spec.slot, requirements)
             processes = RunProcesses(self._files, stack.enter_context(services))
             processes.install(sorted({user for operation in self._plan.operations for user in operation.users}))
