@@ -15,7 +15,7 @@ MAX_FAULTS: Final = 3
 """The most faults that one explanation names."""
 
 FIXES: Final[Mapping[str, str]] = {
-    "missed": "Fix: keep it in a database table until it is delivered, and deliver every row that is due, however old.",
+    "missed": "Fix: keep it in a database table until it is delivered, and deliver overdue rows too.",
     "duplicate": "Fix: send an idempotency key that the recipient checks, or deliver at most once and accept losses.",
     "phantom": "Fix: ask the database at delivery time whether the notification is still wanted.",
     "stale": "Fix: ask the database at delivery time which revision is current.",
@@ -56,11 +56,8 @@ class Explainer:
 
     def delivery(self, labelled: Labelled, faults: Sequence[RecordedFault]) -> str:
         """The explanation of a delivery whose label is a violation."""
-        label, obligation, at_ns = (
-            cast("DeliveryViolation", labelled.label),
-            labelled.obligation,
-            labelled.delivery.at_ns,
-        )
+        label, obligation = cast("DeliveryViolation", labelled.label), labelled.obligation
+        at_ns = labelled.delivery.at_ns
         came = f"It was delivered by {labelled.delivery.worker} at {self._clock.at(at_ns)}"
         if obligation is None:
             never = sentence(f"{notification_name(labelled.delivery.op)} was never scheduled")

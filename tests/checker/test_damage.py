@@ -277,7 +277,7 @@ def test_a_line_count_that_differs_from_closed_json_makes_the_run_unknown(run_di
     assert judge(run_dir).outcome == "unknown"
 
 
-def test_a_correct_world_has_no_violation_whatever_lines_are_missing(tmp_path: Path) -> None:
+def test_a_correct_world_has_no_violation_with_missing_lines(tmp_path: Path) -> None:
     random = Random(9)
     for _ in range(750):
         store(correct_world(random, starved=random.random() < 0.3), tmp_path)
@@ -292,7 +292,7 @@ def test_a_correct_world_has_no_violation_whatever_lines_are_missing(tmp_path: P
         assert results.outcome == "unknown" or kept == lines
 
 
-def test_a_correct_world_has_no_violation_whatever_line_is_malformed(
+def test_a_correct_world_has_no_violation_with_a_malformed_line(
     tmp_path: Path,
 ) -> None:
     random = Random(10)

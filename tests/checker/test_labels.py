@@ -128,7 +128,7 @@ def test_a_revision_rescheduled_and_later_cancelled_is_stale() -> None:
     assert labels(judged(history, delivery("a/1", at_s=5.0))) == [("stale",)]
 
 
-def test_the_second_delivery_is_the_duplicate_whatever_the_order_of_the_lines() -> None:
+def test_the_second_delivery_is_the_duplicate_in_any_order_of_the_lines() -> None:
     results = judged(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=6.0), delivery("a/1", at_s=5.0))
 
     assert labels(results) == [("duplicate",), ("on_time",)]
@@ -156,7 +156,7 @@ def test_a_duplicate_inside_the_allowance_is_still_a_duplicate() -> None:
     assert labels(results) == [("on_time",), ("duplicate", "zombie")]
 
 
-def test_a_delivery_of_an_unanswered_schedule_is_recovered_however_late() -> None:
+def test_even_a_late_delivery_of_an_unanswered_schedule_is_recovered() -> None:
     unanswered = [invoke("schedule", "a/1", at_s=0.0, due_s=5.0)]
 
     assert labels(judged(unanswered, delivery("a/1", at_s=50.0))) == [("recovered",)]

@@ -88,7 +88,7 @@ def test_a_notification_due_after_the_run_need_not_arrive(owed_until_s: float | 
     assert results.outcome == outcome
 
 
-def test_a_notification_due_in_the_run_must_arrive_however_early_it_is_closed() -> None:
+def test_a_notification_due_in_the_run_must_arrive_even_if_it_is_closed_early() -> None:
     profile = {
         "early_tolerance_s": 0.05,
         "lateness_limit_s": LIMIT_S,
