@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from duetime.faults.fault import FAULT_KINDS
 from duetime.harness.plan.lookup import named, replay
 from duetime.harness.runs.cell import stored_cell
 from duetime.history import load
@@ -48,6 +49,15 @@ def test_an_unverified_fault_of_a_run_of_format_1_is_in_the_explanation(run_dir:
     (run_dir / "closed.json").write_text(json.dumps({**closed, "unseen": ["f1 (kill all): it did not end"]}))
 
     assert "Not verified: f1 (kill all): it did not end." in stored_cell(run_dir).explanation
+
+
+def test_a_run_of_format_1_is_drawn(run_dir: Path, tmp_path: Path) -> None:
+    page = duetime("report", str(run_dir), "--out", str(tmp_path / "report.html"))
+    picture = duetime("report", str(run_dir), "--svg", str(tmp_path / "run.svg"))
+
+    assert (page.returncode, picture.returncode) == (0, 0), page.stderr + picture.stderr
+    assert page.stdout.startswith("1 runs")
+    assert FAULT_KINDS["kill"].title in (tmp_path / "run.svg").read_text()
 
 
 def test_a_plan_of_format_1_is_the_plan_of_today(run_dir: Path) -> None:
