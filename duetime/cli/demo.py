@@ -88,5 +88,5 @@ def _check_share_a_broker(option: str, names: list[str]) -> None:
     if sum(name.startswith(ONE_PER_BROKER) for name in names) > 1:
         raise BadUsage(
             f"--designs {option!r}: the demo has one broker, on which the shortest visibility timeout applies to every "
-            f"design (celery#6236), so it can run only one {ONE_PER_BROKER} variant; name one, or use `duetime compare`"
+            f"design (celery#6236), so only one {ONE_PER_BROKER} variant can run; write one, or use `duetime compare`"
         )

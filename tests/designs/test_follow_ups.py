@@ -79,18 +79,18 @@ def test_at_a_time_scale_of_one_day_per_second_a_trial_ends_after_14_seconds() -
     assert END_TRIAL.due_at(NOON, time_scale=86_400) == NOON + timedelta(seconds=14)
 
 
-@pytest.mark.parametrize("what", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
-def test_a_follow_up_can_be_postponed_and_cancelled(session: Session, what: FollowUp) -> None:
+@pytest.mark.parametrize("follow_up", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
+def test_a_follow_up_can_be_postponed_and_cancelled(session: Session, follow_up: FollowUp) -> None:
     scheduler = RecordingScheduler()
     use_cases = FollowUps(scheduler)
-    use_cases.begin(session, what, number=7, user_id=1, began_at=NOON)
-    key = f"{what.kind}:7"
+    use_cases.begin(session, follow_up, number=7, user_id=1, began_at=NOON)
+    key = f"{follow_up.kind}:7"
 
-    use_cases.postpone(session, what, number=7, began_at=NOON + timedelta(days=1))
-    use_cases.cancel(session, what, number=7)
+    use_cases.postpone(session, follow_up, number=7, began_at=NOON + timedelta(days=1))
+    use_cases.cancel(session, follow_up, number=7)
 
     assert scheduler.calls == [("schedule", key, 1), ("schedule", key, 2), ("cancel", key, 3)]
-    assert session.get_one(what.table, 7).status == what.cancelled_by
+    assert session.get_one(follow_up.table, 7).status == follow_up.cancelled_by
     assert revision_shown(session, key) == 3
 
 
@@ -117,8 +117,8 @@ def test_an_upgrade_after_the_end_of_the_trial_does_not_change_its_status(sessio
 def test_a_new_address_applies_to_pending_messages_and_not_to_effects_in_the_database(session: Session) -> None:
     scheduler = RecordingScheduler()
     use_cases = FollowUps(scheduler)
-    for what, number in ((ASK_FOR_REVIEW, 1), (ASK_FOR_REVIEW, 2), (END_TRIAL, 3)):
-        use_cases.begin(session, what, number=number, user_id=1, began_at=NOON)
+    for follow_up, number in ((ASK_FOR_REVIEW, 1), (ASK_FOR_REVIEW, 2), (END_TRIAL, 3)):
+        use_cases.begin(session, follow_up, number=number, user_id=1, began_at=NOON)
     use_cases.cancel(session, ASK_FOR_REVIEW, number=2)
     scheduler.calls.clear()
 
@@ -129,19 +129,20 @@ def test_a_new_address_applies_to_pending_messages_and_not_to_effects_in_the_dat
     assert scheduler.last is not None and scheduler.last.recipient == "1@new.example"
 
 
-@pytest.mark.parametrize("what", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
-def test_postgresql_and_python_compute_the_same_due_times(session: Session, what: FollowUp) -> None:
+@pytest.mark.parametrize("follow_up", FOLLOW_UPS.values(), ids=FOLLOW_UPS)
+def test_postgresql_and_python_compute_the_same_due_times(session: Session, follow_up: FollowUp) -> None:
     random = Random(7)
     beginnings = [NOON + timedelta(seconds=random.randrange(4 * 365 * 86_400)) for _ in range(300)]
     session.add_all(
-        what.table(id=number, user_id=1, began_at=at, status="open", revision=1) for number, at in enumerate(beginnings)
+        follow_up.table(id=number, user_id=1, began_at=at, status="open", revision=1)
+        for number, at in enumerate(beginnings)
     )
     session.commit()
 
     for time_scale in (1.0, 86_400.0):
-        computed = session.scalars(select(due_at(what, time_scale=time_scale)).order_by(what.table.id)).all()
+        computed = session.scalars(select(due_at(follow_up, time_scale=time_scale)).order_by(follow_up.table.id)).all()
         assert computed == pytest.approx(
-            [what.due_at(at, time_scale=time_scale) for at in beginnings], abs=2 * MICROSECOND
+            [follow_up.due_at(at, time_scale=time_scale) for at in beginnings], abs=2 * MICROSECOND
         )
 
 
@@ -155,7 +156,7 @@ def test_all_purchases_of_the_last_days_of_january_are_due_on_28_february(sessio
 
     found = follow_ups_due_between(session, due - timedelta(minutes=1), due, time_scale=1.0)
 
-    assert [one.op for one in found] == [f"ask-for-review:{number}/1" for number in range(4)]
+    assert [notification.op for notification in found] == [f"ask-for-review:{number}/1" for number in range(4)]
 
 
 def test_the_poller_ends_a_due_trial_once(session: Session, engine: Engine) -> None:
@@ -279,11 +280,11 @@ def test_a_complaint_at_the_moment_of_payment_wins_over_the_payment(session: Ses
     errand_locked, row_claimed = threading.Event(), threading.Event()
 
     class Complaining(FollowUps):
-        def cancel(self, session: Session, what: FollowUp, *, number: int) -> None:
-            session.get_one(what.table, number, with_for_update=True)
+        def cancel(self, session: Session, follow_up: FollowUp, *, number: int) -> None:
+            session.get_one(follow_up.table, number, with_for_update=True)
             errand_locked.set()
             assert row_claimed.wait(10)
-            super().cancel(session, what, number=number)
+            super().cancel(session, follow_up, number=number)
 
     def complain() -> None:
         with Session(engine) as mine:
