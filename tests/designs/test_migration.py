@@ -35,17 +35,17 @@ FAR = datetime(2100, 1, 1, tzinfo=UTC)
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue")
 
 
-class Noted(Scheduler):
-    """A design that only says what it was told."""
+class RecordingScheduler(Scheduler):
+    """A scheduler that only records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
-        self.told.append(f"schedule {notification.op}")
+        self.calls.append(f"schedule {notification.op}")
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        self.told.append(f"cancel {key}/{revision}")
+        self.calls.append(f"cancel {key}/{revision}")
 
 
 def note(key: str, revision: int = 1, *, due_at: datetime = FAR) -> Notification:
@@ -65,7 +65,7 @@ NAME = "push_readmodel-to-oban_style_queue"
 
 
 def test_calls_go_to_the_old_side_and_from_the_switch_on_to_the_new(installed: Settings, engine: Engine) -> None:
-    old, new = Noted(), Noted()
+    old, new = RecordingScheduler(), RecordingScheduler()
     application = MigratingScheduler(NAME, old, new)
     with Session(engine) as session:
         application.schedule(note("a"), session=session)
@@ -76,14 +76,14 @@ def test_calls_go_to_the_old_side_and_from_the_switch_on_to_the_new(installed: S
         application.cancel("b", revision=3, session=session)
         session.commit()
 
-    assert old.told == ["schedule a/1", "cancel b/2", "cancel a/2", "cancel b/3"]
-    assert new.told == ["schedule a/2", "cancel b/3"]
+    assert old.calls == ["schedule a/1", "cancel b/2", "cancel a/2", "cancel b/3"]
+    assert new.calls == ["schedule a/2", "cancel b/3"]
 
 
 def test_the_switch_waits_for_a_transaction_that_is_still_on_the_old_side(installed: Settings, engine: Engine) -> None:
     switched = threading.Event()
     with Session(engine) as session:
-        MigratingScheduler(NAME, Noted(), Noted()).schedule(note("a"), session=session)
+        MigratingScheduler(NAME, RecordingScheduler(), RecordingScheduler()).schedule(note("a"), session=session)
         thread = threading.Thread(target=lambda: (switch(engine, NAME), switched.set()))
         thread.start()
         waited = not switched.wait(0.3)
@@ -97,12 +97,12 @@ def test_rows_move_except_those_that_a_server_holds_or_that_are_due_in_a_moment(
     installed: Settings, engine: Engine
 ) -> None:
     schedule(engine, note("far"), note("soon", due_at=system_clock()), note("held"))
-    to = Noted()
+    to = RecordingScheduler()
     with Session(engine) as holder:
         holder.connection().exec_driver_sql("SELECT FROM pending_notifications WHERE key = 'held' FOR UPDATE")
         moved = rows_over(installed, engine, NewDesignTarget(NAME, to), None)
 
-    assert (moved, to.told) == (1, ["schedule far/1"])
+    assert (moved, to.calls) == (1, ["schedule far/1"])
     assert stored(engine) == ["held/1", "soon/1"]
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_published_there_stays(installed: Settings, engine: Engin
     def fail() -> None:
         raise ConnectionError("no broker")
 
-    class Broken(Noted):
+    class Broken(RecordingScheduler):
         def schedule(self, notification: Notification, *, session: Session) -> None:
             after_commit(session, fail)
 
@@ -126,28 +126,28 @@ def test_what_cannot_be_published_is_not_noted_as_moved(installed: Settings, eng
     def fail() -> None:
         raise ConnectionError("no broker")
 
-    class Broken(Noted):
+    class Broken(RecordingScheduler):
         def schedule(self, notification: Notification, *, session: Session) -> None:
             after_commit(session, fail)
 
     with Session(engine) as session, pytest.raises(ConnectionError):
         NewDesignTarget(NAME, Broken(), transactional=False).accept_if_unchanged(note("a"), session=session)
         session.commit()
-    to = Noted()
+    to = RecordingScheduler()
     with Session(engine) as session:
         NewDesignTarget(NAME, to, transactional=False).accept_if_unchanged(note("a"), session=session)
         session.commit()
 
-    assert to.told == ["schedule a/1"]
+    assert to.calls == ["schedule a/1"]
 
 
 def test_what_was_changed_or_cancelled_since_the_switch_is_not_moved_after_it(
     installed: Settings, engine: Engine
 ) -> None:
     switch(engine, NAME)
-    to = Noted()
+    to = RecordingScheduler()
     with Session(engine) as session:
-        application = MigratingScheduler(NAME, Noted(), to)
+        application = MigratingScheduler(NAME, RecordingScheduler(), to)
         application.cancel("cancelled", revision=2, session=session)
         application.schedule(note("changed", 2), session=session)
         session.commit()
@@ -156,7 +156,7 @@ def test_what_was_changed_or_cancelled_since_the_switch_is_not_moved_after_it(
         again = NewDesignTarget(NAME, to).accept_if_unchanged(note("as it was"), session=session)
         session.commit()
 
-    assert to.told == ["cancel cancelled/2", "schedule changed/2", "schedule as it was/1"]
+    assert to.calls == ["cancel cancelled/2", "schedule changed/2", "schedule as it was/1"]
     assert not again
 
 
@@ -179,7 +179,7 @@ def test_messages_leave_the_broker_with_all_that_is_in_them(installed: Settings,
 
 def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, engine: Engine) -> None:
     schedule(engine, note("far"), note("now", due_at=datetime(2020, 1, 1, tzinfo=UTC)))
-    box, told = RecordingGateway(), list[str]()
+    box, messages = RecordingGateway(), list[str]()
 
     def serve() -> None:
         with closing(Drain(connect(engine), box)) as draining:
@@ -188,30 +188,30 @@ def test_a_whole_migration_ends_when_the_old_side_is_empty(installed: Settings, 
     worker = threading.Timer(0.5, serve)
     worker.start()
     moved = migrate(
-        registry.load("push_readmodel"), registry.load("oban_style_queue"), installed, engine, report=told.append
+        registry.load("push_readmodel"), registry.load("oban_style_queue"), installed, engine, report=messages.append
     )
     worker.join()
 
     assert (moved, box.ops, stored(engine)) == (1, ["now/1"], [])
     assert held_task_ids(installed)[0] == ["far/1"]
-    assert told[0] == "switched: what is scheduled from now on goes to oban_style_queue"
-    assert told[-1] == "moved 1, 0 left to the servers of push_readmodel"
+    assert messages[0] == "switched: what is scheduled from now on goes to oban_style_queue"
+    assert messages[-1] == "moved 1, 0 left to the servers of push_readmodel"
 
 
 def test_the_way_back_knows_nothing_of_the_way_here(installed: Settings, engine: Engine) -> None:
     switch(engine, NAME)
     with Session(engine) as session:
-        MigratingScheduler(NAME, Noted(), Noted()).schedule(note("a"), session=session)
+        MigratingScheduler(NAME, RecordingScheduler(), RecordingScheduler()).schedule(note("a"), session=session)
         session.commit()
 
     back = registry.load("oban_style_queue-to-push_readmodel")
     back.install(engine)
-    to = Noted()
+    to = RecordingScheduler()
     with Session(engine) as session:
         NewDesignTarget(back.name, to).accept_if_unchanged(note("a"), session=session)
         session.commit()
 
-    assert to.told == ["schedule a/1"]
+    assert to.calls == ["schedule a/1"]
 
 
 @pytest.mark.parametrize(

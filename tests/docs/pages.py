@@ -1,4 +1,4 @@
-"""The pages of the project: every Markdown file that git tracks, and a fast look at what is in one."""
+"""The pages of the project: its Markdown files, and their lines of prose."""
 
 from __future__ import annotations
 
@@ -30,11 +30,16 @@ def _found_without_git() -> list[str]:
     return [str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)]
 
 
-def prose_lines(page: Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of `page` outside code blocks and tables."""
+def unfenced_lines(page: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of `page` outside code blocks."""
     fenced = False
     for number, line in enumerate(page.read_text().splitlines(), start=1):
         if FENCE.match(line):
             fenced = not fenced
-        elif not fenced and not line.lstrip().startswith("|"):
+        elif not fenced:
             yield number, line
+
+
+def prose_lines(page: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of `page` outside code blocks and tables."""
+    return ((number, line) for number, line in unfenced_lines(page) if not line.lstrip().startswith("|"))

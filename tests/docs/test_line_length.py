@@ -11,8 +11,6 @@ from tests.docs.pages import LINK, ROOT, pages, prose_lines
 LONGEST = 100
 NOT_YET_WRAPPED = {
     "docs/performance.md",
-    "oban_style_queue/README.md",
-    "pull_worker/README.md",
 }
 """Pages that still have to be wrapped."""
 
