@@ -1,7 +1,7 @@
-"""Swapping the design of a running system: what is pending moves, and operations go on meanwhile.
+"""Migrates a running system from one design to another: pending notifications move while users go on.
 
-The application runs with the design ``A-to-B``: its calls go to A, and from the switch on to B. The switch is a row
-that each of its transactions reads under a shared lock, so no transaction is on both sides of it.
+The application runs with the design ``OLD-to-NEW``. Its calls go to OLD, and after the switch to NEW. The switch is a
+row that each transaction of the application reads under a shared lock, so no transaction is on both sides of it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
-from duetime.interface import MIGRATION_SEPARATOR, Design, Guarantees, Notification, Pending, Scheduler
+from duetime.interface import MIGRATION_SEPARATOR, Design, Guarantees, Notification, Scheduler
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from duetime.settings import Settings
 
-SWITCH = 7320
-"""The advisory lock that the application shares and the switch has alone."""
-LOOK_EVERY_S = 0.2
+SWITCH_LOCK = 7320
+"""The advisory lock that transactions of the application share and the switch takes exclusively."""
+CHECK_EVERY_S = 0.2
 AFTER_COMMIT_S = 0.5
+"""How long the last transactions of the old design may take to publish after their commit."""
 EMPTY_FOR_S = 2.0
-"""A transaction of the old side may have committed just before the switch, and publish only now."""
-FROM_WEAKEST = ("nothing", "at_most_once", "at_least_once")
+"""A migration ends once the old design has held nothing for this long, because a client may publish late."""
+WEAKEST_FIRST = ("nothing", "at_most_once", "at_least_once")
 Report = Callable[[str], None]
 
 metadata = MetaData()
@@ -42,16 +43,17 @@ changed_since = Table(
     metadata,
     Column("migration", Text, primary_key=True),
     Column("key", Text, primary_key=True),
-    # The newest that was scheduled, cancelled or moved since the switch: its row puts them in an order.
+    # The newest revision scheduled, cancelled or moved since the switch. The row's lock serialises the three.
     Column("revision", Integer, nullable=False),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class NewDesignTarget:
-    """Where what is pending goes: the ``Destination`` of a design that hands it over.
+    """The ``MigrationTarget`` for any new design.
 
-    transactional: whether what is scheduled there is part of the caller's transaction.
+    name: the name of the migration.
+    transactional: the new design stores a notification in the caller's transaction.
     """
 
     name: str
@@ -59,24 +61,22 @@ class NewDesignTarget:
     transactional: bool = True
 
     def accept(self, notification: Notification, *, session: Session) -> None:
-        """Schedule it there, from a store in which whoever changes it meets a lock."""
         self.scheduler.schedule(notification, session=session)
 
     def accept_if_unchanged(self, notification: Notification, *, session: Session) -> bool:
-        """The same from any other store: what was changed, cancelled or taken since the switch is left out."""
-        mine = _note(session, self.name, notification.key, notification.revision)
-        if mine and self.transactional:
+        unchanged = _record_revision(session, self.name, notification.key, notification.revision)
+        if unchanged and self.transactional:
             self.accept(notification, session=session)
-        elif mine:
-            # Committed there before it is noted here: who dies in between repeats it instead of losing it.
-            with Session(session.get_bind()) as there:
-                self.accept(notification, session=there)
-                there.commit()
-        return mine
+        elif unchanged:
+            # Published before the record is committed, so a crash in between causes a duplicate, not a loss.
+            with Session(session.get_bind()) as publishing:
+                self.accept(notification, session=publishing)
+                publishing.commit()
+        return unchanged
 
 
 class MigratingScheduler(Scheduler):
-    """The application's side: to the old design before the switch, to the new one from then on."""
+    """The application's scheduler: calls the old design before the switch, and the new design after it."""
 
     def __init__(self, name: str, old: Scheduler, new: Scheduler) -> None:
         self._name = name
@@ -87,49 +87,49 @@ class MigratingScheduler(Scheduler):
         if not self._switched(session):
             self._old.schedule(notification, session=session)
             return
-        self._withdraw(notification.key, notification.revision, session)
+        self._cancel_in_old(notification.key, notification.revision, session)
         self._new.schedule(notification, session=session)
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
         if not self._switched(session):
             self._old.schedule_many(notifications, session=session)
             return
-        # In order of their keys, so that two callers who lock the same do so in the same order.
-        for notification in sorted(notifications, key=lambda one: one.key):
-            self._withdraw(notification.key, notification.revision, session)
+        # In the order of the keys, so that two transactions lock the same rows in the same order.
+        for notification in sorted(notifications, key=lambda notification: notification.key):
+            self._cancel_in_old(notification.key, notification.revision, session)
         self._new.schedule_many(notifications, session=session)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         if self._switched(session):
-            self._withdraw(key, revision, session)
+            self._cancel_in_old(key, revision, session)
             self._new.cancel(key, revision=revision, session=session)
         else:
             self._old.cancel(key, revision=revision, session=session)
 
     def _switched(self, session: Session) -> bool:
-        """Held until the caller's transaction ends: the switch waits for it, and those after it for the switch."""
-        session.execute(select(func.pg_advisory_xact_lock_shared(SWITCH)))
+        """Return True after the switch, which waits for the end of the caller's transaction."""
+        session.execute(select(func.pg_advisory_xact_lock_shared(SWITCH_LOCK)))
         return bool(session.scalar(select(migration.c.switched).where(migration.c.name == self._name)))
 
-    def _withdraw(self, key: str, revision: int, session: Session) -> None:
-        """Whatever of `key` has not been moved yet is not to be delivered, nor to be moved."""
-        _note(session, self._name, key, revision)
+    def _cancel_in_old(self, key: str, revision: int, session: Session) -> None:
+        """Keep older revisions of `key` from being delivered by the old design, and from being moved."""
+        _record_revision(session, self._name, key, revision)
         self._old.cancel(key, revision=revision, session=session)
 
 
 def migration_design(old: Design, new: Design) -> Design:
-    """The design ``OLD-to-NEW``: both kinds of servers, and an application that can be switched.
+    """Return the design ``OLD-to-NEW``: the workers of both designs, and a scheduler with a switch.
 
     Raises:
-        BadUsage: one of them cannot be on that side, and why.
+        BadUsage: a migration from `old` to `new` is not possible.
     """
     if old.migrate is None:
-        raise BadUsage(f"{old.name} has nothing that could be handed over")
+        raise BadUsage(f"{old.name} cannot be migrated: it has no way to move its pending notifications")
     family = old.name.partition(":")[0]
     if family == new.name.partition(":")[0]:
         raise BadUsage(
-            f"{old.name} and {new.name} are of one family: what is pending stays where it is if they share a store "
-            "(push_readmodel and its variant do: replace the servers), and cannot be moved if they share a queue"
+            f"{old.name} and {new.name} are of one family: if they share a store, as push_readmodel and its variant "
+            "do, replace the workers instead; if they share a queue, pending notifications cannot be moved"
         )
     if new.migration_refusal:
         raise BadUsage(f"{new.name} cannot take over from {old.name}: {new.migration_refusal}")
@@ -140,35 +140,36 @@ def migration_design(old: Design, new: Design) -> Design:
         new.install(engine)
         metadata.create_all(engine)
         with engine.begin() as connection:
-            # What is left of the way here must not stand in the way back.
+            # The records of an earlier migration in the other direction would block this one.
             connection.execute(delete(changed_since).where(changed_since.c.migration != name))
             connection.execute(delete(migration).where(migration.c.name != name))
             connection.execute(insert(migration).values(name=name, switched=False).on_conflict_do_nothing())
 
-    def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
-        return [*old.pending(settings, engine), *new.pending(settings, engine)]
-
-    guarantees = (old.guarantees, new.guarantees)
     return Design(
         name=name,
         summary=f"{old.name} until `duetime migrate`, then {new.name}",
         weakness=f"{old.weakness}; then {new.weakness}",
-        guarantees=Guarantees(
-            delivery=min((one.delivery for one in guarantees), key=FROM_WEAKEST.index),
-            transactional=all(one.transactional for one in guarantees),
-            cancels=all(one.cancels for one in guarantees),
-            as_durable_as="broker" if any(one.as_durable_as == "broker" for one in guarantees) else "database",
-            due_by="workers" if any(one.due_by == "workers" for one in guarantees) else "database",
-        ),
+        guarantees=_common_guarantees(old.guarantees, new.guarantees),
         roles=[
             *(replace(role, name=f"old-{role.name}") for role in old.roles),
             *(replace(role, name=f"new-{role.name}") for role in new.roles),
         ],
         install=install,
         scheduler=lambda settings: MigratingScheduler(name, old.scheduler(settings), new.scheduler(settings)),
-        pending=pending,
+        pending=lambda settings, engine: [*old.pending(settings, engine), *new.pending(settings, engine)],
         check_can_migrate=old.check_can_migrate,
         uses_broker=old.uses_broker or new.uses_broker,
+    )
+
+
+def _common_guarantees(old: Guarantees, new: Guarantees) -> Guarantees:
+    """Return what both designs guarantee."""
+    return Guarantees(
+        delivery=min(old.delivery, new.delivery, key=WEAKEST_FIRST.index),
+        transactional=old.transactional and new.transactional,
+        cancels=old.cancels and new.cancels,
+        as_durable_as="broker" if "broker" in (old.as_durable_as, new.as_durable_as) else "database",
+        due_by="workers" if "workers" in (old.due_by, new.due_by) else "database",
     )
 
 
@@ -181,44 +182,49 @@ def migrate(
     since: datetime | None = None,
     report: Report = lambda _: None,
 ) -> int:
-    """Switch, and move what is pending until the old design holds nothing any more; return how many moved.
+    """Switch, and move pending notifications until the old design holds none; return how many were moved.
 
-    What is due within the next moment is left to the old servers, which must be running. To be repeated after a crash.
-    since: where the old design had got to, for one that keeps no record of it.
+    Notifications due within seconds are left to the old workers, which must be running. Repeat it after a crash.
+
+    since: how far the old design had got, for a design that keeps no record of it.
+    report: receives a sentence after each step.
 
     Raises:
-        BadUsage: this direction is not possible, or something that it takes is missing.
+        BadUsage: the migration is not possible, or cannot start now.
     """
     both = migration_design(old, new)
     if old.check_can_migrate:
         old.check_can_migrate(settings, since)
     both.install(engine)
-    destination = NewDesignTarget(both.name, new.scheduler(settings), transactional=new.guarantees.transactional)
+    target = NewDesignTarget(both.name, new.scheduler(settings), transactional=new.guarantees.transactional)
     switch(engine, both.name)
-    # Nobody can be asked: what the last transactions of the old side do after their commit is not seen from here.
+    # What the last transactions of the old design publish after their commit cannot be observed, so wait for it.
     time.sleep(AFTER_COMMIT_S)
     report(f"switched: what is scheduled from now on goes to {new.name}")
-    # Once in any case, and not again unless it holds something: one that holds nothing would hand over the same twice.
-    moved, held_at = old.migrate(settings, engine, destination, since) if old.migrate else 0, time.monotonic()
-    while time.monotonic() - held_at < EMPTY_FOR_S:
+    # Once in any case. Again only if the old design holds something: a poller would move the same again.
+    moved, not_empty_at = old.migrate(settings, engine, target, since) if old.migrate else 0, time.monotonic()
+    while time.monotonic() - not_empty_at < EMPTY_FOR_S:
         left = len(old.pending(settings, engine))
-        report(f"moved {moved}, {left} left to the servers of {old.name}")
+        report(f"moved {moved}, {left} left to the workers of {old.name}")
         if left and old.migrate:
-            moved += old.migrate(settings, engine, destination, since)
-            held_at = time.monotonic()
-        time.sleep(LOOK_EVERY_S)
+            moved += old.migrate(settings, engine, target, since)
+            not_empty_at = time.monotonic()
+        time.sleep(CHECK_EVERY_S)
     return moved
 
 
 def switch(engine: Engine, name: str) -> None:
-    """Wait for every transaction that is still on the old side, and hold up those that come after, for a moment."""
+    """Switch after the transactions that still use the old design; later transactions wait for a moment."""
     with engine.begin() as connection:
-        connection.execute(select(func.pg_advisory_xact_lock(SWITCH)))
+        connection.execute(select(func.pg_advisory_xact_lock(SWITCH_LOCK)))
         connection.execute(update(migration).where(migration.c.name == name).values(switched=True))
 
 
-def _note(session: Session, name: str, key: str, revision: int) -> bool:
-    """Write down that `key` has come to `revision`, unless it had already; locked until the transaction ends."""
+def _record_revision(session: Session, name: str, key: str, revision: int) -> bool:
+    """Record `revision` as the newest of `key`, and lock the record until the transaction ends.
+
+    Returns False if that revision or a newer one is recorded already.
+    """
     row = insert(changed_since).values(migration=name, key=key, revision=revision)
     newer = row.on_conflict_do_update(
         index_elements=["migration", "key"],
