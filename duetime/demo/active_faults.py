@@ -147,7 +147,7 @@ class ActiveFaults:
             ActionRejected: no active fault has this name.
         """
         with self._lock:
-            active = next((one for one in self.all if one.planned.fault == name and one.phase == "active"), None)
+            active = next((fault for fault in self._active() if fault.planned.fault == name), None)
             if active is None:
                 raise ActionRejected(f"no fault {name} is active; it may be healing already")
             active.planned = replace(active.planned, heal_s=round(self._now_s(), 3))
@@ -163,7 +163,7 @@ class ActiveFaults:
 
     def heal_all(self) -> None:
         """Heal the active faults, the latest first: a fault of an added worker is healed before the worker leaves."""
-        for active in [fault for fault in reversed(self.all) if fault.phase == "active"]:
+        for active in reversed(self._active()):
             with suppress(ActionRejected):
                 self.heal(active.planned.fault)
 
@@ -188,6 +188,9 @@ class ActiveFaults:
         """The name of the next worker that can be added."""
         taken = {worker.name for run in self._runs.values() for worker in run.processes.workers if worker.wanted}
         return next(name for number in count(self._workers + 1) if (name := f"worker-{number}") not in taken)
+
+    def _active(self) -> list[ActiveFault]:
+        return [fault for fault in self.all if fault.phase == "active"]
 
     def _make(self, planned: PlannedFault) -> Mapping[str, Fault]:
         if planned.kind in SHARED:

@@ -1,4 +1,4 @@
-"""What the page receives twice a second."""
+"""The state that the page receives twice a second."""
 
 from __future__ import annotations
 

@@ -136,8 +136,8 @@ SCENES = (
         goal="No dot in any lane.",
         button="Schedule one and cancel it",
         script=_cancel,
-        lesson="The read model deletes a row, and the poller reads that the event is cancelled. The queue tells its "
-        "workers to skip a task that they hold; they keep that in memory.",
+        lesson="The read model deletes a row, and the poller reads that the event is cancelled. The queue sends "
+        "its workers a revoke, so that they skip the task; they keep revokes in memory.",
         clause="After an acknowledged cancel nothing is delivered; a delivery is a phantom.",
         scenario="move_and_cancel",
     ),

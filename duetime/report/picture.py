@@ -1,4 +1,4 @@
-"""What the report shows of one stored run."""
+"""The part of a stored run that the report shows."""
 
 from __future__ import annotations
 

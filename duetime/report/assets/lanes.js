@@ -79,7 +79,7 @@ Duetime.legend = function legend(labels) {
   for (const label of labels) entry(Duetime.LABELS[label], (context) => Duetime.mark(context, label, 11, 8, 4.5));
   entry("due", (context) => { context.fillStyle = Duetime.colour("due"); context.fillRect(10, 2, 2, 12); });
   entry("until the deadline", (context) => { context.fillStyle = Duetime.colour("window"); context.fillRect(1, 4, 20, 8); });
-  entry("excused by a fault", (context) => Duetime.hatch(context, 1, 4, 20, 8, Duetime.colour("hatch")));
+  entry("excused", (context) => Duetime.hatch(context, 1, 4, 20, 8, Duetime.colour("hatch")));
   return list;
 };
 

@@ -1,4 +1,4 @@
-/* What happened to a run or to one notification, in words. */
+/* Runs and notifications in words. */
 "use strict";
 
 /* A lane with a sample draws a part of its notifications; the numbers are those of all. */
