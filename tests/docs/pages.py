@@ -30,16 +30,11 @@ def _found_without_git() -> list[str]:
     return [str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)]
 
 
-def unfenced_lines(page: Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of `page` outside code blocks."""
+def prose_lines(page: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of `page` outside code blocks and tables."""
     fenced = False
     for number, line in enumerate(page.read_text().splitlines(), start=1):
         if FENCE.match(line):
             fenced = not fenced
-        elif not fenced:
+        elif not fenced and not line.lstrip().startswith("|"):
             yield number, line
-
-
-def prose_lines(page: Path) -> Iterator[tuple[int, str]]:
-    """The numbered lines of `page` outside code blocks and tables."""
-    return ((number, line) for number, line in unfenced_lines(page) if not line.lstrip().startswith("|"))
