@@ -57,7 +57,7 @@ Duetime.ecdf = function ecdf(canvas, lanes) {
   const x = (late) => box.left + (Math.log10(late / 0.001) / decades) * box.width, y = (share) => box.bottom - share * box.height;
   const ticks = [0.001, 0.01, 0.1, 1, 10, 100].filter((late) => late <= most);
   Duetime.drawAxes(context, box, ticks.map((late) => [x(late), late < 1 ? `${late * 1000} ms` : `${late} s`]),
-    [0, 0.25, 0.5, 0.75, 1].map((share) => [y(share), `${share * 100} %`]), "lateness (logarithmic)", "delivered within it");
+    [0, 0.25, 0.5, 0.75, 1].map((share) => [y(share), `${share * 100} %`]), "lateness (logarithmic)", "share delivered");
   all.forEach((sorted, number) => {
     if (!sorted.length) return;
     // Missed notifications count: the curve of a design that misses some does not reach 100 %.
