@@ -1,1 +1,1 @@
-"""Programs to read."""
+"""Examples that are not part of a design."""

@@ -1,1 +1,1 @@
-"""A rule with two conditions, as each of the three designs would do it."""
+"""A rule with two conditions in each of the three designs: accepted, and no sooner than 3 days after the purchase."""

@@ -1,7 +1,7 @@
-"""The same rule for a queue: a job that asks, and schedules itself again while the answer is "not yet".
+"""The rule for a queue: a job that asks, and schedules itself again while the answer is "not yet".
 
-Nothing tells it that the supervisor has accepted, so it looks as often as one is willing to wait: each invoice that
-nobody decides costs a job a day, for ever, and one that is accepted is reimbursed up to a day late.
+The queue receives no events, so the job asks as often as a payment may be late. An invoice without a decision costs a
+job a day without end, and an accepted invoice is reimbursed up to a day late.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-NO_SOONER = timedelta(days=3)
+EARLIEST_AFTER_PURCHASE = timedelta(days=3)
 ASK_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the invoices' module says when it is asked. accepted: None while nobody has decided."""
+    """The answer of the invoices' module. accepted: None before a decision."""
 
     purchased_at: datetime
     accepted: bool | None
@@ -28,18 +28,18 @@ class Pay:
 
 @dataclass(frozen=True, slots=True)
 class AskAgain:
-    """Publish this job once more, with this ETA."""
+    """Publish this job again with this ETA."""
 
     at: datetime
 
 
 def decide(answer: Answer | None, *, now: datetime) -> Pay | AskAgain | None:
-    """What the job does; None to end without paying, because the invoice is gone.
+    """Decide what the job does; None ends it without a payment, because the invoice is gone.
 
-    A rejected one may yet be amended and accepted, so that is no end either.
+    A rejected invoice does not end the job, because it may be amended and then accepted.
     """
     if answer is None:
         return None
-    if (earliest := answer.purchased_at + NO_SOONER) > now:
+    if (earliest := answer.purchased_at + EARLIEST_AFTER_PURCHASE) > now:
         return AskAgain(earliest)
     return Pay() if answer.accepted else AskAgain(now + ASK_EVERY)

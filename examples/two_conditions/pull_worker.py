@@ -1,8 +1,7 @@
-"""The same rule for a poller: a join over the tables of other modules, whose owners may not change them any more.
+"""The rule for a poller: a join over the tables of two other modules, which those modules can then no longer change.
 
-It needs no events and can be wrong about nothing: whatever those tables say now is what it does. The price is that the
-rule stands in a query over two modules, that each poll asks it about every invoice, and that no index serves the
-later of two times in two tables.
+It needs no events and is always up to date with the tables. In return the rule is spread over a query, each poll
+evaluates it for every invoice, and no index serves the later of two times in two tables.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from sqlalchemy.orm import Session, aliased
 
 from duetime.app.tables import Decision, Invoice
 
-NO_SOONER = timedelta(days=3)
+EARLIEST_AFTER_PURCHASE = timedelta(days=3)
 
 
 def to_reimburse(session: Session, *, now: datetime) -> Sequence[Invoice]:
-    """Invoices accepted as they stand now, three days after the purchase or later, and not reimbursed; locked."""
+    """Return and lock the invoices to reimburse now: newest version accepted, purchase at least 3 days ago."""
     later = aliased(Decision)
     accepted = (
         select(Invoice)
@@ -31,7 +30,7 @@ def to_reimburse(session: Session, *, now: datetime) -> Sequence[Invoice]:
             .where(later.number > Decision.number)
             .exists()
         )
-        .where(func.greatest(Decision.decided_at, Invoice.purchased_at + literal(NO_SOONER)) <= now)
+        .where(func.greatest(Decision.decided_at, Invoice.purchased_at + literal(EARLIEST_AFTER_PURCHASE)) <= now)
         .order_by(Invoice.id)
         .with_for_update(of=Invoice, skip_locked=True)
     )

@@ -1,8 +1,7 @@
-"""A rule with two conditions: reimburse once the supervisor has accepted, and no sooner than 3 days after the purchase.
+"""The rule for the read model: it keeps the facts from other modules' domain events, and schedules when both hold.
 
-The read model gathers what it needs from other modules' domain events, which arrive in any order and more than once. So
-each fact is kept with the number of the event that it came from, and the newest wins: whatever the order, the end is
-the same.
+The events arrive in any order and more than once. Each fact is stored with the number of its event, and the newest
+fact wins, so the result does not depend on the order.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from sqlalchemy.orm import Session
 from duetime.interface import Notification, Scheduler
 
 metadata = MetaData()
-NO_SOONER = timedelta(days=3)
+EARLIEST_AFTER_PURCHASE = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """Somebody handed in version 1 of an invoice, or amended it: version 2, 3 …"""
+    """An invoice was submitted (version 1) or amended (version 2, 3 …)."""
 
     invoice: int
     version: int
@@ -47,7 +46,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The supervisor's decision about one version; they may change their mind, and count their decisions."""
+    """The supervisor decided about one version. A later decision, with a higher number, replaces an earlier one."""
 
     invoice: int
     version: int
@@ -58,17 +57,19 @@ class Decided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reimbursed:
-    """The money has gone out: whatever is heard from now on, it does not go out again."""
+    """The invoice was reimbursed; later events do not reimburse it again."""
 
     invoice: int
 
+
+DomainEvent = Claimed | Decided | Reimbursed
 
 reimbursements = Table(
     "reimbursements",
     metadata,
     Column("invoice", BigInteger, primary_key=True),
     Column("revision", Integer, nullable=False, server_default="0"),
-    # Of the newest version that was heard of.
+    # Of the newest version received.
     Column("version", Integer, nullable=False, server_default="0"),
     Column("payee", Text),
     Column("purchased_at", DateTime(timezone=True)),
@@ -77,60 +78,57 @@ reimbursements = Table(
     Column("decision", Integer, nullable=False, server_default="0"),
     Column("accepted_at", DateTime(timezone=True)),
     Column("reimbursed", Boolean, nullable=False, server_default="false"),
-    # What the notification that is scheduled says; none is, if this is null.
+    # The due time and the payee of the scheduled notification; null if none is scheduled.
     Column("due_at", DateTime(timezone=True)),
     Column("due_to", Text),
 )
 
 
-def heard(event: Claimed | Decided | Reimbursed, *, notifications: Scheduler, session: Session) -> None:
-    """Take one domain event in, and schedule, move or cancel the reimbursement accordingly, in `session`."""
+def handle(event: DomainEvent, *, notifications: Scheduler, session: Session) -> None:
+    """Store the facts of one domain event, and schedule, change or cancel the reimbursement in `session`."""
     session.execute(insert(reimbursements).values(invoice=event.invoice).on_conflict_do_nothing())
-    mine = reimbursements.c.invoice == event.invoice
-    session.execute(select(reimbursements.c.invoice).where(mine).with_for_update())
-    session.execute(_newer(event).where(mine))
-    row = session.execute(select(reimbursements).where(mine)).one()
-    if (due := due_of(row)) != (row.due_at, row.due_to):
-        changed = update(reimbursements).where(mine).values(revision=row.revision + 1, due_at=due[0], due_to=due[1])
-        session.execute(changed)
-        _tell(notifications, row.invoice, row.revision + 1, due, session)
+    this_invoice = reimbursements.c.invoice == event.invoice
+    session.execute(select(reimbursements.c.invoice).where(this_invoice).with_for_update())
+    session.execute(_store_if_newer(event).where(this_invoice))
+    row = session.execute(select(reimbursements).where(this_invoice)).one()
+    due_at, due_to = due(row)
+    if (due_at, due_to) != (row.due_at, row.due_to):
+        revision = row.revision + 1
+        session.execute(
+            update(reimbursements).where(this_invoice).values(revision=revision, due_at=due_at, due_to=due_to)
+        )
+        _reschedule(notifications, row.invoice, revision, due_at, due_to, session)
 
 
-def due_of(row: Row[Any]) -> tuple[datetime, str] | tuple[None, None]:
-    """The rule: the newest version, accepted as it stands, and not reimbursed yet."""
+def due(row: Row[Any]) -> tuple[datetime, str] | tuple[None, None]:
+    """Apply the rule: the newest version is accepted and not reimbursed. Returns the due time and the payee."""
     if row.reimbursed or row.version == 0 or row.decided_version != row.version or row.accepted_at is None:
         return None, None
-    return max(row.accepted_at, row.purchased_at + NO_SOONER), row.payee
+    return max(row.accepted_at, row.purchased_at + EARLIEST_AFTER_PURCHASE), row.payee
 
 
-def _newer(event: Claimed | Decided | Reimbursed) -> Any:  # an UPDATE, which changes nothing if as new is known
-    known = reimbursements.c
+def _store_if_newer(event: DomainEvent) -> Any:  # an UPDATE, which changes nothing if a newer fact is stored
+    stored = reimbursements.c
     if isinstance(event, Reimbursed):
         return update(reimbursements).values(reimbursed=True)
     if isinstance(event, Claimed):
         fact = {"version": event.version, "payee": event.payee, "purchased_at": event.purchased_at}
-        return update(reimbursements).where(known.version < event.version).values(fact)
+        return update(reimbursements).where(stored.version < event.version).values(fact)
     fact = {
         "decided_version": event.version,
         "decision": event.decision,
         "accepted_at": event.at if event.accepted else None,
     }
-    of_the_same = and_(known.decided_version == event.version, known.decision < event.decision)
-    return update(reimbursements).where(or_(known.decided_version < event.version, of_the_same)).values(fact)
+    same_version = and_(stored.decided_version == event.version, stored.decision < event.decision)
+    return update(reimbursements).where(or_(stored.decided_version < event.version, same_version)).values(fact)
 
 
-def _tell(
-    notifications: Scheduler,
-    invoice: int,
-    revision: int,
-    due: tuple[datetime, str] | tuple[None, None],
-    session: Session,
+def _reschedule(
+    notifications: Scheduler, invoice: int, revision: int, due_at: datetime | None, payee: str | None, session: Session
 ) -> None:
-    due_at, payee = due
+    key = f"reimburse:{invoice}"
     if due_at is None or payee is None:
-        notifications.cancel(f"reimburse:{invoice}", revision=revision, session=session)
+        notifications.cancel(key, revision=revision, session=session)
         return
-    notification = Notification(
-        key=f"reimburse:{invoice}", revision=revision, kind="reimburse", recipient=payee, due_at=due_at
-    )
+    notification = Notification(key=key, revision=revision, kind="reimburse", recipient=payee, due_at=due_at)
     notifications.schedule(notification, session=session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,10 +13,28 @@ from tests.commands import duetime
 pytestmark = pytest.mark.processes
 
 README = Path(__file__).parents[2] / "README.md"
+EXAMPLE = README.parent / "examples/plain_loop.py"
+
+
+def code_in_the_readme() -> str:
+    (code,) = re.findall(r"```python\n(import sys, time\n.*?)```", README.read_text(), flags=re.DOTALL)
+    return str(code)
+
+
+def statements(code: str) -> list[str]:
+    """Return the statements of `code`, without its docstring and its imports."""
+    skipped = (ast.Import, ast.ImportFrom)
+    body = ast.parse(code).body
+    is_docstring = isinstance(body[0], ast.Expr)
+    return [ast.unparse(statement) for statement in body[is_docstring:] if not isinstance(statement, skipped)]
+
+
+def test_the_design_in_the_readme_is_the_one_in_the_examples() -> None:
+    assert statements(code_in_the_readme()) == statements(EXAMPLE.read_text())
 
 
 def test_the_design_in_the_readme_passes_a_calm_run(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(import sys, time\n.*?)```", README.read_text(), flags=re.DOTALL)
+    code = code_in_the_readme()
     assert len([line for line in code.splitlines() if line]) <= 21
     (tmp_path / "my_design.py").write_text(code)
 
