@@ -1,4 +1,4 @@
-"""What is tested of each design, through schedule() and cancel() alone; a test file brings its `world`."""
+"""The tests of every design, through schedule() and cancel() alone. Each test file has its own `world` fixture."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Protocol
 
 
 class World(Protocol):
-    """One design, all that it takes to test it, and a way to let time pass.
+    """One design with all that a test of it needs, and a way to let time pass.
 
-    rows: how many rows the set-up of the last test wrote that the test itself is not about.
+    rows: how many rows of other modules the last test had to write.
     """
 
     rows: int
@@ -19,36 +19,36 @@ class World(Protocol):
 
     def pass_s(self, seconds: float) -> None: ...
 
-    def arrived(self) -> list[int]:
-        """The revisions that arrived, in order."""
+    def delivered(self) -> list[int]:
+        """Return the delivered revisions, in order."""
 
 
-def test_what_is_due_arrives_once(world: World) -> None:
+def test_a_due_notification_is_delivered_once(world: World) -> None:
     world.schedule(1, due_in_s=1.2)
     world.pass_s(3)
     world.pass_s(1)
 
-    assert world.arrived() == [1]
+    assert world.delivered() == [1]
 
 
-def test_what_is_not_due_does_not_arrive(world: World) -> None:
+def test_a_notification_that_is_not_due_is_not_delivered(world: World) -> None:
     world.schedule(1, due_in_s=60)
     world.pass_s(1)
 
-    assert world.arrived() == []
+    assert world.delivered() == []
 
 
-def test_what_was_cancelled_does_not_arrive(world: World) -> None:
+def test_a_cancelled_notification_is_not_delivered(world: World) -> None:
     world.schedule(1, due_in_s=1.2)
     world.cancel(2)
     world.pass_s(3)
 
-    assert world.arrived() == []
+    assert world.delivered() == []
 
 
-def test_of_two_revisions_the_newer_arrives(world: World) -> None:
+def test_of_two_revisions_only_the_newer_is_delivered(world: World) -> None:
     world.schedule(1, due_in_s=1.2)
     world.schedule(2, due_in_s=1.4)
     world.pass_s(3)
 
-    assert world.arrived() == [2]
+    assert world.delivered() == [2]

@@ -1,4 +1,4 @@
-"""The queue, tested: a broker and a worker, because only the two of them together know what an ETA and a revoke are."""
+"""Testing the queue takes a broker and a worker, because only both together implement ETA and revoke."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class QueueWorld:
             session.commit()
 
     def pass_s(self, seconds: float) -> None:
-        time.sleep(seconds)  # the worker's own clock decides, and nobody can set it
+        time.sleep(seconds)  # the worker's own clock decides, and a test cannot set it
 
-    def arrived(self) -> list[int]:
+    def delivered(self) -> list[int]:
         return self.revisions
 
 

@@ -1,4 +1,4 @@
-"""The poller, tested: whoever schedules has to create the business first, of which the poller reads the rows."""
+"""Testing the poller takes rows of the application's tables, because the poller reads only those."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class PollerWorld:
 
     def pass_s(self, seconds: float) -> None:
         until = self.now + timedelta(seconds=seconds)
-        while self.now < until:  # one poll each interval, or what is due in between is never found
+        while self.now < until:  # one poll per interval, because a longer step would leave a gap
             self.now = min(self.now + SECOND, until)
             with Session(self.engine) as session:
                 poll(session, self, now=self.now, lead=LEAD, interval=SECOND)
 
-    def arrived(self) -> list[int]:
+    def delivered(self) -> list[int]:
         return self.revisions
 
 

@@ -1,4 +1,4 @@
-"""The read model, tested: a table and a function."""
+"""Testing the read model takes a table and a function."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class ReadModelWorld:
             session.commit()
 
     def pass_s(self, seconds: float) -> None:
-        with self.engine.begin() as connection:  # the database's clock decides, so the row is what moves
+        with self.engine.begin() as connection:  # the database's clock decides, so the test moves the row
             connection.execute(update(pending).values(attempt_at=pending.c.attempt_at - timedelta(seconds=seconds)))
         drain(self.engine, self)
 
-    def arrived(self) -> list[int]:
+    def delivered(self) -> list[int]:
         return self.revisions
 
 
