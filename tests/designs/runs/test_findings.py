@@ -1,4 +1,4 @@
-"""The main job, once, for real: what it must find, and what it must leave behind for others to check."""
+"""The main findings, in real runs, and the files that the runs leave for a check."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ class Matrix(NamedTuple):
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
-    """All three designs in all four scenarios, as ``duetime compare`` runs them."""
+    """Run ``duetime compare``: three designs in four scenarios."""
     return Matrix(*compared("--seed", "11", out=tmp_path_factory.mktemp("runs")))
 
 
-def test_every_cell_comes_out_as_its_design_promises(matrix: Matrix) -> None:
+def test_every_cell_is_within_its_guarantees(matrix: Matrix) -> None:
     assert set(matrix.cells) == {(scenario, design) for scenario in SCENARIOS for design in DESIGNS}
     assert {name: cell["within_guarantees"] for name, cell in matrix.cells.items()} == dict.fromkeys(matrix.cells, True)
     assert matrix.status == 0
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_on_a_quiet_day_every_design_delivers_everything_once(matrix: Matrix, design: str) -> None:
+def test_without_faults_every_design_delivers_everything_once(matrix: Matrix, design: str) -> None:
     assert matrix.cells["calm", design]["outcome"] == "pass"
 
 
-def test_the_poller_misses_under_downtime_and_repeats_with_more_servers(matrix: Matrix) -> None:
+def test_the_poller_misses_under_downtime_and_duplicates_with_more_workers(matrix: Matrix) -> None:
     assert matrix.cells["downtime", "pull_worker"]["counts"]["missed"] > 0
     assert matrix.cells["more_servers", "pull_worker"]["counts"]["duplicate"] > 0
 
 
 @pytest.mark.parametrize("scenario", ["more_servers", "downtime"])
-def test_the_read_model_does_neither(matrix: Matrix, scenario: str) -> None:
+def test_the_read_model_neither_misses_nor_duplicates(matrix: Matrix, scenario: str) -> None:
     assert matrix.cells[scenario, "push_readmodel"]["outcome"] == "pass"
 
 
-def test_a_crash_makes_the_read_model_repeat_at_most_the_batch_that_it_interrupted(matrix: Matrix) -> None:
+def test_a_crash_duplicates_at_most_the_interrupted_batch_of_the_read_model(matrix: Matrix) -> None:
     cell = matrix.cells["crash", "push_readmodel"]
     broken = {label: cell["counts"][label] for label in ("missed", "early", "late", "phantom", "stale")}
 
     assert set(broken.values()) == {0}
-    assert 1 <= cell["counts"]["duplicate"] <= 2  # deliveries of 50 ms, so one or two a batch
+    assert 1 <= cell["counts"]["duplicate"] <= 2  # a delivery takes 50 ms, so a batch has one or two
 
 
 @pytest.mark.parametrize("scenario", ["downtime", "crash"])
-def test_what_a_killed_worker_held_of_the_queue_is_still_in_the_broker(matrix: Matrix, scenario: str) -> None:
+def test_the_messages_of_a_killed_queue_worker_are_still_in_the_broker(matrix: Matrix, scenario: str) -> None:
     counts = matrix.cells[scenario, "oban_style_queue"]["counts"]
 
     assert counts["stuck"] > 0
@@ -73,7 +73,7 @@ def test_what_a_killed_worker_held_of_the_queue_is_still_in_the_broker(matrix: M
 
 @pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize("scenario", ["downtime", "crash"])
-def test_every_kill_is_seen_to_bite_and_to_heal(matrix: Matrix, scenario: str, design: str) -> None:
+def test_every_kill_is_verified_and_healed(matrix: Matrix, scenario: str, design: str) -> None:
     records = json_lines(Path(matrix.cells[scenario, design]["run_dir"]) / "faults.jsonl")
 
     assert [record["phase"] for record in records] == ["inject", "observed", "heal", "healed"]
@@ -84,7 +84,7 @@ def test_every_kill_is_seen_to_bite_and_to_heal(matrix: Matrix, scenario: str, d
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_all_designs_went_through_the_same_plan(matrix: Matrix, scenario: str) -> None:
+def test_all_designs_run_the_same_plan(matrix: Matrix, scenario: str) -> None:
     hashes = set()
     for design in DESIGNS:
         plan = json.loads((Path(matrix.cells[scenario, design]["run_dir"]) / "plan.json").read_text())
@@ -93,13 +93,13 @@ def test_all_designs_went_through_the_same_plan(matrix: Matrix, scenario: str) -
     assert len(hashes) == 1
 
 
-def test_a_failing_cell_explains_itself_in_one_sentence_of_evidence(matrix: Matrix) -> None:
+def test_a_failing_cell_has_a_sentence_of_evidence(matrix: Matrix) -> None:
     for cell in matrix.cells.values():
         if cell["outcome"] == "fail":
             assert re.search(r"\d+ [a-z]+\. .* at \d+\.\d s.* Fix: ", cell["explanation"]), cell
 
 
-def test_judging_the_stored_files_again_gives_the_same_bytes(matrix: Matrix, tmp_path: Path) -> None:
+def test_checking_a_stored_run_again_gives_the_same_bytes(matrix: Matrix, tmp_path: Path) -> None:
     original = Path(matrix.cells["downtime", "pull_worker"]["run_dir"])
     moved = tmp_path / "moved"
     shutil.copytree(original, moved)
@@ -110,20 +110,20 @@ def test_judging_the_stored_files_again_gives_the_same_bytes(matrix: Matrix, tmp
 
 
 @pytest.mark.parametrize("scenario", ["calm", "downtime"])
-def test_the_poller_sends_exactly_what_its_own_poll_log_predicts(matrix: Matrix, scenario: str) -> None:
-    """Two accounts of one run that share nothing: the windows that polls say they covered, and the verdict."""
+def test_the_poller_delivers_what_its_poll_log_predicts(matrix: Matrix, scenario: str) -> None:
+    """Compare two independent sources: the windows in the poll log, and the verdict."""
     run_dir = Path(matrix.cells[scenario, "pull_worker"]["run_dir"])
     log = (run_dir / "logs" / "worker-1.log").read_text()
     polls = logged_polls(log)
     delivered = Counter(str(line["op"]) for line in labels(run_dir) if "label" in line)
     judged = {str(line["op"]): line["state"] for line in labels(run_dir) if "state" in line}
     operations = acknowledged(run_dir)
-    unfinished = cut_short(log)
+    unfinished = unfinished_polls(log)
 
     predicted = {
-        op: sum(operations[op].is_seen_by(poll) for poll in polls)
+        op: sum(operations[op].is_covered_by(poll) for poll in polls)
         for op, state in judged.items()
-        if state in ("delivered", "missed") and not any(cut.may_cover(operations[op]) for cut in unfinished)
+        if state in ("delivered", "missed") and not any(poll.may_cover(operations[op]) for poll in unfinished)
     }
 
     assert len(predicted) > sum(state in ("delivered", "missed") for state in judged.values()) / 2
@@ -146,23 +146,23 @@ class Poll(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """When a revision became visible, when its event starts, and when a newer revision replaced it."""
+    """An acknowledged revision: the time it became visible, its event's start, and when a newer one replaced it."""
 
     since: datetime
     starts_at: datetime
     until: datetime
 
-    def is_seen_by(self, poll: Poll) -> bool:
+    def is_covered_by(self, poll: Poll) -> bool:
         return poll.starts_from <= self.starts_at <= poll.starts_until and self.since <= poll.at < self.until
 
 
-class CutShort(NamedTuple):
-    """A poll that was received and killed: what it had delivered by then its log does not say."""
+class UnfinishedPoll(NamedTuple):
+    """A poll that was received and then killed; its deliveries are not in the log."""
 
     received: datetime
 
     def may_cover(self, operation: Acknowledged) -> bool:
-        # It read the clock at some time after it was received, and its window is of one interval before that.
+        # It read the clock after it was received, and its window is the interval before that.
         return abs(operation.starts_at - LEAD - self.received) < timedelta(seconds=1.5)
 
 
@@ -172,11 +172,11 @@ def logged_polls(log: str) -> list[Poll]:
     return [Poll(datetime.fromisoformat(first), datetime.fromisoformat(last)) for first, last in windows]
 
 
-def cut_short(log: str) -> list[CutShort]:
+def unfinished_polls(log: str) -> list[UnfinishedPoll]:
     received = re.findall(r"\[(\S+ \S+): INFO/MainProcess\] Task pull_worker\.poll\[(\S+)\] received", log)
     succeeded = set(re.findall(r"Task pull_worker\.poll\[(\S+)\] succeeded", log))
     return [
-        CutShort(datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").astimezone())
+        UnfinishedPoll(datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f").astimezone())
         for at, task in received
         if task not in succeeded
     ]

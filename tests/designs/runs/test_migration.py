@@ -1,4 +1,4 @@
-"""A poller is stopped and replaced while operations go on; the other directions are lesson 10's."""
+"""Migrations from a poller in real runs; lesson 10 runs the other directions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.runs
 DESIGNS = ("pull_worker-to-push_readmodel", "pull_worker-to-oban_style_queue")
 
 
-def test_from_a_poller_nothing_is_missed_and_nothing_comes_twice(tmp_path: Path) -> None:
+def test_a_migration_from_a_poller_misses_and_duplicates_nothing(tmp_path: Path) -> None:
     _, cells = compared(
         "--designs", ",".join(DESIGNS), "--scenarios", "migration_stopped", "--seed", "12", out=tmp_path
     )

@@ -1,4 +1,4 @@
-"""All six use cases through each design, for real: what is promised of each, and what happens inside the database."""
+"""All six use cases through each design, in real runs: their guarantees, and effects inside the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ Cells = dict[tuple[str, str], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
-    """Wages are lesson 6's, and the full tests'."""
     status, found = compared(
         "--scenarios", "use_cases_downtime", "--seed", "11", out=tmp_path_factory.mktemp("use_cases")
     )
@@ -38,16 +37,17 @@ def wages(tmp_path_factory: pytest.TempPathFactory) -> Cells:
     return found
 
 
-def kind(record: dict[str, Any]) -> str:
+def kind_of(record: dict[str, Any]) -> str:
     return str(record["key"].partition(":")[0])
 
 
-def delivered(cell: dict[str, Any]) -> list[dict[str, Any]]:
+def deliveries(cell: dict[str, Any]) -> list[dict[str, Any]]:
     records = json_lines(Path(cell["run_dir"]) / "deliveries.jsonl")
     return [record for record in records if record["worker"] != "canary"]
 
 
-def of_kinds(cell: dict[str, Any], label: str) -> Counter[str]:
+def violations_by_kind(cell: dict[str, Any], label: str) -> Counter[str]:
+    """Count the violations with this label by the kind of notification."""
     violations = json.loads((Path(cell["run_dir"]) / "results.json").read_text())["violations"]
     return Counter(violation["op"].partition(":")[0] for violation in violations if violation["label"] == label)
 
@@ -56,45 +56,45 @@ def of_kinds(cell: dict[str, Any], label: str) -> Counter[str]:
 def test_every_use_case_goes_through_every_design(cells: Cells, design: str) -> None:
     cell = cells["use_cases_downtime", design]
 
-    # What of the poller's leaves the building may be missed altogether, if it was all due while nobody was up.
-    assert {kind(record) for record in delivered(cell)} | set(of_kinds(cell, "missed")) == KINDS
+    # All messages of one kind may be due during the downtime, and then the poller misses them all.
+    assert {kind_of(record) for record in deliveries(cell)} | set(violations_by_kind(cell, "missed")) == KINDS
     calls = json_lines(Path(cell["run_dir"]) / "history.jsonl")
-    assert {kind(call) for call in calls if call.get("f") == "cancel"} == KINDS
+    assert {kind_of(call) for call in calls if call.get("f") == "cancel"} == KINDS
 
 
 @pytest.mark.parametrize("design", DESIGNS)
-def test_every_cell_is_as_its_design_promises(cells: Cells, design: str) -> None:
+def test_every_cell_is_within_its_guarantees(cells: Cells, design: str) -> None:
     assert cells["use_cases_downtime", design]["within_guarantees"] is True
 
 
-def test_after_downtime_the_poller_has_done_all_that_is_inside_the_database_and_missed_what_leaves_it(
+def test_after_downtime_the_poller_has_missed_messages_but_no_effect_inside_the_database(
     cells: Cells,
 ) -> None:
-    missed = of_kinds(cells["use_cases_downtime", "pull_worker"], "missed")
+    missed = violations_by_kind(cells["use_cases_downtime", "pull_worker"], "missed")
 
     assert missed["event-reminder"] + missed["ask-for-review"] > 0
-    # A status that says "open" is found whenever somebody looks; it may be late, and is not lost.
+    # The next poll finds an overdue row by its status, so it is late and not missed.
     assert not set(missed) & set(STATEMENTS)
 
 
-def test_the_read_model_misses_nothing_of_any_kind(cells: Cells) -> None:
+def test_the_read_model_passes_after_downtime(cells: Cells) -> None:
     assert cells["use_cases_downtime", "push_readmodel"]["outcome"] == "pass"
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("design", ["pull_worker", "push_readmodel"])
-def test_a_crash_repeats_reminders_and_pays_nobody_twice(wages: Cells, design: str) -> None:
+def test_a_crash_duplicates_reminders_but_no_payment(wages: Cells, design: str) -> None:
     cell = wages["wages", design]
-    paid = Counter(record["op"] for record in delivered(cell) if kind(record) == "pay-errand")
+    paid = Counter(record["op"] for record in deliveries(cell) if kind_of(record) == "pay-errand")
 
-    assert of_kinds(cell, "duplicate")["event-reminder"] > 0
+    assert violations_by_kind(cell, "duplicate")["event-reminder"] > 0
     assert len(paid) == 40
     assert set(paid.values()) == {1}
 
 
 @pytest.mark.full
-def test_the_queue_pays_nobody_twice_and_owes_what_the_dead_worker_held(wages: Cells) -> None:
+def test_a_crash_makes_the_queue_miss_payments_but_duplicate_none(wages: Cells) -> None:
     cell = wages["wages", "oban_style_queue"]
 
-    assert of_kinds(cell, "duplicate") == Counter()
-    assert of_kinds(cell, "missed")["pay-errand"] > 0
+    assert violations_by_kind(cell, "duplicate") == Counter()
+    assert violations_by_kind(cell, "missed")["pay-errand"] > 0
