@@ -9,10 +9,6 @@ import pytest
 from tests.docs.pages import LINK, ROOT, pages, prose_lines
 
 LONGEST = 100
-NOT_YET_WRAPPED = {
-    "docs/performance.md",
-}
-"""Pages that still have to be wrapped."""
 
 
 def named(page: Path) -> str:
@@ -21,8 +17,6 @@ def named(page: Path) -> str:
 
 @pytest.mark.parametrize("page", pages(), ids=named)
 def test_no_line_of_prose_is_longer_than_100_columns(page: Path) -> None:
-    if named(page) in NOT_YET_WRAPPED:
-        pytest.skip("not wrapped yet")
     long = [number for number, line in prose_lines(page) if len(line) > LONGEST and not is_one_link(line)]
 
     assert not long, f"{named(page)}: wrap lines {long} at {LONGEST} columns"
