@@ -1,1 +1,1 @@
-"""The naive poller: beat in each server looks through the application's events table."""
+"""The naive poller: each worker's beat polls the application's events table."""

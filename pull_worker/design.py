@@ -37,7 +37,7 @@ def status(settings: Settings, engine: Engine) -> Status:
     return Status(
         pending=row.pending,
         oldest_due_at=row.first - settings.reminder_lead if row.first else None,
-        note="reminders that are still ahead, counted in the main tables; no row tells whether those that were due "
+        note="reminders that are still ahead, counted in the main tables; no row says whether those that were due "
         "have been sent",
     )
 

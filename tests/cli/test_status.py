@@ -105,7 +105,7 @@ def test_the_poller_knows_future_reminders_and_not_which_were_delivered(settings
     printed = status(settings, "pull_worker")
 
     assert printed.startswith("pending  1\noldest   2099-12-31 23:59:50+00:00\nlate     -\nclaimed  -\nfailed   -\n")
-    assert "no row tells whether those that were due have been sent" in printed
+    assert "no row says whether those that were due have been sent" in printed
 
 
 def test_the_queue_knows_the_number_of_messages(
