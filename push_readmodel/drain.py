@@ -49,7 +49,6 @@ CLAIM = """
     WHERE attempt_at BETWEEN %s AND statement_timestamp() + %s
     ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
-CTID, ATTEMPTS, ATTEMPT_AT, WAIT_S = range(4)  # columns of a claimed row
 DELETE = "DELETE FROM pending_notifications WHERE ctid = ANY(%s::tid[])"
 PUT_BACK = f"""
     WITH later AS (
@@ -186,14 +185,21 @@ class Drain:
     def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
         """Deliver in due order for `BATCH_TAKES_S`; the commit frees the rest."""
         spent_s = 0.0
-        for row in batch.rows:
-            if row[WAIT_S] > 0 and not self._clock.wait_until(row[ATTEMPT_AT], stopping):
-                break
+        for ctid, attempts, attempt_at, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
             began_s = time.monotonic()
-            if error := self._deliver_row(row):
-                batch.failed.append((retry_after(row[ATTEMPTS]), error, row[CTID]))
+            try:
+                # Made here and not in the claim: rows that a batch leaves over are claimed again. Made before the
+                # wait, so that only the delivery is left to do when a row falls due.
+                notification = Notification.from_store(key, revision, kind, recipient, due_at, _parse_json(payload)[0])
+                if wait_s > 0:
+                    if not self._clock.wait_until(attempt_at, stopping):
+                        break
+                    began_s = time.monotonic()
+                self._deliver_row(notification, attempt=attempts + 1)
+            except Exception as error:  # noqa: BLE001 - an error of the gateway concerns this notification only
+                batch.failed.append((retry_after(attempts), error_text(error), ctid))
             else:
-                batch.delivered.append(row[CTID])
+                batch.delivered.append(ctid)
             spent_s += time.monotonic() - began_s
             if spent_s > BATCH_TAKES_S:
                 break
@@ -201,19 +207,12 @@ class Drain:
         if batch.tried < len(batch.rows):
             batch.short = False
 
-    def _deliver_row(self, row: tuple[Any, ...]) -> str | None:
-        """Execute the row's effect in this transaction, or deliver it. Returns the error if that failed."""
-        _, attempts, _, _, key, revision, kind, recipient, due_at, payload = row
-        try:
-            # Parsed here and not in the claim: rows that a batch leaves over are claimed and parsed again.
-            notification = Notification.from_store(key, revision, kind, recipient, due_at, _parse_json(payload)[0])
-            if effect := self._effects.of(notification):
-                self._execute_effect(*effect)
-            else:
-                self._gateway.deliver(notification, attempt=attempts + 1)
-        except Exception as error:  # noqa: BLE001 - an error of the gateway concerns this notification only
-            return error_text(error)
-        return None
+    def _deliver_row(self, notification: Notification, *, attempt: int) -> None:
+        """Execute the row's effect in this transaction, or deliver it through the gateway."""
+        if effect := self._effects.of(notification):
+            self._execute_effect(*effect)
+        else:
+            self._gateway.deliver(notification, attempt=attempt)
 
     def _execute_effect(self, statement: str, parameters: dict[str, Any]) -> None:
         """Execute `statement` in the transaction that deletes the row: a crash undoes both or neither."""
