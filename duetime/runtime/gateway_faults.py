@@ -16,7 +16,7 @@ from duetime.runtime.jsonl import append_once
 
 Mode = Literal["slow", "refuse", "hang", "lose_answer"]
 CHECK_EVERY_S = 0.02
-GATEWAY_FAULT_FILE = "trouble.json"
+GATEWAY_FAULT_FILE = "gateway_fault.json"
 """Beside the file of deliveries, while a fault is active."""
 
 
@@ -97,4 +97,4 @@ def apply_fault(file: Path, *, key: str, worker: str) -> bool:
 
 
 def _hits_file(file: Path) -> Path:
-    return file.with_suffix(".felt")
+    return file.with_suffix(".hits")
