@@ -17,7 +17,7 @@ from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -287,19 +287,17 @@ def make_bench(
     """Make benches by the name of their design, all on one database and one broker. `changed`: other settings."""
     made: list[Bench] = []
 
-    def make(name: str, **changed: object) -> Bench:
+    def make(name: str, **changed: Any) -> Bench:
         design = registry.load(name)
         directory = tmp_path / f"bench-{len(made)}"
         directory.mkdir()
-        bench_settings = replace(
-            settings,
-            **{
-                "design": design.name,
-                "reminder_lead": timedelta(seconds=10),
-                "deliveries": directory / "deliveries.jsonl",
-                **changed,
-            },
-        )
+        settings_of_bench: dict[str, Any] = {
+            "design": design.name,
+            "reminder_lead": timedelta(seconds=10),
+            "deliveries": directory / "deliveries.jsonl",
+            **changed,
+        }
+        bench_settings = replace(settings, **settings_of_bench)
         for variable, value in bench_settings.environment().items():
             monkeypatch.setenv(variable, value)
         design.install(engine)

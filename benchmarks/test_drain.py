@@ -27,7 +27,7 @@ DELETE FROM pending_notifications WHERE ctid = ANY(ARRAY(
 def drained(bench: Bench, rows: int, *, workers: int = 1, **environment: str) -> float:
     """Return the deliveries per second of running workers after `rows` due rows are committed at once."""
     bench.delete_deliveries()
-    with bench.scheduling(past_due_times(rows)) as commit, bench.workers(workers, **environment):
+    with bench.scheduling(past_due_times(rows)) as commit, bench.workers(workers, ready=True, **environment):
         commit()
         return rate(bench.wait_for_deliveries(rows), expected=rows)
 
