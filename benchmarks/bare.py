@@ -23,7 +23,7 @@ import psycopg
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
-from push_readmodel.drain import CLAIM, DELETE, EPOCH, SET_UP
+from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX, SET_UP
 from push_readmodel.scheduler import CHANNEL
 from push_readmodel.variants.delete_first import TAKE
 
@@ -75,7 +75,7 @@ def drain(url: str, deliver: Deliver, batch: int, delivering: Any) -> None:
     """DELETE, COMMIT and claim in one round trip, until a claim from the front returns nothing."""
     no_look_ahead = timedelta()
     with connect(url) as connection, connection.pipeline() as pipeline:
-        since, delivered = EPOCH, ""
+        since, delivered = FRONT_OF_INDEX, ""
         while True:
             if delivered:
                 connection.cursor().execute(DELETE, [delivered], prepare=True)
@@ -84,14 +84,14 @@ def drain(url: str, deliver: Deliver, batch: int, delivering: Any) -> None:
             claimed = connection.cursor(binary=True).execute(CLAIM, (since, no_look_ahead, batch), prepare=True)
             pipeline.sync()
             rows = claimed.fetchall()
-            if not rows and since is EPOCH:
+            if not rows and since is FRONT_OF_INDEX:
                 connection.cursor().execute("COMMIT", prepare=True)
                 return
             with delivering:
                 delivered = deliver(rows) if rows else ""
             if not rows:
                 connection.cursor().execute("COMMIT", prepare=True)
-            since = rows[-1][2] if len(rows) == batch else EPOCH
+            since = rows[-1][2] if len(rows) == batch else FRONT_OF_INDEX
 
 
 def deliver_on_time(url: str, deliver: Deliver) -> None:

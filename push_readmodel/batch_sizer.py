@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from push_readmodel.drain_settings import BATCH_TAKES_S
+from push_readmodel.drain_settings import BATCH_TIME_S
 
 
 class BatchSizer:
-    """Chooses how many rows the next batch may claim, so that their delivery takes about `BATCH_TAKES_S`.
+    """Chooses how many rows the next batch may claim, so that their delivery takes about `BATCH_TIME_S`.
 
     The first batch is one row, because nothing is known of the gateway yet.
     """
@@ -19,5 +19,5 @@ class BatchSizer:
         """Set the next limit after the delivery of `rows` rows took `spent_s` seconds."""
         if rows:
             # A little less than the time allows, so that a batch is seldom cut short.
-            fitting = int(0.8 * BATCH_TAKES_S * rows / max(spent_s, 1e-6))
+            fitting = int(0.8 * BATCH_TIME_S * rows / max(spent_s, 1e-6))
             self.limit = max(1, min(self._most, fitting))

@@ -18,7 +18,8 @@ BUSY_WAIT_S = 0.0003
 class DatabaseClock:
     """Estimates the offset between the database's clock and ``time.monotonic()``.
 
-    Every reading is late by its way over the network, so the quickest reading counts, and later ones correct for drift.
+    A reading arrives late by the network delay, so the smallest offset is the most accurate. The estimate may grow by
+    `DRIFT` per second; a reading above that by more than `CLOCK_SET_S` means that a clock was set, and replaces it.
     The estimate can be early by `CLOCK_SET_S` at most: after a clock was set back by less than that, or while clocks
     drift apart faster than `DRIFT`.
     """

@@ -9,9 +9,9 @@ from sqlalchemy import Engine, select
 
 from duetime.interface import Design, Guarantees, Pending, Role
 from duetime.settings import Settings
-from push_readmodel.drain_settings import BATCH_MOST
+from push_readmodel.drain_settings import MAX_BATCH_ROWS
 from push_readmodel.migrate import migrate
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata, pending
 from push_readmodel.status import status
 
@@ -31,7 +31,7 @@ def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
     ]
 
 
-def serving(app: str) -> Role:
+def worker_role(app: str) -> Role:
     """Return the role of a worker that runs `app`."""
     return Role(
         name="worker",
@@ -49,11 +49,11 @@ design = Design(
     name="push_readmodel",
     summary="schedule() writes a read model in the caller's transaction; workers drain it FOR UPDATE SKIP LOCKED",
     weakness="the part of a batch that a crashed worker had delivered is delivered again: 50 ms of deliveries, at most "
-    f"{BATCH_MOST}",
+    f"{MAX_BATCH_ROWS}",
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
-    roles=[serving("push_readmodel.worker")],
+    roles=[worker_role("push_readmodel.worker")],
     install=install,
-    scheduler=lambda _settings: ReadModel(),
+    scheduler=lambda _settings: ReadModelScheduler(),
     pending=still_pending,
     status=status,
     migrate=migrate,

@@ -18,14 +18,14 @@ from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from push_readmodel.batch_sizer import BatchSizer
 from push_readmodel.clock import DatabaseClock
-from push_readmodel.drain_settings import BATCH_TAKES_S, DEFAULT, DrainSettings
+from push_readmodel.drain_settings import BATCH_TIME_S, DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL
 
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
 FROM_THE_FRONT_EVERY_S = 2.0
-EPOCH = datetime(1, 1, 1, tzinfo=UTC)
-"""A claim from here begins at the front of the index."""
+FRONT_OF_INDEX = datetime(1, 1, 1, tzinfo=UTC)
+"""Earlier than every `attempt_at`: a claim from here begins at the front of the index."""
 _parse_json = json.JSONDecoder().raw_decode
 
 SET_UP = """
@@ -39,7 +39,8 @@ SET_UP = """
     SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
 """
 # The database's clock decides what is due, so a worker with a wrong clock is never early (for look-ahead see clock.py).
-# clock_timestamp() is evaluated for every row, so it cannot end an index scan; now() keeps the transaction's start.
+# statement_timestamp() is constant, so the index scan can stop there; clock_timestamp() changes from row to row, and
+# now() is the time of BEGIN, which a long transaction leaves behind.
 # The locking SELECT must return the rows itself: a join with a locking subquery reads them as they were before the
 # lock, and would deliver a revision that was replaced meanwhile.
 CLAIM = """
@@ -84,7 +85,8 @@ class Remaining:
 class Batch:
     """The rows that one transaction holds, and their outcomes.
 
-    short: the claim returned fewer rows than its limit. from_front: it began at the front of the index.
+    short: the claim returned fewer rows than its limit, and all were tried: no more rows were due.
+    from_front: the claim began at the front of the index.
     """
 
     rows: Sequence[tuple[Any, ...]]
@@ -116,7 +118,7 @@ class Drain:
         self._ahead = timedelta(seconds=drain_settings.look_ahead_s)
         self._sizer = BatchSizer(drain_settings.batch_most)
         self._clock = DatabaseClock()
-        self._low_water_mark = EPOCH
+        self._low_water_mark = FRONT_OF_INDEX
         self._from_front_at_s = 0.0
 
     def close(self) -> None:
@@ -148,13 +150,13 @@ class Drain:
 
     def _commit_and_claim(self, previous: Batch | None) -> Batch:
         """Delete the delivered rows of `previous`, commit, and claim the next batch, in one round trip."""
-        since = self._claim_from(previous)
+        since = self._start_of_claim(previous)
         self._commit(previous)
         self._execute("BEGIN")
         claimed = self._execute(CLAIM, (since, self._ahead, limit := self._sizer.limit))
         self._pipeline.sync()
         at_s = time.monotonic()
-        if from_front := since is EPOCH:
+        if from_front := since is FRONT_OF_INDEX:
             self._from_front_at_s = at_s
         rows = claimed.fetchall()
         if rows:
@@ -162,15 +164,15 @@ class Drain:
             self._clock.record(attempt_at.timestamp() - wait_s, at_s)
         return Batch(rows, short=len(rows) < limit, from_front=from_front)
 
-    def _claim_from(self, previous: Batch | None) -> datetime:
+    def _start_of_claim(self, previous: Batch | None) -> datetime:
         """Return the low-water mark: a claim from the front steps over deleted rows until they are vacuumed.
 
-        Every other second, and after a short claim, return `EPOCH`: a row may have come in behind the mark.
+        Every other second, and after a short claim, return `FRONT_OF_INDEX`: a row may have come in behind the mark.
         """
         if previous and previous.tried:
             self._low_water_mark = previous.rows[previous.tried - 1][2]
         if (previous and previous.short) or time.monotonic() - self._from_front_at_s > FROM_THE_FRONT_EVERY_S:
-            return EPOCH
+            return FRONT_OF_INDEX
         return self._low_water_mark
 
     def _commit(self, batch: Batch | None) -> None:
@@ -183,13 +185,13 @@ class Drain:
         self._execute("COMMIT")
 
     def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
-        """Deliver in due order for `BATCH_TAKES_S`; the commit frees the rest."""
+        """Deliver in due order for `BATCH_TIME_S`; the commit frees the rest."""
         spent_s = 0.0
         for ctid, attempts, attempt_at, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
             began_s = time.monotonic()
             try:
-                # Made here and not in the claim: rows that a batch leaves over are claimed again. Made before the
-                # wait, so that only the delivery is left to do when a row falls due.
+                # Built here and not at the claim, because rows that this batch does not reach are claimed again; and
+                # before the wait, so that only the delivery is left to do when the row falls due.
                 notification = Notification.from_store(key, revision, kind, recipient, due_at, _parse_json(payload)[0])
                 if wait_s > 0:
                     if not self._clock.wait_until(attempt_at, stopping):
@@ -201,7 +203,7 @@ class Drain:
             else:
                 batch.delivered.append(ctid)
             spent_s += time.monotonic() - began_s
-            if spent_s > BATCH_TAKES_S:
+            if spent_s > BATCH_TIME_S:
                 break
         self._sizer.record(batch.tried, spent_s)
         if batch.tried < len(batch.rows):
@@ -218,7 +220,8 @@ class Drain:
         """Execute `statement` in the transaction that deletes the row: a crash undoes both or neither."""
         self._execute_unprepared("SAVEPOINT effect")
         try:
-            # Another transaction may hold the application's row and wait for ours: let it go first, and retry.
+            # Another transaction may hold a row that the effect changes and wait for one that we hold. Give up after
+            # 200 ms and retry later, so that it can finish.
             self._execute_unprepared("SET LOCAL lock_timeout = '200ms'")
             self._execute(statement, parameters)
             self._execute_unprepared("SET CONSTRAINTS ALL IMMEDIATE")
@@ -226,7 +229,7 @@ class Drain:
             self._pipeline.sync()
         except psycopg.Error:
             # Undo this effect only. After an error the pipeline skips everything up to a sync. After a rollback psycopg
-            # deallocates its prepared statements with the next command.
+            # deallocates its prepared statements with the next command, so none of these steps is prepared.
             with suppress(psycopg.Error):
                 self._pipeline.sync()
             for step in ("ROLLBACK TO effect", "RELEASE effect"):

@@ -18,18 +18,19 @@ from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat
 from push_readmodel.drain import Drain, Remaining, connect
-from push_readmodel.drain_modes import ALIVE_EVERY_S, DATABASE_AWAY, DrainInPool, DrainInThread, Submit
+from push_readmodel.drain_modes import DATABASE_AWAY, HEARTBEAT_EVERY_S, DrainInPool, DrainInThread, Submit
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 60.0
-"""The longest sleep. Rows that are due in more than an hour send no NOTIFY, so the loop checks at least this often."""
+"""The longest sleep. There is no NOTIFY for rows due in more than an hour, so the loop checks at least this often."""
 STAND_BY_S = 0.25
-"""Check a due row that another worker may hold again after this time: a crash delays the row by no more."""
+"""How long until a due row that another worker holds is checked again; a crash of that worker delays it by no more."""
 RECONNECT_S = 0.5
-WAITED = "checked its database connection"
+CONNECTION_OPEN = "checked its database connection"
+"""The heartbeat while the loop sleeps."""
 LEADER = 7319
 """Advisory lock of the leader, the one worker that wakes when a row becomes due; the others wake a moment later."""
 
@@ -44,7 +45,7 @@ class DrainLoop:
         self,
         engine: Engine,
         gateway: Gateway,
-        drain: type[Drain] = Drain,
+        drain_class: type[Drain] = Drain,
         *,
         drain_settings: DrainSettings = DEFAULT,
         effects: Effects = NO_EFFECTS,
@@ -53,7 +54,7 @@ class DrainLoop:
     ) -> None:
         self._engine = engine
         self._gateway = gateway
-        self._drain = drain
+        self._drain_class = drain_class
         self._drain_settings = drain_settings
         self._effects = effects
         self._heartbeat = heartbeat
@@ -82,7 +83,8 @@ class DrainLoop:
         """Drain and sleep in turn.
 
         Raises:
-            Exception: any error but an unreachable database; end the process, or it looks healthy.
+            Exception: any error other than an unreachable database. The caller must end the process, which would
+                otherwise look healthy and deliver nothing.
         """
         with self._wake_reader, self._wake_writer, closing(self._mode):
             while not self._stopping.is_set():
@@ -97,9 +99,9 @@ class DrainLoop:
             listening.execute(f"LISTEN {CHANNEL}")
             leads = False
             while not self._stopping.is_set():
-                remaining, again = self._mode.drain(drain)
+                remaining, again = self._mode.run(drain)
                 if again:
-                    # PostgreSQL keeps every notification until all listeners have read it.
+                    # Read and drop the NOTIFYs, or PostgreSQL's queue grows; the next drain finds their rows anyway.
                     _read_notified_due_times(listening)
                     continue
                 leads = leads or _try_to_lead(listening)
@@ -122,9 +124,9 @@ class DrainLoop:
         while (left_s := wake_at_s - time.monotonic()) > 0 and not self._stopping.is_set():
             # No query here: select() returns as soon as the connection breaks.
             if self._mode.is_progressing():
-                self._heartbeat.beat(WAITED, again_within_s=min(left_s, ALIVE_EVERY_S))
+                self._heartbeat.beat(CONNECTION_OPEN, again_within_s=min(left_s, HEARTBEAT_EVERY_S))
             sockets = [listening.fileno(), self._wake_reader.fileno()]
-            ready, _, _ = select.select(sockets, [], [], min(left_s, ALIVE_EVERY_S))
+            ready, _, _ = select.select(sockets, [], [], min(left_s, HEARTBEAT_EVERY_S))
             if self._wake_reader.fileno() in ready:
                 self._wake_reader.recv(4096)
                 return
@@ -132,7 +134,7 @@ class DrainLoop:
                 wake_at_s = min([wake_at_s, *map(monotonic_s, _read_notified_due_times(listening))])
 
     def _open_drain(self) -> Drain:
-        return self._drain(connect(self._engine), self._gateway, self._drain_settings, self._effects)
+        return self._drain_class(connect(self._engine), self._gateway, self._drain_settings, self._effects)
 
     def _wake(self) -> None:
         with suppress(OSError):  # the loop has ended
@@ -140,11 +142,11 @@ class DrainLoop:
 
 
 def _read_notified_due_times(listening: psycopg.Connection[Any]) -> list[float]:
-    """Return the due times in unread notifications, in seconds since 1970; 0 for one that is not a number."""
+    """Return the due times in unread NOTIFYs, in seconds since 1970; 0 for one that is not a number."""
     due_times = []
-    for notification in listening.notifies(timeout=0):
+    for notify in listening.notifies(timeout=0):
         try:
-            due_times.append(float(notification.payload))
+            due_times.append(float(notify.payload))
         except ValueError:
             due_times.append(0.0)
     return due_times

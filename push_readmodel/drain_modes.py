@@ -15,7 +15,9 @@ from push_readmodel.drain import Drain, Remaining
 
 log = logging.getLogger(__name__)
 
-ALIVE_EVERY_S = 5.0
+HEARTBEAT_EVERY_S = 5.0
+STALLED_AFTER_S = 5.0
+"""A pool in which every thread is busy and no batch has ended for this long sends no heartbeat."""
 CHECKED = "checked the database for due rows"
 
 DATABASE_AWAY = (
@@ -38,10 +40,11 @@ class DrainInThread:
         self._heartbeat = heartbeat
         self._held = False
 
-    def drain(self, drain: Drain) -> tuple[Remaining, bool]:
+    def run(self, drain: Drain) -> tuple[Remaining, bool]:
         """Deliver what is due. Returns what remains, and True if a due row may be free."""
         delivered, remaining = drain.drain_all(self._after_batch)
-        # The first time, the row may have become due between claim and check. The second time, another worker holds it.
+        # Nothing was delivered although a row is due. Once: it may have become due after the claim, so try again. Twice
+        # in a row: another worker holds it, so sleep.
         held_before, self._held = self._held, remaining.due and not delivered
         return remaining, remaining.due and not (self._held and held_before)
 
@@ -82,7 +85,7 @@ class DrainInPool:
         self._progressed_at_s = time.monotonic()
         self._failure: Exception | None = None
 
-    def drain(self, drain: Drain) -> tuple[Remaining, bool]:
+    def run(self, drain: Drain) -> tuple[Remaining, bool]:
         """Check with `drain`, and start every free thread if a row is due. Returns what remains, and False.
 
         Raises:
@@ -105,8 +108,8 @@ class DrainInPool:
             drain.close()
 
     def is_progressing(self) -> bool:
-        """Return False if every thread is busy and no batch has ended for `ALIVE_EVERY_S`."""
-        return self._busy < self._threads or time.monotonic() - self._progressed_at_s < ALIVE_EVERY_S
+        """Return False if every thread is busy and no batch has ended for `STALLED_AFTER_S`."""
+        return self._busy < self._threads or time.monotonic() - self._progressed_at_s < STALLED_AFTER_S
 
     def _drain_in_pool(self) -> None:
         delivered = 0

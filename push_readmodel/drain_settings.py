@@ -9,25 +9,28 @@ from typing import Self
 
 from duetime.errors import BadUsage
 
-BATCH_MOST = 1000
-"""Most rows in one transaction: a crash repeats no more when the gateway is fast."""
-BATCH_TAKES_S = 0.05
-"""Duration of one transaction: a crash repeats no more when the gateway is slow, and a late cancel waits no longer."""
+MAX_BATCH_ROWS = 1000
+"""Maximum rows in one transaction. With a fast gateway this limits how many deliveries a crash duplicates."""
+BATCH_TIME_S = 0.05
+"""Commit after delivering for this time, or after the call in progress if that takes longer.
+
+With a slow gateway this limits how many deliveries a crash duplicates, and how long a cancel of a claimed row waits.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainSettings:
     """How a worker drains.
 
-    batch_most: most rows in one transaction; with 1 a crash repeats at most one delivery.
+    batch_most: maximum rows in one transaction; with 1 a crash duplicates at most one delivery.
     threads: deliveries at a time; each has its own connection.
     look_ahead_s: claim rows this many seconds before they are due, at most 0.5. They are delivered on time instead of a
-    round trip late. Within these seconds a cancel or a new revision waits and comes too late, and so does a row that is
-    scheduled with an earlier due time.
+    round trip late. The price: a cancel or a new revision of a claimed row is too late, and a new row that is due
+    before the claimed ones is delivered after them.
     metrics_port: port of the worker's Prometheus metrics on loopback; 0 for none.
     """
 
-    batch_most: int = BATCH_MOST
+    batch_most: int = MAX_BATCH_ROWS
     threads: int = 1
     look_ahead_s: float = 0.0
     metrics_port: int = 0
@@ -51,7 +54,7 @@ class DrainSettings:
             return value
 
         return cls(
-            batch_most=int(number("DUETIME_BATCH_MOST", BATCH_MOST, 1, 10_000)),
+            batch_most=int(number("DUETIME_BATCH_MOST", MAX_BATCH_ROWS, 1, 10_000)),
             threads=int(number("DUETIME_THREADS", 1, 1, 400)),
             look_ahead_s=number("DUETIME_LOOK_AHEAD_S", 0.0, 0, 0.5),
             metrics_port=int(number("DUETIME_METRICS_PORT", 0, 0, 65_535)),

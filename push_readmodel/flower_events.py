@@ -42,7 +42,10 @@ class EventPump:
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def stop(self) -> None:
-        """End after the waiting events are sent, or at once if the broker is away. A worker's exit needs no stop."""
+        """End after the waiting events are sent, or at once if the broker is away.
+
+        A worker that exits need not call it: the thread is a daemon.
+        """
         self._stopping.set()
         self._events.put(None)
 
@@ -75,7 +78,7 @@ class FlowerGateway:
     """Delivers by `gateway`, and sends the events of a Celery task through `pump`.
 
     A delivery is shown from start to end or not at all: half of one would look like a task that hangs.
-    failure: the event after `gateway` raised an error; it depends on the drain.
+    failure: the event for a failed delivery: task-retried, or task-failed if the drain does not retry.
     """
 
     def __init__(self, gateway: Gateway, pump: EventPump, *, failure: Failure) -> None:

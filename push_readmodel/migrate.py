@@ -17,9 +17,9 @@ SOON = text("interval '1 second'")
 
 
 def migrate(_settings: Settings, engine: Engine, to: MigrationTarget, _since: datetime | None) -> int:
-    """Move every row that no worker holds. Returns the number of moved rows.
+    """Move every row that is not due within a second and that no worker holds. Returns the number of moved rows.
 
-    The delete comes last: a crash in between, or an unreachable store, duplicates up to 100 rows and loses none.
+    The delete comes last: a crash between the two commits duplicates up to 100 rows and loses none.
     """
     movable = (
         select(pending)

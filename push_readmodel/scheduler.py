@@ -30,21 +30,21 @@ UPSERT = text(
         WHERE old.revision < excluded.revision
         RETURNING due_at
     )
-    -- A notification arrives after the commit, like the row. Its commit takes a lock that the whole database server
-    -- shares, so rows due in more than an hour send none: every loop checks the table each minute.
+    -- PostgreSQL sends the NOTIFY when the transaction commits. Such a commit takes a lock of the whole server, so
+    -- there is no NOTIFY for rows due in more than an hour: every loop checks the table each minute.
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM min(due_at))::text)
     FROM written HAVING min(due_at) < clock_timestamp() + interval '1 hour'
     """  # noqa: S608 - the channel is a constant
 ).bindparams(bindparam("notifications", type_=JSONB))
 
 
-class ReadModel(Scheduler):
+class ReadModelScheduler(Scheduler):
     """Keeps pending notifications in a table of the application's database."""
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         """Write the notification's row. It exists exactly if the caller commits.
 
-        If a drain holds an older revision of the key, wait for that delivery; both revisions are delivered then.
+        If a drain holds an older revision of the key, this blocks until that delivery ends; then both are delivered.
         """
         self.schedule_many([notification], session=session)
 
@@ -58,5 +58,5 @@ class ReadModel(Scheduler):
             session.execute(UPSERT, {"notifications": rows[start : start + ROWS_PER_STATEMENT]})
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Delete the row. If a drain holds it, wait for that delivery; it is too late to cancel."""
+        """Delete the row. If a drain holds it, this blocks until that delivery ends, and the cancel has no effect."""
         session.execute(delete(pending).where(pending.c.key == key, pending.c.revision < revision))

@@ -20,11 +20,11 @@ pending = Table(
     Column("attempt_at", DateTime(timezone=True), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("last_error", Text),
-    # One column only: every row enters and leaves this index once, and a claim reads it from the front.
+    # Only attempt_at: a claim reads this index from the front, and every further column or index costs each row more.
     Index("pending_notifications_by_attempt", "attempt_at"),
     postgresql_with={
         # Vacuum after a number of dead rows, not after a share of the table: it may be almost empty, or hold a million
-        # rows that are due next year. Vacuum without delay, because every claim steps over the dead rows.
+        # rows that are due next year. Vacuum without delay, because a claim from the front steps over the dead rows.
         "autovacuum_vacuum_scale_factor": 0,
         "autovacuum_vacuum_threshold": 5000,
         "autovacuum_vacuum_cost_delay": 0,

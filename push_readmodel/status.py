@@ -22,7 +22,7 @@ LAST_ERROR = text("SELECT key, last_error FROM pending_notifications WHERE attem
 
 
 def status(_settings: Settings, engine: Engine) -> Status:
-    """Return all figures: one small table has them."""
+    """Return the figures of the table."""
     with engine.connect() as connection:
         row = connection.execute(STATUS).one()
         failed_row = connection.execute(LAST_ERROR).one_or_none()

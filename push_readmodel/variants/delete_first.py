@@ -13,14 +13,14 @@ from duetime.interface import Guarantees, Notification
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from push_readmodel.design import design as at_least_once
-from push_readmodel.design import serving
+from push_readmodel.design import worker_role
 from push_readmodel.drain import Drain, Remaining
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
 
 log = logging.getLogger(__name__)
 
-BATCH = 4
-"""Rows that a crash can lose, and that a cancel is too late for."""
+BATCH_ROWS = 4
+"""Rows deleted in one transaction, instead of `batch_most`. A crash loses at most these."""
 
 TAKE = """
     DELETE FROM pending_notifications WHERE ctid = ANY(ARRAY(
@@ -44,9 +44,10 @@ class DrainDeletingFirst(Drain):
         super().__init__(connection, gateway, replace(drain_settings, look_ahead_s=0.0), effects)
 
     def drain_all(self, stopping: Callable[[], bool] = lambda: False) -> tuple[int, Remaining]:
+        """Deliver in batches of `BATCH_ROWS`. Returns the number of attempts, failed ones included."""
         tried = 0
         while not stopping():
-            taken = self._execute(TAKE, [BATCH])
+            taken = self._execute(TAKE, [BATCH_ROWS])
             self._pipeline.sync()
             rows = taken.fetchall()
             for attempts, *fields in rows:
@@ -61,7 +62,7 @@ class DrainDeletingFirst(Drain):
                     # No retry: it may have arrived, and the guarantee is at most once.
                     log.exception("%s was not delivered, or the answer of the gateway was lost", notification.op)
             tried += len(rows)
-            if len(rows) < BATCH:
+            if len(rows) < BATCH_ROWS:
                 break
         return tried, self.check_remaining()
 
@@ -70,8 +71,8 @@ design = replace(
     at_least_once,
     name="push_readmodel:delete_first",
     summary="the read model, with each batch deleted and committed before it is delivered",
-    weakness=f"rows that a crashed worker had deleted and not delivered are lost, at most {BATCH}, and so is every "
-    "delivery that the gateway refuses; a cancel is too late for a batch that is being delivered",
+    weakness=f"rows that a crashed worker had deleted and not delivered are lost, at most {BATCH_ROWS}, and so is "
+    "every delivery that the gateway refuses; a cancel is too late for a batch that is being delivered",
     guarantees=Guarantees(delivery="at_most_once", transactional=True, cancels=True),
-    roles=[serving("push_readmodel.variants.delete_first_worker")],
+    roles=[worker_role("push_readmodel.variants.delete_first_worker")],
 )

@@ -25,7 +25,7 @@ from duetime.interface import Notification
 from duetime.settings import Settings
 from push_readmodel.drain import Drain, connect
 from push_readmodel.metrics import metered
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.designs.read_model import RecordingGateway
 
@@ -40,7 +40,7 @@ def notification(key: str, due_at: datetime, recipient: str = "a@b.example") -> 
 def schedule(engine: Engine, *notifications: Notification) -> None:
     metadata.create_all(engine)
     with Session(engine) as session:
-        ReadModel().schedule_many(notifications, session=session)
+        ReadModelScheduler().schedule_many(notifications, session=session)
         session.commit()
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from duetime.interface import Notification
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import pending
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -43,7 +43,7 @@ def note(key: str, *, revision: int = 1, due_at: datetime = PAST, recipient: str
 def schedule(engine: Engine, *notifications: Notification) -> None:
     with Session(engine) as session:
         for notification in notifications:
-            ReadModel().schedule(notification, session=session)
+            ReadModelScheduler().schedule(notification, session=session)
         session.commit()
 
 

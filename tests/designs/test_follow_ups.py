@@ -26,7 +26,7 @@ from oban_style_queue.deliver import deliver_one
 from oban_style_queue.variants import hardened, staged
 from pull_worker.follow_ups import due_at, follow_ups_due_between, settle_overdue
 from push_readmodel.drain import Drain, connect
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata, pending
 from push_readmodel.variants.delete_first import DrainDeletingFirst
 from tests.designs.read_model import RecordingGateway
@@ -206,10 +206,12 @@ class KillingGateway:
 
 def errand_and_reminder(session: Session) -> None:
     """Schedule a due wage, and a reminder that is due after it."""
-    FollowUps(ReadModel()).begin(session, PAY_ERRAND, number=7, user_id=1, began_at=datetime(2020, 1, 1, tzinfo=UTC))
+    FollowUps(ReadModelScheduler()).begin(
+        session, PAY_ERRAND, number=7, user_id=1, began_at=datetime(2020, 1, 1, tzinfo=UTC)
+    )
     after = datetime(2020, 2, 1, tzinfo=UTC)
     reminder = Notification(key="r", revision=1, kind="reminder", recipient="a@b.example", due_at=after)
-    ReadModel().schedule(reminder, session=session)
+    ReadModelScheduler().schedule(reminder, session=session)
     session.commit()
 
 
@@ -253,13 +255,13 @@ def test_a_failed_effect_does_not_affect_the_rest_of_its_batch(session: Session,
 
 def test_effects_before_and_after_a_failed_one_happen_once(session: Session, engine: Engine) -> None:
     """The driver loses its prepared statements in a rollback, in the middle of a pipeline."""
-    use_cases = FollowUps(ReadModel())
+    use_cases = FollowUps(ReadModelScheduler())
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     for number in range(1, 7):
         use_cases.begin(session, PAY_ERRAND, number=number, user_id=1, began_at=long_ago + number * MICROSECOND)
     divided = STATEMENTS["pay-errand"].replace("%(op)s::text", "left(%(op)s, 10 / abs(%(id)s - 3) * 0 + 99)")
     refused = Notification(key="r", revision=1, kind="r", recipient="x", due_at=datetime(2020, 2, 1, tzinfo=UTC))
-    ReadModel().schedule(refused, session=session)
+    ReadModelScheduler().schedule(refused, session=session)
     session.commit()
 
     with closing(
@@ -288,7 +290,7 @@ def test_a_complaint_at_the_moment_of_payment_wins_over_the_payment(session: Ses
 
     def complain() -> None:
         with Session(engine) as mine:
-            Complaining(ReadModel()).cancel(mine, PAY_ERRAND, number=7)
+            Complaining(ReadModelScheduler()).cancel(mine, PAY_ERRAND, number=7)
 
     class Claiming(Effects):
         def of(self, notification: Notification) -> tuple[str, dict[str, object]] | None:

@@ -23,7 +23,7 @@ from duetime.settings import Settings
 from oban_style_queue.heartbeat import HANGING_AFTER_S, is_progressing
 from push_readmodel import drain_loop
 from push_readmodel.drain_loop import DrainLoop
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.eventually import assert_eventually
 
@@ -130,7 +130,7 @@ def schedule(engine: Engine, *, number: int) -> None:
     with Session(engine) as session:
         for key in map(str, range(number)):
             due = Notification(key=key, revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
-            ReadModel().schedule(due, session=session)
+            ReadModelScheduler().schedule(due, session=session)
         session.commit()
 
 

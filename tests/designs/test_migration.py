@@ -26,7 +26,7 @@ from oban_style_queue.scheduler import after_commit
 from pull_worker.poll import window
 from push_readmodel.drain import Drain, connect
 from push_readmodel.migrate import migrate as migrate_rows
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.designs.read_model import RecordingGateway, schedule, stored
 
@@ -159,7 +159,7 @@ def test_messages_move_with_all_their_fields_and_leave_the_broker(installed: Set
         session.commit()
     assert queue.migrate is not None
 
-    moved = queue.migrate(installed, engine, NewDesignTarget(NAME, ReadModel()), None)
+    moved = queue.migrate(installed, engine, NewDesignTarget(NAME, ReadModelScheduler()), None)
 
     assert (moved, stored(engine)) == (1, ["a/1"])
     assert held_task_ids(installed)[0] == ["soon/1"]

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from duetime.errors import BadUsage
 from duetime.interface import Notification
-from push_readmodel.drain import CLAIM, DELETE, EPOCH, REMAINING, Batch, Drain, connect, drain
+from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX, REMAINING, Batch, Drain, connect, drain
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.schema import metadata, pending
 from tests.designs.read_model import FAR, PAST, RecordingGateway, note, schedule, stored
@@ -215,7 +215,7 @@ def test_a_claim_that_waited_for_a_change_returns_the_changed_row(engine: Engine
 
     def claim_slowly() -> None:
         with closing(connect(engine)) as connection:
-            rows = connection.execute(slow_claim, (EPOCH, timedelta(), 5)).fetchall()
+            rows = connection.execute(slow_claim, (FRONT_OF_INDEX, timedelta(), 5)).fetchall()
             claimed.extend(revision for _, _, _, _, _, revision, *_ in rows)
 
     thread = threading.Thread(target=claim_slowly)

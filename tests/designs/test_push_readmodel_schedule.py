@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.designs.read_model import note, schedule, stored
 
@@ -18,13 +18,13 @@ def _table(engine: Engine) -> None:
 
 def cancel(engine: Engine, key: str, *, revision: int) -> None:
     with Session(engine) as session:
-        ReadModel().cancel(key, revision=revision, session=session)
+        ReadModelScheduler().cancel(key, revision=revision, session=session)
         session.commit()
 
 
 def test_a_rolled_back_notification_is_not_scheduled(engine: Engine) -> None:
     with Session(engine) as session:
-        ReadModel().schedule(note("a"), session=session)
+        ReadModelScheduler().schedule(note("a"), session=session)
         session.rollback()
 
     assert stored(engine) == []
@@ -49,8 +49,8 @@ def test_a_cancel_removes_older_revisions_and_keeps_newer_ones(engine: Engine) -
 def test_schedule_many_stores_the_newest_revision_of_each_key(engine: Engine) -> None:
     with Session(engine) as session:
         many = [note("b", revision=2), note("a"), note("b", revision=3), note("b", revision=1)]
-        ReadModel().schedule_many(many, session=session)
-        ReadModel().schedule_many([], session=session)
+        ReadModelScheduler().schedule_many(many, session=session)
+        ReadModelScheduler().schedule_many([], session=session)
         session.commit()
 
     assert stored(engine) == ["a/1", "b/3"]

@@ -23,7 +23,7 @@ from examples.two_conditions.push_readmodel import (
     handle,
     reimbursements,
 )
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata, pending
 
 MONDAY = datetime(2030, 1, 7, 12, tzinfo=UTC)
@@ -49,7 +49,7 @@ def decided(accepted: bool, version: int = 1, *, decision: int = 1, at: datetime
 def scheduled(session: Session, *events: DomainEvent) -> tuple[datetime, str] | None:
     """Return the due time and the payee of the scheduled reimbursement after these events."""
     for event in events:
-        handle(event, notifications=ReadModel(), session=session)
+        handle(event, notifications=ReadModelScheduler(), session=session)
         session.commit()
     row = session.execute(select(pending.c.due_at, pending.c.recipient)).one_or_none()
     return (row.due_at, row.recipient) if row else None

@@ -23,7 +23,7 @@ from duetime.harness.processes.supervisor import Supervisor
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Notification, Role
 from duetime.settings import Settings
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from tests.commands import duetime
 from tests.eventually import assert_eventually
 
@@ -95,7 +95,7 @@ def test_the_drain_delivers_while_the_broker_is_down(
     )
     with Session(engine) as session:
         notification = Notification(key="k", revision=1, kind="test", recipient="a@b.example", due_at=system_clock())
-        ReadModel().schedule(notification, session=session)
+        ReadModelScheduler().schedule(notification, session=session)
         session.commit()
     worker.start()
     try:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from duetime.clock import system_clock
 from duetime.interface import Notification
 from push_readmodel.drain import drain
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata, pending
 from tests.designs.testability.behaviours import *  # noqa: F403 - the same tests for each design
 
@@ -30,7 +30,7 @@ class ReadModelWorld:
     def schedule(self, revision: int, *, due_in_s: float) -> None:
         due_at = system_clock() + timedelta(seconds=due_in_s)
         with Session(self.engine) as session:
-            ReadModel().schedule(
+            ReadModelScheduler().schedule(
                 Notification(key="a", revision=revision, kind="test", recipient="a@b.example", due_at=due_at),
                 session=session,
             )
@@ -38,7 +38,7 @@ class ReadModelWorld:
 
     def cancel(self, revision: int) -> None:
         with Session(self.engine) as session:
-            ReadModel().cancel("a", revision=revision, session=session)
+            ReadModelScheduler().cancel("a", revision=revision, session=session)
             session.commit()
 
     def pass_s(self, seconds: float) -> None:

@@ -20,7 +20,7 @@ from duetime.runtime.failpoints import Failpoint, Point, hits
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from oban_style_queue.celeryapp import make_app
 from oban_style_queue.migrate import revoked
-from push_readmodel.scheduler import ReadModel
+from push_readmodel.scheduler import ReadModelScheduler
 from tests.designs.violations.world import KILLED, MakeWorld
 from tests.eventually import assert_eventually
 
@@ -282,7 +282,9 @@ def test_a_migration_skips_cancelled_messages_and_revokes_those_it_moves(make_wo
         assert_eventually(lambda: sum("memory" in where for where in world.pending().values()) == 2)
         world.cancel("cancelled")
         assert_eventually(lambda: "cancelled/1" in revoked(app, {"worker-1@oban_style_queue"}))
-        moved = world.design.migrate(world.settings, world.engine, NewDesignTarget(both.name, ReadModel()), None)
+        moved = world.design.migrate(
+            world.settings, world.engine, NewDesignTarget(both.name, ReadModelScheduler()), None
+        )
         left = world.pending()
         moved_to = registry.load("push_readmodel").pending(world.settings, world.engine)
         # By then "kept" is due too, and the worker that has it in memory does nothing.

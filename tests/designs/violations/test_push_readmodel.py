@@ -10,7 +10,7 @@ import pytest
 
 from duetime.runtime.failpoints import Failpoint
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
-from push_readmodel.drain_settings import BATCH_MOST
+from push_readmodel.drain_settings import MAX_BATCH_ROWS
 from tests.designs.violations.world import MakeWorld
 from tests.eventually import assert_eventually
 
@@ -34,7 +34,7 @@ def test_the_part_of_a_batch_that_a_crashed_worker_delivered_is_delivered_again(
     assert world.delivered() == {"a": 1, "b": 2, "c": 2, "d": 1}
 
 
-@pytest.mark.parametrize(("takes_s", "most"), [(0.0, BATCH_MOST), (0.06, 2)], ids=["fast", "slow"])
+@pytest.mark.parametrize(("takes_s", "most"), [(0.0, MAX_BATCH_ROWS), (0.06, 2)], ids=["fast", "slow"])
 def test_a_crash_duplicates_at_most_one_batch_which_is_limited_in_rows_and_time(
     make_world: MakeWorld, takes_s: float, most: int
 ) -> None:
