@@ -1,7 +1,7 @@
 """The reference design: a correct design for the tests of the harness, and an example of a design in one file.
 
-It delivers exactly once, which needs help from the gateway: before each delivery it asks the gateway whether this
-revision has already arrived. A gateway that accepts idempotency keys gives the same answer.
+It guarantees at least once, like every read model. It duplicates nothing either, because before each delivery it asks
+the gateway whether this revision has already arrived. A gateway that accepts idempotency keys gives the same answer.
 """
 
 from __future__ import annotations
@@ -110,8 +110,9 @@ def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
 
 design = Design(
     name="reference",
-    summary="a read model whose gateway accepts idempotency keys: delivers exactly once",
-    weakness="one transaction and one question to the gateway for each delivery; few gateways can answer it",
+    summary="a read model that asks the gateway before each delivery whether the revision has already arrived",
+    weakness="one transaction and one question to the gateway for each delivery, and few gateways can answer it; with "
+    "any other gateway a crash duplicates",
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
     roles=[Role(name="worker", argv=(sys.executable, "-m", "duetime.reference"), ready="{worker} serves")],
     install=install,

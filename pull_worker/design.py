@@ -59,7 +59,7 @@ def worker_role(module: str) -> Role:
 design = Design(
     name="pull_worker",
     summary="each worker's Celery beat polls the events table for what starts in one lead time",
-    weakness="what no poll saw is never sent; what two polls saw is sent twice",
+    weakness="a notification whose window no poll covers is missed; one that two polls cover is delivered twice",
     guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True, due_by="workers"),
     roles=[worker_role("pull_worker.worker")],
     install=install,

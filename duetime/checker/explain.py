@@ -1,4 +1,4 @@
-"""The explanation of one violation: verdict, times, where the notification is now, and what would fix it."""
+"""The explanation of one violation: its kind, the times, where the notification is now, and what would fix it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ class Explainer:
             place = "No store of the design holds it any more."
         else:
             place = sentence(f"It is still held: {where}")
-        never = f"It never came (the run ended at {self._clock.at(self._closed.at_ns)})."
-        return _joined("missed", self._accepted(obligation.operation), self._deadline(obligation, faults), never, place)
+        never = f"It was not delivered by the end of the run ({self._clock.at(self._closed.at_ns)})."
+        return _joined(
+            "missed", self._scheduled(obligation.operation), self._deadline(obligation, faults), never, place
+        )
 
     def delivery(self, labelled: Labelled, faults: Sequence[RecordedFault]) -> str:
         """The explanation of a delivery whose label is a violation."""
@@ -63,35 +65,35 @@ class Explainer:
             never = sentence(f"{notification_name(labelled.delivery.op)} was never scheduled")
             came = self._duplicate(labelled) if label == "duplicate" else f"{came}."
             return _joined(label, never, self._in_force(faults), came)
-        accepted, happened = self._accepted(obligation.operation), self._in_force(faults)
+        scheduled, happened = self._scheduled(obligation.operation), self._in_force(faults)
         match label:
             case "phantom" | "stale":
-                return _joined(label, accepted, *self._unlawful(obligation, at_ns, came, happened))
+                return _joined(label, scheduled, *self._unlawful(obligation, at_ns, came, happened))
             case "duplicate":
-                return _joined(label, accepted, happened, self._duplicate(labelled))
+                return _joined(label, scheduled, happened, self._duplicate(labelled))
             case "early":
                 before = duration(obligation.operation.due_ns - at_ns)
-                return _joined(label, accepted, happened, f"{came}, {before} before it was due.")
+                return _joined(label, scheduled, happened, f"{came}, {before} before it was due.")
             case "late":
                 after = duration(at_ns - obligation.deadline_ns)
-                return _joined(label, accepted, self._deadline(obligation, faults), f"{came}, {after} too late.")
+                return _joined(label, scheduled, self._deadline(obligation, faults), f"{came}, {after} too late.")
             case _:
                 assert_never(label)
 
-    def _accepted(self, o: Operation) -> str:
+    def _scheduled(self, o: Operation) -> str:
         due = f"due at {self._clock.at(o.due_ns)}"
         if o.answer == "info":
             requested = f"was requested at {self._clock.at(o.invoked_ns)} and {due}; the call was never answered"
         else:
-            answer = "accepted" if o.answer == "ok" else "rejected"
+            answer = "acknowledged" if o.answer == "ok" else "rejected"
             requested = f"was {answer} at {self._clock.at(o.answered_ns)} and {due}"
         return sentence(f"{notification_name(o.op)} {requested}")
 
     def _deadline(self, obligation: Obligation, faults: Sequence[RecordedFault]) -> str:
-        until = f"it had until {self._clock.at(obligation.deadline_ns)}"
+        its_deadline = f"its deadline was {self._clock.at(obligation.deadline_ns)}"
         if obligation.deadline_ns - obligation.ready_ns > self._profile.lateness_limit_ns:
-            return sentence(f"{self._clauses(faults)}, so {until}")
-        return f"{self._in_force(faults)} {sentence(until)}".lstrip()
+            return sentence(f"{self._clauses(faults)}, so {its_deadline}")
+        return f"{self._in_force(faults)} {sentence(its_deadline)}".lstrip()
 
     def _unlawful(self, obligation: Obligation, at_ns: int, came: str, happened: str) -> Sequence[str]:
         o, by = obligation.operation, obligation.superseded_by

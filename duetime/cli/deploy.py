@@ -149,8 +149,8 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
       4  when this command has ended, stop the workers of OLD and restart the application with DUETIME_DESIGN=NEW
 
     The command ends when OLD holds nothing any more; repeat it if it was interrupted. If OLD is a poller, stop its
-    workers before step 3, and repeat the command with the same --since; notifications due from then on are delivered
-    when the command has ended.
+    workers before step 3, and give the same --since each time; notifications that fall due after the stop are
+    delivered when the command has ended.
     """
     from kombu.exceptions import KombuError
     from redis import RedisError

@@ -13,6 +13,12 @@ from duetime import registry
 from duetime.cli.options import JSON
 from duetime.interface import Design
 
+_DELIVERY = {
+    "nothing": "delivery not guaranteed",
+    "at_least_once": "delivery at least once",
+    "at_most_once": "delivery at most once",
+}
+
 
 @click.command(name="designs")
 @JSON
@@ -29,10 +35,10 @@ def designs_command(as_json: bool) -> None:
     for design in designs:
         guarantees = design.guarantees
         click.echo(f"{design.name}\n  {design.summary}")
+        schedule = "is part of" if guarantees.transactional else "takes effect after"
         click.echo(
-            f"  guarantees: {guarantees.delivery.replace('_', ' ')}"
-            f"{', in the transaction' if guarantees.transactional else ', after the transaction'}"
-            f"{', cancels hold' if guarantees.cancels else ', cancels are best effort'}"
+            f"  guarantees: {_DELIVERY[guarantees.delivery]}; schedule() {schedule} the caller's transaction; "
+            f"{'cancels hold under every fault' if guarantees.cancels else 'a fault may undo cancels'}"
         )
         click.echo(f"  weakness: {design.weakness}\n")
 
@@ -42,8 +48,8 @@ def designs_command(as_json: bool) -> None:
 def scenarios_command(as_json: bool) -> None:
     """List the scenarios.
 
-    Prints what happens in each, what it demonstrates, and the design that it is hardest for. The lateness limit is the
-    one that applies without faults; a fault extends it.
+    Prints what happens in each, what it demonstrates, and the design that it is hardest for. The lateness limit
+    applies without faults; a fault that excuses lateness extends it.
     """
     from duetime.harness.plan import catalogue
 
@@ -55,9 +61,12 @@ def scenarios_command(as_json: bool) -> None:
         workers = "1 worker" if scenario.workers == 1 else f"{scenario.workers} workers"
         limit_s = scenario.profile.lateness_limit_s
         click.echo(f"{scenario.name} ({workers})\n  {scenario.what}\n  demonstrates: {scenario.demonstrates}")
-        click.echo(f"  hardest for: {scenario.hardest_for}; late after: {limit_s:g} s without faults")
-        on_request = "  measures capacity: takes minutes, one design at a time, and runs only if named\n"
-        click.echo(on_request if scenario in catalogue.CAPACITY else "")
+        click.echo(f"  hardest for: {scenario.hardest_for}; lateness limit: {limit_s:g} s if no fault extends it")
+        if scenario not in catalogue.FULL:
+            click.echo("  runs only if named")
+        if scenario in catalogue.CAPACITY:
+            click.echo("  measures capacity: takes minutes, one design at a time")
+        click.echo()
 
 
 @click.command(name="doctor")

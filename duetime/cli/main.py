@@ -30,11 +30,14 @@ from duetime.errors import BadUsage, DuetimeError, Interrupted
 def cli() -> None:
     """How do I reliably do X at time T?
 
-    duetime runs designs of a notification scheduler on real servers, injects faults, and reports which notifications
-    were missed, duplicated, late, early, stale, or delivered after they were cancelled.
+    duetime runs designs of a notification scheduler with a real PostgreSQL and a real broker, injects faults, and
+    reports which notifications were missed, duplicated, late, early, stale, or delivered after they were cancelled.
+
+    Designs: pull_worker, push_readmodel and oban_style_queue, each with variants. Default scenarios: calm,
+    more_servers, downtime and crash.
 
     \b
-      duetime compare                             run all designs in the default scenarios
+      duetime compare                             run the three designs in the four default scenarios
       duetime run push_readmodel crash            run one design in one scenario
       duetime check runs/…/push_readmodel-seed1   judge a stored run again
       duetime report runs/…                       write the HTML report of stored runs again

@@ -30,15 +30,24 @@ OVERVIEW_FROM = 3
 
 @click.command(name="compare")
 @click.option(
-    "--designs", default="", metavar="A,B", help="Names, or path/to/file.py:attribute. Default: the three designs."
+    "--designs",
+    default="",
+    metavar="A,B",
+    help="Names, or path/to/file.py:attribute. Default: every registered design without its variants: pull_worker, "
+    "push_readmodel, oban_style_queue.",
 )
 @click.option(
-    "--scenarios", "scenario_names", default="", metavar="A,B", help="Names. Default: the four default scenarios."
+    "--scenarios",
+    "scenario_names",
+    default="",
+    metavar="A,B",
+    help="Names. Default: calm, more_servers, downtime, crash.",
 )
 @click.option(
     "--full",
     is_flag=True,
-    help="Default to every design and variant and to every scenario. Takes half an hour.",
+    help="Default to every design and variant except the reference, and to every scenario except those that run only "
+    "if named. Takes half an hour.",
 )
 @click.option(
     "--runs",
@@ -74,7 +83,8 @@ def compare_command(
     Each design runs in each scenario, several designs side by side. The result is a matrix and an HTML report.
 
     Exit status: 0 if every design kept its guarantees, 1 if one broke them, 2 bad usage, 3 unknown. The naive poller
-    guarantees nothing, so a notification that it misses shows in the matrix and does not fail the command.
+    does not guarantee delivery, so a notification that it misses shows in the matrix and does not fail the command. A
+    cell is `not applicable`, and is not run, if the fault cannot hit the design or this machine cannot inject it.
     """
     from duetime.harness.plan import catalogue, lookup
 

@@ -133,7 +133,7 @@ class LiveChecker:
         return assemble(self._plan, lines=lines, closed=closed)
 
     def _mark_overdue(self, drawn: Numbers, history: History) -> int:
-        """Mark revisions as overdue: later than a healthy delivery, but not yet missed. Returns their number."""
+        """Mark required revisions as overdue when 60 % of the lateness limit has passed. Returns their number."""
         marked = 0
         now_s = (self._now_ns - history.started_ns) / 1e9
         patience_s = history.plan.profile.as_written["lateness_limit_s"] * 0.6

@@ -40,7 +40,7 @@ class Stage:
 class Scene:
     """One scene.
 
-    clause: the rule of the contract that it tests. scenario: the one that shows the same without a viewer.
+    clause: the rule of the contract that it tests. scenario: the scenario of `duetime compare` with the same fault.
     """
 
     name: str
@@ -159,7 +159,7 @@ SCENES = (
         goal="Which lanes show duplicates?",
         button="Add a worker",
         script=_add_worker,
-        lesson="Each of the poller's workers has its own clock, and each clock requests the same poll. The read "
+        lesson="Each of the poller's workers runs a beat, and each beat requests the same poll. The read "
         "model's workers skip rows that another worker has locked; a queue gives each message to one worker.",
         clause="Every notification is delivered once; another delivery is a duplicate.",
         scenario="more_servers",
@@ -198,9 +198,9 @@ SCENES = (
         button="Kill one while it delivers",
         script=_kill,
         lesson="The read model's database rolls the batch back, and the other worker delivers it again: at most one "
-        "batch of duplicates. The queue acknowledges before it delivers, so what the killed worker had begun or held "
-        "is not delivered again, and is missed. The poller delivers everything twice in any case, once from each "
-        "worker.",
+        "batch of duplicates. The queue acknowledges a task when it begins, so the tasks that the killed worker had "
+        "begun are lost. The tasks that it still held are stuck: the broker returns them after an hour. Both are "
+        "missed. The poller delivers everything twice in any case, once from each worker.",
         clause="At least once or at most once: a crash between a delivery and its record must lose or duplicate.",
         scenario="crash",
     ),

@@ -119,7 +119,7 @@ class _CellView:
 
 
 def _matrix(cells: Sequence[Cell], views: Sequence[_CellView]) -> Mapping[tuple[str, str], Numbers]:
-    """By scenario and design: the worst run, with the rate of bad runs if there are several."""
+    """By scenario and design: the worst run, with the rate of failed runs if there are several."""
     worst: dict[tuple[str, str], Numbers] = {}
     rate_of = {(rate.scenario, rate.design): rate for rate in rates(cells)}
     for view in views:

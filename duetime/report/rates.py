@@ -1,4 +1,4 @@
-"""Rates of bad runs, with their intervals."""
+"""Rates of failed runs, with their intervals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rate:
     unknown: int
 
     def interval(self) -> tuple[float, float]:
-        """Wilson's score interval (Wilson 1927); without a bad run, the rule of three (Hanley, Lippman-Hand 1983)."""
+        """Wilson's score interval (Wilson 1927); without a failure, the rule of three (Hanley, Lippman-Hand 1983)."""
         if not self.n:
             return 0.0, 1.0
         if not self.bad:

@@ -70,7 +70,7 @@ def print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(scenario, *row)
     to.print(table)
     if several:
-        to.print("\nbad runs of those judged, with the 95 % interval of the rate; the unit is the run")
+        to.print("\nfailed runs of those judged, with the 95 % interval of the rate; the unit is the run")
 
 
 def _summary(rate: Rate | None, *, several: bool) -> str:

@@ -118,9 +118,9 @@ def stage(engine: Engine, publish: Callable[[int], object]) -> int:
 def rescue(engine: Engine, *, after: timedelta) -> int:
     """Schedule every job again that has not moved for `after`; return how many.
 
-    Judged by time alone, so the job of a slow worker is done twice. Oban's producers poll the table themselves; here
-    also a job that only waits in the broker's queue is published again. That copy finds nothing to do, but costs a
-    message under a backlog.
+    Judged by time alone, so the job of a slow worker is executed again. Oban's producers poll the table themselves;
+    here also a job that only waits in the broker's queue is published again. That copy finds nothing to do, but costs
+    a message under a backlog.
     """
     stuck = _set_state("scheduled").where(jobs.c.state != "scheduled", jobs.c.moved_at < func.clock_timestamp() - after)
     with engine.begin() as connection:
@@ -258,8 +258,8 @@ design = replace(
     defaults,
     name="oban_style_queue:staged",
     summary="a table of jobs written in the caller's transaction; a stager hands what is due to Celery each second",
-    weakness="up to a second late by its stager, and a worker that is paused is taken for dead, so what it had "
-    "begun is done twice",
+    weakness="deliveries are up to a second late, because the stager runs each second; and the job of a worker that is "
+    "slow or paused is executed again by another worker",
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
     roles=[worker_role("oban_style_queue.variants.staged_worker")],
     install=metadata.create_all,

@@ -58,7 +58,8 @@ design = replace(
     name="pull_worker:claimed",
     summary="each worker's beat polls the events table, and a log of what was sent with a unique key keeps it from "
     "being sent twice",
-    weakness="what no poll saw is still never sent, and the log grows by a row for every notification",
+    weakness="a notification whose window no poll covers is still missed, and the log grows by a row for every "
+    "notification",
     roles=[worker_role("pull_worker.variants.claimed_worker")],
     install=metadata.create_all,
 )

@@ -16,7 +16,9 @@ from tests.checker.small_histories import Record, cancelled, delivery, fail, fau
 
 REMINDER = "event-reminder:1003:10030/1"
 PROFILE = {"early_tolerance_s": 0.05, "lateness_limit_s": 2.0, "in_flight_allowance_s": 0.5}
-MISSED = "It never came (the run ended at 21.4 s). No store of the design holds it any more. " + FIXES["missed"]
+MISSED = (
+    "It was not delivered by the end of the run (21.4 s). No store of the design holds it any more. " + FIXES["missed"]
+)
 
 
 def explained(history: list[Record], *deliveries: Record, **rest: Any) -> list[str]:
@@ -42,9 +44,9 @@ def test_a_missed_notification_is_explained_by_its_times_the_fault_and_where_it_
     )
 
     assert explanations == [
-        "Missed. Reminder 10030 of event 1003 was accepted at 3.7 s and due at 5.4 s. "
-        "All workers were down from 5.2 to 10.8 s (plus 1.0 s to recover), so it had until 13.8 s. "
-        "It never came (the run ended at 21.4 s). "
+        "Missed. Reminder 10030 of event 1003 was acknowledged at 3.7 s and due at 5.4 s. "
+        "All workers were down from 5.2 to 10.8 s (plus 1.0 s to recover), so its deadline was 13.8 s. "
+        "It was not delivered by the end of the run (21.4 s). "
         "It is still held: unacknowledged in the broker; Redis returns it after 1 h. " + FIXES["missed"]
     ]
 
@@ -53,8 +55,8 @@ def test_a_fault_that_did_not_move_the_deadline_is_not_given_as_its_reason() -> 
     explanations = explained(scheduled("a/1", due_s=5.0), faults=fault(kind="pause", inject_s=6.0, healed_s=6.0))
 
     assert explanations == [
-        "Missed. Notification a was accepted at 0.1 s and due at 5.0 s. "
-        f"Worker-1 was paused from 6.0 to 6.0 s. It had until 7.0 s. {MISSED}"
+        "Missed. Notification a was acknowledged at 0.1 s and due at 5.0 s. "
+        f"Worker-1 was paused from 6.0 to 6.0 s. Its deadline was 7.0 s. {MISSED}"
     ]
 
 
@@ -62,9 +64,9 @@ def test_several_faults_are_named_in_one_sentence() -> None:
     faults = [*fault("f1", kind="kill", inject_s=5.0, healed_s=6.0), *fault("f2", kind="?", inject_s=6.0, healed_s=7.0)]
 
     assert explained(scheduled("end-trial:7/3", due_s=5.0), faults=faults) == [
-        "Missed. End-trial 7, revision 3, was accepted at 0.1 s and due at 5.0 s. "
+        "Missed. End-trial 7, revision 3, was acknowledged at 0.1 s and due at 5.0 s. "
         "Worker-1 was killed and down from 5.0 to 6.0 s and "
-        f"a fault of kind ? was in force on worker-1 from 6.0 to 7.0 s, so it had until 9.0 s. {MISSED}"
+        f"a fault of kind ? was in force on worker-1 from 6.0 to 7.0 s, so its deadline was 9.0 s. {MISSED}"
     ]
 
 
@@ -85,7 +87,7 @@ def test_a_duplicate_is_explained_by_both_deliveries(again_s: float, when: str) 
     again = delivery("a/1", at_s=again_s, worker="worker-2")
 
     assert explained(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=5.0), again) == [
-        "Duplicate. Notification a was accepted at 0.1 s and due at 5.0 s. "
+        "Duplicate. Notification a was acknowledged at 0.1 s and due at 5.0 s. "
         f"It was delivered by worker-1 at 5.0 s and again {when} by worker-2. {FIXES['duplicate']}"
     ]
 
@@ -94,7 +96,7 @@ def test_a_stale_delivery_is_explained_by_the_newer_revision() -> None:
     history = [*scheduled("a/1", due_s=5.0), *scheduled("a/2", due_s=9.0, at_s=3.0)]
 
     assert explained(history, delivery("a/1", at_s=5.0), delivery("a/2", at_s=9.0)) == [
-        "Stale. Notification a was accepted at 0.1 s and due at 5.0 s. Revision 2 was acknowledged at 3.1 s. "
+        "Stale. Notification a was acknowledged at 0.1 s and due at 5.0 s. Revision 2 was acknowledged at 3.1 s. "
         f"It was delivered by worker-1 at 5.0 s, 1.9 s after that; a delivery in flight is allowed 500 ms. "
         f"{FIXES['stale']}"
     ]
@@ -110,7 +112,7 @@ def test_a_stale_delivery_is_explained_by_the_newer_revision() -> None:
         ),
         (
             scheduled("a/1", due_s=0.0, at_s=1.3),
-            "Notification a was accepted at 1.4 s and due at 0.0 s. "
+            "Notification a was acknowledged at 1.4 s and due at 0.0 s. "
             "It was delivered by worker-1 at 1.0 s, 300 ms before it was requested.",
         ),
     ],
@@ -130,7 +132,7 @@ def test_an_early_delivery_is_explained_by_how_early_it_came() -> None:
     clock = fault(kind="clock", inject_s=4.0, healed_s=None)
 
     assert explained(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=4.82), faults=clock) == [
-        "Early. Notification a was accepted at 0.1 s and due at 5.0 s. "
+        "Early. Notification a was acknowledged at 0.1 s and due at 5.0 s. "
         "The clock of worker-1 was wrong from 4.0 s until the end of the run. "
         f"It was delivered by worker-1 at 4.8 s, 180 ms before it was due. {FIXES['early']}"
     ]
@@ -138,7 +140,7 @@ def test_an_early_delivery_is_explained_by_how_early_it_came() -> None:
 
 def test_a_late_delivery_is_explained_by_its_deadline() -> None:
     assert explained(scheduled("a/1", due_s=5.0), delivery("a/1", at_s=8.5)) == [
-        "Late. Notification a was accepted at 0.1 s and due at 5.0 s. It had until 7.0 s. "
+        "Late. Notification a was acknowledged at 0.1 s and due at 5.0 s. Its deadline was 7.0 s. "
         f"It was delivered by worker-1 at 8.5 s, 1.5 s too late. {FIXES['late']}"
     ]
 
@@ -175,7 +177,7 @@ def test_an_explanation_of_a_phantom_names_the_cancel_the_fault_the_delivery_and
     )
 
     assert results.violations[0].explanation == (
-        "Phantom. Notification a was accepted at 0.1 s and due at 5.0 s. "
+        "Phantom. Notification a was acknowledged at 0.1 s and due at 5.0 s. "
         "Worker-1 was killed and down from 4.0 to 6.0 s. The cancel was acknowledged at 3.1 s. "
         "It was delivered by worker-1 at 5.0 s, 1.9 s after that; a delivery in flight is allowed 500 ms. "
         "Fix: ask the database at delivery time whether the notification is still wanted."
@@ -193,5 +195,5 @@ def test_a_summary_counts_each_violation_and_explains_the_most_serious() -> None
 
     assert [violation.label for violation in results.violations] == ["early", "duplicate", "missed"]
     assert results.explanation.startswith(
-        "1 missed, 1 duplicate, 1 early. For example: Missed. Notification a was accepted at 0.1 s"
+        "1 missed, 1 duplicate, 1 early. For example: Missed. Notification a was acknowledged at 0.1 s"
     )

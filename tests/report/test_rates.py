@@ -1,4 +1,4 @@
-"""Rates of bad runs, with their intervals."""
+"""Rates of failed runs, with their intervals."""
 
 from __future__ import annotations
 

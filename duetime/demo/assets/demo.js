@@ -164,7 +164,7 @@
     const table = e("table", {}, e("thead", {}, e("tr", {}, e("th", {}, "in this scene"), ...labels.map((label) => e("th", { scope: "col" }, label)))),
       e("tbody", {}, ...played.outcome.map((design) => e("tr", {}, e("th", { scope: "row" }, design.design), ...labels.map((label) => e("td", { class: label !== "delivered" && design[label] ? "fail" : "" }, ` ${design[label] ?? 0}`))))));
     return played.phase !== "over" ? [table] : [table, e("p", {}, scene.lesson), e("p", {}, e("strong", {}, "The rule: "), scene.clause),
-      e("p", {}, e("strong", {}, "Without a viewer: "), e("code", {}, `duetime compare --scenarios ${scene.scenario}`)),
+      e("p", {}, e("strong", {}, "The same fault in a run: "), e("code", {}, `duetime compare --scenarios ${scene.scenario}`)),
       e("p", {}, e("button", { onclick: () => step(1) }, "Next scene"))];
   }
 

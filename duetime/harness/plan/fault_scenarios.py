@@ -63,7 +63,7 @@ WORKERS = (
     Scenario(
         name="rolling_deploy",
         what="two workers are shut down and restarted one after the other, without a kill",
-        demonstrates="a clean restart is an outage for a design with state in memory or a single process of a kind",
+        demonstrates="an orderly restart stops a poller's ticks; a queue worker returns its ETA tasks to the broker",
         hardest_for="pull_worker:one_beat",
         workers=2,
         operations=lambda random: mixed_events(random, seconds=14, horizon_s=4),
@@ -123,7 +123,7 @@ SERVICES = (
         Scenario(
             name=f"broker_blip_{name}",
             what=f"all connections to the broker are cut and new ones are refused for {duration}",
-            demonstrates="a worker that loses its broker connection loses the messages it held",
+            demonstrates="messages of a worker that loses its broker connection are stuck until the visibility timeout",
             hardest_for="oban_style_queue",
             operations=lambda random: mixed_events(random, seconds=10, horizon_s=4),
             faults=(PlannedFault(fault="f1", kind="cut", target="broker", inject_s=5.2, heal_s=5.2 + lasts_s),),
@@ -134,7 +134,7 @@ SERVICES = (
         name="broker_partition",
         what="the network drops every packet to and from the broker for 3 s; no connection is closed",
         demonstrates="a silent connection is not yet lost: only timeouts detect it, and TCP retransmits for longer",
-        hardest_for="no design, because the partition is short",
+        hardest_for="pull_worker",
         operations=lambda random: mixed_events(random, seconds=10, horizon_s=4),
         faults=(PlannedFault(fault="f1", kind="partition", target="broker", inject_s=5.2, heal_s=8.2),),
     ),
