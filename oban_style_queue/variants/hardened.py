@@ -155,8 +155,8 @@ design = replace(
     defaults,
     name="oban_style_queue:hardened",
     summary="Celery ETA tasks, acknowledged late and redelivered soon, that ask the database whether they are wanted",
-    weakness="commit and publish are still two steps; and every few minutes each waiting message is given to one "
-    "more worker's memory",
+    weakness="commit and publish are still two steps; and every few minutes the broker gives each waiting message "
+    "to a further worker, which also keeps it in memory",
     guarantees=Guarantees(
         delivery="at_least_once", transactional=False, cancels=True, as_durable_as="broker", due_by="workers"
     ),
