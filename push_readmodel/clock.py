@@ -1,4 +1,4 @@
-"""The clock of the database server, which decides what is due, as this process knows it."""
+"""This process's estimate of the database server's clock, which decides what is due."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from math import inf
 
 DRIFT = 0.0002
-"""Two clocks drift apart by at most this many seconds a second."""
+"""The assumed maximum drift between two clocks, in seconds per second."""
 CLOCK_SET_S = 0.002
 """A larger jump than this is not drift: a clock was set."""
 BUSY_WAIT_S = 0.0003

@@ -35,7 +35,7 @@ SET_UP = """
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
     -- A worker whose machine vanishes holds its rows for half a minute, not for two hours.
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4;
-    -- A slow delivery that such a timeout cuts off would be repeated for ever.
+    -- No idle timeouts: one that cuts off a slow delivery would cut off every further attempt, too.
     SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
 """
 # The database's clock decides what is due, so a worker with a wrong clock is never early (for look-ahead see clock.py).
@@ -71,7 +71,8 @@ REMAINING = """
 class Remaining:
     """What is left in the table.
 
-    now_s: the database's clock, in seconds since 1970. due: another worker holds a due row, or one has just become due.
+    now_s: the database's clock, in seconds since 1970. due: the table has a due row. After a drain,
+    another worker holds it or it has just become due; after `stopping`, it may also be free.
     next_s: when the next row is due, by the same clock. at_s: ``time.monotonic()`` of this answer.
     """
 

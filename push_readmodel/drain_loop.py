@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 IDLE_S = 60.0
 """The longest sleep. There is no NOTIFY for rows due in more than an hour, so the loop checks at least this often."""
 STAND_BY_S = 0.25
-"""How long until a due row that another worker holds is checked again; a crash of that worker delays it by no more."""
+"""Until a due row that another worker holds is checked again, and at most how long after the leader the others wake."""
 RECONNECT_S = 0.5
 CONNECTION_OPEN = "checked its database connection"
 """The heartbeat while the loop sleeps."""
@@ -111,18 +111,18 @@ class DrainLoop:
         """Sleep until the next row is due or may be free, or until a NOTIFY announces an earlier one."""
         behind_leader_s = 0.0 if leads else STAND_BY_S * random.uniform(0.6, 1.0)
 
-        def monotonic_s(due_s: float) -> float:
+        def wake_time_s(due_s: float) -> float:
             return remaining.at_s + (due_s - self._drain_settings.look_ahead_s - remaining.now_s) + behind_leader_s
 
         wake_at_s = remaining.at_s + IDLE_S * random.uniform(0.9, 1.0)
         if remaining.next_s is not None:
-            wake_at_s = min(wake_at_s, monotonic_s(remaining.next_s))
+            wake_at_s = min(wake_at_s, wake_time_s(remaining.next_s))
         if remaining.due:
             wake_at_s = min(wake_at_s, remaining.at_s + STAND_BY_S)
         # Before select(): what arrived during a query is in psycopg's memory already, no longer on the socket.
-        wake_at_s = min([wake_at_s, *map(monotonic_s, _read_notified_due_times(listening))])
+        wake_at_s = min([wake_at_s, *map(wake_time_s, _read_notified_due_times(listening))])
         while (left_s := wake_at_s - time.monotonic()) > 0 and not self._stopping.is_set():
-            # No query here: select() returns as soon as the connection breaks.
+            # This heartbeat needs no query: if the connection had broken, select() would have returned.
             if self._mode.is_progressing():
                 self._heartbeat.beat(CONNECTION_OPEN, again_within_s=min(left_s, HEARTBEAT_EVERY_S))
             sockets = [listening.fileno(), self._wake_reader.fileno()]
@@ -131,7 +131,7 @@ class DrainLoop:
                 self._wake_reader.recv(4096)
                 return
             if ready:
-                wake_at_s = min([wake_at_s, *map(monotonic_s, _read_notified_due_times(listening))])
+                wake_at_s = min([wake_at_s, *map(wake_time_s, _read_notified_due_times(listening))])
 
     def _open_drain(self) -> Drain:
         return self._drain_class(connect(self._engine), self._gateway, self._drain_settings, self._effects)

@@ -33,7 +33,7 @@ Submit = Callable[[Callable[[], None]], object]
 
 
 class DrainInThread:
-    """Drains in the thread of the loop, with a heartbeat after each batch."""
+    """Drains in the thread of the loop, with a heartbeat whenever the drain checks whether to stop."""
 
     def __init__(self, stopping: Callable[[], bool], heartbeat: Heartbeat) -> None:
         self._stopping = stopping
@@ -42,7 +42,7 @@ class DrainInThread:
 
     def run(self, drain: Drain) -> tuple[Remaining, bool]:
         """Deliver what is due. Returns what remains, and True if a due row may be free."""
-        delivered, remaining = drain.drain_all(self._after_batch)
+        delivered, remaining = drain.drain_all(self._beat_and_check_stopping)
         # Nothing was delivered although a row is due. Once: it may have become due after the claim, so try again. Twice
         # in a row: another worker holds it, so sleep.
         held_before, self._held = self._held, remaining.due and not delivered
@@ -54,7 +54,7 @@ class DrainInThread:
     def is_progressing(self) -> bool:
         return True
 
-    def _after_batch(self) -> bool:
+    def _beat_and_check_stopping(self) -> bool:
         self._heartbeat.beat(CHECKED, again_within_s=0)
         return self._stopping()
 
@@ -132,7 +132,7 @@ class DrainInPool:
             drain = self._idle.pop() if self._idle else None
         drain = drain or self._open_drain()
         try:
-            delivered, _ = drain.drain_all(self._after_batch)
+            delivered, _ = drain.drain_all(self._record_progress_and_check_stopping)
         except BaseException:
             drain.close()
             raise
@@ -142,6 +142,6 @@ class DrainInPool:
             drain.close()
         return delivered
 
-    def _after_batch(self) -> bool:
+    def _record_progress_and_check_stopping(self) -> bool:
         self._progressed_at_s = time.monotonic()
         return self._stopping()

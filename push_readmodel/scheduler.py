@@ -30,8 +30,9 @@ UPSERT = text(
         WHERE old.revision < excluded.revision
         RETURNING due_at
     )
-    -- PostgreSQL sends the NOTIFY when the transaction commits. Such a commit takes a lock of the whole server, so
-    -- there is no NOTIFY for rows due in more than an hour: every loop checks the table each minute.
+    -- PostgreSQL sends the NOTIFY when the transaction commits. Such commits run one at a time: they take a lock that
+    -- all databases of the server share. So there is no NOTIFY for rows due in more than an hour: the loop of each
+    -- worker (drain_loop.py) checks the table each minute.
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM min(due_at))::text)
     FROM written HAVING min(due_at) < clock_timestamp() + interval '1 hour'
     """  # noqa: S608 - the channel is a constant
@@ -44,7 +45,8 @@ class ReadModelScheduler(Scheduler):
     def schedule(self, notification: Notification, *, session: Session) -> None:
         """Write the notification's row. It exists exactly if the caller commits.
 
-        If a drain holds an older revision of the key, this blocks until that delivery ends; then both are delivered.
+        If a drain holds an older revision of the key, this blocks until that batch ends. If it delivered the older
+        revision, both are delivered.
         """
         self.schedule_many([notification], session=session)
 
@@ -58,5 +60,8 @@ class ReadModelScheduler(Scheduler):
             session.execute(UPSERT, {"notifications": rows[start : start + ROWS_PER_STATEMENT]})
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Delete the row. If a drain holds it, this blocks until that delivery ends, and the cancel has no effect."""
+        """Delete the row. If a drain holds it, this blocks until that batch ends.
+
+        The cancel has no effect if the batch delivered the row.
+        """
         session.execute(delete(pending).where(pending.c.key == key, pending.c.revision < revision))
