@@ -16,7 +16,7 @@ MAX_FAULTS: Final = 3
 
 FIXES: Final[Mapping[str, str]] = {
     "missed": "Fix: keep it in a database table until it is delivered, and deliver overdue rows too.",
-    "duplicate": "Fix: send an idempotency key that the recipient checks, or deliver at most once and accept losses.",
+    "duplicate": "Fix: send an idempotency key that the gateway checks, or deliver at most once and accept losses.",
     "phantom": "Fix: ask the database at delivery time whether the notification is still wanted.",
     "stale": "Fix: ask the database at delivery time which revision is current.",
     "early": "Fix: compare due times with the clock of the database server, not with the worker's.",
