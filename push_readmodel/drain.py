@@ -39,8 +39,8 @@ SET_UP = """
     SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
 """
 # The database's clock decides what is due, so a worker with a wrong clock is never early (for look-ahead see clock.py).
-# statement_timestamp() is constant, so the index scan can stop there; clock_timestamp() changes from row to row, and
-# now() is the time of BEGIN, which a long transaction leaves behind.
+# statement_timestamp() is constant, so the index scan can stop at the first row that is not due. clock_timestamp()
+# changes from row to row, and now() is the time of BEGIN, which a long transaction leaves behind.
 # The locking SELECT must return the rows itself: a join with a locking subquery reads them as they were before the
 # lock, and would deliver a revision that was replaced meanwhile.
 CLAIM = """
@@ -71,8 +71,9 @@ REMAINING = """
 class Remaining:
     """What is left in the table.
 
-    now_s: the database's clock, in seconds since 1970. due: the table has a due row. After a drain,
-    another worker holds it or it has just become due; after `stopping`, it may also be free.
+    now_s: the database's clock, in seconds since 1970. due: the table has a due row. When
+    drain_all() has delivered all it could, another worker holds that row or it has just become due; when drain_all()
+    ended because stopping() was true, the row may also be unclaimed.
     next_s: when the next row is due, by the same clock. at_s: ``time.monotonic()`` of this answer.
     """
 
@@ -86,7 +87,7 @@ class Remaining:
 class Batch:
     """The rows that one transaction holds, and their outcomes.
 
-    short: the claim returned fewer rows than its limit, and all were tried: no more rows were due.
+    short: the claim returned fewer rows than its limit, and all were tried: from where it began, no more were free.
     from_front: the claim began at the front of the index.
     """
 
@@ -230,7 +231,7 @@ class Drain:
             self._pipeline.sync()
         except psycopg.Error:
             # Undo this effect only. After an error the pipeline skips everything up to a sync. After a rollback psycopg
-            # deallocates its prepared statements with the next command, so none of these steps is prepared.
+            # sends DEALLOCATE ALL with its next command, so no step here relies on a prepared statement.
             with suppress(psycopg.Error):
                 self._pipeline.sync()
             for step in ("ROLLBACK TO effect", "RELEASE effect"):

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 IDLE_S = 60.0
 """The longest sleep. There is no NOTIFY for rows due in more than an hour, so the loop checks at least this often."""
 STAND_BY_S = 0.25
-"""Until a due row that another worker holds is checked again, and at most how long after the leader the others wake."""
+"""A due row that another worker holds is checked again after this time. The others wake at most this long after the
+leader."""
 RECONNECT_S = 0.5
 CONNECTION_OPEN = "checked its database connection"
 """The heartbeat while the loop sleeps."""

@@ -43,8 +43,8 @@ class DrainInThread:
     def run(self, drain: Drain) -> tuple[Remaining, bool]:
         """Deliver what is due. Returns what remains, and True if a due row may be free."""
         delivered, remaining = drain.drain_all(self._beat_and_check_stopping)
-        # Nothing was delivered although a row is due. Once: it may have become due after the claim, so try again. Twice
-        # in a row: another worker holds it, so sleep.
+        # Nothing was delivered although a row is due. If this happens once, it may have become due after the claim, so
+        # try again. If the next drain finds the same, another worker holds it, so sleep.
         held_before, self._held = self._held, remaining.due and not delivered
         return remaining, remaining.due and not (self._held and held_before)
 

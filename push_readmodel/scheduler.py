@@ -51,7 +51,7 @@ class ReadModelScheduler(Scheduler):
         self.schedule_many([notification], session=session)
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
-        """Write all rows, and one NOTIFY for up to `ROWS_PER_STATEMENT` of them."""
+        """Write all rows, with at most one NOTIFY for every `ROWS_PER_STATEMENT` of them."""
         # One revision of each key, the newest: a statement may change a row only once.
         newest = {item.key: item for item in sorted(notifications, key=attrgetter("revision"))}
         # Ordered by key, so that two callers lock the same rows in the same order and do not deadlock.

@@ -92,7 +92,8 @@ class Explainer:
     def _deadline(self, obligation: Obligation, faults: Sequence[RecordedFault]) -> str:
         its_deadline = f"its deadline was {self._clock.at(obligation.deadline_ns)}"
         if obligation.deadline_ns - obligation.ready_ns > self._profile.lateness_limit_ns:
-            return sentence(f"{self._clauses(faults)}, so {its_deadline}")
+            limit = duration(self._profile.lateness_limit_ns)
+            return sentence(f"{self._clauses(faults)}, so with the lateness limit of {limit} {its_deadline}")
         return f"{self._in_force(faults)} {sentence(its_deadline)}".lstrip()
 
     def _unlawful(self, obligation: Obligation, at_ns: int, came: str, happened: str) -> Sequence[str]:

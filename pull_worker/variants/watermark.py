@@ -71,7 +71,8 @@ def check_watermark_can_migrate(settings: Settings, _since: datetime | None) -> 
 design = replace(
     naive,
     name="pull_worker:watermark",
-    summary="each worker's beat polls the events table for what starts between the last poll and one lead from now",
+    summary="each worker's beat polls the events table for what starts between the end of the last window and one lead "
+    "time from now",
     weakness="what is created or moved into a window that has passed is never sent, one poll that fails repeats all "
     "of its window until it succeeds, and polls that overlap, of two workers or of a slow one, repeat each other",
     roles=[worker_role("pull_worker.variants.watermark_worker")],

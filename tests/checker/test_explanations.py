@@ -45,7 +45,8 @@ def test_a_missed_notification_is_explained_by_its_times_the_fault_and_where_it_
 
     assert explanations == [
         "Missed. Reminder 10030 of event 1003 was acknowledged at 3.7 s and due at 5.4 s. "
-        "All workers were down from 5.2 to 10.8 s (plus 1.0 s to recover), so its deadline was 13.8 s. "
+        "All workers were down from 5.2 to 10.8 s (plus 1.0 s to recover)"
+        ", so with the lateness limit of 2.0 s its deadline was 13.8 s. "
         "It was not delivered by the end of the run (21.4 s). "
         "It is still held: unacknowledged in the broker; Redis returns it after 1 h. " + FIXES["missed"]
     ]
@@ -66,7 +67,8 @@ def test_several_faults_are_named_in_one_sentence() -> None:
     assert explained(scheduled("end-trial:7/3", due_s=5.0), faults=faults) == [
         "Missed. End-trial 7, revision 3, was acknowledged at 0.1 s and due at 5.0 s. "
         "Worker-1 was killed and down from 5.0 to 6.0 s and "
-        f"a fault of kind ? was in force on worker-1 from 6.0 to 7.0 s, so its deadline was 9.0 s. {MISSED}"
+        f"a fault of kind ? was in force on worker-1 from 6.0 to 7.0 s"
+        f", so with the lateness limit of 2.0 s its deadline was 9.0 s. {MISSED}"
     ]
 
 
