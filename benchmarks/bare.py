@@ -23,7 +23,8 @@ import psycopg
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
-from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX, SET_UP
+from push_readmodel.connection import SET_UP
+from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX
 from push_readmodel.scheduler import CHANNEL
 from push_readmodel.variants.delete_first import TAKE
 

@@ -18,6 +18,7 @@ from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from push_readmodel.batch_sizer import BatchSizer
 from push_readmodel.clock import DatabaseClock
+from push_readmodel.connection import connect
 from push_readmodel.drain_settings import BATCH_TIME_S, DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL
 
@@ -28,16 +29,6 @@ FRONT_OF_INDEX = datetime(1, 1, 1, tzinfo=UTC)
 """Earlier than every `attempt_at`: a claim from here begins at the front of the index."""
 _parse_json = json.JSONDecoder().raw_decode
 
-SET_UP = """
-    SET TimeZone = 'UTC';
-    -- The claim is planned once, perhaps on an empty table, and must walk the index when the table is full, too.
-    SET plan_cache_mode = force_generic_plan;
-    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
-    -- A worker whose machine vanishes holds its rows for half a minute, not for two hours.
-    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4;
-    -- No idle timeouts: one that cuts off a slow delivery would cut off every further attempt, too.
-    SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
-"""
 # The database's clock decides what is due, so a worker with a wrong clock is never early (for look-ahead see clock.py).
 # statement_timestamp() is constant, so the index scan can stop at the first row that is not due. clock_timestamp()
 # changes from row to row, and now() is the time of BEGIN, which a long transaction leaves behind.
@@ -256,22 +247,6 @@ def drain(
     """Deliver until nothing is due, or until `stopping` after a batch. Returns the number of deliveries."""
     with closing(Drain(connect(engine), gateway, drain_settings)) as draining:
         return draining.drain_all(stopping)[0]
-
-
-def connect(engine: Engine) -> psycopg.Connection[Any]:
-    """Open a connection for a drain, outside the engine's pool. Closing it frees the rows that it holds.
-
-    Raises:
-        TypeError: `engine` uses another driver than psycopg.
-    """
-    pooled = engine.raw_connection()
-    connection = pooled.driver_connection
-    pooled.detach()
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError(f"the drain needs psycopg, not {type(connection).__name__}; use postgresql+psycopg://")
-    connection.autocommit = True
-    connection.execute(SET_UP)
-    return connection
 
 
 def retry_after(attempts: int) -> timedelta:

@@ -17,7 +17,8 @@ from sqlalchemy import Engine
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat
-from push_readmodel.drain import Drain, Remaining, connect
+from push_readmodel.connection import connect
+from push_readmodel.drain import Drain, Remaining
 from push_readmodel.drain_modes import DATABASE_AWAY, HEARTBEAT_EVERY_S, DrainInPool, DrainInThread, Submit
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL

@@ -23,7 +23,8 @@ from duetime.clock import system_clock
 from duetime.errors import BadUsage
 from duetime.interface import Notification
 from duetime.settings import Settings
-from push_readmodel.drain import Drain, connect
+from push_readmodel.connection import connect
+from push_readmodel.drain import Drain
 from push_readmodel.metrics import metered
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata

@@ -25,7 +25,8 @@ from duetime.settings import Settings
 from oban_style_queue.deliver import deliver_one
 from oban_style_queue.variants import hardened, staged
 from pull_worker.follow_ups import due_at, follow_ups_due_between, settle_overdue
-from push_readmodel.drain import Drain, connect
+from push_readmodel.connection import connect
+from push_readmodel.drain import Drain
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata, pending
 from push_readmodel.variants.delete_first import DrainDeletingFirst

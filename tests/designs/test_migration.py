@@ -24,7 +24,8 @@ from duetime.settings import Settings
 from oban_style_queue.broker import held_task_ids
 from oban_style_queue.scheduler import after_commit
 from pull_worker.poll import window
-from push_readmodel.drain import Drain, connect
+from push_readmodel.connection import connect
+from push_readmodel.drain import Drain
 from push_readmodel.migrate import migrate as migrate_rows
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, select
 
 from duetime.errors import BadUsage
 from duetime.interface import Notification
-from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX, REMAINING, Batch, Drain, connect, drain
+from push_readmodel.connection import connect
+from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX, REMAINING, Batch, Drain, drain
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.schema import metadata, pending
 from tests.designs.read_model import FAR, PAST, RecordingGateway, note, schedule, stored
