@@ -25,8 +25,6 @@ from push_readmodel.scheduler import CHANNEL
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 60.0
-"""The longest sleep. There is no NOTIFY for rows due in more than an hour, so the loop checks at least this often."""
 STAND_BY_S = 0.25
 """A due row that another worker holds is checked again after this time. The others wake at most this long after the
 leader."""
@@ -116,7 +114,9 @@ class DrainLoop:
         def wake_time_s(due_s: float) -> float:
             return remaining.at_s + (due_s - self._drain_settings.look_ahead_s - remaining.now_s) + behind_leader_s
 
-        wake_at_s = remaining.at_s + IDLE_S * random.uniform(0.9, 1.0)
+        # There is no NOTIFY for rows due in more than an hour, nor for a row that COPY, a restored dump or replication
+        # wrote. After the database's clock was set, the sleep until the next row has the wrong length.
+        wake_at_s = remaining.at_s + self._drain_settings.check_every_s * random.uniform(0.9, 1.0)
         if remaining.next_s is not None:
             wake_at_s = min(wake_at_s, wake_time_s(remaining.next_s))
         if remaining.due:

@@ -32,7 +32,7 @@ UPSERT = text(
     )
     -- PostgreSQL sends the NOTIFY when the transaction commits. Such commits run one at a time: they take a lock that
     -- all databases of the server share. So there is no NOTIFY for rows due in more than an hour: the loop of each
-    -- worker (drain_loop.py) checks the table each minute.
+    -- worker (drain_loop.py) checks the table every few seconds.
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM min(due_at))::text)
     FROM written HAVING min(due_at) < clock_timestamp() + interval '1 hour'
     """  # noqa: S608 - the channel is a constant

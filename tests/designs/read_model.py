@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from duetime.interface import Notification
+from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import pending
 
@@ -52,3 +55,28 @@ def stored(engine: Engine) -> list[str]:
     with engine.connect() as connection:
         rows = connection.execute(select(pending.c.key, pending.c.revision).order_by(pending.c.key))
         return [f"{row.key}/{row.revision}" for row in rows]
+
+
+@contextmanager
+def running(*loops: DrainLoop) -> Iterator[None]:
+    """Run loops in threads of their own."""
+    threads = [threading.Thread(target=loop.run) for loop in loops]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.stop()
+        for thread in threads:
+            thread.join(timeout=5)
+
+
+def sleeping(engine: Engine) -> int:
+    """Return how many loops have tried to lead, their last query before a sleep."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state = 'idle' AND query LIKE '%%pg_try_advisory_lock%%'"
+    )
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql(query).scalar_one())

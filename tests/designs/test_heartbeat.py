@@ -21,8 +21,8 @@ from duetime.runtime.gateway import Gateway
 from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat, HeartbeatRecord, heartbeat_from, read_heartbeat
 from duetime.settings import Settings
 from oban_style_queue.heartbeat import HANGING_AFTER_S, is_progressing
-from push_readmodel import drain_loop
 from push_readmodel.drain_loop import DrainLoop
+from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.eventually import assert_eventually
@@ -115,7 +115,7 @@ class Hanging:
 def draining(engine: Engine, gateway: Gateway, file: Path) -> Iterator[None]:
     """Run a drain loop that writes its heartbeats to `file`."""
     metadata.create_all(engine)
-    loop = DrainLoop(engine, gateway, heartbeat=Heartbeat(file))
+    loop = DrainLoop(engine, gateway, drain_settings=DrainSettings(check_every_s=0.1), heartbeat=Heartbeat(file))
     thread = threading.Thread(target=loop.run)
     thread.start()
     try:
@@ -138,10 +138,7 @@ def is_healthy(file: Path) -> bool:
     return assess(read_heartbeat(file), time.monotonic_ns(), patience_s=0.5)[0]
 
 
-def test_an_idle_drain_keeps_writing_heartbeats(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drain_loop, "IDLE_S", 0.1)
+def test_an_idle_drain_keeps_writing_heartbeats(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "heartbeat"
     with draining(engine, Hanging(), file):
         assert_eventually(lambda: is_healthy(file), within_s=10)
@@ -162,10 +159,7 @@ def test_a_busy_drain_writes_a_heartbeat_after_each_batch(engine: Engine, tmp_pa
         assert_eventually(enough_seen, within_s=10)
 
 
-def test_a_drain_writes_no_heartbeat_while_a_delivery_hangs(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drain_loop, "IDLE_S", 0.1)
+def test_a_drain_writes_no_heartbeat_while_a_delivery_hangs(engine: Engine, tmp_path: Path) -> None:
     file, gateway = tmp_path / "heartbeat", Hanging()
     with draining(engine, gateway, file):
         assert_eventually(lambda: is_healthy(file), within_s=10)
@@ -176,10 +170,7 @@ def test_a_drain_writes_no_heartbeat_while_a_delivery_hangs(
         assert_eventually(lambda: is_healthy(file), within_s=10)
 
 
-def test_a_drain_writes_no_heartbeat_while_the_database_is_away(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drain_loop, "IDLE_S", 0.1)
+def test_a_drain_writes_no_heartbeat_while_the_database_is_away(engine: Engine, tmp_path: Path) -> None:
     file = tmp_path / "heartbeat"
     with draining(engine, Hanging(), file):
         assert_eventually(lambda: is_healthy(file), within_s=10)

@@ -19,7 +19,7 @@ from push_readmodel.drain import PUT_BACK, Batch, Drain, Remaining
 from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.schema import metadata, pending
-from tests.designs.read_model import FAR, PAST, RecordingGateway, note, schedule, stored
+from tests.designs.read_model import FAR, PAST, RecordingGateway, note, running, schedule, sleeping, stored
 from tests.eventually import assert_eventually
 
 
@@ -29,35 +29,11 @@ def _table(engine: Engine) -> None:
 
 
 @contextmanager
-def running(*loops: DrainLoop) -> Iterator[None]:
-    threads = [threading.Thread(target=loop.run) for loop in loops]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.stop()
-        for thread in threads:
-            thread.join(timeout=5)
-
-
-@contextmanager
 def sleeping_loop(engine: Engine, gateway: RecordingGateway) -> Iterator[None]:
     """A running loop that has reached its first sleep."""
     with running(DrainLoop(engine, gateway)):
         assert_eventually(lambda: sleeping(engine) == 1, within_s=10)
         yield
-
-
-def sleeping(engine: Engine) -> int:
-    """Return how many loops have tried to lead, their last query before a sleep."""
-    query = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND state = 'idle' AND query LIKE '%%pg_try_advisory_lock%%'"
-    )
-    with engine.connect() as connection:
-        return int(connection.exec_driver_sql(query).scalar_one())
 
 
 def test_a_notify_without_a_due_time_wakes_the_loop_and_does_no_harm(engine: Engine) -> None:
