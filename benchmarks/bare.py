@@ -24,13 +24,13 @@ from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
 from push_readmodel.connection import SET_UP
-from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX
+from push_readmodel.drain import BEGIN, CLAIM, DELETE, FRONT_OF_INDEX
 from push_readmodel.scheduler import CHANNEL
 from push_readmodel.variants.delete_first import TAKE
 
 TAKE_WITH_TEXT = TAKE.replace("payload", "payload::text")
 Rows = Sequence[tuple[Any, ...]]
-Deliver = Callable[[Rows], str]
+Deliver = Callable[[Rows], list[str]]
 
 NEXT_DUE_IN = """
     SELECT extract(epoch FROM attempt_at - clock_timestamp())::float8
@@ -48,10 +48,10 @@ def to_gateway(gateway: Gateway) -> Deliver:
     """Deliver through the gateway of the designs. Returns the rows to delete."""
     parse = json.JSONDecoder().raw_decode
 
-    def deliver(rows: Rows) -> str:
-        for _, _, _, _, key, revision, kind, recipient, due_at, payload in rows:
+    def deliver(rows: Rows) -> list[str]:
+        for _, _, _, key, revision, kind, recipient, due_at, payload in rows:
             gateway.deliver(Notification.from_store(key, revision, kind, recipient, due_at, parse(payload)[0]))
-        return ctids(rows)
+        return keys(rows)
 
     return deliver
 
@@ -60,28 +60,28 @@ def to_file(path: Path) -> Deliver:
     """Write one line per row with its key and nothing else: the least work possible."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def deliver(rows: Rows) -> str:
-        for _, _, _, _, key, revision, *_ in rows:
+    def deliver(rows: Rows) -> list[str]:
+        for _, _, _, key, revision, *_ in rows:
             os.write(file, f'{{"op":"{key}/{revision}","at_ns":{time.monotonic_ns()}}}\n'.encode())
-        return ctids(rows)
+        return keys(rows)
 
     return deliver
 
 
-def ctids(rows: Rows) -> str:
-    return '{"' + '","'.join([row[0] for row in rows]) + '"}'
+def keys(rows: Rows) -> list[str]:
+    return [row[3] for row in rows]
 
 
 def drain(url: str, deliver: Deliver, batch: int, delivering: Any) -> None:
     """DELETE, COMMIT and claim in one round trip, until a claim from the front returns nothing."""
     no_look_ahead = timedelta()
     with connect(url) as connection, connection.pipeline() as pipeline:
-        since, delivered = FRONT_OF_INDEX, ""
+        since, delivered = FRONT_OF_INDEX, list[str]()
         while True:
             if delivered:
                 connection.cursor().execute(DELETE, [delivered], prepare=True)
                 connection.cursor().execute("COMMIT", prepare=True)
-            connection.cursor().execute("BEGIN", prepare=True)
+            connection.cursor().execute(BEGIN, prepare=True)
             claimed = connection.cursor(binary=True).execute(CLAIM, (since, no_look_ahead, batch), prepare=True)
             pipeline.sync()
             rows = claimed.fetchall()
@@ -89,10 +89,10 @@ def drain(url: str, deliver: Deliver, batch: int, delivering: Any) -> None:
                 connection.cursor().execute("COMMIT", prepare=True)
                 return
             with delivering:
-                delivered = deliver(rows) if rows else ""
+                delivered = deliver(rows) if rows else []
             if not rows:
                 connection.cursor().execute("COMMIT", prepare=True)
-            since = rows[-1][2] if len(rows) == batch else FRONT_OF_INDEX
+            since = rows[-1][1] if len(rows) == batch else FRONT_OF_INDEX
 
 
 def deliver_on_time(url: str, deliver: Deliver) -> None:
@@ -102,7 +102,7 @@ def deliver_on_time(url: str, deliver: Deliver) -> None:
         cursor = connection.cursor(binary=True)
         while True:
             rows = cursor.execute(TAKE_WITH_TEXT, [1000], prepare=True).fetchall()
-            deliver([("", 0, None, None, *row[1:]) for row in rows])
+            deliver([(0, None, None, *row[1:]) for row in rows])
             next_row = cursor.execute(NEXT_DUE_IN, prepare=True).fetchone()
             if select.select([listening.fileno()], [], [], max(0.0, next_row[0]) if next_row else 60)[0]:
                 for _ in listening.notifies(timeout=0):

@@ -199,6 +199,7 @@ class Design:
 
     weakness: the known weakness, in one sentence.
     install: creates the design's tables in the application's database; safe to repeat.
+    install_partitioned: the same with a number of partitions; None if the design has no partitions.
     scheduler: makes the scheduler; called once in each client process.
     pending: reads the design's stores from outside, without changing them.
     uses_broker: False if no process uses the broker, so that faults of the broker do not apply.
@@ -220,4 +221,5 @@ class Design:
     status: Callable[[Settings, Engine], Status] | None = None
     check_can_migrate: Callable[[Settings, datetime | None], None] | None = None
     migrate: Migrate | None = None
+    install_partitioned: Callable[[Engine, int], None] | None = None
     migration_refusal: str = ""

@@ -12,10 +12,12 @@ from celery import Celery, bootsteps
 from celery.worker import state
 from sqlalchemy import create_engine
 
+from duetime.errors import DuetimeError
 from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
+from push_readmodel.database_errors import ending
 from push_readmodel.drain import Drain
 from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.drain_settings import DrainSettings
@@ -50,8 +52,13 @@ class DrainStep(bootsteps.StartStopStep):
     def _run(self) -> None:
         try:
             self._loop.run()
-        except BaseException:
-            log.exception("the drain failed; ending the worker")
+        except BaseException as error:
+            if isinstance(error, DuetimeError):
+                log.critical("ending the worker: %s", error)
+            elif reason := ending(error):
+                log.critical("ending the worker: %s: %s", reason, error)
+            else:
+                log.exception("ending the worker: the drain failed")
             state.should_stop = 70  # type: ignore[assignment]  # the stub knows only the initial None
 
 

@@ -8,14 +8,21 @@ import psycopg
 from sqlalchemy import Engine
 
 SET_UP = """
-    SET TimeZone = 'UTC';
+    SET TimeZone = 'UTC'; SET client_encoding = 'UTF8';
     -- The claim is planned once, perhaps on an empty table, and must walk the index when the table is full, too.
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
-    -- A worker whose machine vanishes holds its rows for half a minute, not for two hours.
+    SET enable_indexscan = on; SET enable_indexonlyscan = on;
+    -- A switched-off kind of scan looks expensive, and PostgreSQL compiles expensive plans.
+    SET jit = off;
+    -- A worker whose machine vanishes holds its rows for half a minute. tcp_user_timeout counts while an answer is on
+    -- its way, when no keepalive is sent; without it TCP tries again for a quarter of an hour.
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4;
-    -- No idle timeouts: one that cuts off a slow delivery would cut off every further attempt, too.
-    SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0
+    SET tcp_user_timeout = 30000;
+    -- No time limit of a transaction: one that cuts off a slow delivery would cut off every further attempt, too.
+    SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;
+    -- Since PostgreSQL 17.
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'
 """
 
 

@@ -11,6 +11,7 @@ from duetime.interface import Design, Guarantees, Pending, Role
 from duetime.settings import Settings
 from push_readmodel.drain_settings import MAX_BATCH_ROWS
 from push_readmodel.migrate import migrate
+from push_readmodel.partitions import install_partitioned
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata, pending
 from push_readmodel.status import status
@@ -53,6 +54,7 @@ design = Design(
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
     roles=[worker_role("push_readmodel.worker")],
     install=install,
+    install_partitioned=install_partitioned,
     scheduler=lambda _settings: ReadModelScheduler(),
     pending=still_pending,
     status=status,

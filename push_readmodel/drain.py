@@ -20,6 +20,7 @@ from push_readmodel.batch_sizer import BatchSizer
 from push_readmodel.clock import DatabaseClock
 from push_readmodel.connection import connect
 from push_readmodel.drain_settings import BATCH_TIME_S, DEFAULT, DrainSettings
+from push_readmodel.guards import TableRefused, check_changed, check_table
 from push_readmodel.scheduler import CHANNEL
 
 FIRST_RETRY = timedelta(seconds=1)
@@ -35,17 +36,21 @@ _parse_json = json.JSONDecoder().raw_decode
 # The locking SELECT must return the rows itself: a join with a locking subquery reads them as they were before the
 # lock, and would deliver a revision that was replaced meanwhile.
 CLAIM = """
-    SELECT ctid::text, attempts, attempt_at, extract(epoch FROM attempt_at - clock_timestamp())::float8,
+    SELECT attempts, attempt_at, extract(epoch FROM attempt_at - clock_timestamp())::float8,
            key, revision, kind, recipient, due_at, payload::text
     FROM pending_notifications
     WHERE attempt_at BETWEEN %s AND statement_timestamp() + %s
     ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
-DELETE = "DELETE FROM pending_notifications WHERE ctid = ANY(%s::tid[])"
+# READ COMMITTED whatever the role's default is: at a higher level a claim or a delete fails when another transaction
+# changed the row meanwhile, and the whole batch would be delivered again.
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+# By key: a ctid identifies a row only within its partition.
+DELETE = "DELETE FROM pending_notifications WHERE key = ANY(%s)"
 PUT_BACK = f"""
     WITH later AS (
         UPDATE pending_notifications
-        SET attempts = attempts + 1, attempt_at = clock_timestamp() + %s, last_error = %s WHERE ctid = %s::tid
+        SET attempts = attempts + 1, attempt_at = clock_timestamp() + %s, last_error = %s WHERE key = %s
         RETURNING attempt_at
     )
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM attempt_at)::text) FROM later
@@ -80,17 +85,26 @@ class Batch:
 
     short: the claim returned fewer rows than its limit, and all were tried: from where it began, no more were free.
     from_front: the claim began at the front of the index.
+    delivered: the keys of the rows that the gateway accepted. executed: the number of rows whose effect was executed.
+    failed: what PUT_BACK needs, for each row whose delivery failed.
+    changes: what the commit changes, with the keys of these rows and the cursor that knows how many it changed.
     """
 
     rows: Sequence[tuple[Any, ...]]
     short: bool
     from_front: bool
     delivered: list[str] = field(default_factory=list)
+    executed: int = 0
     failed: list[tuple[timedelta, str, str]] = field(default_factory=list)
+    changes: list[tuple[str, list[str], psycopg.Cursor[Any]]] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        return len(self.delivered) + self.executed
 
     @property
     def tried(self) -> int:
-        return len(self.delivered) + len(self.failed)
+        return self.done + len(self.failed)
 
 
 class Drain:
@@ -106,8 +120,11 @@ class Drain:
         self._connection = connection
         self._gateway = gateway
         self._effects = effects
-        self._resources = ExitStack()
-        self._pipeline = self._resources.enter_context(connection.pipeline())
+        with ExitStack() as resources:
+            resources.callback(connection.close)
+            check_table(connection)
+            self._pipeline = resources.enter_context(connection.pipeline())
+            self._resources = resources.pop_all()
         self._ahead = timedelta(seconds=drain_settings.look_ahead_s)
         self._sizer = BatchSizer(drain_settings.batch_most)
         self._clock = DatabaseClock()
@@ -128,7 +145,7 @@ class Drain:
         delivered, batch = 0, self._commit_and_claim(None)
         while True:
             self._deliver(batch, stopping)
-            delivered += len(batch.delivered)
+            delivered += batch.done
             if stopping() or (batch.short and batch.from_front):
                 return delivered, self.check_remaining(batch)
             batch = self._commit_and_claim(batch)
@@ -138,6 +155,7 @@ class Drain:
         self._commit(batch)
         remaining = self._execute(REMAINING, {"ahead": self._ahead})
         self._pipeline.sync()
+        self._check_changes(batch)
         [(now_s, due, next_s)] = remaining.fetchall()
         return Remaining(now_s, due, next_s, time.monotonic())
 
@@ -145,15 +163,16 @@ class Drain:
         """Delete the delivered rows of `previous`, commit, and claim the next batch, in one round trip."""
         since = self._start_of_claim(previous)
         self._commit(previous)
-        self._execute("BEGIN")
+        self._execute(BEGIN)
         claimed = self._execute(CLAIM, (since, self._ahead, limit := self._sizer.limit))
         self._pipeline.sync()
         at_s = time.monotonic()
         if from_front := since is FRONT_OF_INDEX:
             self._from_front_at_s = at_s
+        self._check_changes(previous)
         rows = claimed.fetchall()
         if rows:
-            _, _, attempt_at, wait_s, *_ = rows[-1]
+            _, attempt_at, wait_s, *_ = rows[-1]
             self._clock.record(attempt_at.timestamp() - wait_s, at_s)
         return Batch(rows, short=len(rows) < limit, from_front=from_front)
 
@@ -163,7 +182,7 @@ class Drain:
         Every other second, and after a short claim, return `FRONT_OF_INDEX`: a row may have come in behind the mark.
         """
         if previous and previous.tried:
-            self._low_water_mark = previous.rows[previous.tried - 1][2]
+            self._low_water_mark = previous.rows[previous.tried - 1][1]
         if (previous and previous.short) or time.monotonic() - self._from_front_at_s > FROM_THE_FRONT_EVERY_S:
             return FRONT_OF_INDEX
         return self._low_water_mark
@@ -172,15 +191,19 @@ class Drain:
         if batch is None:
             return
         for put_back in batch.failed:
-            self._execute(PUT_BACK, put_back)
+            batch.changes.append(("put back", [put_back[-1]], self._execute(PUT_BACK, put_back)))
         if batch.delivered:
-            self._execute(DELETE, ['{"' + '","'.join(batch.delivered) + '"}'])
+            batch.changes.append(("deleted", batch.delivered, self._execute(DELETE, [batch.delivered])))
         self._execute("COMMIT")
+
+    def _check_changes(self, batch: Batch | None) -> None:
+        for action, keys, cursor in batch.changes if batch else ():
+            check_changed(self._connection, action, keys, cursor.rowcount)
 
     def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
         """Deliver in due order for `BATCH_TIME_S`; the commit frees the rest."""
         spent_s = 0.0
-        for ctid, attempts, attempt_at, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
+        for attempts, attempt_at, wait_s, key, revision, kind, recipient, due_at, payload in batch.rows:
             began_s = time.monotonic()
             try:
                 # Built here and not at the claim, because rows that this batch does not reach are claimed again; and
@@ -190,11 +213,14 @@ class Drain:
                     if not self._clock.wait_until(attempt_at, stopping):
                         break
                     began_s = time.monotonic()
-                self._deliver_row(notification, attempt=attempts + 1)
+                if effect := self._effects.of(notification):
+                    self._execute_effect(key, *effect)
+                    batch.executed += 1
+                else:
+                    self._gateway.deliver(notification, attempt=attempts + 1)
+                    batch.delivered.append(key)
             except Exception as error:  # noqa: BLE001 - an error of the gateway concerns this notification only
-                batch.failed.append((retry_after(attempts), error_text(error), ctid))
-            else:
-                batch.delivered.append(ctid)
+                batch.failed.append((retry_after(attempts), error_text(error), key))
             spent_s += time.monotonic() - began_s
             if spent_s > BATCH_TIME_S:
                 break
@@ -202,25 +228,22 @@ class Drain:
         if batch.tried < len(batch.rows):
             batch.short = False
 
-    def _deliver_row(self, notification: Notification, *, attempt: int) -> None:
-        """Execute the row's effect in this transaction, or deliver it through the gateway."""
-        if effect := self._effects.of(notification):
-            self._execute_effect(*effect)
-        else:
-            self._gateway.deliver(notification, attempt=attempt)
-
-    def _execute_effect(self, statement: str, parameters: dict[str, Any]) -> None:
-        """Execute `statement` in the transaction that deletes the row: a crash undoes both or neither."""
+    def _execute_effect(self, key: str, statement: str, parameters: dict[str, Any]) -> None:
+        """Delete the row and execute `statement` in one transaction: a crash undoes both or neither."""
         self._execute_unprepared("SAVEPOINT effect")
         try:
+            # Before the statement, which may schedule the next notification of the same key.
+            deleted = self._execute(DELETE, [[key]])
             # Another transaction may hold a row that the effect changes and wait for one that we hold. Give up after
             # 200 ms and retry later, so that it can finish.
             self._execute_unprepared("SET LOCAL lock_timeout = '200ms'")
             self._execute(statement, parameters)
             self._execute_unprepared("SET CONSTRAINTS ALL IMMEDIATE")
+            self._pipeline.sync()
+            check_changed(self._connection, "deleted", [key], deleted.rowcount)
             self._execute_unprepared("RELEASE effect")
             self._pipeline.sync()
-        except psycopg.Error:
+        except (psycopg.Error, TableRefused):
             # Undo this effect only. After an error the pipeline skips everything up to a sync. After a rollback psycopg
             # sends DEALLOCATE ALL with its next command, so no step here relies on a prepared statement.
             with suppress(psycopg.Error):

@@ -18,8 +18,9 @@ from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from duetime.runtime.heartbeat import NO_HEARTBEAT, Heartbeat
 from push_readmodel.connection import connect
+from push_readmodel.database_errors import retried
 from push_readmodel.drain import Drain, Remaining
-from push_readmodel.drain_modes import DATABASE_AWAY, HEARTBEAT_EVERY_S, DrainInPool, DrainInThread, Submit
+from push_readmodel.drain_modes import HEARTBEAT_EVERY_S, DrainInPool, DrainInThread, Submit
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
 from push_readmodel.scheduler import CHANNEL
 
@@ -83,15 +84,17 @@ class DrainLoop:
         """Drain and sleep in turn.
 
         Raises:
-            Exception: any error other than an unreachable database. The caller must end the process, which would
-                otherwise look healthy and deliver nothing.
+            Exception: any error that stays until a person changes something (database_errors.py). The caller must end
+                the process, which would otherwise look healthy and deliver nothing.
         """
         with self._wake_reader, self._wake_writer, closing(self._mode):
             while not self._stopping.is_set():
                 try:
                     self._run_connected()
-                except DATABASE_AWAY as error:
-                    log.warning("database away, trying again in %.1f s: %s", RECONNECT_S, error)
+                except Exception as error:
+                    if not (reason := retried(error)):
+                        raise
+                    log.warning("%s; trying again in %.1f s: %s", reason, RECONNECT_S, error)
                     self._stopping.wait(RECONNECT_S)
 
     def _run_connected(self) -> None:

@@ -7,10 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-import psycopg
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from duetime.runtime.heartbeat import Heartbeat
+from push_readmodel.database_errors import retried
 from push_readmodel.drain import Drain, Remaining
 
 log = logging.getLogger(__name__)
@@ -19,14 +17,6 @@ HEARTBEAT_EVERY_S = 5.0
 STALLED_AFTER_S = 5.0
 """A pool in which every thread is busy and no batch has ended for this long sends no heartbeat."""
 CHECKED = "checked the database for due rows"
-
-DATABASE_AWAY = (
-    OperationalError,
-    InterfaceError,
-    psycopg.OperationalError,
-    psycopg.errors.ReadOnlySqlTransaction,  # it is a standby now
-)
-"""Errors of a database that cannot be reached, raised by psycopg or through SQLAlchemy."""
 
 Submit = Callable[[Callable[[], None]], object]
 """Runs a function in another thread."""
@@ -115,10 +105,11 @@ class DrainInPool:
         delivered = 0
         try:
             delivered = self._drain_over_idle_connection()
-        except DATABASE_AWAY as error:
-            log.warning("database away: %s", error)
         except Exception as error:  # noqa: BLE001 - raised again in the loop's thread
-            self._failure = error
+            if reason := retried(error):
+                log.warning("%s: %s", reason, error)
+            else:
+                self._failure = error
         finally:
             with self._lock:
                 self._busy -= 1

@@ -9,13 +9,18 @@ from duetime.settings import Settings
 
 # xmax of a claimed row is the transaction that locked it. Trying the lock would hide the row from a worker.
 STATUS = text("""
+    -- The tree of a table without partitions is empty.
+    WITH partitions AS (
+        SELECT relid::oid FROM pg_partition_tree('pending_notifications')
+        UNION SELECT 'pending_notifications'::regclass
+    )
     SELECT count(*) AS pending, min(due_at) AS oldest_due_at,
            coalesce(greatest(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0)::float8 AS late_s,
            count(*) FILTER (WHERE xmax IN (SELECT backend_xid FROM pg_stat_activity)) AS claimed,
            count(*) FILTER (WHERE attempts > 0) AS failed,
-           pg_table_size('pending_notifications') AS bytes_of_table,
-           pg_indexes_size('pending_notifications') AS bytes_of_indexes,
-           (SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'pending_notifications'::regclass) AS dead_rows
+           (SELECT sum(pg_table_size(relid))::bigint FROM partitions) AS bytes_of_table,
+           (SELECT sum(pg_indexes_size(relid))::bigint FROM partitions) AS bytes_of_indexes,
+           (SELECT sum(n_dead_tup)::bigint FROM pg_stat_user_tables JOIN partitions USING (relid)) AS dead_rows
     FROM pending_notifications
 """)
 LAST_ERROR = text("SELECT key, last_error FROM pending_notifications WHERE attempts > 0 ORDER BY attempt_at LIMIT 1")

@@ -39,7 +39,13 @@ STATE = click.option(
 
 @click.command(name="install")
 @click.argument("designs", nargs=-1, metavar="[DESIGN]...")
-def install_command(designs: Sequence[str]) -> None:
+@click.option(
+    "--partitions",
+    type=int,
+    metavar="N",
+    help="Create the table of push_readmodel in N hash partitions of its key (docs/performance.md).",
+)
+def install_command(designs: Sequence[str], partitions: int | None) -> None:
     """Create the tables of designs.
 
     The tables of the application and of each DESIGN are created in the database at $DUETIME_DATABASE_URL. Without
@@ -57,7 +63,10 @@ def install_command(designs: Sequence[str]) -> None:
         raise BadUsage("DUETIME_DATABASE_URL is not set; export it as postgresql://user@host:5432/name")
     from_environment = os.environ.get("DUETIME_DESIGN")
     names = designs or ([from_environment] if from_environment else registry.default_designs())
-    created = install(url, [registry.load(name) for name in names])
+    loaded = [registry.load(name) for name in names]
+    if partitions is not None and not any(design.install_partitioned for design in loaded):
+        raise BadUsage(f"--partitions {partitions}: {', '.join(names)} has no table to partition; name push_readmodel")
+    created = install(url, loaded, partitions=partitions)
     click.echo(f"{'created the database; ' if created else ''}installed the application and {', '.join(names)}")
 
 

@@ -23,8 +23,8 @@ BATCH_ROWS = 4
 """Rows deleted in one transaction, instead of `batch_most`. A crash loses at most these."""
 
 TAKE = """
-    DELETE FROM pending_notifications WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM pending_notifications WHERE attempt_at <= statement_timestamp()
+    DELETE FROM pending_notifications WHERE key = ANY(ARRAY(
+        SELECT key FROM pending_notifications WHERE attempt_at <= statement_timestamp()
         ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED))
     RETURNING attempts, key, revision, kind, recipient, due_at, payload
 """

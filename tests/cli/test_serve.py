@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from duetime.harness.processes.services import Endpoints
 from tests.commands import duetime
 
 DESIGN = """
@@ -74,6 +75,19 @@ def test_wrong_arguments_are_refused_in_a_sentence(
 
     assert done.returncode == 2
     assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_without_its_table_ends_with_a_reason(endpoints: Endpoints, tmp_path: Path) -> None:
+    done = duetime(
+        *("serve", "push_readmodel", "--state", str(tmp_path)),
+        DUETIME_DATABASE_URL=endpoints.database_url,
+        DUETIME_BROKER_URL=endpoints.broker_url,
+        DUETIME_DELIVERIES=str(tmp_path / "deliveries.jsonl"),
+    )
+
+    assert done.returncode == 70, done.stderr
+    assert "create it with `duetime install push_readmodel`" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base
-from duetime.errors import ServiceUnavailable
+from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.harness.processes.external_services import ANSWER_S, first_line, without_password
 from duetime.interface import Design
 from duetime.settings import sqlalchemy_url
@@ -22,10 +22,13 @@ LOCK = 0x6475657469
 """The number of an advisory lock, "dueti". Two concurrent CREATE TABLE IF NOT EXISTS of one table can fail."""
 
 
-def install(url: str, designs: Sequence[Design]) -> bool:
+def install(url: str, designs: Sequence[Design], *, partitions: int | None = None) -> bool:
     """Create what is missing in the database at `url`. Returns True if the database itself was missing.
 
+    partitions: of the tables of designs that offer `install_partitioned`.
+
     Raises:
+        BadUsage: the tables exist with another number of partitions.
         ServiceUnavailable: no PostgreSQL answers there, or the role may not create what is missing.
     """
     try:
@@ -35,7 +38,12 @@ def install(url: str, designs: Sequence[Design]) -> bool:
             engine = create_engine(target, poolclass=NullPool)
             Base.metadata.create_all(engine)
             for design in designs:
-                design.install(engine)
+                if partitions and design.install_partitioned:
+                    design.install_partitioned(engine, partitions)
+                else:
+                    design.install(engine)
+    except BadUsage:
+        raise
     except Exception as error:
         raise ServiceUnavailable(
             f"DUETIME_DATABASE_URL: cannot create what is missing at {without_password(url)} ({first_line(error)}); "

@@ -1,0 +1,156 @@
+"""The read model in hash partitions: nothing is lost, repeated or left."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from duetime.errors import BadUsage
+from duetime.settings import Settings
+from push_readmodel.connection import connect
+from push_readmodel.drain import CLAIM, DELETE, Drain
+from push_readmodel.drain_settings import DrainSettings
+from push_readmodel.partitions import install_partitioned
+from push_readmodel.schema import metadata, pending
+from push_readmodel.status import status
+from push_readmodel.variants.delete_first import DrainDeletingFirst
+from tests.commands import duetime
+from tests.designs.read_model import FAR, PAST, RecordingGateway, note, schedule, stored
+
+ROWS = 100
+
+
+@pytest.fixture(autouse=True)
+def _table(engine: Engine) -> None:
+    install_partitioned(engine, 8)
+
+
+@pytest.mark.parametrize("drain_class", [Drain, DrainDeletingFirst])
+def test_due_rows_are_delivered_once_and_far_rows_stay(engine: Engine, drain_class: type[Drain]) -> None:
+    """Rows of different partitions have the same ctid."""
+    due = [note(f"due{number}", due_at=PAST + timedelta(seconds=number)) for number in range(ROWS)]
+    far = [note(f"far{number}", due_at=FAR) for number in range(ROWS)]
+    schedule(engine, *due, *far)
+    gateway = RecordingGateway()
+
+    with closing(drain_class(connect(engine), gateway)) as draining:
+        draining.drain_all()
+
+    assert sorted(gateway.ops) == sorted(notification.op for notification in due)
+    assert stored(engine) == sorted(notification.op for notification in far)
+
+
+def test_rows_of_all_partitions_are_delivered_in_due_order(engine: Engine) -> None:
+    due = [note(f"due{number}", due_at=PAST + timedelta(seconds=number)) for number in range(ROWS)]
+    schedule(engine, *due)
+    gateway = RecordingGateway()
+
+    with closing(Drain(connect(engine), gateway)) as draining:
+        draining.drain_all()
+
+    assert gateway.ops == [notification.op for notification in due]
+
+
+def test_a_failed_delivery_puts_back_its_own_row_only(engine: Engine) -> None:
+    schedule(engine, *(note(f"far{number}", due_at=FAR) for number in range(ROWS)))
+    schedule(engine, *(note(f"bad{number}", recipient="bad@b.example") for number in range(ROWS)))
+
+    with closing(Drain(connect(engine), RecordingGateway(refuse="bad@b.example"))) as draining:
+        draining.drain_all()
+
+    with engine.connect() as connection:
+        tried = connection.execute(pending.select().where(pending.c.attempts > 0)).all()
+    assert sorted(row.key for row in tried) == sorted(f"bad{number}" for number in range(ROWS))
+
+
+def test_two_drains_share_the_partitions(engine: Engine) -> None:
+    schedule(engine, *(note(f"k{number}") for number in range(3 * ROWS)))
+    gateways = [RecordingGateway(), RecordingGateway()]
+
+    def drain_all(gateway: RecordingGateway) -> None:
+        with closing(Drain(connect(engine), gateway, DrainSettings(batch_most=10))) as draining:
+            draining.drain_all()
+
+    threads = [threading.Thread(target=drain_all, args=[gateway]) for gateway in gateways]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+
+    assert sorted(gateways[0].ops + gateways[1].ops) == sorted(f"k{number}/1" for number in range(3 * ROWS))
+    assert stored(engine) == []
+
+
+def test_a_newer_revision_replaces_the_older_one_in_its_partition(engine: Engine) -> None:
+    schedule(engine, note("a"), note("a", revision=2, due_at=FAR))
+
+    assert stored(engine) == ["a/2"]
+
+
+def test_every_statement_walks_the_index_of_each_partition(engine: Engine) -> None:
+    with closing(connect(engine)) as connection:
+        connection.execute(f"PREPARE claim (timestamptz, interval, bigint) AS {CLAIM % ('$1', '$2', '$3')}")
+        connection.execute(f"PREPARE gone (text[]) AS {DELETE % '$1'}")
+        for values in ("claim ('0001-01-01', '0', 10)", "gone ('{a,b}')"):
+            plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN EXECUTE {values}").fetchall())
+            assert "Seq Scan" not in plan, plan
+            assert "->  Sort" not in plan, plan
+
+
+def test_the_figures_of_the_table_are_those_of_its_partitions(engine: Engine, settings: Settings) -> None:
+    before = status(settings, engine)
+    schedule(engine, *(note(f"far{number}", due_at=FAR) for number in range(2000)))
+    after = status(settings, engine)
+
+    assert after.pending == 2000
+    assert (after.bytes_of_table or 0) > (before.bytes_of_table or 0) > 0
+    assert (after.bytes_of_indexes or 0) > (before.bytes_of_indexes or 0) > 0
+
+
+def test_each_partition_is_vacuumed_as_the_table_is(engine: Engine) -> None:
+    query = text("SELECT relname, reloptions FROM pg_class WHERE relname ~ '^pending_notifications_[0-9]+$'")
+    with engine.connect() as connection:
+        options = {row.relname: row.reloptions for row in connection.execute(query)}
+
+    assert len(options) == 8
+    assert all("autovacuum_vacuum_threshold=5000" in of_partition for of_partition in options.values())
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 257])
+def test_another_number_of_partitions_is_refused_and_changes_nothing(engine: Engine, partitions: int) -> None:
+    with pytest.raises(BadUsage, match=f"--partitions {partitions}"):
+        install_partitioned(engine, partitions)
+
+    tables = inspect(engine).get_table_names()
+    assert len([name for name in tables if name.startswith("pending_notifications_")]) == 8
+
+
+def test_a_table_without_partitions_is_not_changed(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE pending_notifications"))
+    metadata.create_all(engine)
+    schedule(engine, note("a"))
+
+    with pytest.raises(BadUsage, match="no partitions"):
+        install_partitioned(engine, 8)
+    assert stored(engine) == ["a/1"]
+
+
+@pytest.mark.processes
+def test_the_command_makes_partitions_and_may_be_repeated(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE pending_notifications"))
+    url = engine.url.render_as_string(hide_password=False)
+    arguments = ("install", "push_readmodel", "--partitions", "4")
+    done = [duetime(*arguments, DUETIME_DATABASE_URL=url) for _ in range(2)]
+    other = duetime("install", "push_readmodel", "--partitions", "5", DUETIME_DATABASE_URL=url)
+    queue = duetime("install", "oban_style_queue", "--partitions", "4", DUETIME_DATABASE_URL=url)
+
+    assert [one.returncode for one in done] == [0, 0], done[0].stderr
+    assert (other.returncode, queue.returncode) == (2, 2)
+    assert "exists with 4 partitions" in other.stderr
+    assert "has no table to partition" in queue.stderr
