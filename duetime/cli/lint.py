@@ -24,9 +24,23 @@ from duetime.cli.options import JSON
 @click.option(
     "--servers", default=2, show_default=True, type=click.IntRange(min=1), help="The number of hosts for each command."
 )
+@click.option("--grace", help="The time from SIGTERM to SIGKILL when a worker is stopped: Docker 10s, Kubernetes 30s.")
+@click.option(
+    "--consumer-timeout",
+    default="30m",
+    show_default=True,
+    help="RabbitMQ's consumer_timeout; 0s if it has none, as for classic queues from RabbitMQ 4.3.",
+)
 @JSON
 def lint_command(
-    targets: Sequence[str], horizon: str, lateness: str, workers: Sequence[str], servers: int, as_json: bool
+    targets: Sequence[str],
+    horizon: str,
+    lateness: str,
+    workers: Sequence[str],
+    servers: int,
+    grace: str | None,
+    consumer_timeout: str,
+    as_json: bool,
 ) -> None:
     """Find Celery settings that lose or duplicate tasks.
 
@@ -42,7 +56,14 @@ def lint_command(
 
     longest, tolerable = lint.duration("--horizon", horizon), lint.duration("--lateness", lateness)
     loaded = lint.load(targets, [lint.parse(line) for line in workers])
-    findings = lint.lint(loaded, horizon=longest, lateness=tolerable, servers=servers)
+    findings = lint.lint(
+        loaded,
+        horizon=longest,
+        lateness=tolerable,
+        servers=servers,
+        grace=lint.duration("--grace", grace) if grace is not None else None,
+        consumer_timeout=lint.duration("--consumer-timeout", consumer_timeout),
+    )
     warnings = sum(finding.level == "warning" for finding in findings)
     if as_json:
         click.echo(json.dumps({"warnings": warnings, "findings": [finding.to_json() for finding in findings]}))

@@ -19,6 +19,7 @@ from duetime import registry
 from duetime.errors import BadUsage
 from duetime.lint.case import Target
 from duetime.lint.commands import WorkerCommand, parse
+from duetime.lint.transport import transport
 from duetime.settings import Settings
 
 
@@ -111,8 +112,7 @@ def _prepared(name: str, found: object) -> Celery:
     with _bad_usage(name, "its configuration or its task modules cannot be loaded"):
         found.loader.import_default_modules()
         found.finalize()
-        with found.connection_for_read() as broker:  # created, not opened: shows that the transport exists
-            _ = broker.transport
+        transport(found)  # raises if kombu has no such transport
     return found
 
 

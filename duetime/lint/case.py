@@ -15,6 +15,8 @@ from duetime.lint.commands import WorkerCommand
 from duetime.lint.finding import Finding
 
 VISIBILITY_TIMEOUT = "broker_transport_options['visibility_timeout']"
+CONSUMER_TIMEOUT = timedelta(minutes=30)
+"""RabbitMQ's default since 3.8.17."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class Case:
     horizon: the longest time between scheduling and due time; zero if no task has an ETA or a countdown.
     lateness: the tolerable lateness after a worker crash.
     servers: the number of hosts on which each command of the target runs.
+    grace: the time from SIGTERM to SIGKILL when a worker is stopped; None if unknown.
+    consumer_timeout: of RabbitMQ; zero if the server has none.
     """
 
     target: Target
@@ -41,6 +45,8 @@ class Case:
     horizon: timedelta
     lateness: timedelta
     servers: int
+    grace: timedelta | None = None
+    consumer_timeout: timedelta = CONSUMER_TIMEOUT
 
     def of(self, setting: str) -> dict[str, Any]:
         """Return the fields of a finding about `setting`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class WorkerCommand:
     works: True for ``celery worker``.
     beat: True for -B and for ``celery beat``: the process sends the periodic tasks.
     mingles: False for --without-mingle: the worker does not ask the others for their revokes.
+    options: the other options of the worker, by the names of Celery's parser, as written; not given: absent or None.
     """
 
     line: str
@@ -42,6 +43,7 @@ class WorkerCommand:
     statedb: str | None
     scheduler: str | None
     mingles: bool
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(line: str) -> WorkerCommand:
@@ -66,6 +68,7 @@ def parse(line: str) -> WorkerCommand:
         statedb=inner.get("statedb"),
         scheduler=inner.get("scheduler"),
         mingles=not inner.get("without_mingle"),
+        options=inner,
     )
 
 

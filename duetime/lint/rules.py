@@ -16,7 +16,7 @@ from duetime.lint.broker_rules import (
     timeout_above_lateness,
     timeout_below_horizon,
 )
-from duetime.lint.case import Case, Target, own_tasks, registered
+from duetime.lint.case import CONSUMER_TIMEOUT, Case, Target, own_tasks, registered
 from duetime.lint.finding import Finding
 from duetime.lint.task_rules import (
     early_acknowledgement,
@@ -46,14 +46,30 @@ TASK_RULES: Sequence[Rule] = (
 )
 
 
-def lint(targets: Sequence[Target], *, horizon: timedelta, lateness: timedelta, servers: int = 2) -> list[Finding]:
+def lint(
+    targets: Sequence[Target],
+    *,
+    horizon: timedelta,
+    lateness: timedelta,
+    servers: int = 2,
+    grace: timedelta | None = None,
+    consumer_timeout: timedelta = CONSUMER_TIMEOUT,
+) -> list[Finding]:
     """Return the findings of all rules about `targets`. Opens no connection.
 
     Raises:
         BadUsage: a broker option is not a number.
     """
     cases = [
-        Case(target=target, tasks=tasks, horizon=horizon, lateness=lateness, servers=servers)
+        Case(
+            target=target,
+            tasks=tasks,
+            horizon=horizon,
+            lateness=lateness,
+            servers=servers,
+            grace=grace,
+            consumer_timeout=consumer_timeout,
+        )
         for target, tasks in own_tasks(targets)
     ]
     findings = [finding for case in cases for rule in _rules_for(case) for finding in rule(case)]
