@@ -33,6 +33,17 @@ class BadNotification(ScheduleRejected, ValueError):
     """A field of the notification is outside the limits of ``duetime.limits``."""
 
 
+class JoinedTransaction(ScheduleRejected):
+    """The session has joined a transaction of its connection, and SQLAlchemy reports no commit of that."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this session's commit does not commit: it has joined a transaction that its Connection began, and "
+            "nothing tells when that one commits, so nothing is published after it; write Session(engine). A test "
+            "that rolls such a transaction back needs a scheduler that only records its calls"
+        )
+
+
 class UnknownName(BadUsage):
     """No design, scenario or fault has this name."""
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from celery import Task
-from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session
 
+from duetime.after_commit import after_commit
 from duetime.interface import Notification, Scheduler
-
-OUTBOX = "oban_style_queue.after_commit"
-"""The key of ``Session.info`` under which the actions wait for the commit."""
 
 
 class CeleryQueue(Scheduler):
@@ -47,29 +43,3 @@ def publish_after_commit(session: Session, task: Task[..., Any], notification: N
         session,
         lambda: task.apply_async(args=(notification.to_json(),), task_id=notification.op, eta=notification.due_at),
     )
-
-
-def after_commit(session: Session, action: Callable[[], object]) -> None:
-    """Run `action` once `session` has committed, in the order of these calls; drop it after a rollback.
-
-    Savepoints are not supported: an action registered inside one that is rolled back still runs.
-    """
-    # Begins the transaction if nothing has yet: SQLAlchemy reports no end of a transaction that never began.
-    session.connection()
-    if OUTBOX not in session.info:
-        session.info[OUTBOX] = []
-        event.listen(session, "after_commit", _run_outbox)
-        event.listen(session, "after_transaction_end", _clear_outbox)
-    session.info[OUTBOX].append(action)
-
-
-def _run_outbox(session: Session) -> None:
-    actions, session.info[OUTBOX] = session.info[OUTBOX], []
-    for action in actions:
-        action()
-
-
-def _clear_outbox(session: Session, ended: SessionTransaction) -> None:
-    """Drop the actions of a transaction that was rolled back, or closed without a commit."""
-    if ended.parent is None:
-        session.info[OUTBOX] = []

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from duetime import registry
+from duetime.after_commit import after_commit
 from duetime.app.follow_ups import ASK_FOR_REVIEW, END_TRIAL, FollowUps
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
@@ -22,7 +23,6 @@ from duetime.interface import Notification, Scheduler
 from duetime.migration import MigratingScheduler, NewDesignTarget, migrate, migration, migration_design, switch
 from duetime.settings import Settings
 from oban_style_queue.broker import held_task_ids
-from oban_style_queue.scheduler import after_commit
 from pull_worker.poll import window
 from push_readmodel.connection import connect
 from push_readmodel.drain import Drain

@@ -85,3 +85,23 @@ def test_a_cancelled_event_or_one_that_the_participant_left_is_not_sent(session:
     session.commit()
 
     assert polled(session, now=NOON) == []
+
+
+def test_what_a_rolled_back_savepoint_wrote_is_not_sent(session: Session) -> None:
+    def write(number: int) -> None:
+        event = Event(id=number, title="Talk", starts_at=NOON + LEAD, ends_at=NOON + LEAD + MINUTE)
+        event.participations = [Participation(user_id=1, reminder_revision=1)]
+        session.add(event)
+        session.flush()
+
+    with session.begin_nested():
+        write(1)
+    with session.begin_nested() as savepoint:
+        write(2)
+        savepoint.rollback()
+    session.commit()
+    with session.begin_nested():
+        write(3)
+    session.rollback()
+
+    assert polled(session, now=NOON) == ["event-reminder:1:1/1"]
