@@ -7,7 +7,7 @@ explains the contract, docs/api.md lists every name with an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -158,6 +158,7 @@ class Status:
     late_s: for how many seconds that one has been due; 0 if none is due.
     claimed: notifications that workers hold at this moment.
     failed: notifications whose delivery failed and will be retried.
+    given_up: notifications whose delivery failed and will not be retried; they are not `pending`.
     """
 
     pending: int | None
@@ -165,10 +166,49 @@ class Status:
     late_s: float | None = None
     claimed: int | None = None
     failed: int | None = None
+    given_up: int | None = None
     bytes_of_table: int | None = None
     bytes_of_indexes: int | None = None
     dead_rows: int | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """A notification that a design does not retry any more, and keeps until a person decides.
+
+    attempts: how many deliveries failed. last_error: what the last one raised; it may name the recipient.
+    pending_revision: the revision of the same key that is pending; None if there is none.
+    """
+
+    key: str
+    revision: int
+    kind: str
+    recipient: str
+    due_at: datetime
+    attempts: int
+    given_up_at: datetime
+    last_error: str
+    pending_revision: int | None
+
+    @property
+    def op(self) -> str:
+        return f"{self.key}/{self.revision}"
+
+
+class GivenUpStore(Protocol):
+    """Where a design keeps what it has given up, for `duetime failed`."""
+
+    def find(
+        self, engine: Engine, *, keys: Collection[str] | None = None, limit: int | None = None
+    ) -> Sequence[GivenUp]:
+        """Return given-up notifications, the first given up first; only those of `keys`, if given."""
+
+    def retry(self, engine: Engine, given_up: Sequence[GivenUp]) -> Iterator[str]:
+        """Schedule each again for now, unless its key is pending. Yields the op of each that was."""
+
+    def discard(self, engine: Engine, given_up: Sequence[GivenUp]) -> Iterator[str]:
+        """Remove each for ever. Yields the op of each that was removed."""
 
 
 class MigrationTarget(Protocol):
@@ -205,6 +245,7 @@ class Design:
     uses_broker: False if no process uses the broker, so that faults of the broker do not apply.
     status: the same in figures; None to report only the number of pending notifications.
     check_can_migrate: raises ``BadUsage`` if pending notifications cannot be moved now; called before any change.
+    given_up: where it keeps what it has given up; None if it gives nothing up, or keeps nothing of it.
     migrate: moves pending notifications that are not about to fall due to another design; returns how many.
     migration_refusal: why this design cannot be the target of a migration; empty if it can.
     """
@@ -222,4 +263,5 @@ class Design:
     check_can_migrate: Callable[[Settings, datetime | None], None] | None = None
     migrate: Migrate | None = None
     install_partitioned: Callable[[Engine, int], None] | None = None
+    given_up: GivenUpStore | None = None
     migration_refusal: str = ""

@@ -5,31 +5,37 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, text
 
 from duetime.interface import Design, Guarantees, Pending, Role
 from duetime.settings import Settings
 from push_readmodel.drain_settings import MAX_BATCH_ROWS
-from push_readmodel.migrate import migrate
+from push_readmodel.failed import FailedNotifications
+from push_readmodel.migrate import check_can_migrate, migrate
 from push_readmodel.partitions import install_partitioned
 from push_readmodel.scheduler import ReadModelScheduler
-from push_readmodel.schema import metadata, pending
+from push_readmodel.schema import metadata
 from push_readmodel.status import status
+
+# One statement, so that a row that moves from one table to the other meanwhile is seen once.
+STILL_PENDING = text("""
+    SELECT key || '/' || revision, 'row in pending_notifications after ' || attempts || ' failed attempts'
+    FROM pending_notifications
+    UNION ALL
+    SELECT key || '/' || revision, 'given up, in failed_notifications after ' || attempts || ' failed attempts'
+    FROM failed_notifications
+""")
 
 
 def install(engine: Engine) -> None:
-    """Create the read model's table."""
+    """Create the tables of the read model."""
     metadata.create_all(engine)
 
 
 def still_pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
-    """Return the rows that no drain has deleted."""
+    """Return the rows that no drain has deleted, and those that one has given up."""
     with engine.connect() as connection:
-        rows = connection.execute(select(pending.c.key, pending.c.revision, pending.c.attempts)).all()
-    return [
-        Pending(f"{row.key}/{row.revision}", f"row in pending_notifications after {row.attempts} failed attempts")
-        for row in rows
-    ]
+        return [Pending(*row) for row in connection.execute(STILL_PENDING)]
 
 
 def worker_role(app: str) -> Role:
@@ -58,5 +64,7 @@ design = Design(
     scheduler=lambda _settings: ReadModelScheduler(),
     pending=still_pending,
     status=status,
+    given_up=FailedNotifications(),
+    check_can_migrate=check_can_migrate,
     migrate=migrate,
 )

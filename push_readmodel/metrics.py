@@ -36,6 +36,9 @@ class TableCollector:
         )
         yield GaugeMetricFamily("duetime_claimed", "Rows that workers hold", value=figures.claimed or 0)
         yield GaugeMetricFamily("duetime_failed", "Rows that wait for a retry", value=figures.failed or 0)
+        yield GaugeMetricFamily(
+            "duetime_given_up", "Rows in failed_notifications, which nothing delivers", value=figures.given_up or 0
+        )
         yield GaugeMetricFamily("duetime_dead_rows", "Dead rows not vacuumed yet", value=figures.dead_rows or 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine, MetaData, text
 
 from duetime.errors import BadUsage
-from push_readmodel.schema import pending
+from push_readmodel.schema import failed, pending
 
 MOST = 256
 """A claim reads the front of each partition's index."""
@@ -29,6 +29,7 @@ def install_partitioned(engine: Engine, partitions: int) -> None:
     if not 2 <= partitions <= MOST:
         raise BadUsage(f"--partitions {partitions}: write a number from 2 to {MOST}")
     with engine.begin() as connection:
+        failed.create(connection, checkfirst=True)
         existing = connection.execute(EXISTING).scalar_one_or_none()
         if existing == partitions:
             return

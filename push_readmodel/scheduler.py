@@ -1,4 +1,4 @@
-"""schedule() and cancel(): one statement each, inside the caller's transaction."""
+"""schedule() and cancel(), inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from duetime.interface import Notification, Scheduler
-from push_readmodel.schema import pending
+from push_readmodel.schema import failed, pending
 
 CHANNEL = "pending_notifications"
 ROWS_PER_STATEMENT = 1000
@@ -60,8 +60,10 @@ class ReadModelScheduler(Scheduler):
             session.execute(UPSERT, {"notifications": rows[start : start + ROWS_PER_STATEMENT]})
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Delete the row. If a drain holds it, this blocks until that batch ends.
+        """Delete the row, pending or given up. If a drain holds it, this blocks until that batch ends.
 
         The cancel has no effect if the batch delivered the row.
         """
         session.execute(delete(pending).where(pending.c.key == key, pending.c.revision < revision))
+        # A second statement, because the first may have waited for a drain that gave the row up.
+        session.execute(delete(failed).where(failed.c.key == key, failed.c.revision < revision))

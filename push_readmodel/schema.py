@@ -1,4 +1,4 @@
-"""The read model: one table with the data of each pending delivery."""
+"""The read model: a table with the data of each pending delivery, and a table of those that were given up."""
 
 from __future__ import annotations
 
@@ -31,4 +31,19 @@ pending = Table(
         # Truncation would lock out schedule() and the drain, and the pages are soon filled again.
         "vacuum_truncate": "off",
     },
+)
+
+# Filled only with `max_attempts` (failed.py). A table of its own, so that every row of the other one will be delivered.
+failed = Table(
+    "failed_notifications",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_error", Text, nullable=False),
+    Column("given_up_at", DateTime(timezone=True), nullable=False),
 )

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, text
 
 from duetime.interface import Status
 from duetime.settings import Settings
+from push_readmodel.failed import count_given_up
 
 # xmax of a claimed row is the transaction that locked it. Trying the lock would hide the row from a worker.
 STATUS = text("""
@@ -26,10 +27,13 @@ STATUS = text("""
 LAST_ERROR = text("SELECT key, last_error FROM pending_notifications WHERE attempts > 0 ORDER BY attempt_at LIMIT 1")
 
 
-def status(_settings: Settings, engine: Engine) -> Status:
-    """Return the figures of the table."""
+def status(settings: Settings, engine: Engine) -> Status:
+    """Return the figures of the tables."""
     with engine.connect() as connection:
         row = connection.execute(STATUS).one()
         failed_row = connection.execute(LAST_ERROR).one_or_none()
-    note = f"{failed_row.key} is retried after {failed_row.last_error}" if failed_row else ""
-    return Status(**row._asdict(), note=note)
+        given_up = count_given_up(connection)
+    notes = [f"{failed_row.key} is retried after {failed_row.last_error}"] if failed_row else []
+    if given_up:
+        notes.append(f"nothing delivers what was given up: see duetime failed list {settings.design}")
+    return Status(**row._asdict(), given_up=given_up, note="; ".join(notes))

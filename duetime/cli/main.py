@@ -16,6 +16,7 @@ import click
 from duetime.cli.check import check_command
 from duetime.cli.demo import demo_command
 from duetime.cli.deploy import health_command, install_command, migrate_command, serve_command
+from duetime.cli.failed import failed_group
 from duetime.cli.lint import lint_command
 from duetime.cli.listing import designs_command, doctor_command, scenarios_command
 from duetime.cli.options import BAD_USAGE, EXIT_STATUS, INTERRUPTED
@@ -61,6 +62,7 @@ for command in (
     serve_command,
     health_command,
     status_command,
+    failed_group,
     migrate_command,
 ):
     cli.add_command(command)

@@ -23,10 +23,12 @@ def status_command(design: str, as_json: bool) -> None:
 
     \b
       pending    notifications not delivered yet     claimed   held by workers at this moment
-      oldest     the earliest of their due times     failed    delivery failed, will be retried
-      late       seconds since that due time         size      of table and indexes, with dead rows
+      oldest     the earliest of their due times     retrying  delivery failed, will be retried
+      late       seconds since that due time         given up  delivery failed, nothing retries it: duetime failed
+      size       of table and indexes, with dead rows
 
-    A dash stands for a figure that the design cannot know. The command reads the design's stores and changes nothing.
+    A dash stands for a figure that the design cannot know. In JSON, `failed` is the figure "retrying". The command
+    reads the design's stores and changes nothing.
 
     \b
       export DUETIME_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/push_readmodel
@@ -71,7 +73,8 @@ def _lines(status: Status) -> list[tuple[str, str]]:
         ("oldest", oldest),
         ("late", "-" if status.late_s is None else f"{status.late_s:.3f} s"),
         ("claimed", _number(status.claimed)),
-        ("failed", _number(status.failed)),
+        ("retrying", _number(status.failed)),
+        ("given up", _number(status.given_up)),
         ("size", _size(status)),
     ]
     return [*figures, ("", status.note)] if status.note else figures

@@ -28,7 +28,7 @@ from push_readmodel.drain import Drain
 from push_readmodel.metrics import metered
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
-from tests.designs.read_model import RecordingGateway
+from tests.designs.read_model import RecordingGateway, give_up
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -105,7 +105,9 @@ def test_the_poller_knows_future_reminders_and_not_which_were_delivered(settings
 
     printed = status(settings, "pull_worker")
 
-    assert printed.startswith("pending  1\noldest   2099-12-31 23:59:50+00:00\nlate     -\nclaimed  -\nfailed   -\n")
+    assert printed.startswith(
+        "pending  1\noldest   2099-12-31 23:59:50+00:00\nlate     -\nclaimed  -\nretrying -\ngiven up -\n"
+    )
     assert "no row says whether those that were due have been sent" in printed
 
 
@@ -160,3 +162,22 @@ def test_prometheus_metrics_count_deliveries_and_describe_the_table(settings: Se
     assert 'duetime_lateness_seconds_bucket{kind="test",le="5.0"} 1.0' in lines
     assert "duetime_pending 2.0" in lines
     assert "duetime_failed 1.0" in lines
+    assert "duetime_given_up 0.0" in lines
+
+
+def test_rows_that_wait_for_a_retry_and_rows_that_were_given_up_are_two_figures(
+    settings: Settings, engine: Engine
+) -> None:
+    schedule(engine, notification("refused", PAST, recipient="x"))
+    with closing(Drain(connect(engine), RecordingGateway(refuse="x"))) as drain:
+        drain.drain_all()
+    for key in ("a", "b", "replaced"):
+        give_up(engine, key)
+    schedule(engine, replace(notification("replaced", FAR), revision=2))
+
+    printed = status(settings, "push_readmodel")
+    figures = json.loads(status(settings, "push_readmodel", "--json"))
+
+    assert "pending  2\n" in printed and "retrying 1\ngiven up 2\n" in printed
+    assert (figures["failed"], figures["given_up"]) == (1, 2)
+    assert "; nothing delivers what was given up: see duetime failed list push_readmodel" in figures["note"]

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from duetime.interface import Notification
 from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.scheduler import ReadModelScheduler
-from push_readmodel.schema import pending
+from push_readmodel.schema import failed, pending
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
+SECRET = "secret@b.example"
+"""The recipient of each notification that `give_up` stores."""
 
 
 class RecordingGateway:
@@ -80,3 +82,19 @@ def sleeping(engine: Engine) -> int:
     )
     with engine.connect() as connection:
         return int(connection.exec_driver_sql(query).scalar_one())
+
+
+def give_up(
+    engine: Engine, key: str, *, revision: int = 1, given_up_at: datetime = PAST, error: str = "ConnectionError: no"
+) -> None:
+    """Store a notification as if a drain had given it up."""
+    row = {"key": key, "revision": revision, "kind": "test", "recipient": SECRET, "payload": {}, "due_at": PAST}
+    with engine.begin() as connection:
+        connection.execute(insert(failed).values(**row, attempts=3, last_error=error, given_up_at=given_up_at))
+
+
+def given_up(engine: Engine) -> list[str]:
+    """Return the given-up revisions, ordered by key."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(failed.c.key, failed.c.revision).order_by(failed.c.key))
+        return [f"{row.key}/{row.revision}" for row in rows]

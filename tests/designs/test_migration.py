@@ -29,7 +29,7 @@ from push_readmodel.drain import Drain
 from push_readmodel.migrate import migrate as migrate_rows
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
-from tests.designs.read_model import RecordingGateway, schedule, stored
+from tests.designs.read_model import RecordingGateway, give_up, schedule, stored
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 NAME = "push_readmodel-to-oban_style_queue"
@@ -261,3 +261,16 @@ def test_a_migration_guarantees_what_both_designs_guarantee() -> None:
 
     assert (guarantees.delivery, guarantees.transactional, guarantees.cancels) == ("at_most_once", False, False)
     assert (guarantees.as_durable_as, guarantees.due_by) == ("broker", "workers")
+
+
+def test_a_migration_refuses_to_leave_given_up_notifications_behind(installed: Settings, engine: Engine) -> None:
+    give_up(engine, "a")
+    old, new = registry.load("push_readmodel"), registry.load("oban_style_queue")
+
+    with pytest.raises(BadUsage, match="holds 1 given-up notifications, which a migration does not move"):
+        migrate(old, new, installed, engine)
+
+    with engine.connect() as connection:
+        assert not connection.execute(select(migration.c.switched)).scalar_one()
+    with pytest.raises(BadUsage, match="failed_notifications"):
+        migrate_rows(installed, engine, NewDesignTarget(NAME, RecordingScheduler()), None)

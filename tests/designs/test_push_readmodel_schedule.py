@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
-from tests.designs.read_model import note, schedule, stored
+from tests.designs.read_model import give_up, given_up, note, schedule, stored
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +54,14 @@ def test_schedule_many_stores_the_newest_revision_of_each_key(engine: Engine) ->
         session.commit()
 
     assert stored(engine) == ["a/1", "b/3"]
+
+
+def test_a_cancel_removes_older_revisions_that_were_given_up_and_a_schedule_leaves_them(engine: Engine) -> None:
+    for key, revision in (("a", 1), ("b", 1), ("c", 3)):
+        give_up(engine, key, revision=revision)
+
+    schedule(engine, note("a", revision=2))
+    cancel(engine, "b", revision=2)
+    cancel(engine, "c", revision=3)
+
+    assert (stored(engine), given_up(engine)) == (["a/2"], ["a/1", "c/3"])

@@ -1,0 +1,147 @@
+"""Given-up notifications: what a drain writes to failed_notifications, and what `duetime failed` does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from duetime.errors import BadUsage
+from duetime.interface import GivenUp, GivenUpStore
+from push_readmodel.scheduler import CHANNEL
+
+ROWS_PER_TRANSACTION = 1000
+
+# An older revision of the key may be there from before. least(): the counter of an edited row may be at its end.
+GIVE_UP = """
+    WITH given_up AS (
+        DELETE FROM pending_notifications WHERE ctid = %s::tid AND key = %s
+        RETURNING *
+    ), stored AS (
+        INSERT INTO failed_notifications AS old
+            (key, revision, kind, recipient, payload, due_at, attempts, last_error, given_up_at)
+        SELECT key, revision, kind, recipient, payload, due_at, least(attempts, 2147483646) + 1, %s, clock_timestamp()
+        FROM given_up
+        ON CONFLICT (key) DO UPDATE
+        SET (revision, kind, recipient, payload, due_at, attempts, last_error, given_up_at)
+            = (excluded.revision, excluded.kind, excluded.recipient, excluded.payload, excluded.due_at,
+               excluded.attempts, excluded.last_error, excluded.given_up_at)
+        WHERE old.revision <= excluded.revision
+    )
+    SELECT key FROM given_up
+"""
+# Before the delivered rows are deleted: a retry of the key that runs meanwhile must still find them pending.
+REMOVE_REPLACED = """
+    DELETE FROM failed_notifications AS failed USING unnest(%s::text[], %s::int[]) AS delivered (key, revision)
+    WHERE failed.key = delivered.key AND failed.revision <= delivered.revision
+"""
+
+FIND = """
+    SELECT failed.key, failed.revision, failed.kind, failed.recipient, failed.due_at, failed.attempts,
+           failed.given_up_at, failed.last_error, pending.revision AS pending_revision
+    FROM failed_notifications AS failed LEFT JOIN pending_notifications AS pending USING (key)
+"""
+COUNT = text("""
+    SELECT count(*) FROM failed_notifications AS failed
+    WHERE NOT EXISTS (SELECT FROM pending_notifications AS pending
+                      WHERE pending.key = failed.key AND pending.revision >= failed.revision)
+""")
+# NOT EXISTS, because ON CONFLICT alone would wait for a worker that delivers a newer revision of the key.
+RETRY = text(f"""
+    WITH chosen AS (
+        SELECT failed.* FROM failed_notifications AS failed
+        JOIN unnest(CAST(:keys AS text[]), CAST(:revisions AS int[])) AS wanted (key, revision) USING (key, revision)
+        WHERE NOT EXISTS (SELECT FROM pending_notifications AS pending WHERE pending.key = failed.key)
+        ORDER BY failed.key FOR UPDATE OF failed
+    ), put_back AS (
+        INSERT INTO pending_notifications (key, revision, kind, recipient, payload, due_at, attempt_at)
+        SELECT key, revision, kind, recipient, payload, due_at, statement_timestamp() FROM chosen
+        ON CONFLICT (key) DO NOTHING
+        RETURNING key, revision, attempt_at
+    ), removed AS (
+        DELETE FROM failed_notifications AS failed USING put_back WHERE failed.key = put_back.key
+    )
+    SELECT key, revision, pg_notify('{CHANNEL}', extract(epoch FROM attempt_at)::text) FROM put_back ORDER BY key
+""")  # noqa: S608 - the channel is a constant
+DISCARD = text("""
+    DELETE FROM failed_notifications AS failed
+    USING unnest(CAST(:keys AS text[]), CAST(:revisions AS int[])) AS wanted (key, revision)
+    WHERE failed.key = wanted.key AND failed.revision = wanted.revision
+    RETURNING failed.key, failed.revision
+""")
+
+
+class FailedNotifications(GivenUpStore):
+    """The table failed_notifications."""
+
+    def find(
+        self, engine: Engine, *, keys: Collection[str] | None = None, limit: int | None = None
+    ) -> Sequence[GivenUp]:
+        """Return the oldest `limit` rows, or those of `keys`."""
+        statement = text(
+            f"{FIND} WHERE CAST(:keys AS text[]) IS NULL OR failed.key = ANY(CAST(:keys AS text[])) "
+            "ORDER BY failed.given_up_at, failed.key LIMIT :limit"
+        )
+        with _transaction(engine) as connection:
+            rows = connection.execute(statement, {"keys": None if keys is None else list(keys), "limit": limit})
+            return [GivenUp(**row) for row in rows.mappings()]
+
+    def retry(self, engine: Engine, given_up: Sequence[GivenUp]) -> Iterator[str]:
+        """Move rows back to pending_notifications, due now and with no attempts, unless their key is pending again.
+
+        Yields the op of each row that was moved, after the commit.
+
+        Raises:
+            BadUsage: a transaction that has not ended yet schedules one of the keys.
+        """
+        return _in_transactions(engine, RETRY, given_up)
+
+    def discard(self, engine: Engine, given_up: Sequence[GivenUp]) -> Iterator[str]:
+        """Delete rows. Yields the op of each, after the commit."""
+        return _in_transactions(engine, DISCARD, given_up)
+
+
+def count_given_up(connection: Connection) -> int:
+    """Return the number of given-up notifications of which no equal or newer revision is pending."""
+    return int(connection.execute(COUNT).scalar_one())
+
+
+def refuse_given_up(engine: Engine) -> None:
+    """Raise `BadUsage` if the table has a row: a migration moves only pending notifications."""
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT count(*) FROM failed_notifications")).scalar_one()
+    if rows:
+        raise BadUsage(
+            f"failed_notifications holds {rows} given-up notifications, which a migration does not move; retry or "
+            "discard them (duetime failed list push_readmodel), then run this command again"
+        )
+
+
+def _in_transactions(engine: Engine, statement: Any, given_up: Sequence[GivenUp]) -> Iterator[str]:
+    for start in range(0, len(given_up), ROWS_PER_TRANSACTION):
+        chunk = given_up[start : start + ROWS_PER_TRANSACTION]
+        wanted = {"keys": [item.key for item in chunk], "revisions": [item.revision for item in chunk]}
+        try:
+            with _transaction(engine) as connection:
+                changed = connection.execute(statement, wanted).all()
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
+                raise
+            raise BadUsage(
+                f"another transaction holds {chunk[0].op} or one of the {len(chunk) - 1} after it; "
+                "run this command again when it has ended"
+            ) from error
+        yield from (f"{row.key}/{row.revision}" for row in changed)
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that can read every time, whatever the database's settings are."""
+    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection, connection.begin():
+        connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO'; SET LOCAL TimeZone = 'UTC'")
+        # Shorter than deadlock_timeout: this command gives way to the application and to workers.
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '500ms'")
+        yield connection
