@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
+.PHONY: help setup browser pooler demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -37,6 +37,14 @@ browser: ## install Debian's Chromium for the browser tests (needs root; otherwi
 	    || echo "chromium could not be installed, so the browser tests are skipped; see .venv/browser.log"; \
 	else echo "chromium is missing and only root can install it: the browser tests are skipped"; fi
 
+POOLER := .venv/pgbouncer
+pooler: $(READY) ## unpack Debian's pgbouncer into .venv for the tests behind a pooler (otherwise they are skipped)
+	@command -v pgbouncer >/dev/null || [ -x $(POOLER)/usr/sbin/pgbouncer ] || { \
+	  mkdir -p $(POOLER) && cd $(POOLER) && \
+	  get() { apt-get download pgbouncer $$(apt-cache depends pgbouncer | awk '/Depends: lib/ && !/libc6$$/ { print $$2 }'); } && \
+	  { get || { apt-get update && get; }; } && for package in *.deb; do dpkg -x "$$package" . || exit 1; done; \
+	} >.venv/pooler.log 2>&1 || echo "pgbouncer is missing and could not be unpacked, so its tests are skipped; see .venv/pooler.log"
+
 demo: $(READY) ## a live page: kill workers from the browser and compare what each design loses
 	@$(BIN)/duetime demo $(ARGS)
 
@@ -46,7 +54,7 @@ compare: $(READY) ## run three designs through four scenarios and print one tabl
 # For two cores: tests that compute run beside tests that wait. Whole runs are judged for lateness, so they come last.
 test: $(READY) ## make check, then all tests and a few benchmarks (ten minutes)
 ifeq ($(ARGS),)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser pooler
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-computing test-waiting test-processes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-runs test-lessons
 else

@@ -23,7 +23,7 @@ import psycopg
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
-from push_readmodel.connection import SET_UP
+from push_readmodel.connection import set_up
 from push_readmodel.drain import BEGIN, CLAIM, DELETE, FRONT_OF_INDEX
 from push_readmodel.scheduler import CHANNEL
 from push_readmodel.variants.delete_first import TAKE
@@ -40,7 +40,7 @@ NEXT_DUE_IN = """
 
 def connect(url: str) -> psycopg.Connection[Any]:
     connection = psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True)
-    connection.execute(SET_UP)
+    connection.execute(set_up())
     return connection
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from duetime.errors import BadUsage
 
@@ -30,6 +31,8 @@ class Settings:
     heartbeat: the file for this worker's heartbeat; None for no heartbeat.
     effects: the SQL statements for effects inside the database, as ``package.module:attribute``.
     time_scale: follow-ups are due this many times sooner than in production.
+    direct_database_url: the database at `database_url` without the pooler on the way, for whatever needs a session of
+    its own; None if there is no pooler.
     """
 
     design: str
@@ -46,6 +49,7 @@ class Settings:
     heartbeat: Path | None = None
     effects: str = EFFECTS
     time_scale: float = 1.0
+    direct_database_url: str | None = None
 
     def for_worker(self, name: str) -> Settings:
         return replace(self, worker=name)
@@ -55,6 +59,14 @@ class Settings:
         """The Celery settings that make clients and workers send events; empty unless `watched`."""
         names = ("worker_send_task_events", "task_send_sent_event", "task_track_started")
         return dict.fromkeys(names, True) if self.watched else {}
+
+    @property
+    def driver_options(self) -> dict[str, Any]:
+        """The ``connect_args`` of an engine for `database_url`.
+
+        Without prepared statements: a transaction pooler would send them to sessions that do not know them.
+        """
+        return {"prepare_threshold": None} if self.database_url.startswith("postgresql+psycopg:") else {}
 
     def environment(self) -> dict[str, str]:
         """Return the variables from which ``from_environment`` reads these settings back."""
@@ -73,6 +85,7 @@ class Settings:
             "DUETIME_HEARTBEAT": str(self.heartbeat or ""),
             "DUETIME_EFFECTS": self.effects,
             "DUETIME_TIME_SCALE": str(self.time_scale),
+            "DUETIME_DIRECT_DATABASE_URL": self.direct_database_url or "",
         }
 
     @classmethod
@@ -84,6 +97,10 @@ class Settings:
         """
         variables = _Variables(environment)
         heartbeat = variables.text("DUETIME_HEARTBEAT", "")
+        direct = variables.text("DUETIME_DIRECT_DATABASE_URL", "")
+        if direct and "://" not in direct:
+            # Without the value, which may hold a password.
+            raise BadUsage("DUETIME_DIRECT_DATABASE_URL is no URL; write postgresql://user@host:5432/name")
         return cls(
             design=variables.text("DUETIME_DESIGN"),
             database_url=sqlalchemy_url(variables.text("DUETIME_DATABASE_URL")),
@@ -99,6 +116,7 @@ class Settings:
             heartbeat=Path(heartbeat) if heartbeat else None,
             effects=variables.text("DUETIME_EFFECTS", EFFECTS),
             time_scale=variables.positive("DUETIME_TIME_SCALE"),
+            direct_database_url=sqlalchemy_url(direct) or None,
         )
 
 

@@ -38,7 +38,9 @@ class Connections:
     @cached_property
     def engine(self) -> Engine:
         # Pre-ping, because the pool's connections do not survive a restart of the database server.
-        return create_engine(self._settings.database_url, pool_pre_ping=True)
+        return create_engine(
+            self._settings.database_url, pool_pre_ping=True, connect_args=self._settings.driver_options
+        )
 
     def open(self, **_signal: object) -> None:
         """Open both, so that the first delivery does not wait; a receiver of ``worker_process_init``."""

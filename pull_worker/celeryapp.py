@@ -30,7 +30,9 @@ class Connections:
     @cached_property
     def engine(self) -> Engine:
         # Pre-ping, because the pool's connections do not survive a restart of the database server.
-        return create_engine(self._settings.database_url, pool_pre_ping=True)
+        return create_engine(
+            self._settings.database_url, pool_pre_ping=True, connect_args=self._settings.driver_options
+        )
 
 
 def make_app(settings: Settings, poll: Poll) -> Celery:

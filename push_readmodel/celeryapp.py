@@ -80,14 +80,15 @@ def _make_loop(
     settings: Settings, drain_settings: DrainSettings, drain: type[Drain], failure: Failure, worker: Any
 ) -> DrainLoop:
     gateway: Gateway = gateway_from(settings)
+    application = create_engine(settings.database_url, connect_args=settings.driver_options)
     if drain_settings.metrics_port:
-        gateway = metered(gateway, drain_settings.metrics_port, settings, create_engine(settings.database_url))
+        gateway = metered(gateway, drain_settings.metrics_port, settings, application)
     if settings.watched:
         gateway = shown_in_flower(gateway, worker, failure=failure)
     # Detect within half a minute that the database's machine has vanished.
     keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
     return DrainLoop(
-        create_engine(settings.database_url, connect_args=keepalive),
+        create_engine(settings.direct_database_url or settings.database_url, connect_args=keepalive),
         gateway,
         drain,
         drain_settings=drain_settings,
@@ -95,4 +96,5 @@ def _make_loop(
         heartbeat=heartbeat_from(settings),
         # The worker's pool does not exist yet, so look it up at each call.
         submit=(lambda work: worker.pool.apply_async(work)) if drain_settings.threads > 1 else None,
+        application=application if settings.direct_database_url else None,
     )

@@ -1,4 +1,4 @@
-"""The connection of a drain, and the session settings that it needs."""
+"""The connections of a drain, and the settings that it needs."""
 
 from __future__ import annotations
 
@@ -7,36 +7,87 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine
 
-SET_UP = """
-    SET TimeZone = 'UTC'; SET client_encoding = 'UTF8';
-    -- The claim is planned once, perhaps on an empty table, and must walk the index when the table is full, too.
-    SET plan_cache_mode = force_generic_plan;
-    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
-    SET enable_indexscan = on; SET enable_indexonlyscan = on;
-    -- A switched-off kind of scan looks expensive, and PostgreSQL compiles expensive plans.
-    SET jit = off;
-    -- A worker whose machine vanishes holds its rows for half a minute. tcp_user_timeout counts while an answer is on
-    -- its way, when no keepalive is sent; without it TCP tries again for a quarter of an hour.
-    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 4;
-    SET tcp_user_timeout = 30000;
-    -- No time limit of a transaction: one that cuts off a slow delivery would cut off every further attempt, too.
-    SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0;
-    -- Since PostgreSQL 17.
-    SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'
-"""
+SETTINGS = {
+    "TimeZone": "UTC",
+    "client_encoding": "UTF8",
+    # The claim is planned once, perhaps on an empty table, and must walk the index when the table is full, too.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "enable_indexscan": "on",
+    "enable_indexonlyscan": "on",
+    # A switched-off kind of scan looks expensive, and PostgreSQL compiles expensive plans.
+    "jit": "off",
+    # A worker whose machine vanishes holds its rows for half a minute. tcp_user_timeout counts while an answer is on
+    # its way, when no keepalive is sent; without it TCP tries again for a quarter of an hour.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+    # No time limit of a transaction: one that cuts off a slow delivery would cut off every further attempt, too.
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
+SINCE_17 = {"transaction_timeout": "0"}
+
+
+def set_up(*, server_version: int = 0, for_transaction: bool = False) -> str:
+    """Return the statement that sets `SETTINGS`, for the session or for the transaction in which it is executed."""
+    settings = SETTINGS | (SINCE_17 if server_version >= 170_000 else {})
+    calls = [f"set_config('{name}', '{value}', {for_transaction})" for name, value in settings.items()]
+    return f"SELECT {', '.join(calls)}"
 
 
 def connect(engine: Engine) -> psycopg.Connection[Any]:
-    """Open a connection for a drain, outside the engine's pool. Closing it frees the rows that it holds.
+    """Open a connection and set it up for a drain. Behind a pooler of any kind, nothing is left in the session.
 
     Raises:
         TypeError: `engine` uses another driver than psycopg.
     """
-    pooled = engine.raw_connection()
-    connection = pooled.driver_connection
-    pooled.detach()
+    connection = open_connection(engine)
+    return prepare_for_drain(connection, pooled=is_behind_pooler(connection))
+
+
+def open_connection(engine: Engine) -> psycopg.Connection[Any]:
+    """Open a connection outside the engine's pool. Closing it frees the rows that it holds.
+
+    Raises:
+        TypeError: `engine` uses another driver than psycopg.
+    """
+    from_pool = engine.raw_connection()
+    connection = from_pool.driver_connection
+    from_pool.detach()
     if not isinstance(connection, psycopg.Connection):
         raise TypeError(f"the drain needs psycopg, not {type(connection).__name__}; use postgresql+psycopg://")
     connection.autocommit = True
-    connection.execute(SET_UP)
     return connection
+
+
+def prepare_for_drain(connection: psycopg.Connection[Any], *, pooled: bool) -> psycopg.Connection[Any]:
+    """Set up `connection`. pooled: its transactions run in sessions that others use, too, so leave nothing in them."""
+    if pooled:
+        # Never prepares, whatever execute() asks for. Drain recognises such a connection by this.
+        connection.prepare_threshold = None
+    else:
+        connection.prepare_threshold = 5  # psycopg's default; the engine may have switched it off
+        connection.execute(set_up(server_version=connection.info.server_version))
+    return connection
+
+
+def set_up_of_transaction(connection: psycopg.Connection[Any]) -> str | None:
+    """Return what each transaction has to begin with; None for a connection that was set up for its session."""
+    if connection.prepare_threshold is not None:
+        return None
+    return set_up(server_version=connection.info.server_version, for_transaction=True)
+
+
+def session_of(connection: psycopg.Connection[Any]) -> int:
+    """Return the process id of the session in which this query runs."""
+    [(pid,)] = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchall()
+    return int(pid)
+
+
+def is_behind_pooler(connection: psycopg.Connection[Any]) -> bool:
+    """Return True if a pooler opened the session for others, too: it gives its clients made-up process ids."""
+    return session_of(connection) != connection.info.backend_pid

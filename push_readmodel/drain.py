@@ -18,7 +18,7 @@ from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from push_readmodel.batch_sizer import BatchSizer
 from push_readmodel.clock import DatabaseClock
-from push_readmodel.connection import connect
+from push_readmodel.connection import connect, set_up_of_transaction
 from push_readmodel.drain_settings import BATCH_TIME_S, DEFAULT, DrainSettings
 from push_readmodel.guards import TableRefused, check_changed, check_table
 from push_readmodel.scheduler import CHANNEL
@@ -118,6 +118,7 @@ class Drain:
         effects: Effects = NO_EFFECTS,
     ) -> None:
         self._connection = connection
+        self._set_up = set_up_of_transaction(connection)
         self._gateway = gateway
         self._effects = effects
         with ExitStack() as resources:
@@ -153,7 +154,7 @@ class Drain:
     def check_remaining(self, batch: Batch | None = None) -> Remaining:
         """Commit `batch`, and query what remains."""
         self._commit(batch)
-        remaining = self._execute(REMAINING, {"ahead": self._ahead})
+        remaining = self._execute_alone(REMAINING, {"ahead": self._ahead})
         self._pipeline.sync()
         self._check_changes(batch)
         [(now_s, due, next_s)] = remaining.fetchall()
@@ -163,7 +164,7 @@ class Drain:
         """Delete the delivered rows of `previous`, commit, and claim the next batch, in one round trip."""
         since = self._start_of_claim(previous)
         self._commit(previous)
-        self._execute(BEGIN)
+        self._begin()
         claimed = self._execute(CLAIM, (since, self._ahead, limit := self._sizer.limit))
         self._pipeline.sync()
         at_s = time.monotonic()
@@ -186,6 +187,11 @@ class Drain:
         if (previous and previous.short) or time.monotonic() - self._from_front_at_s > FROM_THE_FRONT_EVERY_S:
             return FRONT_OF_INDEX
         return self._low_water_mark
+
+    def _begin(self) -> None:
+        self._execute(BEGIN)
+        if self._set_up:
+            self._execute(self._set_up)
 
     def _commit(self, batch: Batch | None) -> None:
         if batch is None:
@@ -255,6 +261,15 @@ class Drain:
 
     def _execute_unprepared(self, statement: str) -> None:
         self._connection.execute(statement, prepare=False)
+
+    def _execute_alone(self, statement: str, parameters: Any) -> psycopg.Cursor[Any]:
+        """Execute `statement` in a transaction of its own."""
+        if not self._set_up:
+            return self._execute(statement, parameters)
+        self._begin()
+        cursor = self._execute(statement, parameters)
+        self._execute("COMMIT")
+        return cursor
 
     def _execute(self, statement: str, parameters: Any = None) -> psycopg.Cursor[Any]:
         return self._connection.cursor(binary=True).execute(statement, parameters, prepare=True)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
-from push_readmodel.status import status
+from push_readmodel.status import figures_of_table
 
 LATE_S = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 60, 300, 3600)
 
@@ -27,7 +27,7 @@ class TableCollector:
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
-            figures = status(self._settings, self._engine)
+            figures = figures_of_table(self._engine)
         except SQLAlchemyError:
             return  # an outage shows as a gap in the curve
         yield GaugeMetricFamily("duetime_pending", "Notifications not delivered yet", value=figures.pending or 0)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, text
+from contextlib import closing
+from dataclasses import replace
+
+import psycopg
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from duetime.interface import Status
 from duetime.settings import Settings
+from push_readmodel.connection import open_connection
 from push_readmodel.failed import count_given_up
+from push_readmodel.pooler import POOLED, check_same_database, session_is_lent
 
 # xmax of a claimed row is the transaction that locked it. Trying the lock would hide the row from a worker.
 STATUS = text("""
@@ -28,6 +36,33 @@ LAST_ERROR = text("SELECT key, last_error FROM pending_notifications WHERE attem
 
 
 def status(settings: Settings, engine: Engine) -> Status:
+    """Return the figures of the tables, and a note if a pooler makes its workers late."""
+    figures = figures_of_table(engine)
+    notes = [figures.note, note_about_pooler(settings, engine)]
+    return replace(figures, note="; ".join(note for note in notes if note))
+
+
+def note_about_pooler(settings: Settings, engine: Engine) -> str:
+    """Return what is wrong with the way from workers with these settings to the database; empty if nothing is.
+
+    Leaves nothing in a session that others use, too.
+    """
+    direct_url = settings.direct_database_url
+    direct = create_engine(direct_url, poolclass=NullPool) if direct_url else engine
+    try:
+        with closing(open_connection(direct)) as first, closing(open_connection(direct)) as second:
+            if direct_url:
+                with closing(open_connection(engine)) as application:
+                    check_same_database(first, application)
+            lent = session_is_lent(first, second)
+    except (SQLAlchemyError, psycopg.Error) as error:
+        # Without a direct URL the figures were read over the same way, so there are too few connections.
+        return f"DUETIME_DIRECT_DATABASE_URL does not answer: {str(error).splitlines()[0]}" if direct_url else ""
+    not_direct = "DUETIME_DIRECT_DATABASE_URL is not direct: " if direct_url else ""
+    return f"{not_direct}each worker {POOLED}" if lent else ""
+
+
+def figures_of_table(engine: Engine) -> Status:
     """Return the figures of the tables."""
     with engine.connect() as connection:
         row = connection.execute(STATUS).one()

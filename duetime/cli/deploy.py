@@ -172,7 +172,7 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
     # The modules of the designs read the variable when they are imported.
     os.environ["DUETIME_DESIGN"] = registry.load(f"{old}{MIGRATION_SEPARATOR}{new}").name
     settings = Settings.from_environment()
-    engine = create_engine(settings.database_url)
+    engine = create_engine(settings.database_url, connect_args=settings.driver_options)
     try:
         moved = migrate(old_design, new_design, settings, engine, since=since, report=_echo_changes())
     except (OSError, RedisError, SQLAlchemyError, KombuError) as error:

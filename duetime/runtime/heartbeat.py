@@ -40,9 +40,13 @@ class HeartbeatRecord:
 
 
 class Heartbeat:
-    """Writes the latest heartbeat to `file`; does nothing without a file."""
+    """Writes the latest heartbeat to `file`; does nothing without a file.
+
+    note: follows each activity: what limits the worker at present.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
+        self.note = ""
         self._file = file
 
     def beat(self, activity: str, *, again_within_s: float, reached: str | None = None) -> None:
@@ -50,7 +54,7 @@ class Heartbeat:
         if self._file is None:
             return
         record = HeartbeatRecord(
-            activity=activity, at_ns=time.monotonic_ns(), again_within_s=again_within_s, reached=reached
+            activity=activity + self.note, at_ns=time.monotonic_ns(), again_within_s=again_within_s, reached=reached
         )
         # One draft per process, because a poller's pool has several processes.
         draft = self._file.with_suffix(f".{os.getpid()}")

@@ -240,7 +240,11 @@ def make_app(settings: Settings) -> Celery:
         execute(connections.engine, connections.gateway, job, effects=connections.effects)
 
     # An engine of its own, because the pool's processes are forked from the process that runs the stager.
-    stager = Stager(create_engine(settings.database_url), run.delay, rescue_after=settings.rescue_after)
+    stager = Stager(
+        create_engine(settings.database_url, connect_args=settings.driver_options),
+        run.delay,
+        rescue_after=settings.rescue_after,
+    )
     app.steps["worker"].add(type("StagerStep", (StagerStep,), {"stager": stager}))
     return app
 

@@ -47,7 +47,7 @@ class DrainDeletingFirst(Drain):
         """Deliver in batches of `BATCH_ROWS`. Returns the number of attempts, failed ones included."""
         tried = 0
         while not stopping():
-            taken = self._execute(TAKE, [BATCH_ROWS])
+            taken = self._execute_alone(TAKE, [BATCH_ROWS])
             self._pipeline.sync()
             rows = taken.fetchall()
             for attempts, *fields in rows:

@@ -79,9 +79,13 @@ def _is_missing(target: URL) -> bool:
 
 @contextmanager
 def _locked(target: URL) -> Iterator[None]:
-    """Hold the lock that serialises `install` in one database."""
-    with _connect(target) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+    """Hold the lock that serialises `install` in one database.
+
+    A lock of the transaction, not of the session: a transaction pooler would keep the session, and so the lock.
+    """
+    with _connect(target) as connection, connection.transaction():
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         yield
 
 
