@@ -27,7 +27,7 @@ class TableCollector:
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         try:
-            figures = figures_of_table(self._engine)
+            figures = figures_of_table(self._settings, self._engine)
         except SQLAlchemyError:
             return  # an outage shows as a gap in the curve
         yield GaugeMetricFamily("duetime_pending", "Notifications not delivered yet", value=figures.pending or 0)

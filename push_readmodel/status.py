@@ -37,7 +37,7 @@ LAST_ERROR = text("SELECT key, last_error FROM pending_notifications WHERE attem
 
 def status(settings: Settings, engine: Engine) -> Status:
     """Return the figures of the tables, and a note if a pooler makes its workers late."""
-    figures = figures_of_table(engine)
+    figures = figures_of_table(settings, engine)
     notes = [figures.note, note_about_pooler(settings, engine)]
     return replace(figures, note="; ".join(note for note in notes if note))
 
@@ -62,7 +62,7 @@ def note_about_pooler(settings: Settings, engine: Engine) -> str:
     return f"{not_direct}each worker {POOLED}" if lent else ""
 
 
-def figures_of_table(engine: Engine) -> Status:
+def figures_of_table(settings: Settings, engine: Engine) -> Status:
     """Return the figures of the tables."""
     with engine.connect() as connection:
         row = connection.execute(STATUS).one()

@@ -78,9 +78,11 @@ def install_command(designs: Sequence[str], partitions: int | None) -> None:
 def serve_command(design: str, role: str | None, name: str, state: Path) -> NoReturn:
     """Run one worker of a design.
 
-    DESIGN defaults to $DUETIME_DESIGN; the DUETIME_… variables are its settings. The command replaces itself by the
-    design's own command (exec), so its process id is the worker's: SIGTERM shuts the worker down in an orderly way. The
-    worker writes a heartbeat for `duetime health`.
+    DESIGN defaults to $DUETIME_DESIGN; the DUETIME_… variables are its settings. If $DUETIME_DATABASE_URL leads through
+    a pooler in transaction mode, set $DUETIME_DIRECT_DATABASE_URL to the same database without it.
+
+    The command replaces itself by the design's own command (exec), so its process id is the worker's: SIGTERM shuts the
+    worker down in an orderly way. The worker writes a heartbeat for `duetime health`.
 
     \b
       export DUETIME_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/push_readmodel
