@@ -14,6 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.conftest import Bench, Findings, PairedFigures, Size, past_due_times, rate
 from duetime.clock import system_clock
 from duetime.harness.processes.embedded_servers import POSTGRES_BIN, unprivileged
+from push_readmodel.partitions import install_partitioned
 
 MakeBench = Callable[..., Bench]
 
@@ -184,4 +185,37 @@ def test_drain_by_pgbench(
     findings.conclude(
         f"the read model delivers {paired.ratio('push_readmodel', 'pgbench'):.0%} of the rows that pgbench deletes by "
         "one statement per thousand, reading none"
+    )
+
+
+@pytest.mark.benchmark(group="drain a table in partitions")
+def test_drain_in_partitions(
+    make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
+) -> None:
+    bench, rows = make_bench("push_readmodel"), size.pick(500, 20_000, 100_000)
+    paired = PairedFigures()
+
+    def one_round() -> None:
+        for partitions in (0, 8, 64):
+            bench.execute("DROP TABLE pending_notifications")
+            if partitions:
+                install_partitioned(bench.engine, partitions)
+            else:
+                bench.design.install(bench.engine)
+            settle(bench)
+            paired.add(f"{partitions}, 1 worker", drained(bench, rows))
+            paired.add(f"{partitions}, 2 workers", drained(bench, rows, workers=2))
+
+    benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
+
+    findings.table(
+        ["partitions", "one worker, a second", "two workers, a second"],
+        [
+            (n or "none", round(paired.median(f"{n}, 1 worker")), round(paired.median(f"{n}, 2 workers")))
+            for n in (0, 8, 64)
+        ],
+    )
+    findings.conclude(
+        f"in 8 hash partitions one worker delivers {paired.ratio('8, 1 worker', '0, 1 worker'):.0%} of its rate "
+        f"from one table, in 64 {paired.ratio('64, 1 worker', '0, 1 worker'):.0%}"
     )
