@@ -19,6 +19,22 @@ def system_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def utc(at: datetime) -> datetime:
+    """Return the same instant in UTC, where adding or subtracting a duration is arithmetic on instants.
+
+    In another zone, ``+`` and ``-`` move the hands of its wall clock, and are an hour off across a change of clocks.
+
+    Raises:
+        ValueError: `at` has no time zone.
+    """
+    if at.utcoffset() is None:
+        raise ValueError(
+            f"{at.isoformat()} has no time zone; write a timezone-aware datetime, for instance "
+            "datetime(2030, 1, 1, 9, 0, tzinfo=UTC)"
+        )
+    return at.astimezone(UTC)
+
+
 class Instant(NamedTuple):
     """The same moment on the wall clock and on the monotonic clock, in nanoseconds. Verdicts use the monotonic one."""
 

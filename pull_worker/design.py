@@ -9,6 +9,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from duetime.app.tables import Event, Participation
+from duetime.clock import utc
 from duetime.interface import Design, Guarantees, Pending, Role, Status
 from duetime.settings import Settings
 from pull_worker.migrate import check_can_migrate, migrate
@@ -26,17 +27,19 @@ def pending(_settings: Settings, _engine: Engine) -> Sequence[Pending]:
 
 def status(settings: Settings, engine: Engine) -> Status:
     """Count the reminders that are still ahead, in the main tables. Missed reminders are in no table."""
+    # In seconds, because the days of an interval are those of the session's time zone.
+    lead = func.make_interval(0, 0, 0, 0, 0, 0, settings.reminder_lead.total_seconds())
     ahead = (
         select(func.count().label("pending"), func.min(Event.starts_at).label("first"))
         .join(Participation, Participation.event_id == Event.id)
-        .where(Event.starts_at > func.now() + settings.reminder_lead)
+        .where(Event.starts_at > func.now() + lead)
         .where(Event.status == "scheduled", Participation.status == "going")
     )
     with Session(engine) as session:
         row = session.execute(ahead).one()
     return Status(
         pending=row.pending,
-        oldest_due_at=row.first - settings.reminder_lead if row.first else None,
+        oldest_due_at=utc(row.first) - settings.reminder_lead if row.first else None,
         note="reminders that are still ahead, counted in the main tables; no row says whether those that were due "
         "have been sent",
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, Interval, func, literal, select
+from sqlalchemy import DateTime, Double, func, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -26,9 +26,11 @@ def due_at(follow_up: FollowUp, *, time_scale: float) -> Any:  # SQLAlchemy's ex
     the 29th, 30th or 31st of January a month leads to the last of February, and back from there to the 28th alone.
     """
     after, began_at = follow_up.after, follow_up.table.began_at
-    interval = func.make_interval(0, after.months, 0, after.days, after.hours, after.minutes, type_=Interval)
-    due = func.timezone("UTC", func.timezone("UTC", began_at) + interval)
-    return began_at + (due - began_at) / literal(time_scale, Double)
+    interval = func.make_interval(0, after.months, 0, after.days, after.hours, after.minutes)
+    # On the wall clock of UTC, not of the session, whose days may have 23 or 25 hours.
+    began_in_utc = func.timezone("UTC", began_at)
+    after_in_utc = (began_in_utc + interval - began_in_utc) / literal(time_scale, Double)
+    return func.timezone("UTC", began_in_utc + after_in_utc, type_=DateTime(timezone=True))
 
 
 def follow_ups_due_between(

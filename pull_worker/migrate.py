@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from duetime.app.follow_ups import FOLLOW_UPS, notification_for
 from duetime.app.reminders import reminder
 from duetime.app.tables import Event, Participation, User
+from duetime.clock import utc
 from duetime.errors import BadUsage
 from duetime.interface import MigrationTarget, Notification
 from duetime.settings import Settings
@@ -74,5 +75,5 @@ def still_ahead(session: Session, settings: Settings, since: datetime) -> Iterat
         )
         for row, address in rows:
             notification = notification_for(follow_up, row, address, time_scale=settings.time_scale)
-            if follow_up.sets_status or notification.due_at > since - settings.reminder_lead:
+            if follow_up.sets_status or notification.due_at > utc(since) - settings.reminder_lead:
                 yield notification

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from duetime.app.reminders import reminder
 from duetime.app.tables import Event, Participation
+from duetime.clock import utc
 from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway
 from pull_worker.follow_ups import follow_ups_due_between
@@ -31,7 +32,7 @@ Poll = Callable[..., Window]
 
 
 def window(now: datetime, *, lead: timedelta, interval: timedelta) -> Window:
-    """Return what became due since a poll exactly one `interval` ago."""
+    """Return what became due since a poll exactly one `interval` ago. `now` is in UTC, as from ``system_clock``."""
     return Window(now + lead - interval, now + lead)
 
 
@@ -56,7 +57,7 @@ def becoming_due(
 ) -> Sequence[Notification]:
     """Return the reminders for starts in `window`, and the follow-ups due one lead time before these starts."""
     participants = participants_of_events_starting_in(session, window)
-    due_from, due_until = window.starts_from - lead, window.starts_until - lead
+    due_from, due_until = (utc(end) - lead for end in window)
     return [
         *(reminder(participation, lead=lead) for participation in participants),
         *follow_ups_due_between(session, due_from, due_until, time_scale=time_scale),

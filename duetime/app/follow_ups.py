@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from dateutil.relativedelta import relativedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from duetime.app.tables import Errand, FollowUpSubject, Order, Purchase, Reservation, Trial, User
+from duetime.clock import utc
 from duetime.interface import Notification, Scheduler
 
 
@@ -33,7 +34,7 @@ class FollowUp:
 
         A month after 31 January is the last day of February.
         """
-        began_at = began_at.astimezone(UTC)
+        began_at = utc(began_at)
         return began_at + ((began_at + self.after) - began_at) / time_scale
 
 
@@ -71,7 +72,7 @@ class FollowUps:
 
     def begin(self, session: Session, follow_up: FollowUp, *, number: int, user_id: int, began_at: datetime) -> None:
         """Create row `number` and schedule its follow-up: a sign-up, a purchase, a reservation, an errand, an order."""
-        row = follow_up.table(id=number, user_id=user_id, began_at=began_at, status="open", revision=0)
+        row = follow_up.table(id=number, user_id=user_id, began_at=utc(began_at), status="open", revision=0)
         session.add(row)
         self._schedule(session, follow_up, row)
         session.commit()
@@ -79,7 +80,8 @@ class FollowUps:
     def postpone(self, session: Session, follow_up: FollowUp, *, number: int, began_at: datetime) -> None:
         """Count from a later time, for instance when a reservation is moved or a trial prolonged."""
         row = session.get_one(follow_up.table, number, with_for_update=True)
-        row.began_at = began_at
+        # In UTC, or SQLAlchemy takes 2:05 in summer time and 2:05 in winter time for equal, and updates nothing.
+        row.began_at = utc(began_at)
         if row.status == "open":
             self._schedule(session, follow_up, row)
         session.commit()

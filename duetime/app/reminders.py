@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from duetime.app.tables import Event, Participation
+from duetime.clock import utc
 from duetime.interface import Notification
 
 
@@ -31,11 +32,12 @@ def reminder(participation: Participation, *, lead: timedelta) -> Notification:
 
 def reminder_to(user_id: int, address: str, *, event: Event, revision: int, lead: timedelta) -> Notification:
     """Return the same reminder without loading the participation."""
+    starts_at = utc(event.starts_at)
     return Notification(
         key=reminder_key(event.id, user_id),
         revision=revision,
         kind="event-reminder",
         recipient=address,
-        due_at=event.starts_at - lead,
-        payload={"event": event.id, "title": event.title, "starts_at": event.starts_at.isoformat()},
+        due_at=starts_at - lead,
+        payload={"event": event.id, "title": event.title, "starts_at": starts_at.isoformat()},
     )

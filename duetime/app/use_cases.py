@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from duetime.app.follow_ups import FollowUps
 from duetime.app.reminders import reminder, reminder_key, reminder_to
 from duetime.app.tables import Event, Participation, User
+from duetime.clock import utc
 from duetime.interface import Scheduler
 
 
@@ -34,6 +35,7 @@ class Application:
         Raises:
             KeyError: a user does not exist.
         """
+        starts_at = utc(starts_at)
         event = Event(id=event_id, title=title, starts_at=starts_at, ends_at=starts_at + timedelta(hours=1))
         session.add(event)
         session.flush()
@@ -53,8 +55,10 @@ class Application:
     def move_event(self, session: Session, *, event_id: int, starts_at: datetime) -> None:
         """Move the event and its participants' reminders to another time."""
         event = _locked_event(session, event_id)
-        event.ends_at = starts_at + (event.ends_at - event.starts_at)
-        event.starts_at = starts_at
+        length = utc(event.ends_at) - utc(event.starts_at)
+        # In UTC, or SQLAlchemy takes 2:05 in summer time and 2:05 in winter time for equal, and updates nothing.
+        event.starts_at = utc(starts_at)
+        event.ends_at = utc(starts_at) + length
         self._schedule(session, _going(event))
         session.commit()
 
@@ -93,7 +97,7 @@ class Application:
             select(Participation)
             .join(Participation.event)
             .where(Participation.user_id == user_id, Participation.status == "going")
-            .where(Event.status == "scheduled", Event.starts_at > now + self._lead)
+            .where(Event.status == "scheduled", Event.starts_at > utc(now) + self._lead)
             .order_by(Participation.event_id)
             # Lock both: after waiting for the event alone, the participation would be read in its earlier state.
             .with_for_update(of=(Event, Participation))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from duetime.clock import utc
+
 EARLIEST_AFTER_PURCHASE = timedelta(days=3)
 ASK_EVERY = timedelta(days=1)
 
@@ -40,6 +42,6 @@ def decide(answer: Answer | None, *, now: datetime) -> Pay | AskAgain | None:
     """
     if answer is None:
         return None
-    if (earliest := answer.purchased_at + EARLIEST_AFTER_PURCHASE) > now:
+    if (earliest := utc(answer.purchased_at) + EARLIEST_AFTER_PURCHASE) > now:
         return AskAgain(earliest)
-    return Pay() if answer.accepted else AskAgain(now + ASK_EVERY)
+    return Pay() if answer.accepted else AskAgain(utc(now) + ASK_EVERY)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, literal, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from duetime.app.tables import Decision, Invoice
+from duetime.clock import utc
 
 EARLIEST_AFTER_PURCHASE = timedelta(days=3)
 
@@ -30,7 +31,8 @@ def to_reimburse(session: Session, *, now: datetime) -> Sequence[Invoice]:
             .where(later.number > Decision.number)
             .exists()
         )
-        .where(func.greatest(Decision.decided_at, Invoice.purchased_at + literal(EARLIEST_AFTER_PURCHASE)) <= now)
+        # Not in SQL, where three days are counted in the time zone of the session.
+        .where(Decision.decided_at <= now, Invoice.purchased_at <= utc(now) - EARLIEST_AFTER_PURCHASE)
         .order_by(Invoice.id)
         .with_for_update(of=Invoice, skip_locked=True)
     )

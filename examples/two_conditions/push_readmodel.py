@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from duetime.clock import utc
 from duetime.interface import Notification, Scheduler
 
 metadata = MetaData()
@@ -92,7 +93,9 @@ def handle(event: DomainEvent, *, notifications: Scheduler, session: Session) ->
     session.execute(_store_if_newer(event).where(this_invoice))
     row = session.execute(select(reimbursements).where(this_invoice)).one()
     due_at, due_to = due(row)
-    if (due_at, due_to) != (row.due_at, row.due_to):
+    # In UTC: Python calls a time in the hour that comes twice unequal to every time in another zone.
+    scheduled_at = utc(row.due_at) if row.due_at else None
+    if (due_at, due_to) != (scheduled_at, row.due_to):
         revision = row.revision + 1
         session.execute(
             update(reimbursements).where(this_invoice).values(revision=revision, due_at=due_at, due_to=due_to)
@@ -104,7 +107,7 @@ def due(row: Row[Any]) -> tuple[datetime, str] | tuple[None, None]:
     """Apply the rule: the newest version is accepted and not reimbursed. Returns the due time and the payee."""
     if row.reimbursed or row.version == 0 or row.decided_version != row.version or row.accepted_at is None:
         return None, None
-    return max(row.accepted_at, row.purchased_at + EARLIEST_AFTER_PURCHASE), row.payee
+    return max(utc(row.accepted_at), utc(row.purchased_at) + EARLIEST_AFTER_PURCHASE), row.payee
 
 
 def _store_if_newer(event: DomainEvent) -> Any:  # an UPDATE, which changes nothing if a newer fact is stored

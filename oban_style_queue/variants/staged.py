@@ -122,7 +122,9 @@ def rescue(engine: Engine, *, after: timedelta) -> int:
     here also a job that only waits in the broker's queue is published again. That copy finds nothing to do, but costs
     a message under a backlog.
     """
-    stuck = _set_state("scheduled").where(jobs.c.state != "scheduled", jobs.c.moved_at < func.clock_timestamp() - after)
+    # The age is compared, because subtracting days would count those of the session's time zone.
+    too_old = func.clock_timestamp() - jobs.c.moved_at > after
+    stuck = _set_state("scheduled").where(jobs.c.state != "scheduled", too_old)
     with engine.begin() as connection:
         return connection.execute(stuck).rowcount
 

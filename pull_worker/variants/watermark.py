@@ -10,6 +10,7 @@ from sqlalchemy import Column, DateTime, Engine, Integer, MetaData, Table, func,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from duetime.clock import utc
 from duetime.interface import MigrationTarget
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
@@ -37,10 +38,10 @@ def poll_since_watermark(
     A poll that fails leaves the watermark unchanged, so the next poll delivers the whole window again. Nothing is
     locked, as is usual: two polls at the same time, of two workers or of a slow one, read the same watermark.
     """
-    until = now + lead
+    until = utc(now) + lead
     since = session.scalar(select(watermark.c.polled_until)) or until - interval
     # Both ends of a window are included; the microsecond keeps the last poll's end from being delivered again.
-    window = Window(since + timedelta(microseconds=1), until)
+    window = Window(utc(since) + timedelta(microseconds=1), until)
     notifications = becoming_due(session, window, lead=lead, time_scale=time_scale)
     for notification in notifications:
         gateway.deliver(notification)
