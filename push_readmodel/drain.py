@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -20,8 +23,11 @@ from push_readmodel.batch_sizer import BatchSizer
 from push_readmodel.clock import DatabaseClock
 from push_readmodel.connection import connect, set_up_of_transaction
 from push_readmodel.drain_settings import BATCH_TIME_S, DEFAULT, DrainSettings
+from push_readmodel.failed import GIVE_UP, REMOVE_REPLACED, check_failed_table, is_last_attempt
 from push_readmodel.guards import TableRefused, check_changed, check_table
 from push_readmodel.scheduler import CHANNEL
+
+log = logging.getLogger(__name__)
 
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
@@ -50,7 +56,9 @@ DELETE = "DELETE FROM pending_notifications WHERE key = ANY(%s)"
 PUT_BACK = f"""
     WITH later AS (
         UPDATE pending_notifications
-        SET attempts = attempts + 1, attempt_at = clock_timestamp() + %s, last_error = %s WHERE key = %s
+        -- least(): attempts of a row that was edited by hand may be at its end.
+        SET attempts = least(attempts, 2147483646) + 1, attempt_at = clock_timestamp() + %s, last_error = %s
+        WHERE key = %s
         RETURNING attempt_at
     )
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM attempt_at)::text) FROM later
@@ -86,7 +94,8 @@ class Batch:
     short: the claim returned fewer rows than its limit, and all were tried: from where it began, no more were free.
     from_front: the claim began at the front of the index.
     delivered: the keys of the rows that the gateway accepted. executed: the number of rows whose effect was executed.
-    failed: what PUT_BACK needs, for each row whose delivery failed.
+    failed: what PUT_BACK needs, for each row whose delivery failed. given_up: what GIVE_UP needs, for those whose last
+    delivery failed.
     changes: what the commit changes, with the keys of these rows and the cursor that knows how many it changed.
     """
 
@@ -96,6 +105,7 @@ class Batch:
     delivered: list[str] = field(default_factory=list)
     executed: int = 0
     failed: list[tuple[timedelta, str, str]] = field(default_factory=list)
+    given_up: list[tuple[str, str]] = field(default_factory=list)
     changes: list[tuple[str, list[str], psycopg.Cursor[Any]]] = field(default_factory=list)
 
     @property
@@ -104,7 +114,7 @@ class Batch:
 
     @property
     def tried(self) -> int:
-        return self.done + len(self.failed)
+        return self.done + len(self.failed) + len(self.given_up)
 
 
 class Drain:
@@ -124,8 +134,11 @@ class Drain:
         with ExitStack() as resources:
             resources.callback(connection.close)
             check_table(connection)
+            if drain_settings.max_attempts:
+                check_failed_table(connection)
             self._pipeline = resources.enter_context(connection.pipeline())
             self._resources = resources.pop_all()
+        self._max_attempts = drain_settings.max_attempts
         self._ahead = timedelta(seconds=drain_settings.look_ahead_s)
         self._sizer = BatchSizer(drain_settings.batch_most)
         self._clock = DatabaseClock()
@@ -198,9 +211,20 @@ class Drain:
             return
         for put_back in batch.failed:
             batch.changes.append(("put back", [put_back[-1]], self._execute(PUT_BACK, put_back)))
+        if self._max_attempts:
+            self._give_up(batch)
         if batch.delivered:
             batch.changes.append(("deleted", batch.delivered, self._execute(DELETE, [batch.delivered])))
         self._execute("COMMIT")
+
+    def _give_up(self, batch: Batch) -> None:
+        """Move the rows of `batch` whose last delivery failed, and remove given-up revisions that it replaced."""
+        for key, error in batch.given_up:
+            batch.changes.append(("given up", [key], self._execute(GIVE_UP, (key, error))))
+        failed = {key for *_, key in batch.failed} | {key for key, _ in batch.given_up}
+        done = {row[3]: row[4] for row in batch.rows[: batch.tried] if row[3] not in failed}
+        if done:
+            self._execute(REMOVE_REPLACED, [list(done), list(done.values())])
 
     def _check_changes(self, batch: Batch | None) -> None:
         for action, keys, cursor in batch.changes if batch else ():
@@ -225,14 +249,24 @@ class Drain:
                 else:
                     self._gateway.deliver(notification, attempt=attempts + 1)
                     batch.delivered.append(key)
-            except Exception as error:  # noqa: BLE001 - an error of the gateway concerns this notification only
-                batch.failed.append((retry_after(attempts), error_text(error), key))
+            except BaseException as error:
+                if not concerns_one_delivery(error):
+                    raise
+                self._record_failure(batch, key, attempts, error)
             spent_s += time.monotonic() - began_s
             if spent_s > BATCH_TIME_S:
                 break
         self._sizer.record(batch.tried, spent_s)
         if batch.tried < len(batch.rows):
             batch.short = False
+
+    def _record_failure(self, batch: Batch, key: str, attempts: int, error: BaseException) -> None:
+        """Note that the delivery of `key` failed after `attempts` failed before it."""
+        if is_last_attempt(attempts + 1, error, self._max_attempts):
+            log.error("giving up %r after %d attempts; see `duetime failed list push_readmodel`", key, attempts + 1)
+            batch.given_up.append((key, error_text(error)))
+        else:
+            batch.failed.append((retry_after(attempts), error_text(error), key))
 
     def _execute_effect(self, key: str, statement: str, parameters: dict[str, Any]) -> None:
         """Delete the row and execute `statement` in one transaction: a crash undoes both or neither."""
@@ -293,7 +327,18 @@ def retry_after(attempts: int) -> timedelta:
     return min(FIRST_RETRY * doubled, LONGEST_RETRY)
 
 
-def error_text(error: Exception) -> str:
+def concerns_one_delivery(error: BaseException) -> bool:
+    """Return False for an error that must end the worker.
+
+    A library that a gateway calls may exit, or cancel a task of its own. In the main thread an exit may also come from
+    a signal handler.
+    """
+    if isinstance(error, SystemExit):
+        return threading.current_thread() is not threading.main_thread()
+    return isinstance(error, Exception | CancelledError)
+
+
+def error_text(error: BaseException) -> str:
     """Return `error` as a text that PostgreSQL can store."""
     try:
         text = f"{type(error).__name__}: {error}"

@@ -31,6 +31,8 @@ class DrainSettings:
     before the claimed ones is delivered after them.
     check_every_s: the longest sleep. An overdue row that no NOTIFY announced is found within this time: a row of a
     restored dump, and after the database's clock was set. A check takes 0.4 ms in a table of a million rows.
+    max_attempts: give a notification up after this many failed deliveries, and move it to failed_notifications, where
+    nothing delivers it; 0 to retry for ever.
     metrics_port: port of the worker's Prometheus metrics on loopback; 0 for none.
     """
 
@@ -38,12 +40,13 @@ class DrainSettings:
     threads: int = 1
     look_ahead_s: float = 0.0
     check_every_s: float = CHECK_EVERY_S
+    max_attempts: int = 0
     metrics_port: int = 0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read ``DUETIME_BATCH_MOST``, ``DUETIME_THREADS``, ``DUETIME_LOOK_AHEAD_S``, ``DUETIME_CHECK_EVERY_S`` and
-        ``DUETIME_METRICS_PORT``.
+        """Read ``DUETIME_BATCH_MOST``, ``DUETIME_THREADS``, ``DUETIME_LOOK_AHEAD_S``, ``DUETIME_CHECK_EVERY_S``,
+        ``DUETIME_MAX_ATTEMPTS`` and ``DUETIME_METRICS_PORT``.
 
         Raises:
             BadUsage: a variable is not a number, or out of bounds.
@@ -59,12 +62,19 @@ class DrainSettings:
                 raise BadUsage(f"{name} is {text!r}; write a number from {least:g} to {most:g}")
             return value
 
+        def whole(name: str, default: int, least: int, most: int) -> int:
+            value = number(name, default, least, most)
+            if not value.is_integer():
+                raise BadUsage(f"{name} is {environment[name]!r}; write a whole number from {least} to {most}")
+            return int(value)
+
         return cls(
-            batch_most=int(number("DUETIME_BATCH_MOST", MAX_BATCH_ROWS, 1, 10_000)),
-            threads=int(number("DUETIME_THREADS", 1, 1, 400)),
+            batch_most=whole("DUETIME_BATCH_MOST", MAX_BATCH_ROWS, 1, 10_000),
+            threads=whole("DUETIME_THREADS", 1, 1, 400),
             look_ahead_s=number("DUETIME_LOOK_AHEAD_S", 0.0, 0, 0.5),
             check_every_s=number("DUETIME_CHECK_EVERY_S", CHECK_EVERY_S, 0.1, 600),
-            metrics_port=int(number("DUETIME_METRICS_PORT", 0, 0, 65_535)),
+            max_attempts=whole("DUETIME_MAX_ATTEMPTS", 0, 0, 1000),
+            metrics_port=whole("DUETIME_METRICS_PORT", 0, 0, 65_535),
         )
 
 

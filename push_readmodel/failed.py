@@ -6,11 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from duetime.errors import BadUsage
 from duetime.interface import GivenUp, GivenUpStore
+from duetime.runtime.gateway import GiveUp
+from push_readmodel.guards import TableRefused
 from push_readmodel.scheduler import CHANNEL
 
 ROWS_PER_TRANSACTION = 1000
@@ -18,8 +21,7 @@ ROWS_PER_TRANSACTION = 1000
 # An older revision of the key may be there from before. least(): the counter of an edited row may be at its end.
 GIVE_UP = """
     WITH given_up AS (
-        DELETE FROM pending_notifications WHERE ctid = %s::tid AND key = %s
-        RETURNING *
+        DELETE FROM pending_notifications WHERE key = %s RETURNING *
     ), stored AS (
         INSERT INTO failed_notifications AS old
             (key, revision, kind, recipient, payload, due_at, attempts, last_error, given_up_at)
@@ -39,6 +41,13 @@ REMOVE_REPLACED = """
     WHERE failed.key = delivered.key AND failed.revision <= delivered.revision
 """
 
+INSPECT = """
+    SELECT current_user::text, t.oid IS NOT NULL,
+           ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p
+                 WHERE NOT has_table_privilege(t.oid, p)),
+           coalesce(row_security_active(t.oid), false)
+    FROM (SELECT to_regclass('failed_notifications')::oid AS oid) AS t
+"""
 FIND = """
     SELECT failed.key, failed.revision, failed.kind, failed.recipient, failed.due_at, failed.attempts,
            failed.given_up_at, failed.last_error, pending.revision AS pending_revision
@@ -72,6 +81,30 @@ DISCARD = text("""
     WHERE failed.key = wanted.key AND failed.revision = wanted.revision
     RETURNING failed.key, failed.revision
 """)
+
+
+def is_last_attempt(attempts: int, error: BaseException, max_attempts: int) -> bool:
+    """Return True if a delivery that failed with `error`, the notification's `attempts`-th, is not retried."""
+    return max_attempts > 0 and (attempts >= max_attempts or isinstance(error, GiveUp))
+
+
+def check_failed_table(connection: psycopg.Connection[Any]) -> None:
+    """Check that a drain over `connection` can give notifications up.
+
+    Raises:
+        TableRefused: with what to change. Otherwise the move would fail and repeat the deliveries of its batch.
+    """
+    [(role, found, missing, row_security)] = connection.execute(INSPECT).fetchall()
+    grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON failed_notifications TO {role}"
+    if not found:
+        reason = "there is no table failed_notifications; create it with `duetime install push_readmodel`"
+    elif missing:
+        reason = f"the role {role} may not {', '.join(missing)} on failed_notifications; {grant}"
+    elif row_security:
+        reason = f"row level security on failed_notifications applies to the role {role}; drain as the table's owner"
+    else:
+        return
+    raise TableRefused(f"DUETIME_MAX_ATTEMPTS is set, but {reason}")
 
 
 class FailedNotifications(GivenUpStore):

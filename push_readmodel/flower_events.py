@@ -104,7 +104,7 @@ class FlowerGateway:
         began_s = time.monotonic()
         try:
             self._gateway.deliver(notification, attempt=attempt)
-        except Exception as error:
+        except BaseException as error:
             self._pump.put(self._failure, uuid=uuid, exception=repr(error), traceback="")
             raise
         self._pump.put("task-succeeded", uuid=uuid, result="None", runtime=time.monotonic() - began_s)

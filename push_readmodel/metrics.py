@@ -56,7 +56,7 @@ class MeteredGateway:
         late_s = max(0.0, time.time() - notification.due_at.timestamp())
         try:
             self._gateway.deliver(notification, attempt=attempt)
-        except Exception:
+        except BaseException:
             self._delivered.labels(notification.kind, "failed").inc()
             raise
         self._late.labels(notification.kind).observe(late_s)

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from duetime.settings import Settings
 
 
+class GiveUp(Exception):
+    """Raised by a gateway if no retry can succeed, for instance because the mailbox does not exist.
+
+    A design that keeps what it gives up does so at once; any other design treats it as an ordinary error.
+    """
+
+
 class Gateway(Protocol):
     """Delivers notifications to their recipients."""
 
@@ -28,6 +35,7 @@ class Gateway(Protocol):
         """Deliver `notification`. Returning means that it arrived.
 
         Raises:
+            GiveUp: it did not arrive, and never will.
             Exception: it may or may not have arrived.
         """
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
+from duetime.errors import BadUsage
 from duetime.interface import Guarantees, Notification
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import worker_role
-from push_readmodel.drain import Drain, Remaining
+from push_readmodel.drain import Drain, Remaining, concerns_one_delivery
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
 
 log = logging.getLogger(__name__)
@@ -26,7 +29,7 @@ TAKE = """
     DELETE FROM pending_notifications WHERE key = ANY(ARRAY(
         SELECT key FROM pending_notifications WHERE attempt_at <= statement_timestamp()
         ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED))
-    RETURNING attempts, key, revision, kind, recipient, due_at, payload
+    RETURNING key, revision, kind, recipient, due_at, payload::text, attempts
 """
 
 
@@ -40,6 +43,12 @@ class DrainDeletingFirst(Drain):
         drain_settings: DrainSettings = DEFAULT,
         effects: Effects = NO_EFFECTS,
     ) -> None:
+        if drain_settings.max_attempts:
+            connection.close()
+            raise BadUsage(
+                f"DUETIME_MAX_ATTEMPTS is {drain_settings.max_attempts}, but push_readmodel:delete_first never retries "
+                "and keeps nothing that it gave up; unset it"
+            )
         # No look-ahead: a deleted row cannot be cancelled any more.
         super().__init__(connection, gateway, replace(drain_settings, look_ahead_s=0.0), effects)
 
@@ -50,21 +59,28 @@ class DrainDeletingFirst(Drain):
             taken = self._execute_alone(TAKE, [BATCH_ROWS])
             self._pipeline.sync()
             rows = taken.fetchall()
-            for attempts, *fields in rows:
-                notification = Notification.from_store(*fields)
+            for key, revision, *fields in rows:
                 try:
-                    if effect := self._effects.of(notification):
-                        self._execute(*effect)
-                        self._pipeline.sync()
-                    else:
-                        self._gateway.deliver(notification, attempt=attempts + 1)
-                except Exception:
+                    self._deliver_taken(key, revision, *fields)
+                except BaseException as error:
+                    if not concerns_one_delivery(error):
+                        raise
                     # No retry: it may have arrived, and the guarantee is at most once.
-                    log.exception("%s was not delivered, or the answer of the gateway was lost", notification.op)
+                    log.exception("%s/%d was not delivered, or the answer of the gateway was lost", key, revision)
             tried += len(rows)
             if len(rows) < BATCH_ROWS:
                 break
         return tried, self.check_remaining()
+
+    def _deliver_taken(
+        self, key: str, revision: int, kind: str, recipient: str, due_at: datetime, payload: str, attempts: int
+    ) -> None:
+        notification = Notification.from_store(key, revision, kind, recipient, due_at, json.loads(payload))
+        if effect := self._effects.of(notification):
+            self._execute(*effect)
+            self._pipeline.sync()
+        else:
+            self._gateway.deliver(notification, attempt=attempts + 1)
 
 
 design = replace(

@@ -243,6 +243,8 @@ def slow_claim_is_running(engine: Engine) -> bool:
         ({"DUETIME_THREADS": "0"}, "from 1"),
         ({"DUETIME_BATCH_MOST": "many"}, "many"),
         ({"DUETIME_LOOK_AHEAD_S": "nan"}, "nan"),
+        ({"DUETIME_MAX_ATTEMPTS": "1001"}, "from 0 to 1000"),
+        ({"DUETIME_MAX_ATTEMPTS": "0.5"}, "whole number"),
         ({"DUETIME_CHECK_EVERY_S": "0"}, "from 0.1 to 600"),
         ({"DUETIME_CHECK_EVERY_S": "3600"}, "from 0.1 to 600"),
     ],
