@@ -8,7 +8,7 @@ from datetime import timedelta
 from celery import Celery
 from kombu.transport.redis import Channel
 
-from duetime.errors import BadUsage
+from duetime.lint.transport import transport
 
 SWEEP_INTERVAL_S, SWEEP_EVERY = 10, 10  # kombu's defaults; options since kombu 5.7
 
@@ -28,15 +28,22 @@ class RedisBroker:
 
 
 def redis_broker(app: Celery) -> RedisBroker | None:
-    """Return the broker that the workers of `app` read from; None if kombu's Redis transport is not used."""
+    """Return the broker that the workers of `app` read from.
+
+    None if kombu's Redis transport is not used, or if one of these options is not a number: then no worker starts, and
+    `number_rules` has a finding.
+    """
+    if transport(app).driver != "redis":
+        return None
     with app.connection_for_read() as connection:  # created, not opened
-        if connection.transport.driver_type != "redis":
-            return None
         options = connection.transport_options or {}
+        timeout = _seconds(options, "visibility_timeout", Channel.visibility_timeout)
         interval = _seconds(options, "unacked_restore_interval", SWEEP_INTERVAL_S)
         throttle = _seconds(options, "unacked_restore_throttle", SWEEP_EVERY)
+        if timeout is None or interval is None or throttle is None:
+            return None
         return RedisBroker(
-            visibility_timeout=_seconds(options, "visibility_timeout", Channel.visibility_timeout),
+            visibility_timeout=timeout,
             is_default="visibility_timeout" not in options,
             # kombu treats an interval of 0 as its default, and a throttle of 0 as 1.
             sweep=(interval or timedelta(seconds=SWEEP_INTERVAL_S)) * (throttle.total_seconds() or 1),
@@ -50,12 +57,8 @@ def redis_broker(app: Celery) -> RedisBroker | None:
         )
 
 
-def _seconds(options: dict[str, object], name: str, default: float) -> timedelta:
+def _seconds(options: dict[str, object], name: str, default: float) -> timedelta | None:
     value = options.get(name, default)
-    try:
-        length = timedelta(seconds=float(value))  # type: ignore[arg-type]  # other types raise, and are handled below
-    except (TypeError, ValueError, OverflowError):
-        length = timedelta(-1)
-    if length < timedelta(0):
-        raise BadUsage(f"broker_transport_options[{name!r}] is {value!r}; write a number of seconds, 0 or more")
-    return length
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return timedelta(seconds=max(value, 0))

@@ -11,6 +11,7 @@ from duetime.lint.broker import redis_broker
 from duetime.lint.case import Case
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
+from duetime.lint.transport import transport
 
 EXITS_WITHOUT_BROKER = "5.7.0"
 """The version of Celery whose worker exits when its connection to Redis is lost."""
@@ -99,7 +100,7 @@ def no_reconnection(case: Case) -> Iterator[Finding]:
 
 
 def exits_without_broker(case: Case) -> Iterator[Finding]:
-    if celery.__version__ != EXITS_WITHOUT_BROKER or redis_broker(case.target.app) is None:
+    if celery.__version__ != EXITS_WITHOUT_BROKER or transport(case.target.app).driver != "redis":
         return
     yield case.warning(
         setting="celery.__version__",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Level = Literal["warning", "info"]
+Level = Literal["warning", "info", "not judged"]
 Scenario = Literal[
     "broker_blip_long",
     "crash",
@@ -21,9 +21,10 @@ Scenario = Literal[
 class Finding:
     """One consequence of one setting.
 
+    level: ``not judged`` for what no rule judges; the consequence names it.
     value: the value found, as a Python literal.
     is_default: True if it is Celery's default.
-    scenario: the scenario that demonstrates it; None if the finding is harmless.
+    scenario: the scenario that demonstrates it; None if the finding is harmless, or if none does.
     see: upstream issues about it.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
+from duetime.lint import rabbitmq_rules, sqs_rules
 from duetime.lint.beat_rules import beat_on_every_host, entry_without_expiry
 from duetime.lint.broker_rules import (
     exits_without_broker,
@@ -17,7 +18,10 @@ from duetime.lint.broker_rules import (
     timeout_below_horizon,
 )
 from duetime.lint.case import CONSUMER_TIMEOUT, Case, Target, own_tasks, registered
+from duetime.lint.clock_rules import always_eager, countdown_across_clock_change, crontab_zone, naive_eta
 from duetime.lint.finding import Finding
+from duetime.lint.number_rules import beat_entry_not_a_number, not_a_number, task_option_not_a_number
+from duetime.lint.shutdown_rules import soft_shutdown_outlasts_grace, soft_shutdown_without_effect
 from duetime.lint.task_rules import (
     early_acknowledgement,
     eta_limit,
@@ -26,16 +30,38 @@ from duetime.lint.task_rules import (
     never_retried,
     revokes_forgotten,
     revokes_purged,
+    revokes_unheard,
 )
+from duetime.lint.time_limit_rules import late_task_outlasts_timeout, pool_ignores_limits
+from duetime.lint.unjudged import not_judged
 
 Rule = Callable[[Case], Iterator[Finding]]
 
-BEAT_RULES: Sequence[Rule] = (beat_on_every_host, entry_without_expiry)
+ALWAYS: Sequence[Rule] = (not_a_number, soft_shutdown_outlasts_grace, soft_shutdown_without_effect, not_judged)
+BEAT_RULES: Sequence[Rule] = (beat_on_every_host, entry_without_expiry, beat_entry_not_a_number, crontab_zone)
+RABBITMQ_RULES: Sequence[Rule] = (
+    rabbitmq_rules.eta_above_consumer_timeout,
+    rabbitmq_rules.static_prefetch,
+    rabbitmq_rules.undetected_quorum_queues,
+    rabbitmq_rules.native_delay,
+    rabbitmq_rules.delay_queue_type,
+    rabbitmq_rules.default_queue_type,
+)
+SQS_RULES: Sequence[Rule] = (
+    sqs_rules.timeout_refused,
+    sqs_rules.eta_beyond_timeout,
+    sqs_rules.eta_beyond_retention,
+    sqs_rules.timeout_above_lateness,
+    sqs_rules.polls_too_rarely,
+    sqs_rules.queue_not_predefined,
+)
 TASK_RULES: Sequence[Rule] = (
+    always_eager,
     timeout_below_horizon,
     timeout_above_lateness,
     revokes_purged,
     revokes_forgotten,
+    revokes_unheard,
     eta_limit,
     early_acknowledgement,
     late_but_not_rejected,
@@ -43,6 +69,13 @@ TASK_RULES: Sequence[Rule] = (
     never_retried,
     no_reconnection,
     exits_without_broker,
+    late_task_outlasts_timeout,
+    pool_ignores_limits,
+    task_option_not_a_number,
+    naive_eta,
+    countdown_across_clock_change,
+    *RABBITMQ_RULES,
+    *SQS_RULES,
 )
 
 
@@ -55,11 +88,7 @@ def lint(
     grace: timedelta | None = None,
     consumer_timeout: timedelta = CONSUMER_TIMEOUT,
 ) -> list[Finding]:
-    """Return the findings of all rules about `targets`. Opens no connection.
-
-    Raises:
-        BadUsage: a broker option is not a number.
-    """
+    """Return the findings of all rules about `targets`. Opens no connection."""
     cases = [
         Case(
             target=target,
@@ -77,7 +106,7 @@ def lint(
 
 
 def _rules_for(case: Case) -> Sequence[Rule]:
-    return [*(TASK_RULES if registered(case.target) else [no_tasks]), *BEAT_RULES]
+    return [*(TASK_RULES if registered(case.target) else [no_tasks]), *BEAT_RULES, *ALWAYS]
 
 
 def no_tasks(case: Case) -> Iterator[Finding]:

@@ -14,12 +14,15 @@ from celery.worker.state import REVOKE_EXPIRES
 from duetime.lint.case import Case, listed
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
+from duetime.lint.rabbitmq_rules import rabbit_queues
+from duetime.lint.transport import transport
 
 
 def eta_limit(case: Case) -> Iterator[Finding]:
     conf = case.target.app.conf
-    if not case.horizon:
-        return
+    queues = rabbit_queues(case)
+    if not case.horizon or any(queue.quorum for queue in queues):
+        return  # with a quorum queue the prefetch count is fixed, and rabbitmq_rules judges it
     # A prefetch count of 0 means "no limit", and Celery neither raises nor caps it.
     if conf.worker_eta_task_limit is None or conf.worker_prefetch_multiplier == 0:
         yield case.info(
@@ -59,6 +62,19 @@ def revokes_purged(case: Case) -> Iterator[Finding]:
         scenario="move_and_cancel",
         see=("celery#4300",),
     )
+
+
+def revokes_unheard(case: Case) -> Iterator[Finding]:
+    app = case.target.app
+    is_sqs = transport(app).driver == "sqs"
+    if case.horizon and (is_sqs or not app.conf.worker_enable_remote_control):
+        reason = "kombu declares that SQS has no fanout exchange, so" if is_sqs else "without remote control"
+        yield case.warning(
+            **case.of("worker_enable_remote_control"),
+            consequence=f"if ETA tasks are cancelled with revoke(): {reason} no worker hears of it. The tasks run.",
+            fix="let the task check in a database, when it runs, whether it is still wanted.",
+            scenario="move_and_cancel",
+        )
 
 
 def revokes_forgotten(case: Case) -> Iterator[Finding]:

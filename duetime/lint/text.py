@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
-from duetime.lint.finding import Finding
+from duetime.lint.finding import Finding, Level
 
 WIDTH = 110
+ORDER = get_args(Level)
 
 
 def lines(targets: Sequence[str], findings: Sequence[Finding]) -> Iterator[str]:
-    """Return the lines of the text: for each target its name, then a paragraph for each finding, warnings first."""
+    """Return the lines of the text: for each target its name, then a paragraph for each finding, most severe first."""
     for target in targets:
         found = [finding for finding in findings if finding.target == target]
         warnings = sum(finding.level == "warning" for finding in found)
         yield f"{target}: {warnings or 'no'} {'warning' if warnings == 1 else 'warnings'}"
-        for finding in sorted(found, key=lambda finding: finding.level != "warning"):
+        for finding in sorted(found, key=lambda finding: ORDER.index(finding.level)):
             yield ""
             yield from _paragraph(finding)
         yield ""
 
 
 def _paragraph(finding: Finding) -> Iterator[str]:
+    if finding.level == "not judged":
+        yield from _hanging("", finding.consequence, indent=2)
+        return
     default = " (Celery's default)" if finding.is_default else ""
     yield f"  {finding.level}: {finding.setting} = {finding.value}{default}"
     yield from _hanging("then", finding.consequence)
@@ -33,12 +38,12 @@ def _paragraph(finding: Finding) -> Iterator[str]:
         yield from _hanging("see", ", ".join(finding.see))
 
 
-def _hanging(label: str, text: str) -> list[str]:
+def _hanging(label: str, text: str, indent: int = 11) -> list[str]:
     return textwrap.wrap(
         text,
         WIDTH,
-        initial_indent=f"    {label:<7}",
-        subsequent_indent=" " * 11,
+        initial_indent=f"    {label:<7}"[:indent],
+        subsequent_indent=" " * indent,
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -50,10 +50,10 @@ def findings(
     *commands: str,
     horizon: timedelta = HOUR,
     lateness: timedelta = DAY,
-    servers: int = 2,
+    **more: Any,
 ) -> list[Finding]:
     target = Target(name="shop:app", app=app, commands=[parse(line) for line in commands or [GOOD_COMMAND]])
-    return lint([target], horizon=horizon, lateness=lateness, servers=servers)
+    return lint([target], horizon=horizon, lateness=lateness, **more)
 
 
 def warnings(*args: Any, **options: Any) -> list[tuple[str, str | None]]:

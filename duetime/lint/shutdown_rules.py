@@ -1,0 +1,67 @@
+"""Rules about the soft shutdown of Celery 5.5 and later, observed with Celery 5.7.0."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from datetime import timedelta
+
+from duetime.lint.case import Case
+from duetime.lint.commands import WorkerCommand
+from duetime.lint.durations import format_duration
+from duetime.lint.finding import Finding
+
+REMAP = "REMAP_SIGTERM=SIGQUIT"
+
+
+def soft_shutdown_outlasts_grace(case: Case) -> Iterator[Finding]:
+    timeout = soft_shutdown(case)
+    if not timeout or case.grace is None or timeout < case.grace:
+        return
+    on_idle = case.target.app.conf.worker_enable_soft_shutdown_on_idle
+    yield case.warning(
+        **case.of("worker_soft_shutdown_timeout"),
+        consequence=f"a cold shutdown waits {format_duration(timeout)} "
+        + ("always, even if no task runs" if on_idle else "whenever a task runs")
+        + f", but the worker is killed after {format_duration(case.grace)}. It then returns none of its messages: they "
+        "are delivered again only when the broker notices, and tasks with early acknowledgement are lost.",
+        fix=f"some seconds less than {format_duration(case.grace)}, or a longer grace (stop_grace_period, "
+        "terminationGracePeriodSeconds, TimeoutStopSec).",
+        scenario="crash",
+    )
+
+
+def soft_shutdown_without_effect(case: Case) -> Iterator[Finding]:
+    conf = case.target.app.conf
+    if conf.worker_enable_soft_shutdown_on_idle and conf.worker_soft_shutdown_timeout == 0:
+        yield case.info(
+            **case.of("worker_enable_soft_shutdown_on_idle"),
+            consequence="no effect, because worker_soft_shutdown_timeout is 0.",
+            fix="a worker_soft_shutdown_timeout below the time that the worker has between SIGTERM and SIGKILL.",
+            scenario=None,
+        )
+    workers = [command for command in case.target.commands if command.works]
+    if (
+        soft_shutdown(case)
+        and os.environ.get("REMAP_SIGTERM") != "SIGQUIT"
+        and not (workers and all(map(_remaps, workers)))
+    ):
+        yield case.info(
+            **case.of("worker_soft_shutdown_timeout"),
+            consequence="only a cold shutdown (SIGQUIT) waits that long. SIGTERM, which supervisors send, begins a "
+            "warm shutdown, which waits for the running tasks without limit.",
+            fix=f"{REMAP} in the environment of the worker, or SIGQUIT as the supervisor's signal.",
+            scenario=None,
+        )
+
+
+def soft_shutdown(case: Case) -> timedelta | None:
+    """Return the length of the soft shutdown; None if there is none."""
+    value = case.target.app.conf.worker_soft_shutdown_timeout
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return timedelta(seconds=value) if is_number and value > 0 else None
+
+
+def _remaps(command: WorkerCommand) -> bool:
+    return REMAP in shlex.split(command.line)
