@@ -37,7 +37,7 @@ def late_task_outlasts_timeout(case: Case) -> Iterator[Finding]:
             "the task still runs, so it runs twice at the same time, and again and again if it never ends sooner.",
             fix=f"a time limit below {format_duration(timeout)}, with room for the time that the message waits in the "
             f"worker; or a timeout above {format_duration(longest)}.",
-            scenario="long_horizon" if setting == VISIBILITY_TIMEOUT else None,
+            scenario=None,
             see=("celery#6760",) if setting.startswith("consumer_timeout") else ("kombu#337", "celery#5935"),
         )
 

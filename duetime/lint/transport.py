@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +48,22 @@ def transport(app: Celery) -> Transport:
     return Transport(name=name, driver=driver, options=options if isinstance(options, Mapping) else {})
 
 
+def others(app: Celery) -> Sequence[str]:
+    """Return the transports of the other broker URLs: alternates, and those that only clients write to."""
+    conf = app.conf
+    names = {_scheme(url) for url in [*_urls(conf.broker_read_url), *_urls(conf.broker_write_url)]}
+    return [] if conf.broker_transport else sorted(names - {_name(app)})
+
+
 def _name(app: Celery) -> str:
-    url = app.conf.broker_read_url
-    first = (url if isinstance(url, str) else next(iter(url or ()), "")).split(";")[0]
-    scheme = first.partition("://")[0].partition("+")[0] if "://" in first else ""
-    return str(app.conf.broker_transport or scheme or "amqp")
+    urls = _urls(app.conf.broker_read_url)
+    return str(app.conf.broker_transport or _scheme(urls[0] if urls else ""))
+
+
+def _urls(setting: object) -> Sequence[str]:
+    found = [setting] if isinstance(setting, str) else setting if isinstance(setting, list | tuple) else []
+    return [url for text in found for url in str(text).split(";")]
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0].partition("+")[0] if "://" in url else "amqp"

@@ -14,7 +14,7 @@ from duetime.lint.rabbitmq_rules import rabbit_queues
 from duetime.lint.shutdown_rules import soft_shutdown
 from duetime.lint.sqs_rules import sqs_broker
 from duetime.lint.time_limit_rules import task_limit
-from duetime.lint.transport import transport
+from duetime.lint.transport import others, transport
 
 TIMING = "redelivery after a killed worker, ETAs and countdowns, long tasks, cancellation and lost connections"
 TAKEN_AT_ONCE = (
@@ -64,6 +64,8 @@ def not_judged(case: Case) -> Iterator[Finding]:
 
 
 def _other_points(case: Case) -> Iterator[str]:
+    if more := others(case.target.app):
+        yield f"the other broker URLs ({listed(more)}); only the first that the workers read from"
     endless = [str(task.name) for task in case.tasks if task.acks_late and task_limit(case, task) is None]
     if endless and (redis_broker(case.target.app) or sqs_broker(case) or rabbit_queues(case)):
         yield (

@@ -55,6 +55,16 @@ def test_information_alone_exits_0(duetime: Lint, tmp_path: Path) -> None:
     assert "  info: task_acks_late = True\n" in out
 
 
+def test_an_application_on_sqs_is_checked_without_the_library_of_sqs(duetime: Lint, tmp_path: Path) -> None:
+    (tmp_path / "lint_sqs.py").write_text(APP_FILE.replace("redis://localhost/1", "sqs://"))
+
+    status, out, err = duetime("lint", "lint_sqs.py:app", "--grace", "30s", "--consumer-timeout", "0s")
+
+    assert (status, err) == (1, "")
+    assert "SQS allows 12h at most" in out
+    assert "\n  not judged on this transport: " in out
+
+
 def test_json_is_one_object(duetime: Lint, tmp_path: Path) -> None:
     (tmp_path / "lint_json.py").write_text(APP_FILE)
 
@@ -87,6 +97,8 @@ def test_json_is_one_object(duetime: Lint, tmp_path: Path) -> None:
             "cannot be loaded: ModuleNotFoundError",
         ),
         (APP_FILE, ["lint_used.py:app", "--horizon", "soon"], "--horizon 'soon': write a number and a unit"),
+        (APP_FILE, ["lint_used.py:app", "--grace", "30"], "--grace '30': write a number and a unit"),
+        (APP_FILE, ["lint_used.py:app", "--consumer-timeout", "-1s"], "--consumer-timeout '-1s': write a number"),
         (APP_FILE, ["lint_used.py:app", "--worker", "top"], "it does not call celery"),
         (APP_FILE, ["lint_used.py:app", "lint_used.py:app"], "write each target once"),
         ("", ["reference"], "the design 'reference' runs no Celery worker"),

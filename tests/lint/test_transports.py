@@ -79,6 +79,19 @@ def test_what_is_not_judged_is_always_printed(url: str, known: str) -> None:
     assert "not judged on this transport: " in unjudged(no_tasks)
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"broker_url": "redis://a;redis://b"}, False),
+        ({"broker_url": ["redis://a", "amqp://b"]}, True),
+        ({"broker_url": "redis://a", "broker_write_url": "sqs://"}, True),
+        ({"broker_url": "redis://a", "broker_write_url": "redis://b"}, False),
+    ],
+)
+def test_broker_urls_of_another_transport_are_not_judged(changes: dict[str, Any], *, named: bool) -> None:
+    assert ("the other broker URLs" in unjudged(good_app(**changes))) is named
+
+
 def test_a_transport_of_another_package_is_not_taken_for_kombus_redis() -> None:
     other = good_app(broker_url="celery_redis_plus.transport:Transport://localhost", broker_transport_options={})
 
