@@ -44,6 +44,30 @@ class JoinedTransaction(ScheduleRejected):
         )
 
 
+class UnusableSession(ScheduleRejected):
+    """The session has no transaction that the call could take part in."""
+
+
+class RevisionReused(ScheduleRejected, ValueError):
+    """The revision is scheduled already with another content. Nothing of this notification was written."""
+
+    def __init__(self, key: str, revision: int, differences: Collection[str]) -> None:
+        super().__init__(
+            f"revision {revision} of {key!r} is scheduled already with another content: {'; '.join(differences)}. "
+            "Write a higher revision for every change"
+        )
+
+
+class StillBeingDelivered(DuetimeError):
+    """The notification's row stayed locked. Nothing took effect: roll back, and call again in a new transaction."""
+
+    def __init__(self, what: str, wait: str) -> None:
+        super().__init__(
+            f"the row of {what} stayed locked for {wait}, or for the session's shorter lock_timeout: a worker is "
+            "delivering it, or another transaction is changing it. Roll back, and call again in a new transaction"
+        )
+
+
 class UnknownName(BadUsage):
     """No design, scenario or fault has this name."""
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 class Notification:
     """A message to deliver to `recipient` at `due_at` or soon after, never before.
 
-    key: the caller's idempotency key, 1 to 200 characters, for instance ``event-reminder:42:7``.
-    revision: starts at 1 and rises with every change of the key, including each cancel.
-    due_at: timezone-aware; microsecond precision, as in PostgreSQL.
-    payload: a JSON object of up to 64 KiB.
+    key: the caller's idempotency key, 1 to 200 visible characters, for instance ``event-reminder:42:7``.
+    revision: counts up from 1 with every change of the key, including each cancel.
+    due_at: timezone-aware, and kept in UTC; microsecond precision, as in PostgreSQL.
+    payload: a JSON object of up to 64 KiB, copied.
 
     Raises:
-        ScheduleRejected: a field is outside these limits; the message says what to write instead.
+        ScheduleRejected: a field is outside the limits of ``duetime.limits``; the message says what to write instead.
     """
 
     key: str
@@ -42,12 +42,13 @@ class Notification:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        limits.check_key(self.key)
-        limits.check_revision(self.key, self.revision)
-        limits.check_due_at(self.key, self.due_at)
-        limits.check_payload(self.key, self.payload)
-        for name in ("key", "kind", "recipient"):
-            limits.check_text(self.key, name, getattr(self, name))
+        set_field = object.__setattr__
+        set_field(self, "key", limits.plain_key(self.key))
+        set_field(self, "revision", limits.plain_revision(self.key, self.revision))
+        set_field(self, "kind", limits.plain_kind(self.key, self.kind))
+        set_field(self, "recipient", limits.plain_recipient(self.key, self.recipient))
+        set_field(self, "due_at", limits.due_in_utc(self.key, self.due_at))
+        set_field(self, "payload", limits.plain_payload(self.key, self.payload))
 
     @property
     def op(self) -> str:
@@ -67,6 +68,11 @@ class Notification:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Notification:
         return cls(**{**data, "due_at": datetime.fromisoformat(data["due_at"])})
+
+    @classmethod
+    def from_stored_json(cls, data: Mapping[str, Any]) -> Notification:
+        """Read `to_json` back without the checks, so that limits of a later version do not strand what is stored."""
+        return cls.from_store(**{**data, "due_at": datetime.fromisoformat(data["due_at"])})
 
     @classmethod
     def from_store(
@@ -97,8 +103,12 @@ class Scheduler(Protocol):
         """
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
-        """Schedule each of `notifications`. A design may override this to need fewer statements."""
-        for notification in notifications:
+        """Schedule the newest of each key. A design may override this to need fewer statements.
+
+        Raises:
+            RevisionReused: two have the same key and revision, and different content. Nothing was sent.
+        """
+        for notification in limits.newest_revisions(notifications):
             self.schedule(notification, session=session)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:

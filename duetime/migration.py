@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 
 from duetime.errors import BadUsage
 from duetime.interface import MIGRATION_SEPARATOR, Design, Guarantees, Notification, Scheduler
+from duetime.limits import MAX_REVISION, newest_revisions
+from duetime.runtime.calls import usable_session
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -87,16 +89,15 @@ class MigratingScheduler(Scheduler):
         if not self._switched(session):
             self._old.schedule(notification, session=session)
             return
-        self._cancel_in_old(notification.key, notification.revision, session)
+        self._replace_in_old(notification, session)
         self._new.schedule(notification, session=session)
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
         if not self._switched(session):
             self._old.schedule_many(notifications, session=session)
             return
-        # In the order of the keys, so that two transactions lock the same rows in the same order.
-        for notification in sorted(notifications, key=lambda notification: notification.key):
-            self._cancel_in_old(notification.key, notification.revision, session)
+        for notification in newest_revisions(notifications):
+            self._replace_in_old(notification, session)
         self._new.schedule_many(notifications, session=session)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
@@ -108,8 +109,14 @@ class MigratingScheduler(Scheduler):
 
     def _switched(self, session: Session) -> bool:
         """Return True after the switch, which waits for the end of the caller's transaction."""
+        session = usable_session(session)
         session.execute(select(func.pg_advisory_xact_lock_shared(SWITCH_LOCK)))
         return bool(session.scalar(select(migration.c.switched).where(migration.c.name == self._name)))
+
+    def _replace_in_old(self, notification: Notification, session: Session) -> None:
+        """Cancel this revision in the old design, too: a call from before the switch may be repeated after it."""
+        _record_revision(session, self._name, notification.key, notification.revision)
+        self._old.cancel(notification.key, revision=min(notification.revision + 1, MAX_REVISION), session=session)
 
     def _cancel_in_old(self, key: str, revision: int, session: Session) -> None:
         """Keep older revisions of `key` from being delivered by the old design, and from being moved."""

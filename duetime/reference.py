@@ -11,15 +11,19 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from duetime.interface import Design, Guarantees, Notification, Pending, Role, Scheduler
+from duetime.limits import check_same_content
+from duetime.runtime.calls import check_cancel, usable_session
 from duetime.runtime.effects import NO_EFFECTS, Effects, effects_from
 from duetime.runtime.gateway import Gateway, gateway_from
-from duetime.settings import Settings
+from duetime.runtime.lock_wait import bounded_lock_wait, lock_timeout
+from duetime.settings import SCHEDULE_WAIT, Settings
 
 CHECK_EVERY_S = 0.02
 
@@ -27,8 +31,9 @@ CREATE = "CREATE TABLE IF NOT EXISTS reference (key text PRIMARY KEY, revision i
 SCHEDULE = text(
     """INSERT INTO reference VALUES (:key, :revision, :due_at, :body)
     ON CONFLICT (key) DO UPDATE SET revision = :revision, due_at = :due_at, body = :body
-    WHERE reference.revision < :revision"""
+    WHERE reference.revision < :revision RETURNING true"""
 ).bindparams(bindparam("body", type_=JSONB))
+STORED = text("SELECT body FROM reference WHERE key = :key AND revision = :revision")
 CANCEL = text("DELETE FROM reference WHERE key = :key AND revision < :revision")
 CLAIM_ONE = text(
     "SELECT key, body FROM reference WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED"
@@ -40,13 +45,23 @@ POSTPONE = text("UPDATE reference SET due_at = clock_timestamp() + interval '0.2
 class Reference(Scheduler):
     """Keeps one row for each key, written in the caller's transaction."""
 
+    def __init__(self, wait: timedelta = SCHEDULE_WAIT) -> None:
+        self._wait = lock_timeout(wait)
+
     def schedule(self, notification: Notification, *, session: Session) -> None:
+        session = usable_session(session)
         body = notification.to_json()
         row = {"key": notification.key, "revision": notification.revision, "due_at": notification.due_at, "body": body}
-        session.execute(SCHEDULE, row)
+        with bounded_lock_wait(session, repr(notification.key), self._wait):
+            written = session.scalar(SCHEDULE, row)
+        if not written and (stored := session.scalar(STORED, row)):
+            check_same_content(notification, Notification.from_stored_json(stored))
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        session.execute(CANCEL, {"key": key, "revision": revision})
+        session = usable_session(session)
+        check_cancel(key, revision)
+        with bounded_lock_wait(session, repr(key), self._wait):
+            session.execute(CANCEL, {"key": key, "revision": revision})
 
 
 class Arrived:
@@ -69,7 +84,7 @@ def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived, eff
     row = connection.execute(CLAIM_ONE).one_or_none()
     if row is None:
         return False
-    notification = Notification.from_json(row.body)
+    notification = Notification.from_stored_json(row.body)
     # The row is locked, so no other worker can deliver it between the question and the delivery.
     try:
         if effect := effects.of(notification):
@@ -116,7 +131,7 @@ design = Design(
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True),
     roles=[Role(name="worker", argv=(sys.executable, "-m", "duetime.reference"), ready="{worker} serves")],
     install=install,
-    scheduler=lambda _settings: Reference(),
+    scheduler=lambda settings: Reference(settings.schedule_wait),
     pending=pending,
     uses_broker=False,
 )

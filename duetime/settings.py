@@ -12,6 +12,8 @@ from typing import Any
 from duetime.errors import BadUsage
 
 EFFECTS = "duetime.app.effects:STATEMENTS"
+SCHEDULE_WAIT = timedelta(seconds=5)
+"""Longer than a delivery through a healthy gateway, shorter than the patience of a request's caller."""
 YES, NO = {"yes", "true", "on", "1"}, {"no", "false", "off", "0", ""}
 
 
@@ -33,6 +35,7 @@ class Settings:
     time_scale: follow-ups are due this many times sooner than in production.
     direct_database_url: the database at `database_url` without the pooler on the way, for whatever needs a session of
     its own; None if there is no pooler.
+    schedule_wait: how long schedule() and cancel() wait for a row that a worker is delivering.
     """
 
     design: str
@@ -50,6 +53,7 @@ class Settings:
     effects: str = EFFECTS
     time_scale: float = 1.0
     direct_database_url: str | None = None
+    schedule_wait: timedelta = SCHEDULE_WAIT
 
     def for_worker(self, name: str) -> Settings:
         return replace(self, worker=name)
@@ -86,6 +90,7 @@ class Settings:
             "DUETIME_EFFECTS": self.effects,
             "DUETIME_TIME_SCALE": str(self.time_scale),
             "DUETIME_DIRECT_DATABASE_URL": self.direct_database_url or "",
+            "DUETIME_SCHEDULE_WAIT_S": str(self.schedule_wait.total_seconds()),
         }
 
     @classmethod
@@ -117,6 +122,7 @@ class Settings:
             effects=variables.text("DUETIME_EFFECTS", EFFECTS),
             time_scale=variables.positive("DUETIME_TIME_SCALE"),
             direct_database_url=sqlalchemy_url(direct) or None,
+            schedule_wait=variables.seconds("DUETIME_SCHEDULE_WAIT_S", str(SCHEDULE_WAIT.total_seconds())),
         )
 
 

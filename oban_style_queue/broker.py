@@ -65,4 +65,4 @@ def remove(broker: redis.Redis, batch: Sequence[Message]) -> None:
 
 def _notification(message: Mapping[str, Any]) -> Notification:
     [arguments, _keywords, _embedded] = json.loads(base64.b64decode(message["body"]))
-    return Notification.from_json(arguments[0])
+    return Notification.from_stored_json(arguments[0])

@@ -76,7 +76,7 @@ def make_app(settings: Settings) -> Celery:
         """Call ``deliver_one``."""
         deliver_one(
             connections.gateway,
-            Notification.from_json(notification),
+            Notification.from_stored_json(notification),
             retries=self.request.retries,
             effects=connections.effects,
             engine=lambda: connections.engine,

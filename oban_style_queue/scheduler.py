@@ -8,7 +8,12 @@ from celery import Task
 from sqlalchemy.orm import Session
 
 from duetime.after_commit import after_commit
+from duetime.errors import BadNotification
 from duetime.interface import Notification, Scheduler
+from duetime.runtime.calls import check_cancel, usable_session
+
+MAX_REVISION = 10_000
+"""A revoke of so many ids is a message of 300 kB to each worker."""
 
 
 class CeleryQueue(Scheduler):
@@ -23,11 +28,16 @@ class CeleryQueue(Scheduler):
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         """After the commit, revoke the older revisions and publish this one."""
+        session = usable_session(session)
+        check_counted(notification.key, notification.revision)
         self._revoke_after_commit(session, notification.key, notification.revision)
         publish_after_commit(session, self._task, notification)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """After the commit, ask the running workers to remember the older revisions as revoked."""
+        session = usable_session(session)
+        check_cancel(key, revision)
+        check_counted(key, revision)
         self._revoke_after_commit(session, key, revision)
 
     def _revoke_after_commit(self, session: Session, key: str, revision: int) -> None:
@@ -37,9 +47,20 @@ class CeleryQueue(Scheduler):
             after_commit(session, lambda: self._task.app.control.revoke(older))
 
 
+def check_counted(key: str, revision: int) -> None:
+    """Check that `revision` counts changes: a clock's reading would be a list of a billion ids to revoke.
+
+    Raises:
+        BadNotification: it is above `MAX_REVISION`.
+    """
+    if revision > MAX_REVISION:
+        raise BadNotification(
+            f"the revision of {key!r} is {revision}, and this design revokes each older revision by its id, at most "
+            f"{MAX_REVISION}; count the changes of the key from 1"
+        )
+
+
 def publish_after_commit(session: Session, task: Task[..., Any], notification: Notification) -> None:
     """Publish `notification` for its due time once `session` has committed."""
-    after_commit(
-        session,
-        lambda: task.apply_async(args=(notification.to_json(),), task_id=notification.op, eta=notification.due_at),
-    )
+    body = notification.to_json()  # now, so that a later change of its payload changes nothing
+    after_commit(session, lambda: task.apply_async(args=(body,), task_id=notification.op, eta=notification.due_at))

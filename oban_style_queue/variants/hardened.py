@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -18,9 +19,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.interface import Guarantees, Notification, Pending, Scheduler
+from duetime.runtime.calls import check_cancel, usable_session
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
-from duetime.settings import Settings
+from duetime.runtime.lock_wait import bounded_lock_wait, lock_timeout
+from duetime.settings import SCHEDULE_WAIT, Settings
 from oban_style_queue.broker import held_task_ids
 from oban_style_queue.celeryapp import DELIVER, Connections, new_app
 from oban_style_queue.design import design as defaults
@@ -45,20 +48,31 @@ class HardenedQueue(Scheduler):
     A crash in between leaves a row without a message, and the notification is missed.
     """
 
-    def __init__(self, task: Task[..., Any]) -> None:
+    def __init__(self, task: Task[..., Any], wait: timedelta = SCHEDULE_WAIT) -> None:
         self._task = task
+        self._wait = lock_timeout(wait)
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
+        """Write the row. An equal revision is published again, because its first message may be lost.
+
+        Of two messages of one revision the first delivers, and the row cannot tell whether they differ.
+        """
+        session = usable_session(session)
         row = insert(wanted).values(key=notification.key, revision=notification.revision)
         newer = row.excluded.revision > wanted.c.revision
-        session.execute(
-            row.on_conflict_do_update(index_elements=["key"], set_={"revision": notification.revision}, where=newer)
+        upsert = row.on_conflict_do_update(
+            index_elements=["key"], set_={"revision": notification.revision}, where=newer
         )
+        with bounded_lock_wait(session, repr(notification.key), self._wait):
+            session.execute(upsert)
         publish_after_commit(session, self._task, notification)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """Delete the row. The message stays in the broker, and its task will find no row."""
-        session.execute(delete(wanted).where(wanted.c.key == key, wanted.c.revision < revision))
+        session = usable_session(session)
+        check_cancel(key, revision)
+        with bounded_lock_wait(session, repr(key), self._wait):
+            session.execute(delete(wanted).where(wanted.c.key == key, wanted.c.revision < revision))
 
 
 def deliver_if_wanted(
@@ -120,7 +134,7 @@ def make_app(settings: Settings) -> Celery:
         deliver_if_wanted(
             connections.engine,
             connections.gateway,
-            Notification.from_json(notification),
+            Notification.from_stored_json(notification),
             retries=self.request.retries,
             effects=connections.effects,
         )
@@ -162,7 +176,7 @@ design = replace(
     ),
     roles=[worker_role("oban_style_queue.variants.hardened_worker")],
     install=metadata.create_all,
-    scheduler=lambda settings: HardenedQueue(make_app(settings).tasks[DELIVER]),
+    scheduler=lambda settings: HardenedQueue(make_app(settings).tasks[DELIVER], settings.schedule_wait),
     pending=pending,
     status=None,
     migrate=None,

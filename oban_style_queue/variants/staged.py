@@ -39,6 +39,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from duetime.interface import Guarantees, Notification, Pending, Scheduler
+from duetime.limits import check_same_content
+from duetime.runtime.calls import check_cancel, usable_session
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
@@ -77,6 +79,7 @@ class JobsTable(Scheduler):
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         """Write the job. If a worker is executing an older revision, both revisions are delivered."""
+        session = usable_session(session)
         row = {
             "key": notification.key,
             "revision": notification.revision,
@@ -86,11 +89,22 @@ class JobsTable(Scheduler):
         }
         upsert = insert(jobs).values(row)
         newer = upsert.excluded.revision > jobs.c.revision
-        session.execute(upsert.on_conflict_do_update(index_elements=["key"], set_={**row, "attempts": 0}, where=newer))
+        upsert = upsert.on_conflict_do_update(index_elements=["key"], set_={**row, "attempts": 0}, where=newer)
+        if session.execute(upsert.returning(jobs.c.id)).one_or_none() is None:
+            _check_stored(session, notification)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """Delete the job. A delivery that a worker has begun still happens."""
+        session = usable_session(session)
+        check_cancel(key, revision)
         session.execute(delete(jobs).where(jobs.c.key == key, jobs.c.revision < revision))
+
+
+def _check_stored(session: Session, notification: Notification) -> None:
+    """Check that the job of the same revision, which was not written again, has the same content."""
+    mine = (jobs.c.key == notification.key, jobs.c.revision == notification.revision)
+    if body := session.scalar(select(jobs.c.body).where(*mine)):
+        check_same_content(notification, Notification.from_stored_json(body))
 
 
 def stage(engine: Engine, publish: Callable[[int], object]) -> int:
@@ -137,7 +151,7 @@ def execute(engine: Engine, gateway: Gateway, job: int, *, effects: Effects = NO
     row = _begin(engine, job)
     if row is None:
         return False
-    notification = Notification.from_json(row.body)
+    notification = Notification.from_stored_json(row.body)
     try:
         if effect := effects.of(notification):
             with engine.begin() as connection:

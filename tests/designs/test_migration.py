@@ -83,8 +83,24 @@ def test_calls_go_to_the_old_design_before_the_switch_and_to_the_new_after_it(
         scheduler.cancel("b", revision=3, session=session)
         session.commit()
 
-    assert old.calls == ["schedule a/1", "cancel b/2", "cancel a/2", "cancel b/3"]
+    # cancel a/3: everything up to a/2, because a call from before the switch may be repeated after it.
+    assert old.calls == ["schedule a/1", "cancel b/2", "cancel a/3", "cancel b/3"]
     assert new.calls == ["schedule a/2", "cancel b/3"]
+
+
+def test_a_call_repeated_after_the_switch_is_pending_once(installed: Settings, engine: Engine) -> None:
+    old, new = registry.load("push_readmodel"), registry.load("reference")
+    both = migration_design(old, new)
+    both.install(engine)
+    scheduler = both.scheduler(installed)
+    with Session(engine) as session:
+        scheduler.schedule(note("a"), session=session)
+        session.commit()
+        switch(engine, both.name)
+        scheduler.schedule_many([note("a"), note("a")], session=session)
+        session.commit()
+
+    assert [pending.where for pending in both.pending(installed, engine)] == ["row in reference"]
 
 
 def test_the_switch_waits_for_a_transaction_that_uses_the_old_design(installed: Settings, engine: Engine) -> None:

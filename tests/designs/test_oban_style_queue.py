@@ -14,9 +14,10 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime import lint, registry
+from duetime.errors import BadNotification
 from duetime.interface import Notification
 from duetime.settings import Settings
-from oban_style_queue.broker import QUEUE, UNACKED, held_task_ids
+from oban_style_queue.broker import QUEUE, UNACKED, held_task_ids, messages
 from oban_style_queue.celeryapp import DELIVER, make_app
 from oban_style_queue.scheduler import CeleryQueue
 
@@ -67,6 +68,35 @@ def test_a_newer_revision_is_published_after_every_older_one_is_revoked(engine: 
         session.commit()
 
     assert task.calls == [["a/1", "a/2"], ("a/3", NOON)]
+
+
+def test_a_revision_from_a_clock_is_refused_before_a_billion_ids_are_listed(
+    engine: Engine, task: RecordingTask
+) -> None:
+    clock = 1_700_000_000
+    with Session(engine) as session:
+        queue_of(task).schedule(note(10_000), session=session)
+        with pytest.raises(BadNotification, match=r"is 1700000000.*at most 10000; count the changes of the key"):
+            queue_of(task).schedule(note(clock), session=session)
+        with pytest.raises(BadNotification, match="count the changes"):
+            queue_of(task).cancel("a", revision=clock, session=session)
+        session.commit()
+
+    assert [len(call) for call in task.calls] == [9_999, 2]
+
+
+def test_a_payload_changed_between_the_call_and_the_commit_is_published_as_it_was(
+    engine: Engine, settings: Settings
+) -> None:
+    queue = CeleryQueue(make_app(settings).tasks[DELIVER])
+    notification = replace(note(1), payload={"n": 1})
+    with Session(engine) as session:
+        queue.schedule(notification, session=session)
+        cast("dict[str, Any]", notification.payload)["n"] = 2
+        session.commit()
+
+    with redis.Redis.from_url(settings.broker_url, decode_responses=True) as broker:
+        assert [message.notification.payload for message in messages(broker)] == [{"n": 1}]
 
 
 def test_a_rollback_publishes_nothing_then_or_at_the_next_commit(engine: Engine, task: RecordingTask) -> None:
