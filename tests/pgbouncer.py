@@ -32,7 +32,7 @@ listen_port = 5432
 auth_type = any
 pool_mode = {mode}
 default_pool_size = {size}
-server_round_robin = {round_robin}
+server_round_robin = 1
 server_login_retry = 1
 """
 
@@ -46,15 +46,18 @@ def program() -> Path:
 
 
 @contextmanager
-def pgbouncer(url: str, mode: PoolMode, directory: Path, *, tempdir: Path, round_robin: bool = False) -> Iterator[str]:
-    """Run a pgbouncer in `directory` with `mode` before the PostgreSQL at `url`; yield the URL through it."""
+def pgbouncer(url: str, mode: PoolMode, directory: Path, *, tempdir: Path) -> Iterator[str]:
+    """Run a pgbouncer in `directory` with `mode` before the PostgreSQL at `url`; yield the URL through it.
+
+    It lends its sessions in turn, so that each transaction of a client runs in another one.
+    """
     command = str(program())
     target = make_url(url)
     directory.mkdir(parents=True)
     if os.geteuid() == 0:
         os.chown(directory, NOBODY, NOBODY)
     configuration = directory / "pgbouncer.ini"
-    values = {"socket": target.query["host"], "directory": directory, "mode": mode, "round_robin": int(round_robin)}
+    values = {"socket": target.query["host"], "directory": directory, "mode": mode}
     configuration.write_text(CONFIGURATION.format(size=POOL_SIZE, **values))
     through = target.update_query_dict({"host": str(directory)})
     libraries = ":".join(str(path) for path in DOWNLOADED.rglob("*-linux-gnu") if path.parent.name == "lib")

@@ -27,7 +27,7 @@ from tests.designs.read_model import RecordingGateway, note, running, schedule, 
 from tests.eventually import assert_eventually
 
 CHECK_EVERY_S = 0.5
-SOON_S = 2.0
+SOON_S = 4.0
 """A check, and what a busy machine adds."""
 COPY = """
     COPY pending_notifications (key, revision, kind, recipient, payload, due_at, attempt_at) FROM STDIN

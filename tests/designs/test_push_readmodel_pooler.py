@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +15,15 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+import oban_style_queue.celeryapp
+import pull_worker.celeryapp
 from duetime import registry
 from duetime.cli.deploy import assess
 from duetime.errors import BadUsage
@@ -43,7 +51,7 @@ from tests.pgbouncer import POOL_SIZE, PoolMode, pgbouncer
 pytestmark = pytest.mark.processes
 
 Through = Callable[[PoolMode], Engine]
-BUSY_S = 1.0
+BUSY_S = 3.0
 """What a busy machine may add."""
 
 
@@ -201,9 +209,14 @@ def test_a_failed_effect_keeps_the_prepared_statements_of_the_application(throug
     assert stored(engine) == ["a/1", "b/1"]
 
 
-def test_a_pooler_that_appears_later_is_noticed(
-    through: Through, engine: Engine, poolers: Callable[[PoolMode], Path], tmp_path: Path
+def test_a_pooler_that_appears_later_is_noticed_and_so_is_its_end(
+    through: Through,
+    engine: Engine,
+    poolers: Callable[[PoolMode], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(drain_loop, "LOOK_FOR_POOLER_EVERY_S", 2.0)
     host, file = tmp_path / "host", tmp_path / "heartbeat"
     host.symlink_to(str(engine.url.query["host"]))
     gateway = RecordingGateway()
@@ -221,8 +234,9 @@ def test_a_pooler_that_appears_later_is_noticed(
         assert_eventually(lambda: "transaction pooler" in health(file), within_s=10)
         schedule(engine, note("after"))
         assert_eventually(lambda: gateway.ops == ["before/1", "after/1"], within_s=10)
-
-    assert ", and checks once a second because a transaction pooler drops every NOTIFY; set DUETIME" in health(file)
+        host.unlink()
+        host.symlink_to(str(engine.url.query["host"]))
+        assert_eventually(lambda: "transaction pooler" not in health(file), within_s=10)
 
 
 def health(file: Path) -> str:
@@ -262,7 +276,13 @@ def test_a_direct_url_that_names_another_database_ends_the_worker(
 
 def test_a_pooler_in_statement_mode_ends_the_worker(through: Through) -> None:
     with pytest.raises(BadUsage, match="a pooler in statement mode, which allows no transactions"):
-        DrainLoop(through("statement"), RecordingGateway()).run()
+        loop = DrainLoop(through("statement"), RecordingGateway())
+        stop = threading.Timer(5, loop.stop)
+        stop.start()
+        try:
+            loop.run()
+        finally:
+            stop.cancel()
 
 
 def test_install_through_a_pooler_leaves_no_lock_to_wait_for(through: Through, engine: Engine) -> None:
@@ -289,3 +309,49 @@ def test_rows_are_migrated_through_a_pooler(through: Through, engine: Engine, se
     with nothing_is_left(pooled, engine):
         assert design.migrate(settings, migrating, target, None) == 1500
         migrating.dispose()
+
+
+@pytest.mark.parametrize(
+    "design", [pull_worker.celeryapp, oban_style_queue.celeryapp], ids=lambda module: module.__name__
+)
+def test_the_workers_of_the_other_designs_prepare_no_statements(
+    through: Through, engine: Engine, settings: Settings, design: ModuleType
+) -> None:
+    pooled = through("transaction")
+    url = pooled.url.render_as_string(hide_password=False)
+    connections = design.Connections(replace(settings, database_url=url)).engine
+    with nothing_is_left(pooled, engine):
+        for _ in range(12):
+            with Session(connections) as session:
+                session.execute(text("SELECT 1"))
+                session.commit()  # a rollback makes psycopg forget what it would prepare
+        connections.dispose()
+
+
+def test_a_served_worker_says_what_its_pooler_costs_and_delivers_after_it_was_stopped_and_continued(
+    through: Through, engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    url = through("transaction").url.render_as_string(hide_password=False)
+    beats, log_file = tmp_path / "heartbeat", tmp_path / "log"
+    environment = replace(settings, design="push_readmodel", database_url=url, heartbeat=beats)
+    command = [sys.executable, "-m", "duetime.cli", "serve", "push_readmodel", "--name", "w"]
+    with (
+        log_file.open("w") as log,
+        subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, **environment.environment()}, stdout=log, stderr=log
+        ) as worker,
+    ):
+        try:
+            assert_eventually(lambda: "transaction pooler" in health(beats), within_s=60)
+            worker.send_signal(signal.SIGSTOP)
+            schedule(engine, note("stopped"))
+            time.sleep(1.5)
+            assert stored(engine) == ["stopped/1"]
+            worker.send_signal(signal.SIGCONT)
+            assert_eventually(lambda: stored(engine) == [], within_s=1 + BUSY_S)
+        finally:
+            worker.terminate()
+            worker.wait(timeout=20)
+
+    assert settings.deliveries.read_text().count('"stopped/1"') == 1
+    assert "this worker checks once a second because a transaction pooler drops every NOTIFY" in log_file.read_text()
