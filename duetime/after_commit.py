@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 
-from duetime.errors import JoinedTransaction
+from duetime.errors import JoinedTransaction, UnusableSession
 
 _OUTBOX = "duetime.after_commit"
 """The key of ``Session.info`` under which the actions wait for the commit."""
@@ -42,11 +42,17 @@ def after_commit(session: Session | scoped_session[Session], action: Callable[[]
     stands. An action may use the session, and may add actions to those that run.
 
     Raises:
+        UnusableSession: `session` is none of SQLAlchemy's ORM, or an AsyncSession.
         JoinedTransaction: a commit of `session` does not commit its transaction. Raised here for a savepoint of the
             connection, otherwise by ``session.commit()``.
     """
     if isinstance(session, scoped_session):
         session = session.registry()
+    if not isinstance(session, Session):
+        raise UnusableSession(
+            f"after_commit() needs a sqlalchemy.orm.Session, not {type(session).__name__}; with an AsyncSession call "
+            "it inside of run_sync()"
+        )
     outbox: _Outbox | None = session.info.get(_OUTBOX)
     if outbox and outbox.running is not None and not session.in_transaction():
         outbox.running.append(action)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.orm.session import JoinTransactionMode
+from sqlalchemy.pool import NullPool
 
 from duetime.after_commit import after_commit
 from duetime.app.tables import Trial, User
-from duetime.errors import JoinedTransaction, ScheduleRejected
+from duetime.errors import JoinedTransaction, ScheduleRejected, UnusableSession
 
 DIVISION_BY_ZERO = text("SELECT 1 / 0")
 DEFERRED = text("CREATE TABLE late_check (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
@@ -215,6 +219,26 @@ def test_a_scoped_session_runs_each_action_once(engine: Engine, ran: Ran) -> Non
         sessions.remove()
 
     assert ran == ["0", "1", "2"]
+
+
+def test_an_async_session_is_refused_before_a_coroutine_is_left_unawaited(ran: Ran) -> None:
+    with pytest.raises(UnusableSession, match="not AsyncSession; with an AsyncSession call it inside of run_sync"):
+        after_commit(cast("Session", AsyncSession()), ran.action("never"))
+
+
+def test_an_async_session_may_call_it_inside_of_run_sync(engine: Engine, ran: Ran) -> None:
+    async def work() -> None:
+        asynchronous = create_async_engine(engine.url, poolclass=NullPool)
+        async with AsyncSession(asynchronous) as session:
+            await session.run_sync(lambda inside: after_commit(inside, ran.action("outside a savepoint")))
+            async with session.begin_nested() as savepoint:
+                await session.run_sync(lambda inside: after_commit(inside, ran.action("rolled back")))
+                await savepoint.rollback()
+            await session.commit()
+
+    asyncio.run(work())
+
+    assert ran == ["outside a savepoint"]
 
 
 def test_sessions_of_several_threads_do_not_see_one_another(engine: Engine) -> None:
