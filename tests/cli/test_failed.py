@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -25,13 +26,15 @@ from duetime.clock import system_clock
 from duetime.errors import BadUsage
 from duetime.harness.processes.services import Endpoints
 from duetime.interface import GivenUpStore
+from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from duetime.settings import Settings
 from push_readmodel.connection import connect
 from push_readmodel.drain import drain
 from push_readmodel.scheduler import CHANNEL, ReadModelScheduler
 from push_readmodel.schema import metadata
-from tests.commands import duetime
+from tests.commands import duetime, json_lines
 from tests.designs.read_model import FAR, PAST, SECRET, RecordingGateway, give_up, given_up, note, schedule, stored
+from tests.eventually import assert_eventually
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +47,7 @@ def run(settings: Settings, *arguments: str, stdin: str | None = None) -> Result
     return CliRunner().invoke(failed_group, arguments, env=environment, input=stdin)
 
 
+@pytest.mark.processes
 def test_the_real_command_lists_retries_and_discards(settings: Settings, engine: Engine) -> None:
     give_up(engine, "new", given_up_at=PAST + timedelta(days=1))
     give_up(engine, "old", error="SMTPError: 550\nno such\tmailbox \x1b[31m")
@@ -63,6 +67,33 @@ def test_the_real_command_lists_retries_and_discards(settings: Settings, engine:
     assert (stored(engine), given_up(engine)) == (["new/1"], [])
 
 
+@pytest.mark.processes
+def test_a_worker_gives_up_and_delivers_what_is_retried(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    schedule(engine, note("a"))
+    fault_file = settings.deliveries.with_name(GATEWAY_FAULT_FILE)
+    InjectedGatewayFault(mode="refuse").begin(fault_file)
+    environment = {**replace(settings, design="push_readmodel").environment(), "DUETIME_MAX_ATTEMPTS": "1"}
+    command = [sys.executable, "-m", "duetime.cli", "serve", "push_readmodel"]
+    with (tmp_path / "log").open("w") as log:
+        worker = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        assert_eventually(lambda: given_up(engine) == ["a/1"], within_s=60, message=(tmp_path / "log").read_text)
+        InjectedGatewayFault.end(fault_file)
+        retried = run(settings, "retry", "push_readmodel", "a")
+        assert_eventually(lambda: stored(engine) == [], message=(tmp_path / "log").read_text)
+    finally:
+        worker.terminate()
+        worker.wait(timeout=30)
+
+    assert retried.output == "put back a/1\n"
+    assert [line["op"] for line in json_lines(settings.deliveries)] == ["a/1"]
+    assert given_up(engine) == []
+    assert "giving up 'a' after 1 attempts" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.processes
 def test_a_terminal_gets_a_table(settings: Settings, engine: Engine) -> None:
     give_up(engine, "a", error="[red]refused[/red]")
     ours, theirs = pty.openpty()
@@ -175,6 +206,16 @@ def test_discarding_everything_without_a_terminal_needs_yes(settings: Settings, 
 
     assert isinstance(done.exception, BadUsage) and "add --yes" in str(done.exception)
     assert given_up(engine) == ["a/1"]
+
+
+def test_many_are_moved_in_several_transactions(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("push_readmodel.failed.ROWS_PER_TRANSACTION", 2)
+    for number in range(5):
+        give_up(engine, f"k{number}")
+    store = store_of_the_read_model()
+
+    assert list(store.retry(engine, store.find(engine))) == [f"k{number}/1" for number in range(5)]
+    assert (len(stored(engine)), given_up(engine)) == (5, [])
 
 
 def test_a_discarded_revision_that_was_replaced_meanwhile_stays(engine: Engine) -> None:
