@@ -1,6 +1,7 @@
 """Rules about RabbitMQ: the acknowledgement timeout, quorum queues, and Celery's native delayed delivery.
 
-What a worker does was observed with Celery 5.7.0 and RabbitMQ 3.10.
+What a worker does was observed with Celery 5.7.0 and RabbitMQ 3.10; for RabbitMQ 4, by making the worker do there what
+kombu does for that version.
 """
 
 from __future__ import annotations
@@ -8,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import celery
+from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import MAX_NUMBER_OF_BITS_TO_USE
 
 from duetime.lint.case import Case, listed
@@ -21,6 +25,16 @@ LONGEST_DELAY = timedelta(seconds=2**MAX_NUMBER_OF_BITS_TO_USE - 1)
 QUEUE_TYPES = ("classic", "quorum")
 REFUSES_SHORT_DELAYS = (5, 7, 0)
 """The last version of Celery known to refuse a natively delayed task that is due in less than a second."""
+
+
+def _is_prefetch_fixed_on_rabbitmq_4() -> bool:
+    server: Any = SimpleNamespace(server_properties={"product": "RabbitMQ", "version": "4.0.0"})
+    kombu: Any = pyamqp.Transport
+    return bool(kombu.qos_semantics_matches_spec(None, server))
+
+
+FIXED_ON_RABBITMQ_4 = _is_prefetch_fixed_on_rabbitmq_4()
+"""True from kombu 5.7: on RabbitMQ 4 the prefetch count applies to a consumer, and cannot change while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +108,28 @@ def eta_above_consumer_timeout(case: Case) -> Iterator[Finding]:
 
 
 def static_prefetch(case: Case) -> Iterator[Finding]:
-    queues = rabbit_queues(case)
-    waiting = [queue.name for queue in queues if queue.quorum and not queue.delays]
     conf = case.target.app.conf
-    if not waiting or not case.horizon or not conf.worker_detect_quorum_queues or conf.worker_prefetch_multiplier == 0:
+    waiting = [queue for queue in rabbit_queues(case) if not queue.delays]
+    if not case.horizon or conf.worker_prefetch_multiplier == 0:
+        return
+    if quorum := [queue.name for queue in waiting if queue.quorum and conf.worker_detect_quorum_queues]:
+        names, setting = quorum, "task_default_exchange_type"
+        when = "it is a quorum queue on a direct exchange, so its tasks are not delayed inside RabbitMQ, and"
+    elif waiting and FIXED_ON_RABBITMQ_4:
+        names, setting = [queue.name for queue in waiting], "task_default_queue_type"
+        when = "its tasks are not delayed inside RabbitMQ, and if the server is RabbitMQ 4.0 or later"
+    else:
         return
     yield case.warning(
-        **case.of("task_default_exchange_type"),
-        consequence=f"queue {listed(waiting)}: a quorum queue, but its exchange is direct, so Celery does not delay "
-        "its tasks inside RabbitMQ. With quorum queues the prefetch count cannot grow: a worker that holds "
+        **case.of(setting),
+        consequence=f"queue {listed(names)}: {when} the prefetch count cannot grow. A worker that holds "
         f"{conf.worker_prefetch_multiplier} × concurrency distant tasks receives nothing more, and a task that is due "
         "waits until one of them has run.",
-        fix="task_default_exchange_type='topic' (and topic exchanges in task_queues); existing exchanges must be "
-        "deleted first. Or distant due times in a database.",
+        fix="task_default_queue_type='quorum' with task_default_exchange_type='topic' (the same in task_queues): then "
+        "RabbitMQ delays the tasks; existing queues and exchanges must be deleted first. Or distant due times in a "
+        "database.",
         scenario=None,
-        see=("celery#9512",),
+        see=("celery#9512", "kombu#2665"),
     )
 
 

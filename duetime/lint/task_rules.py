@@ -14,15 +14,15 @@ from celery.worker.state import REVOKE_EXPIRES
 from duetime.lint.case import Case, listed
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
-from duetime.lint.rabbitmq_rules import rabbit_queues
+from duetime.lint.rabbitmq_rules import FIXED_ON_RABBITMQ_4, rabbit_queues
 from duetime.lint.transport import transport
 
 
 def eta_limit(case: Case) -> Iterator[Finding]:
     conf = case.target.app.conf
     queues = rabbit_queues(case)
-    if not case.horizon or any(queue.quorum for queue in queues):
-        return  # with a quorum queue the prefetch count is fixed, and rabbitmq_rules judges it
+    if not case.horizon or (queues and FIXED_ON_RABBITMQ_4) or any(queue.quorum for queue in queues):
+        return  # the prefetch count is fixed, and rabbitmq_rules judges it
     # A prefetch count of 0 means "no limit", and Celery neither raises nor caps it.
     if conf.worker_eta_task_limit is None or conf.worker_prefetch_multiplier == 0:
         yield case.info(

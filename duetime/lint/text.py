@@ -17,7 +17,9 @@ def lines(targets: Sequence[str], findings: Sequence[Finding]) -> Iterator[str]:
     for target in targets:
         found = [finding for finding in findings if finding.target == target]
         warnings = sum(finding.level == "warning" for finding in found)
-        yield f"{target}: {warnings or 'no'} {'warning' if warnings == 1 else 'warnings'}"
+        limits = any(finding.level == "not judged" for finding in found) and not warnings
+        hint = "; read what is not judged" if limits else ""
+        yield f"{target}: {warnings or 'no'} {'warning' if warnings == 1 else 'warnings'}{hint}"
         for finding in sorted(found, key=lambda finding: ORDER.index(finding.level)):
             yield ""
             yield from _paragraph(finding)
