@@ -54,7 +54,8 @@ compare: $(READY) ## run three designs through four scenarios and print one tabl
 # For two cores: tests that compute run beside tests that wait. Whole runs are judged for lateness, so they come last.
 test: $(READY) ## make check, then all tests and a few benchmarks (ten minutes)
 ifeq ($(ARGS),)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser pooler
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
+	@$(MAKE) --no-print-directory pooler # after browser, because both may need apt
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-computing test-waiting test-processes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-runs test-lessons
 else

@@ -66,11 +66,8 @@ class Settings:
 
     @property
     def driver_options(self) -> dict[str, Any]:
-        """The ``connect_args`` of an engine for `database_url`.
-
-        Without prepared statements: a transaction pooler would send them to sessions that do not know them.
-        """
-        return {"prepare_threshold": None} if self.database_url.startswith("postgresql+psycopg:") else {}
+        """The ``connect_args`` of an engine for `database_url`."""
+        return driver_options(self.database_url)
 
     def environment(self) -> dict[str, str]:
         """Return the variables from which ``from_environment`` reads these settings back."""
@@ -166,3 +163,11 @@ def sqlalchemy_url(url: str) -> str:
     """Return `url` with psycopg as the driver, so that ``postgresql://`` and ``postgres://`` work as in other tools."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url
+
+
+def driver_options(url: str) -> dict[str, Any]:
+    """Return the ``connect_args`` of an engine for `url`: psycopg prepares no statements.
+
+    A transaction pooler would execute them in sessions that do not know them, or that know others by the same name.
+    """
+    return {"prepare_threshold": None} if url.startswith("postgresql+psycopg:") else {}

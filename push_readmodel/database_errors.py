@@ -17,8 +17,8 @@ TIME_LIMIT = (
 OUT_OF_RESOURCES = "PostgreSQL has no disk space, memory or connection left"
 CHANGED_TABLE = "the table was changed, so its statements are planned again"
 MIXED_SESSIONS = (
-    "the connection does not remember its prepared statements: a connection pooler mixes sessions; let the drain "
-    "connect to PostgreSQL itself"
+    "the connection does not remember its prepared statements: a connection pooler mixes sessions; set "
+    "DUETIME_DIRECT_DATABASE_URL to PostgreSQL itself"
 )
 SERVER_FAILED = "PostgreSQL reports a failure of its own"
 

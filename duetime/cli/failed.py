@@ -167,7 +167,7 @@ def _opened(name: str) -> Iterator[_Opened]:
         raise BadUsage(f"{design.name} keeps nothing that it has given up; write push_readmodel")
     settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": name})
     # psycopg returns bytes if the database's encoding is SQL_ASCII and the client names none.
-    engine = create_engine(settings.database_url, connect_args={"client_encoding": "utf8"})
+    engine = create_engine(settings.database_url, connect_args={"client_encoding": "utf8", **settings.driver_options})
     try:
         yield _Opened(design.given_up, engine)
     except SQLAlchemyError as error:

@@ -50,7 +50,7 @@ def _read(design: Design, settings: Settings) -> Status:
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
-    engine = create_engine(settings.database_url)
+    engine = create_engine(settings.database_url, connect_args=settings.driver_options)
     try:
         if design.status:
             return design.status(settings, engine)

@@ -285,12 +285,15 @@ def test_a_pooler_in_statement_mode_ends_the_worker(through: Through) -> None:
             stop.cancel()
 
 
-def test_install_through_a_pooler_leaves_no_lock_to_wait_for(through: Through, engine: Engine) -> None:
-    designs = [registry.load("push_readmodel")]
-    url = through("transaction").url.render_as_string(hide_password=False)
+def test_install_through_a_pooler_leaves_no_lock_and_no_prepared_statement(through: Through, engine: Engine) -> None:
+    designs, pooled = (
+        [registry.load("push_readmodel"), registry.load("oban_style_queue:staged")],
+        through("transaction"),
+    )
+    url = pooled.url.render_as_string(hide_password=False)
 
-    install(url, designs)
-    assert advisory_locks(engine) == 0
+    with nothing_is_left(pooled, engine):
+        install(url, designs)
     install(engine.url.render_as_string(hide_password=False), designs)
     install(url, designs)
 

@@ -14,7 +14,7 @@ from duetime.app.tables import Base
 from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.harness.processes.external_services import ANSWER_S, first_line, without_password
 from duetime.interface import Design
-from duetime.settings import sqlalchemy_url
+from duetime.settings import driver_options, sqlalchemy_url
 
 MAINTENANCE = "postgres"
 """The database to connect to for CREATE DATABASE; every server has one unless it was dropped."""
@@ -35,7 +35,7 @@ def install(url: str, designs: Sequence[Design], *, partitions: int | None = Non
         target = make_url(sqlalchemy_url(url))
         created = _create_database(target)
         with _locked(target):
-            engine = create_engine(target, poolclass=NullPool)
+            engine = create_engine(target, poolclass=NullPool, connect_args=driver_options(str(target)))
             Base.metadata.create_all(engine)
             for design in designs:
                 if partitions and design.install_partitioned:
