@@ -29,6 +29,7 @@ from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.clock import system_clock
 from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.environment import composed_for_design
 from duetime.harness.processes.worker_process import WorkerProcess, stop_all
 from duetime.interface import Design, Notification
 from duetime.settings import Settings
@@ -202,7 +203,7 @@ class Bench:
     def bare(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Run ``benchmarks/bare.py`` in its own process."""
         command = [sys.executable, "-m", "benchmarks.bare", *arguments]
-        environment = {**os.environ, **self.settings.environment()}
+        environment = {**composed_for_design(), **self.settings.environment()}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

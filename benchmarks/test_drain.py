@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,6 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.conftest import Bench, Findings, PairedFigures, Size, past_due_times, rate
 from duetime.clock import system_clock
 from duetime.harness.processes.embedded_servers import POSTGRES_BIN, unprivileged
+from duetime.harness.processes.environment import composed
 from push_readmodel.partitions import install_partitioned
 
 MakeBench = Callable[..., Bench]
@@ -169,7 +169,7 @@ def test_drain_by_pgbench(
         socket, name = url.query["host"], url.database
         command = [POSTGRES_BIN / "pgbench", "-h", socket, "-U", "postgres", "-n", "-M", "prepared", "-f", script]
         command += ["-t", str(rows // 1000), name]
-        environment = {**os.environ, "PGOPTIONS": "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off"}
+        environment = {**composed(), "PGOPTIONS": "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off"}
         finished = subprocess.run(
             [*unprivileged(), *map(str, command)], env=environment, capture_output=True, text=True, check=True
         )

@@ -52,6 +52,12 @@ def load(name: str) -> Design:
     return _checked(name, found)
 
 
+def absolute(name: str) -> str:
+    """Return the name by which a process in another working directory loads the design `name`."""
+    path, _, attribute = name.rpartition(":")
+    return f"{Path(path).absolute()}:{attribute}" if path.endswith(".py") else name
+
+
 def _from_file(name: str, path: Path, attribute: str) -> object:
     if not path.is_file():
         raise DesignNotLoadable(f"{name!r}: there is no file {str(path)!r}; check the path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base
 from duetime.harness.processes.cleanup import run_tempdir
+from duetime.harness.processes.environment import other_servers_hidden
 from duetime.harness.processes.external_services import own_broker_database, own_database
 from duetime.harness.processes.services import Endpoints, Services
 from duetime.settings import Settings
@@ -30,8 +32,11 @@ def shared_servers(tempdir: Path) -> Iterator[Endpoints]:
     """A PostgreSQL and a Valkey for the session, started by it and stopped after it."""
     # environment={}: never use the servers that DUETIME_… variables name, because tests write into these.
     services = Services(tempdir, environment={})
-    services.prepare(side_by_side=1)
-    with services.for_run("tests", 0) as endpoints:
+    with ExitStack() as stack:
+        # Not for the whole session, because other tests may need these variables.
+        with other_servers_hidden():
+            services.prepare(side_by_side=1)
+            endpoints = stack.enter_context(services.for_run("tests", 0))
         yield endpoints
 
 
@@ -39,6 +44,7 @@ def shared_servers(tempdir: Path) -> Iterator[Endpoints]:
 def endpoints(shared_servers: Endpoints) -> Iterator[Endpoints]:
     """The URLs of an empty database and an empty broker database for one test."""
     with (
+        other_servers_hidden(),
         own_database(shared_servers.database_url) as database,
         own_broker_database(shared_servers.broker_url, 0) as url,
     ):

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
 from duetime.interface import Notification
+from duetime.runtime.broker import check_broker
 from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import JournalGateway, gateway_from
 from duetime.settings import Settings
@@ -52,6 +53,7 @@ class Connections:
 def new_app(settings: Settings) -> Celery:
     """Return an application without tasks, on this package's queue."""
     app = Celery(QUEUE, broker=settings.broker_url)
+    check_broker(app, settings)
     app.conf.update(settings.celery_events, task_default_queue=QUEUE)
     add_heartbeat(app, settings)
     return app

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
+from duetime.runtime.broker import check_broker
 from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import JournalGateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
@@ -38,6 +39,7 @@ class Connections:
 def make_app(settings: Settings, poll: Poll) -> Celery:
     """Return an application whose beat runs `poll` every interval."""
     app = Celery("pull_worker", broker=settings.broker_url)
+    check_broker(app, settings)
     # A queue of its own, so that other designs may share the broker. It and the schedule are all that is set.
     app.conf.update(settings.celery_events, task_default_queue="pull_worker")
     app.conf.beat_schedule = {

@@ -13,6 +13,7 @@ from celery.worker import state
 from sqlalchemy import create_engine
 
 from duetime.errors import DuetimeError
+from duetime.runtime.broker import check_broker
 from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
@@ -67,6 +68,7 @@ def make_app(
 ) -> Celery:
     """Return an app whose workers run `drain`. Flower shows a failed delivery as `failure`."""
     app = Celery("push_readmodel", broker=settings.broker_url)
+    check_broker(app, settings)
     # A queue of its own, always empty: on a shared broker these workers receive no other design's tasks.
     app.conf.update(
         settings.celery_events, task_default_queue="push_readmodel", worker_concurrency=drain_settings.threads

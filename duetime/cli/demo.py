@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
-import webbrowser
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -45,35 +47,43 @@ def demo_command(
     from duetime.demo.session import SCENARIO, DemoSession
     from duetime.harness.processes.cancellation import CancelToken
     from duetime.harness.processes.cleanup import run_tempdir
+    from duetime.harness.processes.environment import own_environment
     from duetime.harness.processes.flower import Flower
     from duetime.harness.processes.services import Services
     from duetime.harness.runs.context import RunContext
 
     _check_host(host)
-    chosen = load_designs(split_names("--designs", designs) or registry.default_designs())
-    _check_share_a_broker(designs, list(chosen))
-    listening = serve.bind(host, port)
-    url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
-    click.echo("starting the servers: a few seconds", err=True)
-    with run_tempdir() as tempdir:
-        services = Services(tempdir)
-        context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
-        session = DemoSession(
-            chosen, context=context, out=tempdir / "live", per_second=rate, seed=seed, delivery_time_s=delivery_time
-        )
-        with session.running(), ExitStack() as resources:
-            flower_url = ""
-            if host not in ALL_INTERFACES:  # inside a container Flower's port would not be reachable
-                flower = Flower(tempdir / SCENARIO / "flower", tempdir=tempdir, broker_url=session.broker_url)
-                flower_url = resources.enter_context(flower).url
+    with own_environment() as caller:
+        chosen = load_designs(split_names("--designs", designs) or registry.default_designs())
+        _check_share_a_broker(designs, list(chosen))
+        listening = serve.bind(host, port)
+        url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
+        click.echo("starting the servers: a few seconds", err=True)
+        with run_tempdir() as tempdir:
+            services = Services(tempdir)
+            context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
+            session = DemoSession(
+                chosen, context=context, out=tempdir / "live", per_second=rate, seed=seed, delivery_time_s=delivery_time
+            )
+            with session.running(), ExitStack() as resources:
+                flower_url = ""
+                if host not in ALL_INTERFACES:  # inside a container Flower's port would not be reachable
+                    flower = Flower(tempdir / SCENARIO / "flower", tempdir=tempdir, broker_url=session.broker_url)
+                    flower_url = resources.enter_context(flower).url
 
-            def ready() -> None:
-                click.echo(serve.startup_message(list(chosen), url, flower_url))
-                if browser:
-                    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+                def ready() -> None:
+                    click.echo(serve.startup_message(list(chosen), url, flower_url))
+                    if browser:
+                        threading.Thread(target=_open_browser, args=(url, caller), daemon=True).start()
 
-            serve.serve(session, listening, out=lambda: new_directory(out), flower_url=flower_url, ready=ready)
+                serve.serve(session, listening, out=lambda: new_directory(out), flower_url=flower_url, ready=ready)
     click.echo("the demo has ended; every process that it started has ended", err=True)
+
+
+def _open_browser(url: str, environment: Mapping[str, str]) -> None:
+    """Open `url` in the user's browser, which gets the user's own `environment`."""
+    program = "import sys, webbrowser; webbrowser.open(sys.argv[1])"
+    subprocess.run([sys.executable, "-P", "-c", program, url], env=environment, check=False)
 
 
 def _check_host(host: str) -> None:

@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from duetime import registry
+from duetime.cli.obeyed import CELERY, LIBPQ, PROCESS, settle_environment
 from duetime.errors import BadUsage
 from duetime.interface import MIGRATION_SEPARATOR, Design, Role
 from duetime.runtime.heartbeat import HeartbeatRecord, read_heartbeat
@@ -58,6 +59,7 @@ def install_command(designs: Sequence[str], partitions: int | None) -> None:
     """
     from duetime.harness.processes.installation import install
 
+    settle_environment(LIBPQ)
     url = os.environ.get("DUETIME_DATABASE_URL")
     if not url:
         raise BadUsage("DUETIME_DATABASE_URL is not set; export it as postgresql://user@host:5432/name")
@@ -84,6 +86,9 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
     The command replaces itself by the design's own command (exec), so its process id is the worker's: SIGTERM shuts the
     worker down in an orderly way. The worker writes a heartbeat for `duetime health`.
 
+    The worker inherits the environment, and the command prints which variables count. CELERY_BROKER_URL and BROKER_URL
+    are ignored, because DUETIME_BROKER_URL names the broker.
+
     \b
       export DUETIME_DATABASE_URL=postgresql://postgres@127.0.0.1:5432/push_readmodel
       export DUETIME_BROKER_URL=redis://127.0.0.1:6379/0
@@ -91,6 +96,7 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise BadUsage(f"--name {name!r}: write letters, digits, dots and dashes; Celery calls the worker NAME@DESIGN")
+    settle_environment(LIBPQ, CELERY, PROCESS)
     loaded = registry.load(design)
     command = _role(loaded, role).argv
     directory = state.absolute() / loaded.name / name
@@ -170,6 +176,7 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
 
     from duetime.migration import migrate
 
+    settle_environment(LIBPQ, CELERY)
     old_design, new_design = registry.load(old), registry.load(new)
     # The modules of the designs read the variable when they are imported.
     os.environ["DUETIME_DESIGN"] = registry.load(f"{old}{MIGRATION_SEPARATOR}{new}").name

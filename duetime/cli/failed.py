@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duetime import registry
+from duetime.cli.obeyed import LIBPQ, settle_environment
 from duetime.cli.options import JSON
 from duetime.errors import BadUsage
 from duetime.interface import GivenUp, GivenUpStore
@@ -162,6 +163,7 @@ def _opened(name: str) -> Iterator[_Opened]:
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
+    settle_environment(LIBPQ)
     design = registry.load(name)
     if design.given_up is None:
         raise BadUsage(f"{design.name} keeps nothing that it has given up; write push_readmodel")

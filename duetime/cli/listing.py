@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from duetime import registry
-from duetime.cli.options import JSON
+from duetime.cli.options import JSON, in_own_environment
 from duetime.interface import Design
 
 _DELIVERY = {
@@ -71,6 +71,7 @@ def scenarios_command(as_json: bool) -> None:
 
 @click.command(name="doctor")
 @JSON
+@in_own_environment
 def doctor_command(as_json: bool) -> None:
     """Check what this machine can run.
 

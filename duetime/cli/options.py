@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import click
 
 from duetime import registry
 from duetime.errors import BadUsage
+from duetime.harness.processes.environment import own_environment
 from duetime.interface import Design
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}
 BAD_USAGE = 2
@@ -25,6 +31,17 @@ OUT = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of text.")
 SEED = click.option("--seed", default=1, show_default=True, help="The same seed gives every design the same plan.")
+
+
+def in_own_environment(command: Callable[P, R]) -> Callable[P, R]:
+    """Let a command that runs designs ignore the variables of the shell that a run does not use."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with own_environment():
+            return command(*args, **kwargs)
+
+    return run
 
 
 def load_designs(names: Sequence[str]) -> Mapping[str, Design]:

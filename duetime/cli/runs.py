@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 import click
 
 from duetime import registry
-from duetime.cli.options import EXIT_STATUS, JSON, OUT, SEED, load_designs, new_directory, split_names
+from duetime.cli.options import (
+    EXIT_STATUS,
+    JSON,
+    OUT,
+    SEED,
+    in_own_environment,
+    load_designs,
+    new_directory,
+    split_names,
+)
 from duetime.cli.report import write_report
 
 if TYPE_CHECKING:
@@ -67,6 +76,7 @@ OVERVIEW_FROM = 3
 @SEED
 @JSON
 @OUT
+@in_own_environment
 def compare_command(
     designs: str,
     scenario_names: str,
@@ -80,7 +90,8 @@ def compare_command(
 ) -> None:
     """Run designs in scenarios and print the verdicts.
 
-    Each design runs in each scenario, several designs side by side. The result is a matrix and an HTML report.
+    Each design runs in each scenario, several designs side by side. The result is a matrix and an HTML report. As in
+    `duetime run`, the shell's variables are ignored, except those named in DUETIME_PASS_ENVIRONMENT.
 
     Exit status: 0 if every design kept its guarantees, 1 if one broke them, 2 bad usage, 3 unknown. The naive poller
     does not guarantee delivery, so a notification that it misses shows in the matrix and does not fail the command. A
@@ -104,10 +115,12 @@ def compare_command(
 @SEED
 @JSON
 @OUT
+@in_own_environment
 def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
     """Run one design in one scenario.
 
-    SCENARIO is a name, or the plan.json of a stored run, which is then repeated.
+    SCENARIO is a name, or the plan.json of a stored run, which is then repeated. The run ignores the shell's variables
+    (PGHOST, CELERY_BROKER_URL, …); DUETIME_PASS_ENVIRONMENT=NAME,NAME passes those that your design needs.
 
     \b
       duetime run push_readmodel crash

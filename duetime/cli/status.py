@@ -9,6 +9,7 @@ from dataclasses import asdict
 import click
 
 from duetime import registry
+from duetime.cli.obeyed import LIBPQ, settle_environment
 from duetime.cli.options import JSON
 from duetime.errors import BadUsage
 from duetime.interface import Design, Status
@@ -35,6 +36,7 @@ def status_command(design: str, as_json: bool) -> None:
       export DUETIME_BROKER_URL=redis://127.0.0.1:6379/0
       duetime status push_readmodel
     """
+    settle_environment(LIBPQ)
     settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": design})
     status = _read(registry.load(design), settings)
     if as_json:

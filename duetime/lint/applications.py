@@ -20,6 +20,7 @@ from duetime.errors import BadUsage
 from duetime.lint.case import Target
 from duetime.lint.commands import WorkerCommand, parse
 from duetime.lint.transport import transport
+from duetime.runtime.broker import OVERRIDES
 from duetime.settings import Settings
 
 
@@ -142,7 +143,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _placeholders(design: str) -> Mapping[str, str]:
     """Return the variables that a design's modules need to be imported; no connection is opened."""
-    return Settings(
+    needed = Settings(
         design=design,
         database_url="postgresql+psycopg://localhost/nothing",
         broker_url="redis://localhost:6379/0",
@@ -152,3 +153,5 @@ def _placeholders(design: str) -> Mapping[str, str]:
         reminder_lead=timedelta(minutes=10),
         poll_interval=timedelta(minutes=1),
     ).environment()
+    # Otherwise a broker in the shell, of some other application, would be judged as the design's.
+    return {**needed, **dict.fromkeys(OVERRIDES, "")}

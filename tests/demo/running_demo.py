@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -41,10 +41,13 @@ class Demo:
 
 
 @contextmanager
-def running(out: Path, *arguments: str) -> Iterator[Demo]:
+def running(
+    out: Path, *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Demo]:
+    """Run `duetime demo` in the directory `cwd`, with `environment`; by default those of this process."""
     options = ["--no-browser", "--port", "0", "--out", str(out), *arguments]
-    command = [sys.executable, "-m", "duetime.cli", "demo", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [str(Path(sys.executable).with_name("duetime")), "demo", *options]
+    with subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(4)]
         urls = re.findall(r"http://\S+", "".join(lines))

@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from duetime.errors import HarnessError
+from duetime.harness.processes.environment import composed
 
 MARK = "DUETIME_TEMPDIR"
 """The environment variable with the path of the temporary directory."""
@@ -38,9 +39,11 @@ JUST_FORKED_S = 0.5
 @contextmanager
 def run_tempdir() -> Iterator[Path]:
     """A temporary directory that is removed, with every process in it, when this block or this process ends."""
-    command = [sys.executable, "-m", "duetime.harness.processes.cleanup"]
+    command = [sys.executable, "-P", "-m", "duetime.harness.processes.cleanup"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as reaper:
+    with subprocess.Popen(
+        command, env=composed(), stdin=pipe, stdout=pipe, text=True, start_new_session=True
+    ) as reaper:
         assert reaper.stdin is not None and reaper.stdout is not None  # noqa: S101 - pipes were asked for
         path = reaper.stdout.readline().strip()
         if not path:

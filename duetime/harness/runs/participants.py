@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, insert, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from duetime import registry
 from duetime.app.tables import Base, Effect, User
 from duetime.clock import instant
 from duetime.faults.fault import Sleeper
@@ -82,6 +83,7 @@ class RunProcesses:
                     old_heartbeats=[
                         self._heartbeat(worker.name) for worker in self.workers if self._is_old(worker.name)
                     ],
+                    directory=self._spec.state / f"client-{number}",
                     log=self._files.logs / f"client-{number}.log",
                     tempdir=self._spec.context.tempdir,
                 )
@@ -189,7 +191,7 @@ class RunProcesses:
 def settings_for(spec: RunSpec, deliveries: Path, endpoints: Endpoints, *, watched: bool) -> Settings:
     plan = spec.plan
     return Settings(
-        design=spec.design_name,
+        design=registry.absolute(spec.design_name),
         database_url=endpoints.database_url,
         broker_url=endpoints.broker_url,
         worker="client",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.clock import system_clock
+from duetime.harness.processes.environment import composed_for_design
 from duetime.runtime.failpoints import VARIABLE, Failpoint
 from tests.designs.violations.world import KILLED, MakeWorld, World
 
@@ -33,7 +33,7 @@ KEYS = ("a", "b", "c", "d", "e")
 
 def migrate(world: World, *arguments: str) -> int:
     """Run ``duetime migrate`` in a process; return its exit status."""
-    environment = {**os.environ, **world.settings.environment(), VARIABLE: str(world.failpoint)}
+    environment = {**composed_for_design(), **world.settings.environment(), VARIABLE: str(world.failpoint)}
     command = [sys.executable, "-c", MIGRATE, *arguments]
     return subprocess.run(command, env=environment, start_new_session=True, check=False).returncode
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
+from duetime.harness.processes.environment import composed_for_design
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Design, Notification
 from duetime.runtime.failpoints import VARIABLE, Failpoint, disarm
@@ -129,7 +129,7 @@ class World:
         return {pending.op: pending.where for pending in self.design.pending(self.settings, self.engine)}
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, **self.settings.environment(), VARIABLE: str(self.failpoint)}
+        return {**composed_for_design(), **self.settings.environment(), VARIABLE: str(self.failpoint)}
 
 
 class PlainSleeper:
