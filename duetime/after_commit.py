@@ -17,6 +17,17 @@ _OUTBOX = "duetime.after_commit"
 """The key of ``Session.info`` under which the actions wait for the commit."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """An action that a transaction runs once under its name."""
+
+    name: str
+    action: Callable[[], object]
+
+    def __call__(self) -> object:
+        return self.action()
+
+
 @dataclass(slots=True)
 class _Outbox:
     """The actions of one session.
@@ -32,7 +43,9 @@ class _Outbox:
     running: list[Callable[[], object]] | None = None
 
 
-def after_commit(session: Session | scoped_session[Session], action: Callable[[], object]) -> None:
+def after_commit(
+    session: Session | scoped_session[Session], action: Callable[[], object], *, once: str | None = None
+) -> None:
     """Run `action` after the outermost commit of `session`, in the order of these calls.
 
     A rollback drops what was added in the transaction, or in the savepoint and those inside it, that it rolls back. So
@@ -40,6 +53,8 @@ def after_commit(session: Session | scoped_session[Session], action: Callable[[]
 
     ``session.commit()`` raises the first exception of an action, and the actions after it do not run; the commit
     stands. An action may use the session, and may add actions to those that run.
+
+    once: a name; of the actions of one commit with this name, only the first runs.
 
     Raises:
         UnusableSession: `session` is none of SQLAlchemy's ORM, or an AsyncSession.
@@ -53,6 +68,8 @@ def after_commit(session: Session | scoped_session[Session], action: Callable[[]
             f"after_commit() needs a sqlalchemy.orm.Session, not {type(session).__name__}; with an AsyncSession call "
             "it inside of run_sync()"
         )
+    if once is not None:
+        action = _Once(once, action)
     outbox: _Outbox | None = session.info.get(_OUTBOX)
     if outbox and outbox.running is not None and not session.in_transaction():
         outbox.running.append(action)
@@ -101,7 +118,12 @@ def _run_committed(session: Session, ended: SessionTransaction) -> None:
 
 
 def _run(actions: list[Callable[[], object]]) -> None:
+    names: set[str] = set()
     for number, action in enumerate(actions, start=1):
+        if isinstance(action, _Once):
+            if action.name in names:
+                continue
+            names.add(action.name)
         try:
             action()
         except BaseException as error:

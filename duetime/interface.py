@@ -16,6 +16,7 @@ from duetime import limits
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
     from duetime.settings import Settings
@@ -99,7 +100,9 @@ class Scheduler(Protocol):
         equal one is pending, so a call may be repeated.
 
         Raises:
-            ScheduleRejected: not stored, and never will be. Any other exception leaves the outcome unknown.
+            ScheduleRejected: not stored, and never will be. An equal revision with another content is one.
+            StillBeingDelivered: a worker holds the row. Roll back, and call again.
+            Exception: any other leaves the outcome unknown. Call again with the same key and revision.
         """
 
     def schedule_many(self, notifications: Sequence[Notification], *, session: Session) -> None:
@@ -113,6 +116,14 @@ class Scheduler(Protocol):
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """Cancel every revision of `key` below `revision`. A delivery that has already started may still complete."""
+
+    async def schedule_async(self, notification: Notification, *, session: AsyncSession) -> None:
+        """`schedule`, for an ``AsyncSession``. A design that publishes after the commit blocks the event loop then."""
+        await session.run_sync(lambda sync_session: self.schedule(notification, session=sync_session))
+
+    async def cancel_async(self, key: str, *, revision: int, session: AsyncSession) -> None:
+        """`cancel`, for an ``AsyncSession``."""
+        await session.run_sync(lambda sync_session: self.cancel(key, revision=revision, session=sync_session))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,13 @@ def check_counted(key: str, revision: int) -> None:
 
 
 def publish_after_commit(session: Session, task: Task[..., Any], notification: Notification) -> None:
-    """Publish `notification` for its due time once `session` has committed."""
+    """Publish `notification` for its due time once `session` has committed, once in this transaction.
+
+    Celery accepts the same task id again: a call repeated in a later transaction is a second message.
+    """
     body = notification.to_json()  # now, so that a later change of its payload changes nothing
-    after_commit(session, lambda: task.apply_async(args=(body,), task_id=notification.op, eta=notification.due_at))
+
+    def publish() -> object:
+        return task.apply_async(args=(body,), task_id=notification.op, eta=notification.due_at)
+
+    after_commit(session, publish, once=notification.op)
