@@ -75,13 +75,15 @@ def _redelivery(case: Case) -> tuple[str, timedelta | None]:
 
 def task_limit(case: Case, task: Task[..., Any]) -> timedelta | None:
     """Return the time after which `task` ends at the latest; None if nothing limits it."""
-    commands = [command for command in case.target.commands if command.works]
+    conf = case.target.app.conf
+    options = [command.options for command in case.target.commands if command.works] or [{}]
     lengths = []
-    for name in ("time_limit", "soft_time_limit"):
+    for name in BOTH:
+        # Celery 5.7 copies the setting to the task; before, it is the default of the pool, like the command's option.
         of_task = _number(getattr(task, name, None))
-        of_commands = [_number(command.options.get(name)) for command in commands]
-        known = [of_task] if of_task else of_commands
-        if known and all(known):
+        of_pools = [_number(given.get(name)) or _number(conf[f"task_{name}"]) for given in options]
+        known = [of_task] if of_task else of_pools
+        if all(known):
             lengths.append(max(length for length in known if length))
     return timedelta(seconds=min(lengths)) if lengths else None
 
