@@ -100,9 +100,11 @@ class Settings:
         variables = _Variables(environment)
         heartbeat = variables.text("DUETIME_HEARTBEAT", "")
         direct = variables.text("DUETIME_DIRECT_DATABASE_URL", "")
-        if direct and "://" not in direct:
+        if direct and not ("://" in direct and direct.startswith("postgres")):
             # Without the value, which may hold a password.
-            raise BadUsage("DUETIME_DIRECT_DATABASE_URL is no URL; write postgresql://user@host:5432/name")
+            raise BadUsage(
+                "DUETIME_DIRECT_DATABASE_URL is no URL of a PostgreSQL; write postgresql://user@host:5432/name"
+            )
         return cls(
             design=variables.text("DUETIME_DESIGN"),
             database_url=sqlalchemy_url(variables.text("DUETIME_DATABASE_URL")),

@@ -19,7 +19,13 @@ NEEDED = {
 
 def test_settings_are_the_same_after_the_environment() -> None:
     settings = Settings.from_environment(NEEDED)
-    other = replace(settings, watched=True, heartbeat=Path("/tmp/heartbeat"), worker="worker-7")
+    other = replace(
+        settings,
+        watched=True,
+        heartbeat=Path("/tmp/heartbeat"),
+        worker="worker-7",
+        direct_database_url="postgresql+psycopg://db/x",
+    )
 
     assert Settings.from_environment(settings.environment()) == settings
     assert Settings.from_environment(other.environment()) == other
@@ -40,3 +46,11 @@ def test_workers_send_no_celery_events_by_default() -> None:
 def test_a_flag_that_is_neither_yes_nor_no_is_refused() -> None:
     with pytest.raises(BadUsage, match="DUETIME_WATCHED is 'maybe'; write yes or no"):
         Settings.from_environment({**NEEDED, "DUETIME_WATCHED": "maybe"})
+
+
+@pytest.mark.parametrize("url", ["host=db password=secret", "mysql://user:secret@db/x"])
+def test_a_direct_url_that_is_not_postgresqls_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(BadUsage, match="write postgresql://user@host:5432/name") as refused:
+        Settings.from_environment({**NEEDED, "DUETIME_DIRECT_DATABASE_URL": url})
+
+    assert "secret" not in str(refused.value)
