@@ -13,6 +13,7 @@ from itertools import pairwise
 from duetime.checker.intervals import Interval, Intervals
 from duetime.checker.labels import DELIVERY_VIOLATIONS, Label, Labelled, Unproven
 from duetime.checker.obligations import Excuses, Obligation, obligations_of
+from duetime.checker.other_clock import OtherClock
 from duetime.history import Canary, History
 
 STEP_NS = 5_000_000
@@ -23,6 +24,7 @@ class Evidence:
     """Decides which violations one history proves.
 
     steps: the instant and size of each step of the wall clock.
+    other_clock: the difference of the clock of a database server of the user's own.
     used: the periods of starvation because of which a violation was withdrawn.
     """
 
@@ -40,6 +42,7 @@ class Evidence:
         self._measured = list(_starved(history.canaries, self._profile.early_tolerance_ns))
         self._starved = Intervals([*self._measured, *_without_canary(history)])
         self._excused = excused.plus(self._measured)
+        self.other_clock = OtherClock.of(history.database_clock, self._profile.early_tolerance_ns)
         self._history, self._obligations = history, obligations
         self.used: set[Interval] = set()
 
@@ -63,11 +66,11 @@ class Evidence:
 
     @cached_property
     def _without_starvation(self) -> Mapping[str, Obligation]:
-        """The obligations, with neither starvation nor steps of the wall clock counted toward a deadline.
+        """The obligations, with neither starvation nor steps or errors of a clock counted toward a deadline.
 
         They are computed again because a later deadline leaves more time for a lawful cancel.
         """
-        stepped_ns = sum(abs(step) for _, step in self.steps)
+        stepped_ns = sum(abs(step) for _, step in self.steps) + self.other_clock.behind_ns
         if not stepped_ns and not self._measured:
             return self._obligations
         limit_ns = self._profile.lateness_limit_ns + stepped_ns
@@ -78,12 +81,20 @@ class Evidence:
         if self._altered:
             return "unproven"
         if label == "early":
-            return "unknown_early" if self._timing_unproven else None
+            return "unknown_early" if self._timing_unproven or self._by_other_clock(labelled) else None
         if label == "late":
             return self._late(labelled)
         if label == "duplicate":
             return None
         return self._phantom_or_stale(labelled)
+
+    def _by_other_clock(self, labelled: Labelled) -> bool:
+        """Return True if an early or late delivery may be in time by the clock of the database server."""
+        assert labelled.obligation is not None  # noqa: S101  # only an obligation has a due time
+        due_ns, at_ns = labelled.obligation.operation.due_ns, labelled.delivery.at_ns
+        if at_ns < due_ns:
+            return at_ns >= due_ns - self._profile.early_tolerance_ns - self.other_clock.ahead_ns
+        return bool(self.other_clock.behind_ns) and at_ns <= self._without_starvation[labelled.delivery.op].deadline_ns
 
     def _late(self, labelled: Labelled) -> Unproven | None:
         if self._faults_damaged:
@@ -92,7 +103,8 @@ class Evidence:
         starved = self._starved.overlap(labelled.obligation.ready_ns, labelled.delivery.at_ns)
         if starved:
             self.used.add(starved)
-        return "unknown_late" if starved or self._timing_unproven else None
+        unproven = starved or self._timing_unproven or self._by_other_clock(labelled)
+        return "unknown_late" if unproven else None
 
     def _phantom_or_stale(self, labelled: Labelled) -> Unproven | None:
         obligation, at_ns = labelled.obligation, labelled.delivery.at_ns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from duetime.checker.evidence import Evidence
+from duetime.checker.other_clock import OtherClock
 from duetime.checker.vacuity import Need
 from duetime.checker.wording import RunClock, duration
 from duetime.history import NEVER, History
@@ -29,6 +30,7 @@ def reasons(history: History, evidence: Evidence, table: Iterable[Need], *, open
             f"the wall clock stepped by {step / 1e6:.1f} ms before {clock.at(at)}, so early and late cannot be judged"
             for at, step in evidence.steps
         ),
+        *_other_clock(evidence.other_clock),
         *(
             f"the harness itself was starved {clock.period(start, end)}, so a late or missing delivery in these "
             f"{duration(end - start)} does not count against the design"
@@ -36,6 +38,15 @@ def reasons(history: History, evidence: Evidence, table: Iterable[Need], *, open
         ),
     ]
     return list(dict.fromkeys(found))
+
+
+def _other_clock(clock: OtherClock) -> Iterator[str]:
+    if clock.beyond_tolerance:
+        yield (
+            f"the clock of the database server was up to {clock.ahead_ns / 1e6:.1f} ms ahead of and "
+            f"{clock.behind_ns / 1e6:.1f} ms behind the harness's, and changed by {clock.changed_ns / 1e6:.1f} ms, so "
+            "a delivery that is early or late by less does not count; synchronise both machines"
+        )
 
 
 def _closing(history: History, clock: RunClock, open_required: int) -> Iterator[str]:

@@ -42,6 +42,7 @@ class DesignRun:
     def begin(self, started: Instant) -> None:
         spec = self.files.spec
         self.files.write_plan(started)
+        self.files.record_database_clock()
         self._canaries = CanarySender(self._gateway, self.files.clock, period_s=spec.plan.profile.canary_period_s)
         self._canaries.start(started)
         for client in self.processes.clients:

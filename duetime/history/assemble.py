@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from sys import intern
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from duetime.history.records import (
     NEVER,
     Canary,
     Closed,
+    DatabaseClock,
     Delivery,
     Operation,
     RecordedFault,
@@ -37,6 +38,7 @@ class History:
 
     operations: by op, in the order of their invocations. deliveries: sorted by time, then by line.
     clock: pairs of wall and monotonic time. closed: None if the harness did not close the run.
+    database_clock: readings of a database server of the user's own; empty if it shared the harness's clock.
     """
 
     plan: RecordedPlan
@@ -47,6 +49,7 @@ class History:
     clock: list[tuple[int, int]]
     closed: Closed | None
     damage: Damage
+    database_clock: list[DatabaseClock] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
@@ -76,8 +79,10 @@ def assemble(
     deliveries.sort()
     canaries.sort()
     faults = _faults(_parsed(FAULTS, _phase, lines, damage))
-    clock = list(_parsed(CLOCK, _sample, lines, damage))
-    return History(plan, operations, deliveries, canaries, faults, clock, closed, damage)
+    samples = list(_parsed(CLOCK, _sample, lines, damage))
+    clock = [pair for pair, _ in samples]
+    database_clock = [reading for _, reading in samples if reading]
+    return History(plan, operations, deliveries, canaries, faults, clock, closed, damage, database_clock)
 
 
 def _parsed(file: str, parse: Callable[[int, Any], T], lines: Mapping[str, Numbered], damage: Damage) -> Iterator[T]:
@@ -111,8 +116,11 @@ def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str,
     return require_int(record["at_ns"]), line, {**names, "only": only}
 
 
-def _sample(_: int, record: Mapping[str, Any]) -> tuple[int, int]:
-    return require_int(record["wall_ns"]), require_int(record["mono_ns"])
+def _sample(_: int, record: Mapping[str, Any]) -> tuple[tuple[int, int], DatabaseClock | None]:
+    pair = require_int(record["wall_ns"]), require_int(record["mono_ns"])
+    if "database_ahead_ns" not in record:
+        return pair, None
+    return pair, DatabaseClock(require_int(record["database_ahead_ns"]), require_int(record["uncertainty_ns"]))
 
 
 def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[RecordedFault]:

@@ -64,6 +64,13 @@ class Canary(NamedTuple):
     at_ns: int
 
 
+class DatabaseClock(NamedTuple):
+    """By how much the clock of the database server was ahead of the harness's, within an uncertainty."""
+
+    ahead_ns: int
+    uncertainty_ns: int
+
+
 @dataclass(slots=True)
 class RecordedFault:
     """One fault, from its injection until a probe verified that it was healed (`NEVER` if none did).

@@ -109,6 +109,11 @@ class Services:
         return {"postgresql": database, "broker": broker}
 
     @property
+    def external_database_url(self) -> str | None:
+        """The user's own PostgreSQL, whose clock may differ from this machine's; None if it is embedded."""
+        return self._database_url
+
+    @property
     def embedded(self) -> bool:
         """True if both servers are embedded, so that faults may kill them."""
         return not self._database_url and not self._broker_url

@@ -65,6 +65,7 @@ class Run:
             processes.wait_ready(self._stop)
             gateway = JournalGateway(self._files.deliveries, worker="canary", delivery_time=timedelta())
             stack.callback(gateway.close)
+            self._files.record_database_clock()
             self._carry_out_plan(agree_on_start(), processes, gateway)
 
     def _carry_out_plan(self, started: Instant, processes: RunProcesses, gateway: JournalGateway) -> None:
@@ -91,6 +92,7 @@ class Run:
             processes.record_effects()
         finally:
             canary_sender.stop()
+        self._files.record_database_clock()
         self.unverified = nemesis.unverified
         self._files.close(
             pending,

@@ -11,11 +11,13 @@ from importlib.metadata import version
 from typing import Any
 
 from duetime.clock import Instant
+from duetime.harness.processes.database_clock import measure_database_clock
 from duetime.harness.runs.spec import RunSpec
 from duetime.history.digest import line_count_and_sha256
 from duetime.history.format import FORMAT
 from duetime.history.tail import Tail, backwards
 from duetime.interface import Pending
+from duetime.runtime.jsonl import JsonLinesWriter
 
 
 class RunDirectory:
@@ -55,6 +57,20 @@ class RunDirectory:
         draft = self._plan.with_suffix(".json.new")
         draft.write_text(_one_operation_per_line(written))
         draft.replace(self._plan)
+
+    def record_database_clock(self) -> None:
+        """Compare the clock of the user's own PostgreSQL with this machine's. An embedded one has the same clock.
+
+        Raises:
+            ServiceUnavailable: it does not answer.
+        """
+        url = self.spec.context.services.external_database_url
+        if url:
+            writer = JsonLinesWriter(self.clock)
+            try:
+                writer.append(measure_database_clock(url).record())
+            finally:
+                writer.close()
 
     def close(
         self,
