@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from duetime.errors import BadUsage
+from duetime.urls import sqlalchemy_url
 
 EFFECTS = "duetime.app.effects:STATEMENTS"
 SCHEDULE_WAIT = timedelta(seconds=5)
@@ -100,11 +101,6 @@ class Settings:
         variables = _Variables(environment)
         heartbeat = variables.text("DUETIME_HEARTBEAT", "")
         direct = variables.text("DUETIME_DIRECT_DATABASE_URL", "")
-        if direct and not ("://" in direct and direct.startswith("postgres")):
-            # Without the value, which may hold a password.
-            raise BadUsage(
-                "DUETIME_DIRECT_DATABASE_URL is no URL of a PostgreSQL; write postgresql://user@host:5432/name"
-            )
         return cls(
             design=variables.text("DUETIME_DESIGN"),
             database_url=sqlalchemy_url(variables.text("DUETIME_DATABASE_URL")),
@@ -120,7 +116,7 @@ class Settings:
             heartbeat=Path(heartbeat) if heartbeat else None,
             effects=variables.text("DUETIME_EFFECTS", EFFECTS),
             time_scale=variables.positive("DUETIME_TIME_SCALE"),
-            direct_database_url=sqlalchemy_url(direct) or None,
+            direct_database_url=sqlalchemy_url(direct, variable="DUETIME_DIRECT_DATABASE_URL") if direct else None,
             schedule_wait=variables.seconds("DUETIME_SCHEDULE_WAIT_S", str(SCHEDULE_WAIT.total_seconds())),
         )
 
@@ -159,12 +155,6 @@ class _Variables:
         if value.lower() not in YES | NO:
             raise BadUsage(f"{name} is {value!r}; write yes or no")
         return value.lower() in YES
-
-
-def sqlalchemy_url(url: str) -> str:
-    """Return `url` with psycopg as the driver, so that ``postgresql://`` and ``postgres://`` work as in other tools."""
-    scheme, separator, rest = url.partition("://")
-    return f"postgresql+psycopg://{rest}" if separator and scheme in {"postgres", "postgresql"} else url
 
 
 def driver_options(url: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from duetime.clock import system_clock
 from duetime.interface import MigrationTarget
 from duetime.settings import Settings
+from duetime.urls import redis_url
 from oban_style_queue.broker import QUEUE, messages, remove
 from oban_style_queue.celeryapp import make_app
 
@@ -35,7 +36,7 @@ def migrate(settings: Settings, engine: Engine, target: MigrationTarget, _since:
     moved = 0
     with (
         make_app(settings) as app,
-        redis.Redis.from_url(settings.broker_url, decode_responses=True) as broker,
+        redis.Redis.from_url(redis_url(settings.broker_url), decode_responses=True) as broker,
         Session(engine) as session,
     ):
         while batch := [one for one in messages(broker) if one.notification.due_at > system_clock() + SOON][

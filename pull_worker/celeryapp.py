@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 
 from celery import Celery
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
 from duetime.runtime.broker import check_broker
+from duetime.runtime.database import application_engine
 from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import JournalGateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
@@ -31,9 +32,7 @@ class Connections:
     @cached_property
     def engine(self) -> Engine:
         # Pre-ping, because the pool's connections do not survive a restart of the database server.
-        return create_engine(
-            self._settings.database_url, pool_pre_ping=True, connect_args=self._settings.driver_options
-        )
+        return application_engine(self._settings, pool_pre_ping=True)
 
 
 def make_app(settings: Settings, poll: Poll) -> Celery:

@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 
 from duetime.errors import DuetimeError
 from duetime.runtime.broker import check_broker
+from duetime.runtime.database import UTF8, application_engine
 from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
@@ -82,15 +83,21 @@ def _make_loop(
     settings: Settings, drain_settings: DrainSettings, drain: type[Drain], failure: Failure, worker: Any
 ) -> DrainLoop:
     gateway: Gateway = gateway_from(settings)
-    application = create_engine(settings.database_url, connect_args=settings.driver_options)
+    application = application_engine(settings)
     if drain_settings.metrics_port:
         gateway = metered(gateway, drain_settings.metrics_port, settings, application)
     if settings.watched:
         gateway = shown_in_flower(gateway, worker, failure=failure)
     # Detect within half a minute that the database's machine has vanished.
-    keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30_000}
+    options = {
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 30_000,
+        **UTF8,
+    }
     return DrainLoop(
-        create_engine(settings.direct_database_url or settings.database_url, connect_args=keepalive),
+        create_engine(settings.direct_database_url or settings.database_url, connect_args=options),
         gateway,
         drain,
         drain_settings=drain_settings,

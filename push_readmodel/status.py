@@ -23,14 +23,16 @@ STATUS = text("""
         SELECT relid::oid FROM pg_partition_tree('pending_notifications')
         UNION SELECT 'pending_notifications'::regclass
     )
-    SELECT count(*) AS pending, min(due_at) AS oldest_due_at,
-           coalesce(greatest(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0)::float8 AS late_s,
+    SELECT count(*) AS pending, min(in_calendar) AS oldest_due_at,
+           coalesce(greatest(extract(epoch FROM clock_timestamp() - min(in_calendar)), 0), 0)::float8 AS late_s,
            count(*) FILTER (WHERE xmax IN (SELECT backend_xid FROM pg_stat_activity)) AS claimed,
            count(*) FILTER (WHERE attempts > 0) AS failed,
            (SELECT sum(pg_table_size(relid))::bigint FROM partitions) AS bytes_of_table,
            (SELECT sum(pg_indexes_size(relid))::bigint FROM partitions) AS bytes_of_indexes,
            (SELECT sum(n_dead_tup)::bigint FROM pg_stat_user_tables JOIN partitions USING (relid)) AS dead_rows
-    FROM pending_notifications
+    FROM pending_notifications,
+         -- Python's calendar has the years 1 to 9999, and a row written by hand may be due at any time, or infinity.
+         LATERAL (SELECT greatest('0001-01-02 00:00Z', least('9999-12-30 00:00Z', due_at)) AS in_calendar) AS bounded
 """)
 LAST_ERROR = text("SELECT key, last_error FROM pending_notifications WHERE attempts > 0 ORDER BY attempt_at LIMIT 1")
 

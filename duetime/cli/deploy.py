@@ -171,17 +171,17 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
     """
     from kombu.exceptions import KombuError
     from redis import RedisError
-    from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
     from duetime.migration import migrate
+    from duetime.runtime.database import application_engine
 
     settle_environment(LIBPQ, CELERY)
     old_design, new_design = registry.load(old), registry.load(new)
     # The modules of the designs read the variable when they are imported.
     os.environ["DUETIME_DESIGN"] = registry.load(f"{old}{MIGRATION_SEPARATOR}{new}").name
     settings = Settings.from_environment()
-    engine = create_engine(settings.database_url, connect_args=settings.driver_options)
+    engine = application_engine(settings)
     try:
         moved = migrate(old_design, new_design, settings, engine, since=since, report=_echo_changes())
     except (OSError, RedisError, SQLAlchemyError, KombuError) as error:

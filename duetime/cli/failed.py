@@ -160,16 +160,16 @@ def _opened(name: str) -> Iterator[_Opened]:
     Raises:
         BadUsage: it has none, or the database refuses.
     """
-    from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
+
+    from duetime.runtime.database import application_engine
 
     settle_environment(LIBPQ)
     design = registry.load(name)
     if design.given_up is None:
         raise BadUsage(f"{design.name} keeps nothing that it has given up; write push_readmodel")
     settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": name})
-    # psycopg returns bytes if the database's encoding is SQL_ASCII and the client names none.
-    engine = create_engine(settings.database_url, connect_args={"client_encoding": "utf8", **settings.driver_options})
+    engine = application_engine(settings)
     try:
         yield _Opened(design.given_up, engine)
     except SQLAlchemyError as error:

@@ -6,6 +6,7 @@ few seconds.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -24,6 +25,10 @@ from duetime.cli.report import report_command
 from duetime.cli.runs import compare_command, run_command
 from duetime.cli.status import status_command
 from duetime.errors import BadUsage, DuetimeError, Interrupted
+
+WITH_VERDICT = {"compare", "run", "check", "lint", "health", "migrate"}
+"""Commands whose exit status says something: if their reader ends early, as in ``duetime check RUN | head``, it is that
+of SIGPIPE. For all others nothing is lost, and it is 0."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -44,7 +49,7 @@ def cli() -> None:
       duetime report runs/…                       write the HTML report of stored runs again
       duetime run my_design.py:design downtime    run a design of your own
 
-    Exit status: 0 pass, 1 fail, 2 bad usage, 3 unknown.
+    Exit status: 0 pass, 1 fail, 2 bad usage, 3 unknown, 141 if the reader of a pipe ended before a verdict.
     """
 
 
@@ -73,7 +78,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGHUP, _exit)
     try:
-        cli(standalone_mode=False)
+        # Not cli(), which turns a broken pipe into status 1, and that means "fail".
+        with cli.make_context("duetime", sys.argv[1:]) as context:
+            cli.invoke(context)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt, Interrupted):
@@ -89,8 +96,9 @@ def main() -> None:
         click.echo(f"duetime: {error}", err=True)
         sys.exit(EXIT_STATUS["unknown"])
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        # Python flushes what is left at its exit, and would print a second error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0 if "--help" in sys.argv or not set(sys.argv) & WITH_VERDICT else 128 + signal.SIGPIPE)
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:

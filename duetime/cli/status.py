@@ -49,16 +49,19 @@ def status_command(design: str, as_json: bool) -> None:
 
 def _read(design: Design, settings: Settings) -> Status:
     from redis import RedisError
-    from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
-    engine = create_engine(settings.database_url, connect_args=settings.driver_options)
+    from duetime.runtime.database import application_engine
+
+    engine = application_engine(settings)
     try:
         if design.status:
             return design.status(settings, engine)
         return Status(pending=len(design.pending(settings, engine)))
     except RedisError as error:
-        raise BadUsage(f"{design.name} has no status: the broker at {settings.broker_url} answers: {error}") from None
+        raise BadUsage(
+            f"{design.name} has no status: the broker answers: {error}; correct DUETIME_BROKER_URL"
+        ) from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         raise BadUsage(

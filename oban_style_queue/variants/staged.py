@@ -28,7 +28,6 @@ from sqlalchemy import (
     Table,
     Text,
     any_,
-    create_engine,
     delete,
     func,
     select,
@@ -41,6 +40,7 @@ from sqlalchemy.orm import Session
 from duetime.interface import Guarantees, Notification, Pending, Scheduler
 from duetime.limits import check_same_content
 from duetime.runtime.calls import check_cancel, usable_session
+from duetime.runtime.database import application_engine
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from duetime.settings import Settings
@@ -257,7 +257,7 @@ def make_app(settings: Settings) -> Celery:
 
     # An engine of its own, because the pool's processes are forked from the process that runs the stager.
     stager = Stager(
-        create_engine(settings.database_url, connect_args=settings.driver_options),
+        application_engine(settings),
         run.delay,
         rescue_after=settings.rescue_after,
     )

@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from duetime.errors import ServiceUnavailable
-from duetime.settings import sqlalchemy_url
+from duetime.urls import sqlalchemy_url
 
 ANSWER_S = 5
 """How long a server may take to answer."""

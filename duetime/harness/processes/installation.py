@@ -14,7 +14,8 @@ from duetime.app.tables import Base
 from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.harness.processes.external_services import ANSWER_S, first_line, without_password
 from duetime.interface import Design
-from duetime.settings import driver_options, sqlalchemy_url
+from duetime.settings import driver_options
+from duetime.urls import sqlalchemy_url
 
 MAINTENANCE = "postgres"
 """The database to connect to for CREATE DATABASE; every server has one unless it was dropped."""
@@ -31,8 +32,8 @@ def install(url: str, designs: Sequence[Design], *, partitions: int | None = Non
         BadUsage: the tables exist with another number of partitions.
         ServiceUnavailable: no PostgreSQL answers there, or the role may not create what is missing.
     """
+    target = make_url(sqlalchemy_url(url))
     try:
-        target = make_url(sqlalchemy_url(url))
         created = _create_database(target)
         with _locked(target):
             engine = create_engine(target, poolclass=NullPool, connect_args=driver_options(str(target)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 
+from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.harness.plan.plan import Persistence
 from duetime.harness.processes.embedded_servers import (
@@ -29,6 +30,7 @@ from duetime.harness.processes.external_services import (
     own_database,
 )
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
+from duetime.urls import redis_url, sqlalchemy_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,8 @@ class Services:
 
     def __init__(self, tempdir: Path, environment: Mapping[str, str] = os.environ) -> None:
         self._tempdir = tempdir
-        self._database_url = environment.get("DUETIME_DATABASE_URL") or None
-        self._broker_url = environment.get("DUETIME_BROKER_URL") or None
+        self._database_url = _checked(environment.get("DUETIME_DATABASE_URL"), sqlalchemy_url)
+        self._broker_url = _checked(environment.get("DUETIME_BROKER_URL"), redis_url)
         self._template = tempdir / "template"
 
     def prepare(self, *, side_by_side: int) -> dict[str, str]:
@@ -177,3 +179,15 @@ class Services:
         else:
             with valkey(directory, tempdir=self._tempdir, persistence=requirements.broker_persistence) as (url, server):
                 yield url, server, None
+
+
+def _checked(url: str | None, check: Callable[[str], str]) -> str | None:
+    """Return the URL of a server of the user's own; None if there is none.
+
+    Raises:
+        ServiceUnavailable: `check` refuses it.
+    """
+    try:
+        return check(url) if url else None
+    except BadUsage as error:
+        raise ServiceUnavailable(f"{error}, or unset it to use the embedded one") from None
