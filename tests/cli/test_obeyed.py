@@ -96,6 +96,7 @@ def test_neither_does_a_worker_of_any_design_start(name: str, settings: Settings
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,  # a worker that starts does not end
     )
 
     assert done.returncode != 0
