@@ -20,9 +20,25 @@ from duetime.cli.options import JSON
     help="The longest time between scheduling and due time; 0s if no task has an ETA.",
 )
 @click.option("--lateness", default="1m", show_default=True, help="The tolerable lateness after a worker crash.")
-@click.option("--worker", "workers", multiple=True, metavar="CMD", help="The command line that starts a worker.")
 @click.option(
-    "--servers", default=2, show_default=True, type=click.IntRange(min=1), help="The number of hosts for each command."
+    "--worker",
+    "workers",
+    multiple=True,
+    metavar="CMD",
+    help="The command line that starts a worker or beat. '3x celery …': three hosts run it.",
+)
+@click.option(
+    "--servers",
+    default=2,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="The number of hosts that run each worker without a number of its own; a `celery beat` without one is one.",
+)
+@click.option(
+    "--python",
+    default=sys.executable,
+    metavar="PATH",
+    help="The interpreter of the project, for instance venv/bin/python: it needs Celery from 5.2, and not duetime.",
 )
 @click.option("--grace", help="The time from SIGTERM to SIGKILL when a worker is stopped: Docker 10s, Kubernetes 30s.")
 @click.option(
@@ -38,31 +54,37 @@ def lint_command(
     lateness: str,
     workers: Sequence[str],
     servers: int,
+    python: str,
     grace: str | None,
     consumer_timeout: str,
     as_json: bool,
 ) -> None:
     """Find Celery settings that lose or duplicate tasks.
 
-    TARGET is module:app, path/to/file.py:app, or the name of a registered design. The application is imported; nothing
-    is started, and no connection is opened.
+    TARGET is what `celery -A` takes (shop, shop.celery, shop.celery:app), a file, the directory of a project, or a
+    registered design. The application is imported in a process of its own, with the environment of this command;
+    nothing is started, and the linter opens no connection.
 
     \b
-      duetime lint shop.celery:app --horizon 14d --worker "celery -A shop worker -B -c 4" --servers 3
+      duetime lint shop --horizon 14d --servers 3 --worker "celery -A shop worker -c 4"
+      duetime lint shop --python venv/bin/python --worker "3x celery -A shop worker" \\
+          --worker "1x celery -A shop beat"
 
     Exit status: 0 no warning, 1 warnings, 2 bad usage.
     """
     from duetime import lint  # imports Celery
 
-    longest, tolerable = lint.duration("--horizon", horizon), lint.duration("--lateness", lateness)
-    loaded = lint.load(targets, [lint.parse(line) for line in workers])
-    findings = lint.lint(
-        loaded,
-        horizon=longest,
-        lateness=tolerable,
-        servers=servers,
-        grace=lint.duration("--grace", grace) if grace is not None else None,
-        consumer_timeout=lint.duration("--consumer-timeout", consumer_timeout),
+    findings = lint.run(
+        {
+            "targets": targets,
+            "workers": workers,
+            "servers": servers,
+            "horizon": horizon,
+            "lateness": lateness,
+            "grace": grace,
+            "consumer_timeout": consumer_timeout,
+            "python": python,
+        }
     )
     warnings = sum(finding.level == "warning" for finding in findings)
     if as_json:

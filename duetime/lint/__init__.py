@@ -5,6 +5,7 @@ from duetime.lint.case import Target
 from duetime.lint.commands import WorkerCommand, parse
 from duetime.lint.durations import duration
 from duetime.lint.finding import Finding, Level, Scenario
+from duetime.lint.request import run
 from duetime.lint.rules import lint
 from duetime.lint.text import lines
 
@@ -19,4 +20,5 @@ __all__ = [
     "lint",
     "load",
     "parse",
+    "run",
 ]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from celery import Celery
-from kombu.transport.redis import Channel
 
 from duetime.lint.transport import transport
 
@@ -35,6 +34,8 @@ def redis_broker(app: Celery) -> RedisBroker | None:
     """
     if transport(app).driver != "redis":
         return None
+    from kombu.transport.redis import Channel  # needs libraries that other transports do not
+
     with app.connection_for_read() as connection:  # created, not opened
         options = connection.transport_options or {}
         timeout = _seconds(options, "visibility_timeout", Channel.visibility_timeout)

@@ -35,7 +35,7 @@ class Case:
     tasks: the tasks of the target that no earlier target has.
     horizon: the longest time between scheduling and due time; zero if no task has an ETA or a countdown.
     lateness: the tolerable lateness after a worker crash.
-    servers: the number of hosts on which each command of the target runs.
+    servers: the number of hosts that run each worker whose command has no number of its own.
     grace: the time from SIGTERM to SIGKILL when a worker is stopped; None if unknown.
     consumer_timeout: of RabbitMQ; zero if the server has none.
     """
@@ -47,6 +47,10 @@ class Case:
     servers: int
     grace: timedelta | None = None
     consumer_timeout: timedelta = CONSUMER_TIMEOUT
+
+    def hosts(self, command: WorkerCommand) -> int:
+        """Return the number of hosts that run `command`. A `celery beat` without a number is one process."""
+        return command.hosts or (self.servers if command.works else 1)
 
     def of(self, setting: str) -> dict[str, Any]:
         """Return the fields of a finding about `setting`."""
@@ -62,6 +66,9 @@ class Case:
 
     def info(self, **finding: Any) -> Finding:
         return Finding(target=self.target.name, level="info", **finding)
+
+    def not_judged(self, **finding: Any) -> Finding:
+        return Finding(target=self.target.name, level="not judged", **finding)
 
 
 def registered(target: Target) -> Sequence[Task[..., Any]]:

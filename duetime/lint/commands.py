@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from celery.bin.beat import beat
 from celery.bin.worker import worker
 
 from duetime.errors import BadUsage
@@ -33,7 +35,9 @@ class WorkerCommand:
     works: True for ``celery worker``.
     beat: True for -B and for ``celery beat``: the process sends the periodic tasks.
     mingles: False for --without-mingle: the worker does not ask the others for their revokes.
-    options: the other options of the worker, by the names of Celery's parser, as written; not given: absent or None.
+    options: the other options of the subcommand, by the names of Celery's parser, as written; not given: absent or
+    None.
+    hosts: the number of hosts that run it, as written before the command (``3x celery …``); None if not written.
     """
 
     line: str
@@ -44,22 +48,31 @@ class WorkerCommand:
     scheduler: str | None
     mingles: bool
     options: Mapping[str, Any] = field(default_factory=dict)
+    hosts: int | None = None
+
+
+COUNT = re.compile(r"(\d+)[x×]", flags=re.ASCII)
+ALMOST_A_COUNT = re.compile(r"[-+]?[\d.,]+\s*[x×*]?|[x×*]\s*\d+")
+SUBCOMMANDS = {"worker": worker, "beat": beat}
 
 
 def parse(line: str) -> WorkerCommand:
-    """Parse `line` with Celery's own option parser.
+    """Parse `line` with Celery's own option parser. ``3x celery …`` means that three hosts run the command.
 
     Raises:
-        BadUsage: it starts no Celery worker, or an option has no value.
+        BadUsage: it starts no Celery worker or beat, an option has no value, or the number of hosts is misspelled.
     """
     try:
-        outer, words = _options(GLOBAL_OPTIONS, _after_celery(shlex.split(line)))
+        hosts, words = _hosts(line, shlex.split(line))
+        outer, words = _options(GLOBAL_OPTIONS, _after_celery(words))
         name = words[0] if words else "nothing"
-        inner = _options(worker, words[1:])[0] if name == "worker" else {}
+        inner, rest = _options(SUBCOMMANDS[name], words[1:]) if name in SUBCOMMANDS else ({}, [])
     except (ValueError, click.UsageError) as error:
         raise _not_a_worker(line, str(error)) from error
-    if name not in {"worker", "beat"}:
+    if name not in SUBCOMMANDS:
         raise _not_a_worker(line, f"it starts {name}")
+    if rest and ALMOST_A_COUNT.fullmatch(rest[-1]):
+        raise _bad_count(line, rest[-1])
     return WorkerCommand(
         line=line,
         app=outer.get("app"),
@@ -69,7 +82,17 @@ def parse(line: str) -> WorkerCommand:
         scheduler=inner.get("scheduler"),
         mingles=not inner.get("without_mingle"),
         options=inner,
+        hosts=hosts,
     )
+
+
+def _hosts(line: str, words: list[str]) -> tuple[int | None, list[str]]:
+    """Take the number of hosts from the beginning of `words`."""
+    if words and (count := COUNT.fullmatch(words[0])) and int(count[1]) >= 1:
+        return int(count[1]), words[1:]
+    if words and ALMOST_A_COUNT.fullmatch(words[0]):
+        raise _bad_count(line, words[0])
+    return None, words
 
 
 def _after_celery(words: Sequence[str]) -> list[str]:
@@ -90,4 +113,11 @@ def _not_a_worker(line: str, reason: str) -> BadUsage:
     return BadUsage(
         f"--worker {line!r}: not the command of a worker ({reason.rstrip('.')}); "
         "write the whole command, for instance 'celery -A shop worker -B -c 4'"
+    )
+
+
+def _bad_count(line: str, written: str) -> BadUsage:
+    return BadUsage(
+        f"--worker {line!r}: {written!r} is not a number of hosts; write it before the command, at least 1, "
+        "for instance '3x celery -A shop worker'"
     )

@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from duetime.lint import rabbitmq_rules, sqs_rules
-from duetime.lint.beat_rules import beat_on_every_host, entry_without_expiry
+from duetime.lint.beat_rules import (
+    beat_on_every_host,
+    entries_elsewhere,
+    entry_without_expiry,
+    redbeat_lock_expires_between_ticks,
+    redbeat_lock_outlasts_lateness,
+)
 from duetime.lint.broker_rules import (
     exits_without_broker,
     mixed_timeouts,
@@ -17,8 +23,9 @@ from duetime.lint.broker_rules import (
     timeout_above_lateness,
     timeout_below_horizon,
 )
-from duetime.lint.case import CONSUMER_TIMEOUT, Case, Target, own_tasks, registered
+from duetime.lint.case import CONSUMER_TIMEOUT, Case, Target, listed, own_tasks, registered
 from duetime.lint.clock_rules import always_eager, countdown_across_clock_change, crontab_zone, naive_eta
+from duetime.lint.find_app import others
 from duetime.lint.finding import Finding
 from duetime.lint.number_rules import beat_entry_not_a_number, not_a_number, task_option_not_a_number
 from duetime.lint.shutdown_rules import soft_shutdown_outlasts_grace, soft_shutdown_without_effect
@@ -38,7 +45,15 @@ from duetime.lint.unjudged import not_judged
 Rule = Callable[[Case], Iterator[Finding]]
 
 ALWAYS: Sequence[Rule] = (not_a_number, soft_shutdown_outlasts_grace, soft_shutdown_without_effect, not_judged)
-BEAT_RULES: Sequence[Rule] = (beat_on_every_host, entry_without_expiry, beat_entry_not_a_number, crontab_zone)
+BEAT_RULES: Sequence[Rule] = (
+    beat_on_every_host,
+    redbeat_lock_expires_between_ticks,
+    redbeat_lock_outlasts_lateness,
+    entries_elsewhere,
+    entry_without_expiry,
+    beat_entry_not_a_number,
+    crontab_zone,
+)
 RABBITMQ_RULES: Sequence[Rule] = (
     rabbitmq_rules.eta_above_consumer_timeout,
     rabbitmq_rules.static_prefetch,
@@ -102,7 +117,7 @@ def lint(
         for target, tasks in own_tasks(targets)
     ]
     findings = [finding for case in cases for rule in _rules_for(case) for finding in rule(case)]
-    return [*findings, *mixed_timeouts(cases)]
+    return [*findings, *mixed_timeouts(cases), *other_applications(cases)]
 
 
 def _rules_for(case: Case) -> Sequence[Rule]:
@@ -120,3 +135,21 @@ def no_tasks(case: Case) -> Iterator[Finding]:
         "targets.",
         scenario=None,
     )
+
+
+def other_applications(cases: Sequence[Case]) -> Iterator[Finding]:
+    """Name the applications that ``celery -A`` with the name of a module passes over."""
+    judged = {id(case.target.app) for case in cases}
+    for case in cases:
+        if ":" not in case.target.name:
+            names = sorted({name for name, app in others(case.target.app).items() if id(app) not in judged})
+            if names:
+                yield case.not_judged(
+                    setting="TARGET",
+                    value=case.target.name,
+                    is_default=False,
+                    consequence=f"not judged: {listed(names)}, because `celery -A {case.target.name}` takes another "
+                    "application of the same module; name it as a target.",
+                    fix="name it as a target.",
+                    scenario=None,
+                )

@@ -47,6 +47,37 @@ def test_a_command_that_starts_no_worker_is_refused(line: str) -> None:
         parse(line)
 
 
+@pytest.mark.parametrize(
+    ("line", "hosts"),
+    [("3x celery -A shop worker", 3), ("1× celery -A shop beat", 1), ("celery -A shop worker -Q x3", None)],
+)
+def test_the_number_of_hosts_stands_before_the_command(line: str, hosts: int | None) -> None:
+    assert parse(line).hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("x3 celery worker", "*3 celery worker", "3 celery worker", "3 x celery worker", "0x celery worker"),
+        *("1.5x celery beat", "-1x celery beat", "celery worker x3", "celery beat ×3", "celery worker -c 4 *3"),
+    ],
+)
+def test_a_misspelled_number_of_hosts_is_refused(line: str) -> None:
+    with pytest.raises(BadUsage, match=r"is not a number of hosts; write it before the command, .* '3x celery"):
+        parse(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "celery -A shop beat -S redbeat.RedBeatScheduler",
+        "celery -A shop worker -B --scheduler redbeat.RedBeatScheduler",
+    ],
+)
+def test_the_scheduler_of_a_beat_is_parsed_as_celery_parses_it(line: str) -> None:
+    assert (parse(line).beat, parse(line).scheduler) == (True, "redbeat.RedBeatScheduler")
+
+
 def test_a_command_belongs_to_the_target_that_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("lintshop", "lintmail"):
         (tmp_path / f"{name}.py").write_text(APP_FILE)

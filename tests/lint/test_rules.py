@@ -89,9 +89,7 @@ def test_a_beat_in_each_of_several_workers_duplicates_periodic_tasks() -> None:
 
     assert warnings(good_app(), beat, servers=3) == [("-B", "more_servers")]
     assert warnings(good_app(), beat, servers=1) == []
-    assert warnings(good_app(), GOOD_COMMAND, "celery -A shop beat", servers=2) == [("celery beat", "more_servers")]
     assert warnings(good_app(beat_schedule={}), beat) == []
-    assert warnings(good_app(), f"{beat} --scheduler redbeat.RedBeatScheduler") == []
 
 
 def test_the_lowest_timeout_on_one_redis_database_applies_to_all_applications() -> None:

@@ -1,0 +1,70 @@
+"""Run the linter in the interpreter of a project, which needs Celery, but not duetime or its libraries.
+
+It takes `duetime` from where this file lies, without the packages beside it: they are not the project's. Arguments: a
+JSON request, and a file for the JSON reply. Its standard output belongs to the application that it imports.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+OLDEST = (3, 11)
+
+
+def main() -> None:
+    """Answer the request, and end at once: the application may have started threads."""
+    request, reply = json.loads(sys.argv[1]), sys.argv[2]
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != HERE]
+    sys.argv[:] = ["celery"]
+    Path(reply).write_text(json.dumps(_answer(request)), encoding="utf-8")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    if sys.version_info < OLDEST:
+        version = ".".join(map(str, sys.version_info[:2]))
+        return {"error": "{}: it is Python {}; the linter needs 3.11 or later".format(request["python"], version)}
+    try:
+        import celery  # the one library that the linter needs
+    except ImportError as error:
+        return {
+            "error": f"{request['python']}: Celery cannot be imported there ({error}); write the project's interpreter"
+        }
+    try:
+        _import_package()
+        from duetime.errors import BadUsage
+        from duetime.lint.request import answer
+    except ImportError as error:
+        return {
+            "error": f"{request['python']}: the linter cannot use Celery {celery.__version__} there ({error}); "
+            "Celery 5.2 or later is needed"
+        }
+    try:
+        return {"findings": answer(request)}
+    except BadUsage as error:
+        return {"error": str(error)}
+
+
+def _import_package() -> None:
+    if "duetime" in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(
+        "duetime", HERE.parent / "__init__.py", submodule_search_locations=[str(HERE.parent)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no package in {HERE.parent}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["duetime"] = module
+    spec.loader.exec_module(module)
+
+
+if __name__ == "__main__":
+    main()
