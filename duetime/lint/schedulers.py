@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -65,13 +66,17 @@ class Scheduler:
 def scheduler_of(app: Celery, command: WorkerCommand) -> Scheduler:
     """Return the scheduler that `command` starts. Imports its class, and creates no scheduler."""
     name = str(command.scheduler or app.conf.beat_scheduler)
-    aliases = {point.name: point.value for point in entry_points(group="celery.beat_schedulers")}
     try:
-        found = symbol_by_name(name, aliases=aliases)
+        found = symbol_by_name(name, aliases=_aliases())
     except Exception:  # noqa: BLE001  # any code may run; not installed here, or broken: beat cannot start it either, unless it runs elsewhere
         return Scheduler(name=name, kind=BY_NAME.get(name.replace(":", "."), "unknown"))
     kind = _kind(found)
     return Scheduler(name=name, kind=kind, lock=_redbeat_lock(app, command, found) if kind == "redbeat" else None)
+
+
+@cache
+def _aliases() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group="celery.beat_schedulers")}
 
 
 def _kind(found: object) -> Kind:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
 LIBRARIES = ["django==5.2.*", "django-celery-beat==2.9.*", "celery-redbeat==2.4.*", "packaging"]
 FILES = {
     "shop/__init__.py": "",
