@@ -26,7 +26,7 @@ KINDS: dict[str, Kind] = {
     "django_celery_beat.schedulers.DatabaseScheduler": "database",
     "redbeat.schedulers.RedBeatScheduler": "redbeat",
 }
-BY_NAME: dict[str, Kind] = {
+KIND_BY_NAME: dict[str, Kind] = {
     **KINDS,
     "django": "database",
     "redbeat.RedBeatScheduler": "redbeat",
@@ -69,7 +69,7 @@ def scheduler_of(app: Celery, command: WorkerCommand) -> Scheduler:
     try:
         found = symbol_by_name(name, aliases=_aliases())
     except Exception:  # noqa: BLE001  # any code may run; not installed here, or broken: beat cannot start it either, unless it runs elsewhere
-        return Scheduler(name=name, kind=BY_NAME.get(name.replace(":", "."), "unknown"))
+        return Scheduler(name=name, kind=KIND_BY_NAME.get(name.replace(":", "."), "unknown"))
     kind = _kind(found)
     return Scheduler(name=name, kind=kind, lock=_redbeat_lock(app, command, found) if kind == "redbeat" else None)
 
