@@ -184,6 +184,8 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
     engine = application_engine(settings)
     try:
         moved = migrate(old_design, new_design, settings, engine, since=since, report=_echo_changes())
+    except BrokenPipeError:
+        raise  # nothing is unavailable: the reader of this command's output has gone
     except (OSError, RedisError, SQLAlchemyError, KombuError) as error:
         raise BadUsage(
             f"{type(error).__name__}: {error}; restore what is unavailable and run this command again at once"

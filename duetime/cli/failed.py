@@ -15,7 +15,7 @@ import click
 
 from duetime import registry
 from duetime.cli.obeyed import LIBPQ, settle_environment
-from duetime.cli.options import JSON
+from duetime.cli.options import JSON, reason_of
 from duetime.errors import BadUsage
 from duetime.interface import GivenUp, GivenUpStore
 from duetime.settings import Settings
@@ -173,10 +173,7 @@ def _opened(name: str) -> Iterator[_Opened]:
     try:
         yield _Opened(design.given_up, engine)
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        raise BadUsage(
-            f"cannot read what {design.name} has given up: {reason}; was it installed (duetime install {name})?"
-        ) from None
+        raise BadUsage(f"cannot read what {design.name} has given up: {reason_of(error, name)}") from None
     finally:
         engine.dispose()
 

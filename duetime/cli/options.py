@@ -44,6 +44,18 @@ def in_own_environment(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+NOT_INSTALLED = {"3F000", "42P01", "42703"}
+"""SQLSTATE of a schema, table or column that does not exist."""
+
+
+def reason_of(error: Exception, design: str) -> str:
+    """Return the first line of an error of the database, with a question only where `design` is not installed."""
+    cause = getattr(error, "orig", None) or error
+    reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    missing = getattr(cause, "sqlstate", None) in NOT_INSTALLED
+    return f"{reason}; was it installed (duetime install {design})?" if missing else reason
+
+
 def load_designs(names: Sequence[str]) -> Mapping[str, Design]:
     """Load the designs `names`.
 

@@ -10,7 +10,7 @@ import click
 
 from duetime import registry
 from duetime.cli.obeyed import LIBPQ, settle_environment
-from duetime.cli.options import JSON
+from duetime.cli.options import JSON, reason_of
 from duetime.errors import BadUsage
 from duetime.interface import Design, Status
 from duetime.settings import Settings
@@ -63,10 +63,7 @@ def _read(design: Design, settings: Settings) -> Status:
             f"{design.name} has no status: the broker answers: {error}; correct DUETIME_BROKER_URL"
         ) from None
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", error)).splitlines()[0]
-        raise BadUsage(
-            f"{design.name} has no status: {reason}; was it installed (duetime install {settings.design})?"
-        ) from None
+        raise BadUsage(f"{design.name} has no status: {reason_of(error, settings.design)}") from None
     finally:
         engine.dispose()
 

@@ -22,10 +22,16 @@ OTHERS = (
 PIPE_WIDTH = 160
 
 
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave the error to the entry point, which knows the exit status. Called while it is handled."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Standard output; in a pipe wide enough for the table, and without colour."""
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=PIPE_WIDTH, no_color=True)
+    plain = _Output(highlight=False)
+    return plain if plain.is_terminal else _Output(highlight=False, width=PIPE_WIDTH, no_color=True)
 
 
 def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:

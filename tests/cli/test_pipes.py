@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +48,8 @@ def test_a_listing_ends_with_status_0(arguments: list[str]) -> None:
     assert into_closed_pipe(*arguments) == (0, "")
 
 
-@pytest.mark.parametrize("arguments", [["check", str(STORED)], ["check", "--labels", str(STORED)]], ids=" ".join)
-def test_a_verdict_that_was_not_read_is_no_pass(arguments: list[str]) -> None:
-    assert into_closed_pipe(*arguments) == (141, "")
+@pytest.mark.parametrize("options", [[], ["--labels"]], ids=str)
+def test_a_verdict_that_was_not_read_is_no_pass(tmp_path: Path, options: list[str]) -> None:
+    run = shutil.copytree(STORED, tmp_path / "run")  # a check writes into the directory
+
+    assert into_closed_pipe("check", *options, str(run)) == (141, "")
