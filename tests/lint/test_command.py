@@ -102,12 +102,14 @@ def test_bad_usage_exits_2_with_one_sentence(duetime: Lint, tmp_path: Path, argu
     assert len(err.splitlines()) == 1
 
 
-def test_what_an_application_prints_is_not_part_of_the_json(duetime: Lint, tmp_path: Path) -> None:
+def test_what_an_application_prints_is_not_part_of_the_json(tmp_path: Path) -> None:
     (tmp_path / "lint_prints.py").write_text(f"print('starting')\n{APP_FILE}")
 
-    _, out, _ = duetime("lint", "--json", "lint_prints")
+    command = [sys.executable, "-m", "duetime.cli", "lint", "--json", "lint_prints"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
-    assert json.loads(out)["findings"]
+    assert json.loads(done.stdout)["findings"]
+    assert done.stderr == "starting\n"
 
 
 def test_a_design_is_checked_with_its_own_command_and_the_docs_show_the_output() -> None:
