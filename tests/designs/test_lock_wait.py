@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -33,6 +32,11 @@ def locked(engine: Engine, key: str) -> Iterator[None]:
         yield
 
 
+def give_up_after_5_s(session: Session) -> None:
+    """End a wait that is not bounded with another error."""
+    session.execute(text("SET LOCAL statement_timeout = '5s'"))
+
+
 def lock_timeout(session: Session) -> str:
     return str(session.scalar(text("SHOW lock_timeout")))
 
@@ -45,6 +49,7 @@ def test_schedule_of_a_row_that_stays_locked_ends_with_its_key_and_the_wait(engi
         Session(engine) as session,
         pytest.raises(StillBeingDelivered, match=r"row of 'a' stayed locked for 100ms.*Roll back, and call again"),
     ):
+        give_up_after_5_s(session)
         READ_MODEL.schedule(note("a", revision=2), session=session)
 
     # A client that gives up after ScheduleRejected must try this call again.
@@ -68,6 +73,7 @@ def test_cancel_of_a_row_that_stays_locked_ends_too_and_can_be_repeated(engine: 
     schedule(engine, note("a"))
 
     with Session(engine) as session:
+        give_up_after_5_s(session)
         with locked(engine, "a"), pytest.raises(StillBeingDelivered, match="'a'"):
             READ_MODEL.cancel("a", revision=2, session=session)
         session.rollback()
@@ -121,12 +127,10 @@ def test_a_shorter_lock_timeout_of_the_caller_holds(engine: Engine) -> None:
     schedule(engine, note("a"))
 
     with locked(engine, "a"), Session(engine) as session:
+        give_up_after_5_s(session)
         session.execute(text("SET LOCAL lock_timeout = '20ms'"))
-        began_s = time.monotonic()
         with pytest.raises(StillBeingDelivered):
             ReadModelScheduler(timedelta(minutes=10)).schedule(note("a", revision=2), session=session)
-
-    assert time.monotonic() - began_s < 60
 
 
 def test_a_savepoint_keeps_the_callers_transaction_usable(engine: Engine) -> None:
