@@ -10,7 +10,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -32,8 +32,10 @@ log = logging.getLogger(__name__)
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(hours=1)
 FROM_THE_FRONT_EVERY_S = 2.0
-FRONT_OF_INDEX = datetime(1, 1, 1, tzinfo=UTC)
-"""Earlier than every `attempt_at`: a claim from here begins at the front of the index."""
+FRONT_OF_INDEX = "-infinity"
+"""As early as an `attempt_at` can be: a claim from here begins at the front of the index."""
+FIRST_DAY, LAST_DAY = "'0001-01-02 00:00Z'", "'9999-12-30 00:00Z'"
+"""Of Python's calendar, in every time zone. A row written by hand may be due at any time, or at infinity."""
 _parse_json = json.JSONDecoder().raw_decode
 
 # The database's clock decides what is due, so a worker with a wrong clock is never early (for look-ahead see clock.py).
@@ -41,13 +43,14 @@ _parse_json = json.JSONDecoder().raw_decode
 # changes from row to row, and now() is the time of BEGIN, which a long transaction leaves behind.
 # The locking SELECT must return the rows itself: a join with a locking subquery reads them as they were before the
 # lock, and would deliver a revision that was replaced meanwhile.
-CLAIM = """
-    SELECT attempts, attempt_at, extract(epoch FROM attempt_at - clock_timestamp())::float8,
-           key, revision, kind, recipient, due_at, payload::text
+CLAIM = f"""
+    SELECT attempts, greatest({FIRST_DAY}, attempt_at),
+           extract(epoch FROM greatest({FIRST_DAY}, attempt_at) - clock_timestamp())::float8,
+           key, revision, kind, recipient, greatest({FIRST_DAY}, least(due_at, {LAST_DAY})), payload::text
     FROM pending_notifications
     WHERE attempt_at BETWEEN %s AND statement_timestamp() + %s
     ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
-"""
+"""  # noqa: S608 - constants
 # READ COMMITTED whatever the role's default is: at a higher level a claim or a delete fails when another transaction
 # changed the row meanwhile, and the whole batch would be delivered again.
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -142,7 +145,7 @@ class Drain:
         self._ahead = timedelta(seconds=drain_settings.look_ahead_s)
         self._sizer = BatchSizer(drain_settings.batch_most)
         self._clock = DatabaseClock()
-        self._low_water_mark = FRONT_OF_INDEX
+        self._low_water_mark: datetime | str = FRONT_OF_INDEX
         self._from_front_at_s = 0.0
 
     def close(self) -> None:
@@ -190,7 +193,7 @@ class Drain:
             self._clock.record(attempt_at.timestamp() - wait_s, at_s)
         return Batch(rows, short=len(rows) < limit, from_front=from_front)
 
-    def _start_of_claim(self, previous: Batch | None) -> datetime:
+    def _start_of_claim(self, previous: Batch | None) -> datetime | str:
         """Return the low-water mark: a claim from the front steps over deleted rows until they are vacuumed.
 
         Every other second, and after a short claim, return `FRONT_OF_INDEX`: a row may have come in behind the mark.

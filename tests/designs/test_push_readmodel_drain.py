@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from duetime.errors import BadUsage
 from duetime.interface import Notification
@@ -74,6 +74,25 @@ def test_any_error_of_a_gateway_can_be_stored(engine: Engine, error: Exception) 
 
     with engine.connect() as connection:
         assert connection.execute(select(pending.c.last_error)).scalar_one().startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize("due_at", ["infinity", "-infinity", "0044-03-15 00:00Z BC", "294000-01-01 00:00Z"])
+def test_a_row_with_a_due_time_outside_of_pythons_calendar_is_delivered_and_stops_no_other(
+    engine: Engine, due_at: str
+) -> None:
+    schedule(engine, note("odd"), note("next"))
+    attempt_at = due_at if due_at.startswith("-") or due_at.endswith("BC") else "2020-01-01 00:00Z"
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE pending_notifications SET due_at = :due_at, attempt_at = :attempt_at WHERE key = 'odd'"),
+            {"due_at": due_at, "attempt_at": attempt_at},
+        )
+    gateway = RecordingGateway()
+
+    assert drain(engine, gateway) == 2
+
+    assert sorted(gateway.ops) == ["next/1", "odd/1"]
+    assert stored(engine) == []
 
 
 def test_two_drains_never_claim_the_same_row(engine: Engine) -> None:
