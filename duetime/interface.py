@@ -268,6 +268,7 @@ class Design:
     check_can_migrate: raises ``BadUsage`` if pending notifications cannot be moved now; called before any change.
     given_up: where it keeps what it has given up; None if it gives nothing up, or keeps nothing of it.
     migrate: moves pending notifications that are not about to fall due to another design; returns how many.
+    migrates_stopped: True if its workers must have ended before `migrate`; otherwise they must be running.
     migration_refusal: why this design cannot be the target of a migration; empty if it can.
     """
 
@@ -284,5 +285,6 @@ class Design:
     check_can_migrate: Callable[[Settings, datetime | None], None] | None = None
     migrate: Migrate | None = None
     install_partitioned: Callable[[Engine, int], None] | None = None
+    migrates_stopped: bool = False
     given_up: GivenUpStore | None = None
     migration_refusal: str = ""

@@ -165,6 +165,7 @@ def migration_design(old: Design, new: Design) -> Design:
         scheduler=lambda settings: MigratingScheduler(name, old.scheduler(settings), new.scheduler(settings)),
         pending=lambda settings, engine: [*old.pending(settings, engine), *new.pending(settings, engine)],
         check_can_migrate=old.check_can_migrate,
+        migrates_stopped=old.migrates_stopped,
         uses_broker=old.uses_broker or new.uses_broker,
     )
 

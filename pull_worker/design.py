@@ -71,6 +71,7 @@ design = Design(
     status=status,
     migrate=migrate,
     check_can_migrate=check_can_migrate,
+    migrates_stopped=True,
     migration_refusal="a poll looks at the window that ends now, however far the old design got, so it repeats what "
     "the old design has just delivered, or leaves out what it has not; and its schedule() stores nothing: pending "
     "notifications of the old design that are not in the main tables would be lost",

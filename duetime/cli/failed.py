@@ -199,9 +199,10 @@ def _utc(when: datetime) -> str:
 
 
 def _print_table(items: Sequence[GivenUp], recipients: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from duetime.report.table import PipeConsole
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in (*COLUMNS, *(["recipient"] if recipients else [])):
@@ -210,4 +211,4 @@ def _print_table(items: Sequence[GivenUp], recipients: bool) -> None:
         )
     for item in items:
         table.add_row(*(Text(text) for text in _row(item, recipients)))
-    Console(highlight=False).print(table if items else "nothing was given up")
+    PipeConsole(highlight=False).print(table if items else "nothing was given up")

@@ -22,16 +22,18 @@ OTHERS = (
 PIPE_WIDTH = 160
 
 
-class _Output(Console):
+class PipeConsole(Console):
+    """A console that leaves a broken pipe to the command, whose exit status tells more than rich's 1."""
+
     def on_broken_pipe(self) -> None:
-        """Leave the error to the entry point, which knows the exit status. Called while it is handled."""
+        self.quiet = True
         raise BrokenPipeError
 
 
 def console() -> Console:
     """Standard output; in a pipe wide enough for the table, and without colour."""
-    plain = _Output(highlight=False)
-    return plain if plain.is_terminal else _Output(highlight=False, width=PIPE_WIDTH, no_color=True)
+    plain = PipeConsole(highlight=False)
+    return plain if plain.is_terminal else PipeConsole(highlight=False, width=PIPE_WIDTH, no_color=True)
 
 
 def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:

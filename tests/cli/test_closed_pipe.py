@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from duetime.cli.main import WITH_VERDICT, cli
 
 RUN = Path(__file__).parent.parent / "data" / "format-1" / "oban_style_queue-downtime"
@@ -72,3 +74,25 @@ def test_the_table_of_a_comparison_reports_that_its_reader_has_gone() -> None:
 
     # rich itself would end the process with 1, which means "fail".
     assert done.returncode == 7
+
+
+@pytest.mark.runs
+@pytest.mark.parametrize("errors_too", [False, True])
+def test_a_run_whose_reader_ended_is_carried_out_and_stored(tmp_path: Path, errors_too: bool) -> None:
+    """Like ``duetime compare … | head``, and ``2>&1 | head``."""
+    arguments = ("compare", "--designs", "push_readmodel", "--scenarios", "calm", "--out", str(tmp_path))
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "duetime.cli", *arguments],
+            stdout=writing,
+            stderr=writing if errors_too else None,
+            check=False,
+            timeout=100,
+        )
+    finally:
+        os.close(writing)
+
+    assert done.returncode == 141
+    assert len(list(tmp_path.rglob("closed.json"))) == 1

@@ -141,7 +141,7 @@ class Client:
             return
         old = registry.load(old_name)
         try:
-            if old.check_can_migrate:
+            if old.migrates_stopped:
                 self._wait_for_old_workers_to_end()
             migrate(old, registry.load(new_name), self._settings, self._engine, since=reached(self._old_heartbeats))
         except Exception as error:

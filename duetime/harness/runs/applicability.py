@@ -49,7 +49,7 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
 def _wrong_migration(plan: Plan, design: Design) -> Iterator[str]:
     if MIGRATION_SEPARATOR in design.name and any(operation.do == "migrate" for operation in plan.operations):
         stopped = any(fault.kind == "worker_removed" for fault in plan.faults)
-        if design.check_can_migrate and not stopped:
+        if design.migrates_stopped and not stopped:
             yield "its old workers have to be stopped before: migration_stopped"
-        if stopped and not design.check_can_migrate:
+        if stopped and not design.migrates_stopped:
             yield "what is due in a moment is left to its old workers, which have to be up: migration"

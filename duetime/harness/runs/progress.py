@@ -17,11 +17,18 @@ SHOWN_INDIVIDUALLY = 4
 PHASES = ("starting", "running", "closing", "done")
 
 
+class ProgressConsole(Console):
+    """A console that is silent once nobody reads it; rich would end the thread of a run that reports its phase."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class ProgressDisplay:
     """Shows on standard error which phase each run is in. Safe to call from any thread."""
 
     def __init__(self, scenarios: Sequence[str], designs: Sequence[str], *, seeds: int) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = ProgressConsole(stderr=True, highlight=False)
         self._designs = list(designs)
         self._lock = threading.Lock()
         self._started = time.monotonic()
