@@ -50,7 +50,7 @@ def _table(engine: Engine) -> None:
     metadata.create_all(engine)
 
 
-def empty(engine: Engine) -> None:
+def truncate(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE pending_notifications"))
 
@@ -111,7 +111,7 @@ def test_what_commits_between_the_snapshot_and_the_call_is_respected_or_an_error
     found, expected = {}, {}
     for pending, happens, call, outcomes in AFTER_THE_SNAPSHOT:
         case = ("a row is stored" if pending else "nothing is stored", happens.__name__, call)
-        empty(engine)
+        truncate(engine)
         if pending:
             schedule(engine, note("a"))
         with Session(engine.execution_options(isolation_level=level)) as session:
@@ -135,7 +135,7 @@ def test_a_call_that_waits_for_a_delivery_comes_after_it_or_is_an_error(engine: 
 
 def outcome_while_delivering(engine: Engine, level: str, call: str) -> list[str] | str:
     """Return the outcome of `call`, made while a drain delivers the row that it needs."""
-    empty(engine)
+    truncate(engine)
     schedule(engine, note("a"))
     gateway = HeldGateway()
     results: list[list[str] | str] = []
