@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from duetime import registry
 from duetime.errors import BadUsage, ScheduleRejected, StillBeingDelivered
+from duetime.settings import Settings
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.designs.read_model import note, schedule, stored
@@ -145,6 +147,39 @@ def test_a_savepoint_keeps_the_callers_transaction_usable(engine: Engine) -> Non
         session.commit()
 
     assert stored(engine) == ["a/2", "b/1"]
+
+
+LOCKED_WHILE_DELIVERED = {
+    "push_readmodel": "pending_notifications",
+    "oban_style_queue:hardened": "wanted_notifications",
+    "reference": "reference",
+}
+
+
+@pytest.mark.parametrize("name", LOCKED_WHILE_DELIVERED)
+def test_every_design_that_locks_while_it_delivers_waits_as_long_as_the_variable_says(
+    name: str, engine: Engine, settings: Settings
+) -> None:
+    design = registry.load(name)
+    design.install(engine)
+    variables = settings.environment() | {"DUETIME_DESIGN": name, "DUETIME_SCHEDULE_WAIT_S": "0.1"}
+    scheduler = design.scheduler(Settings.from_environment(variables))
+    with Session(engine) as session:
+        scheduler.schedule(note("a"), session=session)
+        session.commit()
+
+    with engine.begin() as worker, Session(engine) as session:
+        worker.execute(text(f"SELECT FROM {LOCKED_WHILE_DELIVERED[name]} FOR UPDATE"))
+        give_up_after_5_s(session)
+        with pytest.raises(StillBeingDelivered, match="'a' stayed locked for 100ms"):
+            scheduler.schedule(note("a", revision=2), session=session)
+        session.rollback()
+        give_up_after_5_s(session)
+        with pytest.raises(StillBeingDelivered, match="'a' stayed locked for 100ms"):
+            scheduler.cancel("a", revision=3, session=session)
+        session.rollback()
+        scheduler.schedule(note("b"), session=session)
+        assert lock_timeout(session) == "0"
 
 
 @pytest.mark.parametrize("wait", [timedelta(0), timedelta(seconds=-1), timedelta(days=30)])
