@@ -24,8 +24,8 @@ from duetime.interface import Notification
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
 from push_readmodel.connection import set_up
-from push_readmodel.drain import BEGIN, CLAIM, DELETE, FRONT_OF_INDEX
 from push_readmodel.scheduler import CHANNEL
+from push_readmodel.statements import BEGIN, CLAIM, DELETE, FRONT_OF_INDEX
 from push_readmodel.variants.delete_first import TAKE
 
 TAKE_WITH_TEXT = TAKE.replace("payload", "payload::text")

@@ -17,7 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.conftest import Bench, Findings, Size
 from duetime.clock import system_clock
 from push_readmodel.connection import connect
-from push_readmodel.drain import CLAIM, FRONT_OF_INDEX
+from push_readmodel.statements import CLAIM, FRONT_OF_INDEX
 
 PENDING = 1000
 REPEATS = 9

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
-from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
@@ -25,53 +23,13 @@ from push_readmodel.connection import connect, set_up_of_transaction
 from push_readmodel.drain_settings import BATCH_TIME_S, DEFAULT, DrainSettings
 from push_readmodel.failed import GIVE_UP, REMOVE_REPLACED, check_failed_table, is_last_attempt
 from push_readmodel.guards import TableRefused, check_changed, check_table
-from push_readmodel.scheduler import CHANNEL
+from push_readmodel.retries import concerns_one_delivery, error_text, retry_after
+from push_readmodel.statements import BEGIN, CLAIM, DELETE, FRONT_OF_INDEX, PUT_BACK, REMAINING
 
 log = logging.getLogger(__name__)
 
-FIRST_RETRY = timedelta(seconds=1)
-LONGEST_RETRY = timedelta(hours=1)
 FROM_THE_FRONT_EVERY_S = 2.0
-FRONT_OF_INDEX = "-infinity"
-"""As early as an `attempt_at` can be: a claim from here begins at the front of the index."""
-FIRST_DAY, LAST_DAY = "'0001-01-02 00:00Z'", "'9999-12-30 00:00Z'"
-"""Of Python's calendar, in every time zone. A row written by hand may be due at any time, or at infinity."""
 _parse_json = json.JSONDecoder().raw_decode
-
-# The database's clock decides what is due, so a worker with a wrong clock is never early (for look-ahead see clock.py).
-# statement_timestamp() is constant, so the index scan can stop at the first row that is not due. clock_timestamp()
-# changes from row to row, and now() is the time of BEGIN, which a long transaction leaves behind.
-# The locking SELECT must return the rows itself: a join with a locking subquery reads them as they were before the
-# lock, and would deliver a revision that was replaced meanwhile.
-CLAIM = f"""
-    SELECT attempts, greatest({FIRST_DAY}, attempt_at),
-           extract(epoch FROM greatest({FIRST_DAY}, attempt_at) - clock_timestamp())::float8,
-           key, revision, kind, recipient, greatest({FIRST_DAY}, least(due_at, {LAST_DAY})), payload::text
-    FROM pending_notifications
-    WHERE attempt_at BETWEEN %s AND statement_timestamp() + %s
-    ORDER BY attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
-"""  # noqa: S608 - constants
-# READ COMMITTED whatever the role's default is: at a higher level a claim or a delete fails when another transaction
-# changed the row meanwhile, and the whole batch would be delivered again.
-BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-# By key: a ctid identifies a row only within its partition.
-DELETE = "DELETE FROM pending_notifications WHERE key = ANY(%s)"
-PUT_BACK = f"""
-    WITH later AS (
-        UPDATE pending_notifications
-        -- least(): attempts of a row that was edited by hand may be at its end.
-        SET attempts = least(attempts, 2147483646) + 1, attempt_at = clock_timestamp() + %s, last_error = %s
-        WHERE key = %s
-        RETURNING attempt_at
-    )
-    SELECT pg_notify('{CHANNEL}', extract(epoch FROM attempt_at)::text) FROM later
-"""  # noqa: S608 - the channel is a constant
-REMAINING = """
-    SELECT extract(epoch FROM clock_timestamp())::float8,
-           EXISTS (SELECT FROM pending_notifications WHERE attempt_at <= statement_timestamp() + %(ahead)s),
-           (SELECT extract(epoch FROM attempt_at)::float8 FROM pending_notifications
-            WHERE attempt_at > statement_timestamp() + %(ahead)s ORDER BY attempt_at LIMIT 1)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,29 +280,3 @@ def drain(
     """Deliver until nothing is due, or until `stopping` after a batch. Returns the number of deliveries."""
     with closing(Drain(connect(engine), gateway, drain_settings)) as draining:
         return draining.drain_all(stopping)[0]
-
-
-def retry_after(attempts: int) -> timedelta:
-    """Return 1 s, 2 s, 4 s … up to an hour."""
-    doubled: int = 2 ** min(attempts, 20)
-    return min(FIRST_RETRY * doubled, LONGEST_RETRY)
-
-
-def concerns_one_delivery(error: BaseException) -> bool:
-    """Return False for an error that must end the worker.
-
-    A library that a gateway calls may exit, or cancel a task of its own. In the main thread an exit may also come from
-    a signal handler.
-    """
-    if isinstance(error, SystemExit):
-        return threading.current_thread() is not threading.main_thread()
-    return isinstance(error, Exception | CancelledError)
-
-
-def error_text(error: BaseException) -> str:
-    """Return `error` as a text that PostgreSQL can store."""
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - an error whose own __str__ raises
-        text = type(error).__name__
-    return text.encode(errors="replace").decode().replace("\0", "")[:500]

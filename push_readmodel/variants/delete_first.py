@@ -17,8 +17,9 @@ from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
 from push_readmodel.design import design as at_least_once
 from push_readmodel.design import worker_role
-from push_readmodel.drain import Drain, Remaining, concerns_one_delivery
+from push_readmodel.drain import Drain, Remaining
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
+from push_readmodel.retries import concerns_one_delivery
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from sqlalchemy import Engine, select, text
 from duetime.errors import BadUsage
 from duetime.interface import Notification
 from push_readmodel.connection import connect
-from push_readmodel.drain import CLAIM, DELETE, FRONT_OF_INDEX, REMAINING, Batch, Drain, drain
+from push_readmodel.drain import Batch, Drain, drain
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.schema import metadata, pending
+from push_readmodel.statements import CLAIM, DELETE, FRONT_OF_INDEX, REMAINING
 from tests.designs.read_model import FAR, PAST, RecordingGateway, note, schedule, stored
 from tests.eventually import assert_eventually
 

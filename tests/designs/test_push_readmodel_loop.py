@@ -14,11 +14,12 @@ from sqlalchemy import Engine, insert
 
 from duetime.interface import Notification
 from push_readmodel import drain_loop
-from push_readmodel.drain import PUT_BACK, Batch, Drain, Remaining
+from push_readmodel.drain import Batch, Drain, Remaining
 from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.guards import TableRefused
 from push_readmodel.schema import metadata, pending
+from push_readmodel.statements import PUT_BACK
 from tests.designs.read_model import FAR, PAST, RecordingGateway, note, running, schedule, sleeping, stored
 from tests.eventually import assert_eventually
 

@@ -12,10 +12,11 @@ from sqlalchemy import Engine, inspect, text
 from duetime.errors import BadUsage
 from duetime.settings import Settings
 from push_readmodel.connection import connect
-from push_readmodel.drain import CLAIM, DELETE, Drain
+from push_readmodel.drain import Drain
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.partitions import install_partitioned
 from push_readmodel.schema import metadata, pending
+from push_readmodel.statements import CLAIM, DELETE
 from push_readmodel.status import status
 from push_readmodel.variants.delete_first import DrainDeletingFirst
 from tests.commands import duetime

@@ -24,8 +24,9 @@ from duetime.harness.processes.embedded_servers import (
     postgres_command,
 )
 from push_readmodel.connection import connect
-from push_readmodel.drain import BEGIN, CLAIM, FRONT_OF_INDEX, drain
+from push_readmodel.drain import drain
 from push_readmodel.schema import metadata
+from push_readmodel.statements import BEGIN, CLAIM, FRONT_OF_INDEX
 from tests.designs.read_model import RecordingGateway, note, schedule
 from tests.eventually import assert_eventually
 
