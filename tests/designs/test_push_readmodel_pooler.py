@@ -26,7 +26,8 @@ import oban_style_queue.celeryapp
 import pull_worker.celeryapp
 from duetime import registry
 from duetime.cli.deploy import assess
-from duetime.errors import BadUsage
+from duetime.errors import BadUsage, ServiceUnavailable
+from duetime.harness.processes.external_services import database_version
 from duetime.harness.processes.installation import install
 from duetime.harness.processes.services import Endpoints
 from duetime.interface import Notification
@@ -358,3 +359,9 @@ def test_a_served_worker_says_what_its_pooler_costs_and_delivers_after_it_was_st
 
     assert settings.deliveries.read_text().count('"stopped/1"') == 1
     assert "this worker checks once a second because a transaction pooler drops every NOTIFY" in log_file.read_text()
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_run_on_a_server_behind_a_pooler_is_refused(through: Through, mode: PoolMode) -> None:
+    with pytest.raises(ServiceUnavailable, match="leads through a connection pooler"):
+        database_version(through(mode).url.render_as_string(hide_password=False))

@@ -21,8 +21,19 @@ IN_USE = "duetime:in-use"
 
 
 def database_version(url: str) -> str:
-    """The version of the user's own PostgreSQL at `url`."""
+    """The version of the user's own PostgreSQL at `url`.
+
+    Raises:
+        ServiceUnavailable: no PostgreSQL answers there, or a pooler is on the way.
+    """
     with user_connection(url) as connection:
+        [(session,)] = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchall()
+        # A pooler gives its clients made-up process ids.
+        if session != connection.info.backend_pid:
+            raise ServiceUnavailable(
+                f"DUETIME_DATABASE_URL: {without_password(url)} leads through a connection pooler, which a run would "
+                "measure instead of the designs; name PostgreSQL itself"
+            )
         return str(connection.execute("SHOW server_version").fetchall()[0][0]).split()[0]
 
 
@@ -45,12 +56,31 @@ def user_connection(url: str) -> Iterator[psycopg.Connection]:
             "or unset it to use the embedded one"
         ) from error
     with connection:
+        # Of this role; CREATE DATABASE takes longer than some time limits.
+        connection.execute("SET default_transaction_read_only = off; SET statement_timeout = 0; SET lock_timeout = 0")
         yield connection
+
+
+NEUTRAL = {
+    "DateStyle": "ISO, MDY",
+    "TimeZone": "UTC",
+    "client_encoding": "UTF8",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "search_path": '"$user", public',
+    "synchronous_commit": "on",
+}
+"""PostgreSQL's defaults. A server or a role may have others, and a run is the same everywhere."""
 
 
 @contextmanager
 def own_database(url: str) -> Iterator[str]:
     """Create a database on the user's server and drop it afterwards; yield its URL.
+
+    It has the encoding UTF-8 and PostgreSQL's default settings, whatever those of the server and of the role are.
 
     Raises:
         ServiceUnavailable: it cannot be created.
@@ -58,7 +88,15 @@ def own_database(url: str) -> Iterator[str]:
     name = f"duetime_{uuid.uuid4().hex[:12]}"
     try:
         with user_connection(url) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            # template0: only a copy of it may have another encoding than the server's default.
+            create = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            connection.execute(sql.SQL(create).format(sql.Identifier(name)))
+            for setting, value in NEUTRAL.items():
+                # Of the role in this database, because these come before all others.
+                alter = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}")
+                # A list of schemas has quotes of its own.
+                quoted = sql.SQL(value) if setting == "search_path" else sql.Literal(value)
+                connection.execute(alter.format(sql.Identifier(name), sql.Identifier(setting), quoted))
     except psycopg.Error as error:
         raise ServiceUnavailable(
             f"DUETIME_DATABASE_URL: cannot create a database of its own at {without_password(url)} "
