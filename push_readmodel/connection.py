@@ -10,6 +10,9 @@ from sqlalchemy import Engine
 SETTINGS = {
     "TimeZone": "UTC",
     "client_encoding": "UTF8",
+    # For statements outside of BEGIN, whatever the defaults of the role are.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
     # The claim is planned once, perhaps on an empty table, and must walk the index when the table is full, too.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",

@@ -47,7 +47,7 @@ RETRIED = {
 
 ENDING = {
     "0A": "PostgreSQL does not support what the drain needs",
-    "22": "a row of pending_notifications has a value that the drain cannot read",
+    "22": "a value cannot be read from pending_notifications, or written to it",
     "23": "a constraint prevents a change of pending_notifications",
     "42": "pending_notifications is not the table that `duetime install push_readmodel` creates",
     "42501": "this role lacks a privilege on pending_notifications; GRANT SELECT, UPDATE, DELETE on it",

@@ -22,7 +22,7 @@ from push_readmodel.clock import DatabaseClock
 from push_readmodel.connection import connect, set_up_of_transaction
 from push_readmodel.drain_settings import BATCH_TIME_S, DEFAULT, DrainSettings
 from push_readmodel.failed import GIVE_UP, REMOVE_REPLACED, check_failed_table, is_last_attempt
-from push_readmodel.guards import TableRefused, check_changed, check_table
+from push_readmodel.guards import check_changed, check_gone, check_table
 from push_readmodel.retries import concerns_one_delivery, error_text, retry_after
 from push_readmodel.statements import BEGIN, CLAIM, DELETE, FRONT_OF_INDEX, PUT_BACK, REMAINING
 
@@ -54,7 +54,7 @@ class Batch:
 
     short: the claim returned fewer rows than its limit, and all were tried: from where it began, no more were free.
     from_front: the claim began at the front of the index.
-    delivered: the keys of the rows that the gateway accepted. executed: the number of rows whose effect was executed.
+    delivered: the keys of the rows that the gateway accepted. executed: those whose effect was executed.
     failed: what PUT_BACK needs, for each row whose delivery failed. given_up: what GIVE_UP needs, for those whose last
     delivery failed.
     changes: what the commit changes, with the keys of these rows and the cursor that knows how many it changed.
@@ -64,14 +64,14 @@ class Batch:
     short: bool
     from_front: bool
     delivered: list[str] = field(default_factory=list)
-    executed: int = 0
+    executed: list[str] = field(default_factory=list)
     failed: list[tuple[timedelta, str, str]] = field(default_factory=list)
     given_up: list[tuple[str, str]] = field(default_factory=list)
     changes: list[tuple[str, list[str], psycopg.Cursor[Any]]] = field(default_factory=list)
 
     @property
     def done(self) -> int:
-        return len(self.delivered) + self.executed
+        return len(self.delivered) + len(self.executed)
 
     @property
     def tried(self) -> int:
@@ -90,11 +90,12 @@ class Drain:
     ) -> None:
         self._connection = connection
         self._set_up = set_up_of_transaction(connection)
+        self._ascii_only = connection.info.parameter_status("server_encoding") != "UTF8"
         self._gateway = gateway
         self._effects = effects
         with ExitStack() as resources:
             resources.callback(connection.close)
-            check_table(connection)
+            self._has_triggers = check_table(connection)
             if drain_settings.max_attempts:
                 check_failed_table(connection)
             self._pipeline = resources.enter_context(connection.pipeline())
@@ -181,15 +182,20 @@ class Drain:
     def _give_up(self, batch: Batch) -> None:
         """Move the rows of `batch` whose last delivery failed, and remove given-up revisions that it replaced."""
         for key, error in batch.given_up:
-            batch.changes.append(("given up", [key], self._execute(GIVE_UP, (key, error))))
+            batch.changes.append(("given up", [key], self._execute(GIVE_UP, {"key": key, "error": error})))
         failed = {key for *_, key in batch.failed} | {key for key, _ in batch.given_up}
         done = {row[3]: row[4] for row in batch.rows[: batch.tried] if row[3] not in failed}
         if done:
             self._execute(REMOVE_REPLACED, [list(done), list(done.values())])
 
     def _check_changes(self, batch: Batch | None) -> None:
-        for action, keys, cursor in batch.changes if batch else ():
+        if batch is None:
+            return
+        for action, keys, cursor in batch.changes:
             check_changed(self._connection, action, keys, cursor.rowcount)
+        if self._has_triggers and batch.done:
+            delivered = set(batch.delivered) | set(batch.executed)
+            check_gone(self._connection, [(row[3], row[4]) for row in batch.rows if row[3] in delivered])
 
     def _deliver(self, batch: Batch, stopping: Callable[[], bool]) -> None:
         """Deliver in due order for `BATCH_TIME_S`; the commit frees the rest."""
@@ -206,7 +212,7 @@ class Drain:
                     began_s = time.monotonic()
                 if effect := self._effects.of(notification):
                     self._execute_effect(key, *effect)
-                    batch.executed += 1
+                    batch.executed.append(key)
                 else:
                     self._gateway.deliver(notification, attempt=attempts + 1)
                     batch.delivered.append(key)
@@ -225,9 +231,9 @@ class Drain:
         """Note that the delivery of `key` failed after `attempts` failed before it."""
         if is_last_attempt(attempts + 1, error, self._max_attempts):
             log.error("giving up %r after %d attempts; see `duetime failed list push_readmodel`", key, attempts + 1)
-            batch.given_up.append((key, error_text(error)))
+            batch.given_up.append((key, error_text(error, ascii_only=self._ascii_only)))
         else:
-            batch.failed.append((retry_after(attempts), error_text(error), key))
+            batch.failed.append((retry_after(attempts), error_text(error, ascii_only=self._ascii_only), key))
 
     def _execute_effect(self, key: str, statement: str, parameters: dict[str, Any]) -> None:
         """Delete the row and execute `statement` in one transaction: a crash undoes both or neither."""
@@ -244,7 +250,7 @@ class Drain:
             check_changed(self._connection, "deleted", [key], deleted.rowcount)
             self._execute_unprepared("RELEASE effect")
             self._pipeline.sync()
-        except (psycopg.Error, TableRefused):
+        except BaseException:
             # Undo this effect only. After an error the pipeline skips everything up to a sync. After a rollback psycopg
             # sends DEALLOCATE ALL with its next command, so no step here relies on a prepared statement.
             with suppress(psycopg.Error):

@@ -18,22 +18,27 @@ from push_readmodel.scheduler import CHANNEL
 
 ROWS_PER_TRANSACTION = 1000
 
-# An older revision of the key may be there from before. least(): the counter of an edited row may be at its end.
+# Deleted is what was stored: a trigger may keep a row out of the table. An older revision of the key may be there from
+# before; if a newer one is, this one was replaced. least(): the counter of an edited row may be at its end.
 GIVE_UP = """
-    WITH given_up AS (
-        DELETE FROM pending_notifications WHERE key = %s RETURNING *
-    ), stored AS (
+    WITH stored AS (
         INSERT INTO failed_notifications AS old
             (key, revision, kind, recipient, payload, due_at, attempts, last_error, given_up_at)
-        SELECT key, revision, kind, recipient, payload, due_at, least(attempts, 2147483646) + 1, %s, clock_timestamp()
-        FROM given_up
+        SELECT key, revision, kind, recipient, payload, due_at, least(attempts, 2147483646) + 1, %(error)s,
+               clock_timestamp()
+        FROM pending_notifications WHERE key = %(key)s
         ON CONFLICT (key) DO UPDATE
         SET (revision, kind, recipient, payload, due_at, attempts, last_error, given_up_at)
             = (excluded.revision, excluded.kind, excluded.recipient, excluded.payload, excluded.due_at,
                excluded.attempts, excluded.last_error, excluded.given_up_at)
         WHERE old.revision <= excluded.revision
+        RETURNING key
     )
-    SELECT key FROM given_up
+    DELETE FROM pending_notifications AS pending
+    WHERE pending.key = %(key)s
+      AND (EXISTS (SELECT FROM stored)
+           OR EXISTS (SELECT FROM failed_notifications AS newer
+                      WHERE newer.key = pending.key AND newer.revision > pending.revision))
 """
 # Before the delivered rows are deleted: a retry of the key that runs meanwhile must still find them pending.
 REMOVE_REPLACED = """

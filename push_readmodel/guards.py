@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 TABLE = "pending_notifications"
 
-# A column privilege is enough for SELECT … FOR UPDATE. ev_type: 2 is UPDATE, 4 is DELETE.
+# A column privilege is enough for SELECT … FOR UPDATE. In ev_type, 2 is UPDATE and 4 DELETE; in tgtype, 16 and 8.
 INSPECT = f"""
     SELECT c.relkind::text, current_user::text,
            ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'UPDATE']) AS p WHERE NOT has_any_column_privilege(c.oid, p))
@@ -31,18 +31,24 @@ INSPECT = f"""
                      AND i.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = c.oid AND attname = 'key')),
            ARRAY(SELECT DISTINCT tgname::text FROM pg_trigger
                  WHERE tgrelid = ANY(parts.oids) AND NOT tgisinternal AND tgenabled <> 'D'
-                   AND tgtype & 2 <> 0 AND tgtype & (8 | 16) <> 0)
+                   AND tgtype & (8 | 16) <> 0)
     FROM pg_class AS c,
          LATERAL (SELECT c.oid || ARRAY(SELECT relid::oid FROM pg_partition_tree(c.oid)) AS oids) AS parts
     WHERE c.oid = to_regclass('{TABLE}')
 """  # noqa: S608 - the table is a constant
-TRY_CLAIM = f"SELECT key FROM {TABLE} LIMIT 1 FOR UPDATE SKIP LOCKED"  # noqa: S608 - the table is a constant
-TRY_UPDATE = f"UPDATE {TABLE} SET attempts = attempts WHERE key = %s"  # noqa: S608 - the same
+TRY_CLAIM = f"SELECT key FROM {TABLE} ORDER BY attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED"  # noqa: S608 - the table is a constant
+TRY_UPDATE = f"UPDATE {TABLE} SET attempt_at = clock_timestamp() + interval '1 hour' WHERE key = %s"  # noqa: S608
 TRY_DELETE = f"DELETE FROM {TABLE} WHERE key = %s"  # noqa: S608 - the same
+UPDATED = f"SELECT FROM {TABLE} WHERE key = %s AND attempt_at > clock_timestamp()"
+DELETED = f"SELECT WHERE NOT EXISTS (SELECT FROM {TABLE} WHERE key = %s)"  # noqa: S608 - the same
 STILL_STORED = f"SELECT key FROM {TABLE} WHERE key = ANY(%s) ORDER BY key LIMIT 3"  # noqa: S608 - the same
+CAME_BACK = f"""
+    SELECT key FROM {TABLE} JOIN unnest(%s::text[], %s::int[]) AS delivered (key, revision) USING (key, revision)
+    ORDER BY key LIMIT 3
+"""  # noqa: S608 - the same
 LIKELY_REASONS = (
-    "Likely reasons: a BEFORE trigger that returns NULL, a rule, a row level security policy. Remove it, and start the "
-    "worker again"
+    "Likely reasons: a trigger that keeps the row, changes it or inserts it again, a rule, a row level security "
+    "policy. Remove it, and start the worker again"
 )
 
 
@@ -62,8 +68,10 @@ class _Inspected:
     triggers: Collection[str]
 
 
-def check_table(connection: psycopg.Connection[Any]) -> None:
+def check_table(connection: psycopg.Connection[Any]) -> bool:
     """Check the kind, privileges, policies and rules of the table before the first delivery over `connection`.
+
+    Returns True if triggers exist: then `check_gone` has to follow each commit, because no count shows what they did.
 
     Raises:
         TableRefused: with what to change.
@@ -102,11 +110,12 @@ def check_table(connection: psycopg.Connection[Any]) -> None:
         )
     if table.triggers:
         log.warning(
-            "%s has the trigger %s before UPDATE or DELETE; the worker ends if it keeps a delivered row",
+            "%s has the trigger %s on UPDATE or DELETE; the worker ends if a delivered row is still there afterwards",
             TABLE,
             ", ".join(table.triggers),
         )
         _try_triggers(connection)
+    return bool(table.triggers)
 
 
 def check_changed(connection: psycopg.Connection[Any], action: str, keys: Sequence[str], changed: int) -> None:
@@ -127,10 +136,26 @@ def check_changed(connection: psycopg.Connection[Any], action: str, keys: Sequen
     )
 
 
+def check_gone(connection: psycopg.Connection[Any], delivered: Sequence[tuple[str, int]]) -> None:
+    """Check that no row of `delivered`, keys with their revisions, is back after the commit that deleted it.
+
+    Raises:
+        TableRefused: one is. It would be delivered again and again, as fast as the gateway allows.
+    """
+    keys, revisions = [key for key, _ in delivered], [revision for _, revision in delivered]
+    if found := [row[0] for row in connection.execute(CAME_BACK, [keys, revisions]).fetchall()]:
+        examples = ", ".join(map(repr, found))
+        raise TableRefused(f"rows of {TABLE} are back after their delivery and deletion: {examples}. {LIKELY_REASONS}")
+
+
 def _try_triggers(connection: psycopg.Connection[Any]) -> None:
-    """Update and delete a row and roll back, because only that shows whether a trigger prevents it."""
-    for action, attempt in (("put back", TRY_UPDATE), ("deleted", TRY_DELETE)):
+    """Put back and delete a row and roll back, because only that shows what the triggers make of it."""
+    for action, attempt, check in (("put back", TRY_UPDATE, UPDATED), ("deleted", TRY_DELETE, DELETED)):
         with connection.transaction(force_rollback=True):
             row = connection.execute(TRY_CLAIM).fetchone()
-            if row and connection.execute(attempt, row).rowcount != 1:
+            if row is None:
+                return
+            connection.execute(attempt, row)
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred trigger would act at the commit
+            if connection.execute(check, row).rowcount != 1:
                 raise TableRefused(f"the row of {row[0]!r} in {TABLE} cannot be {action}. {LIKELY_REASONS}")

@@ -27,10 +27,11 @@ def concerns_one_delivery(error: BaseException) -> bool:
     return isinstance(error, Exception | CancelledError)
 
 
-def error_text(error: BaseException) -> str:
-    """Return `error` as a text that PostgreSQL can store."""
+def error_text(error: BaseException, *, ascii_only: bool) -> str:
+    """Return `error` as a text that PostgreSQL can store. ascii_only: in a database of any encoding."""
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - an error whose own __str__ raises
         text = type(error).__name__
-    return text.encode(errors="replace").decode().replace("\0", "")[:500]
+    encoded = text.encode("ascii", "backslashreplace") if ascii_only else text.encode(errors="replace")
+    return encoded.decode().replace("\0", "")[:500]

@@ -35,7 +35,9 @@ PUT_BACK = f"""
         WHERE key = %s
         RETURNING attempt_at
     )
+    -- A trigger may have changed the time: then no row is returned, and the worker ends.
     SELECT pg_notify('{CHANNEL}', extract(epoch FROM attempt_at)::text) FROM later
+    WHERE attempt_at > statement_timestamp()
 """  # noqa: S608 - the channel is a constant
 REMAINING = """
     SELECT extract(epoch FROM clock_timestamp())::float8,

@@ -30,7 +30,7 @@ from push_readmodel.drain import Drain
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata, pending
 from push_readmodel.variants.delete_first import DrainDeletingFirst
-from tests.designs.read_model import RecordingGateway
+from tests.designs.read_model import RecordingGateway, note, schedule, stored
 from tests.designs.test_application import RecordingScheduler
 
 NOON = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -312,6 +312,17 @@ def test_a_complaint_at_the_moment_of_payment_wins_over_the_payment(session: Ses
     assert balance(session) == 0
     assert session.get_one(Errand, 7).status == "complained"
     assert session.scalars(select(pending.c.key)).all() == []
+
+
+def test_an_effect_that_is_no_statement_does_not_lose_its_row(engine: Engine) -> None:
+    metadata.create_all(engine)
+    schedule(engine, note("a"))
+    wrong = Effects({"test": 123}, worker="t")  # type: ignore[dict-item]  # a mistake in the application
+
+    with closing(Drain(connect(engine), RecordingGateway(), effects=wrong)) as draining:
+        draining.drain_all()
+
+    assert stored(engine) == ["a/1"]
 
 
 def test_delete_first_loses_a_failed_effect(session: Session, engine: Engine) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy.pool import NullPool
 
 from duetime.errors import BadUsage
 from duetime.interface import Notification
@@ -94,6 +96,35 @@ def test_a_row_with_a_due_time_outside_of_pythons_calendar_is_delivered_and_stop
 
     assert sorted(gateway.ops) == ["next/1", "odd/1"]
     assert stored(engine) == []
+
+
+def test_an_error_in_another_alphabet_is_stored_in_a_database_of_any_encoding(engine: Engine) -> None:
+    class Refusing(RecordingGateway):
+        def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+            if notification.key == "bad":
+                raise RuntimeError("mailbox “日本”")
+            super().deliver(notification, attempt=attempt)
+
+    name = f"latin_{uuid.uuid4().hex[:8]}"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            latin = create_engine(engine.url.set(database=name), poolclass=NullPool)
+            metadata.create_all(latin)
+            schedule(latin, note("bad"), note("c"))
+            gateway = Refusing()
+
+            assert drain(latin, gateway) == 1
+
+            assert gateway.ops == ["c/1"]
+            with latin.connect() as reading:
+                row = reading.execute(select(pending)).one()
+            assert (row.key, row.attempts) == ("bad", 1)
+            assert row.last_error == r"RuntimeError: mailbox \u201c\u65e5\u672c\u201d"
+        finally:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_two_drains_never_claim_the_same_row(engine: Engine) -> None:

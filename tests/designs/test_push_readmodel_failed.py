@@ -309,3 +309,23 @@ def test_the_variant_that_never_retries_survives_any_error_of_its_gateway(engine
         pool.submit(draining.drain_all).result()
 
     assert (gateway.ops, stored(engine)) == (["c/1"], [])
+
+
+def test_a_row_that_cannot_be_stored_as_given_up_stays_pending(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+            "CREATE TRIGGER keeps_out BEFORE INSERT ON failed_notifications FOR EACH ROW EXECUTE FUNCTION f()"
+        )
+    schedule(engine, note("a", recipient="bad"))
+    gateway = RecordingGateway(refuse="bad")
+
+    for _ in range(2):
+        with (
+            pytest.raises(TableRefused, match="given up"),
+            closing(Drain(connect(engine), gateway, DrainSettings(max_attempts=1))) as draining,
+        ):
+            draining.drain_all()
+
+    assert stored(engine) == ["a/1"]
+    assert given_up(engine) == []

@@ -44,7 +44,7 @@ def test_a_trigger_that_keeps_rows_is_found_before_the_first_delivery(engine: En
     schedule(engine, *(note(f"k{number}") for number in range(5)))
     gateway = RecordingGateway(refuse="a@b.example" if event == "UPDATE" else "")
 
-    with pytest.raises(TableRefused, match="BEFORE trigger"):
+    with pytest.raises(TableRefused, match="a trigger that keeps the row"):
         drain(engine, gateway)
 
     assert gateway.attempts == []
@@ -75,6 +75,57 @@ def test_a_trigger_that_does_not_keep_rows_is_only_named(engine: Engine, caplog:
 
     assert "keeps_rows" in caplog.text
     assert stored(engine) == []
+
+
+INSERT_AGAIN = """
+    CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO pending_notifications {}; RETURN NULL; END';
+"""
+BACK = {
+    "after row": INSERT_AGAIN.format("SELECT old.*")
+    + "CREATE TRIGGER back AFTER DELETE ON pending_notifications FOR EACH ROW EXECUTE FUNCTION f()",
+    "deferred": INSERT_AGAIN.format("SELECT old.*")
+    + "CREATE CONSTRAINT TRIGGER back AFTER DELETE ON pending_notifications DEFERRABLE INITIALLY DEFERRED "
+    "FOR EACH ROW EXECUTE FUNCTION f()",
+    "after statement": INSERT_AGAIN.format("SELECT * FROM gone")
+    + "CREATE TRIGGER back AFTER DELETE ON pending_notifications REFERENCING OLD TABLE AS gone "
+    "FOR EACH STATEMENT EXECUTE FUNCTION f()",
+}
+
+
+@pytest.mark.parametrize("statements", BACK.values(), ids=BACK)
+@pytest.mark.parametrize("stored_at_start", [True, False], ids=["stored at the start", "later"])
+def test_a_trigger_that_inserts_deleted_rows_again_ends_the_drain(
+    engine: Engine, statements: str, stored_at_start: bool
+) -> None:
+    execute(engine, statements)
+    notes = [note(f"k{number}") for number in range(5)]
+    if stored_at_start:
+        schedule(engine, *notes)
+    gateway = RecordingGateway()
+
+    with pytest.raises(TableRefused, match="inserts it again"), closing(Drain(connect(engine), gateway)) as draining:
+        schedule(engine, *notes)
+        draining.drain_all()
+
+    # Found at the start by a trial, or after the first batch, which is one row.
+    assert len(gateway.ops) == (0 if stored_at_start else 1)
+
+
+def test_a_trigger_that_resets_the_time_of_the_next_attempt_ends_the_drain(engine: Engine) -> None:
+    execute(
+        engine,
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.attempt_at = new.due_at; RETURN new; END'; "
+        "CREATE TRIGGER reset BEFORE UPDATE ON pending_notifications FOR EACH ROW EXECUTE FUNCTION f()",
+    )
+    gateway = RecordingGateway(refuse="a@b.example")
+
+    for _ in range(2):
+        with pytest.raises(TableRefused, match="put back"), closing(Drain(connect(engine), gateway)) as draining:
+            schedule(engine, note("a"))
+            draining.drain_all()
+
+    assert gateway.attempts == [1]
 
 
 def test_a_rule_on_delete_is_refused(engine: Engine) -> None:
@@ -165,6 +216,23 @@ def test_the_isolation_level_of_the_role_does_not_reach_the_drain(engine: Engine
         draining.drain_all()
 
     assert levels == [("read committed",)]
+
+
+def test_statements_outside_of_a_transaction_are_pinned_as_well(engine: Engine) -> None:
+    """Those of delete_first."""
+    for setting, value in (
+        ("default_transaction_isolation", "'serializable'"),
+        ("default_transaction_read_only", "on"),
+    ):
+        set_by_default(engine, setting, value)
+
+    with closing(connect(engine)) as connection:
+        found = [
+            connection.execute(f"SHOW {setting}").fetchone()
+            for setting in ("transaction_isolation", "transaction_read_only")
+        ]
+
+    assert found == [("read committed",), ("off",)]
 
 
 LIMITS = [
