@@ -153,14 +153,15 @@ class Guarantees:
     transactional: a schedule() takes effect if and only if the caller's transaction commits.
     cancels: an acknowledged cancel or newer revision holds under every fault.
     as_durable_as: the store that holds scheduled notifications; what that store loses is not covered.
-    due_by: the clock that decides when a notification is due; an error of that clock is not covered.
+    due_by: the clock that decides when a notification is due, either for a design that uses both, as in a migration; an
+    error of that clock is not covered.
     """
 
     delivery: Delivery
     transactional: bool
     cancels: bool
     as_durable_as: Literal["database", "broker"] = "database"
-    due_by: Literal["database", "workers"] = "database"
+    due_by: Literal["database", "workers", "either"] = "database"
 
 
 @dataclass(frozen=True, slots=True)

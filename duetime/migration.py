@@ -177,7 +177,7 @@ def _common_guarantees(old: Guarantees, new: Guarantees) -> Guarantees:
         transactional=old.transactional and new.transactional,
         cancels=old.cancels and new.cancels,
         as_durable_as="broker" if "broker" in (old.as_durable_as, new.as_durable_as) else "database",
-        due_by="workers" if "workers" in (old.due_by, new.due_by) else "database",
+        due_by=old.due_by if old.due_by == new.due_by else "either",
     )
 
 

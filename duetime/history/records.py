@@ -141,6 +141,7 @@ class RecordedPlan:
 
     required_faults: the kinds of fault that the scenario is about. planned: the number of operations of each verb.
     canary_period_ns: 0 if the plan does not set it. started_ns: None if the run never started.
+    due_by_workers: True if no other clock decides when a notification is due.
     """
 
     identity: Mapping[str, Any]
@@ -150,6 +151,7 @@ class RecordedPlan:
     faults: tuple[Mapping[str, str], ...]
     canary_period_ns: int
     started_ns: int | None = None
+    due_by_workers: bool = False
 
     @classmethod
     def from_json(cls, plan: Mapping[str, Any]) -> RecordedPlan:
@@ -163,6 +165,7 @@ class RecordedPlan:
             ),
             canary_period_ns=nanoseconds(plan.get("canary_period_s", 0)),
             started_ns=require_int(plan["started"]["mono_ns"]) if plan.get("started") else None,
+            due_by_workers=plan.get("guarantees", {}).get("due_by") == "workers",
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from duetime.checker import judge
 from tests.checker.small_histories import delivery
-from tests.checker.stored_runs import PLAN, append, close, good_run, write_lines
+from tests.checker.stored_runs import PLAN, append, close, good_run, write, write_lines
 
 MS = 1_000_000
 
@@ -52,6 +52,13 @@ def test_a_database_that_is_behind_explains_no_early_delivery(tmp_path: Path) ->
     results = judge(run_with(tmp_path, delivered_s=7.7, ahead_ms=[-300, -300]))
 
     assert (results.outcome, results.counts["early"]) == ("fail", 1)
+
+
+def test_the_difference_excuses_nothing_in_a_design_that_uses_the_clock_of_its_workers(tmp_path: Path) -> None:
+    run_dir = run_with(tmp_path, delivered_s=7.7, ahead_ms=[300, 300])
+    for due_by, outcome in (("workers", "fail"), ("either", "unknown"), ("database", "unknown")):
+        write(run_dir / "plan.json", {**PLAN, "guarantees": {"due_by": due_by}})
+        assert judge(close(run_dir)).outcome == outcome
 
 
 def test_a_clock_that_runs_fast_is_judged_by_the_larger_of_both_readings(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_a_migration_guarantees_what_both_designs_guarantee() -> None:
     guarantees = registry.load("push_readmodel-to-oban_style_queue").guarantees
 
     assert (guarantees.delivery, guarantees.transactional, guarantees.cancels) == ("at_most_once", False, False)
-    assert (guarantees.as_durable_as, guarantees.due_by) == ("broker", "workers")
+    assert (guarantees.as_durable_as, guarantees.due_by) == ("broker", "either")
 
 
 def test_a_migration_refuses_to_leave_given_up_notifications_behind(installed: Settings, engine: Engine) -> None:

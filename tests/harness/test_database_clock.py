@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from duetime.harness.processes.embedded_servers import (
     postgres_command,
     running,
 )
+from duetime.harness.runs.doctor import clock_check
 from tests.commands import BROKEN, compared
 
 MS = 1_000_000
@@ -58,6 +60,20 @@ def test_the_difference_is_measured_within_its_uncertainty(clock: SkewedClock, u
         # libfaketime rounds, and the server reads its clock in microseconds.
         assert abs(reading.ahead_ns - offset_s * 1e9) <= reading.uncertainty_ns + 2 * MS
         assert reading.uncertainty_ns < 50 * MS
+
+
+def test_the_doctor_names_the_difference(clock: SkewedClock, url: str) -> None:
+    clock.set(0.0)
+    assert clock_check(url).ok
+    clock.set(2.31)
+    ahead = clock_check(url)
+    clock.set(-2.31)
+    behind = clock_check(url)
+
+    assert (ahead.ok, behind.ok) == (False, False)
+    assert re.match(r"23\d\d\.\d ms ahead of this machine's", ahead.detail), ahead
+    assert re.match(r"23\d\d\.\d ms behind this machine's", behind.detail), behind
+    assert "unset DUETIME_DATABASE_URL" in ahead.detail
 
 
 @pytest.mark.runs

@@ -81,6 +81,7 @@ def test_a_design_that_keeps_notifications_in_the_broker_guarantees_no_more_than
 
 def test_a_wrong_clock_allows_early_and_late_only_of_a_design_that_uses_the_workers_clock() -> None:
     assert {"early", "late"} <= allowed_violations(replace(AT_LEAST_ONCE, due_by="workers"), plan("clock"))
+    assert {"early", "late"} <= allowed_violations(replace(AT_LEAST_ONCE, due_by="either"), plan("clock"))
     assert "early" not in allowed_violations(AT_LEAST_ONCE, plan("clock"))
 
 

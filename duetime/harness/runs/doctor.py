@@ -19,6 +19,7 @@ from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
+from duetime.harness.processes.database_clock import measure_database_clock
 from duetime.harness.processes.external_services import without_password
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import EMBEDDED_ONLY, EMBEDDED_ONLY_REASON
@@ -75,10 +76,29 @@ def examine() -> Iterator[Check]:
             with services.for_run("doctor", 0) as endpoints:
                 database, broker = without_password(endpoints.database_url), without_password(endpoints.broker_url)
             yield Check("PostgreSQL", True, f"{context.versions['postgresql']} answers at {database}")
+            if own_server := services.external_database_url:
+                yield clock_check(own_server)
             yield Check("Valkey or Redis", True, f"{context.versions['broker']} answers at {broker}")
             yield from _faults(context)
         except (DuetimeError, OSError) as error:
             yield Check("PostgreSQL and Valkey", False, str(error))
+
+
+def clock_check(url: str) -> Check:
+    """Return whether the clock of the PostgreSQL at `url` is close enough to this machine's for a verdict on timing.
+
+    Raises:
+        ServiceUnavailable: it does not answer.
+    """
+    reading = measure_database_clock(url)
+    error_ns = abs(reading.ahead_ns)
+    side = "ahead of" if reading.ahead_ns > 0 else "behind"
+    detail = f"{error_ns / 1e6:.1f} ms {side} this machine's (± {reading.uncertainty_ns / 1e6:.1f} ms)"
+    tolerance_ns = Profile(lateness_limit_s=0.0).early_tolerance_s * 1e9
+    if error_ns + reading.uncertainty_ns <= tolerance_ns:
+        return Check("clock of PostgreSQL", True, detail)
+    remedy = "synchronise both machines, or unset DUETIME_DATABASE_URL; until then runs are unknown"
+    return Check("clock of PostgreSQL", False, f"{detail}, more than {tolerance_ns / 1e6:.0f} ms; {remedy}")
 
 
 def _faults(context: RunContext) -> Iterator[Check]:
