@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from duetime.errors import ServiceUnavailable
 from duetime.harness.processes.external_services import NEUTRAL, own_database
 from duetime.harness.processes.services import Endpoints
 
@@ -49,3 +50,16 @@ def test_the_settings_of_the_role_do_not_reach_a_run(odd_role: str) -> None:
 
     assert found == {setting: (value,) for setting, value in NEUTRAL.items()}
     assert encoding == ("UTF8",)
+
+
+def test_a_database_whose_settings_are_refused_is_removed(
+    shared_servers: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NEUTRAL, "TimeZone", "No/Such")
+    names = "SELECT array_agg(datname ORDER BY datname) FROM pg_database"
+    with psycopg.connect(plain(shared_servers.database_url), autocommit=True) as connection:
+        before = connection.execute(names).fetchall()
+        with pytest.raises(ServiceUnavailable, match="No/Such"), own_database(shared_servers.database_url):
+            pass
+
+        assert connection.execute(names).fetchall() == before

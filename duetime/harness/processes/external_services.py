@@ -86,11 +86,13 @@ def own_database(url: str) -> Iterator[str]:
         ServiceUnavailable: it cannot be created.
     """
     name = f"duetime_{uuid.uuid4().hex[:12]}"
+    created = False
     try:
         with user_connection(url) as connection:
             # template0: only a copy of it may have another encoding than the server's default.
             create = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
             connection.execute(sql.SQL(create).format(sql.Identifier(name)))
+            created = True
             for setting, value in NEUTRAL.items():
                 # Of the role in this database, because these come before all others.
                 alter = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}")
@@ -98,6 +100,8 @@ def own_database(url: str) -> Iterator[str]:
                 quoted = sql.SQL(value) if setting == "search_path" else sql.Literal(value)
                 connection.execute(alter.format(sql.Identifier(name), sql.Identifier(setting), quoted))
     except psycopg.Error as error:
+        if created:
+            _drop(url, name)
         raise ServiceUnavailable(
             f"DUETIME_DATABASE_URL: cannot create a database of its own at {without_password(url)} "
             f"({first_line(error)}); name a role with CREATEDB"
@@ -105,8 +109,12 @@ def own_database(url: str) -> Iterator[str]:
     try:
         yield make_url(sqlalchemy_url(url)).set(database=name).render_as_string(hide_password=False)
     finally:
-        with user_connection(url) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        _drop(url, name)
+
+
+def _drop(url: str, name: str) -> None:
+    with user_connection(url) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def broker_version(url: str) -> str:
