@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,3 +95,11 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """Join `names` with commas; only the first `most`, with the number of the others."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def calls_retry(task: Task[..., Any], *, without: str = "") -> bool:
+    """Return True if the body of `task` calls retry(), and no call in it has an argument `without`."""
+    code = getattr(inspect.unwrap(getattr(task, "__wrapped__", task.run)), "__code__", None)
+    if code is None or "retry" not in code.co_names:
+        return False
+    return not any(isinstance(names, tuple) and without in names for names in code.co_consts)

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from duetime.lint.case import Case, listed
+from celery import Task
+from celery.utils.time import rate
+
+from duetime.lint.case import Case, calls_retry, listed
 from duetime.lint.finding import Finding
 from duetime.lint.transport import transport
 
@@ -128,6 +131,29 @@ def task_option_not_a_number(case: Case) -> Iterator[Finding]:
         if not _is_expiry(expires := getattr(task, "expires", None)):
             yield _warning(case, "expires", expires, f"{task.name}: apply_async() raises an error.", SECONDS)
 
+        yield from _retry_not_a_number(case, task)
+        if not _is_rate(rate_limit := getattr(task, "rate_limit", None)):
+            fix = 'a number, or a string such as "10/m" (s, m or h)'
+            yield _warning(case, "rate_limit", rate_limit, f"{task.name}: {EXITS}", fix)
+
+
+def _retry_not_a_number(case: Case, task: Task[..., Any]) -> Iterator[Finding]:
+    """Find what retry() compares or adds. Celery converts retry_backoff and retry_backoff_max itself."""
+    automatic = bool(getattr(task, "autoretry_for", ()))
+    given = (getattr(task, "retry_kwargs", None) or {}) if automatic else {}
+    backoff = automatic and bool(getattr(task, "retry_backoff", False))
+    for argument, attribute in (("max_retries", "max_retries"), ("countdown", "default_retry_delay")):
+        if argument == "countdown" and (backoff or given.get("eta")):
+            continue
+        if not automatic and not calls_retry(task, without=argument):
+            continue
+        inside = given.get(argument) is not None
+        value = given[argument] if inside else getattr(task, attribute, None)
+        if value is not None and not isinstance(value, int | float):
+            name = f"retry_kwargs[{argument!r}]" if inside else attribute
+            consequence = f"{task.name}: a retry that does not set {argument} raises a TypeError, so it is not sent."
+            yield _warning(case, name, value, consequence, "a number, without quotes")
+
 
 def beat_entry_not_a_number(case: Case) -> Iterator[Finding]:
     entries = case.target.app.conf.beat_schedule or {}
@@ -150,6 +176,14 @@ def beat_entry_not_a_number(case: Case) -> Iterator[Finding]:
                 f"{name}: beat cannot send it, and logs an error at each turn.",
                 SECONDS,
             )
+
+
+def _is_rate(value: Any) -> bool:
+    """Return True if Celery can compute a rate from `value`."""
+    try:
+        return isinstance(rate(value), int | float)
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _is_expiry(value: object) -> bool:

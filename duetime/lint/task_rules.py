@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from celery import Task
 from celery.app.defaults import DEFAULTS
 from celery.worker.state import REVOKE_EXPIRES
 
-from duetime.lint.case import Case, listed
+from duetime.lint.case import Case, calls_retry, listed
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
 from duetime.lint.rabbitmq_rules import FIXED_ON_RABBITMQ_4, rabbit_queues
@@ -142,7 +141,7 @@ def late_acknowledgement(case: Case) -> Iterator[Finding]:
 
 
 def never_retried(case: Case) -> Iterator[Finding]:
-    without = [task for task in case.tasks if not getattr(task, "autoretry_for", ()) and not _calls_retry(task)]
+    without = [task for task in case.tasks if not getattr(task, "autoretry_for", ()) and not calls_retry(task)]
     if without:
         yield case.warning(
             setting="autoretry_for",
@@ -160,11 +159,6 @@ def _task_attribute(case: Case, setting: str, *, value: object) -> dict[str, Any
     """Return the fields of a finding about a setting that a task or an annotation may override."""
     is_default = value == DEFAULTS[setting] and case.target.app.conf[setting] == value
     return {"setting": setting, "value": repr(value), "is_default": is_default}
-
-
-def _calls_retry(task: Task[..., Any]) -> bool:
-    code = getattr(inspect.unwrap(getattr(task, "__wrapped__", task.run)), "__code__", None)
-    return code is not None and "retry" in code.co_names
 
 
 def _names(tasks: Sequence[Task[..., Any]]) -> str:

@@ -125,6 +125,20 @@ def test_the_options_of_sqs(options: dict[str, Any], *, found: bool) -> None:
         ("time_limit", A_SECOND, True),
         ("time_limit", "60", False),
         ("soft_time_limit", A_SECOND, True),
+        ("max_retries", "5", True),
+        ("max_retries", None, False),
+        ("max_retries", 5, False),
+        ("default_retry_delay", "60", True),
+        ("default_retry_delay", A_SECOND, True),
+        ("default_retry_delay", 60, False),
+        ("retry_backoff", "2", False),
+        ("retry_backoff_max", "600", False),
+        ("retry_kwargs", {"max_retries": 5, "countdown": 60}, False),
+        ("rate_limit", "10/m", False),
+        ("rate_limit", "10", False),
+        ("rate_limit", 10, False),
+        ("rate_limit", "10/d", True),
+        ("rate_limit", "ten/m", True),
         ("expires", A_SECOND, True),
         ("expires", "60", True),
         ("expires", 60, False),
@@ -141,6 +155,24 @@ def test_an_option_of_a_task(option: str, value: object, *, found: bool) -> None
 
     assert list(reported) == ([option] if found else [])
     assert all("shop.mail" in consequence for consequence in reported.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"retry_kwargs": {"max_retries": "5"}}, ["retry_kwargs['max_retries']"]),
+        ({"retry_kwargs": {"countdown": "60"}}, ["retry_kwargs['countdown']"]),
+        ({"retry_kwargs": {"max_retries": 5}, "max_retries": "5"}, []),
+        ({"retry_backoff": True, "default_retry_delay": "60"}, []),
+        ({"autoretry_for": (), "max_retries": "5"}, []),
+    ],
+)
+def test_what_an_automatic_retry_uses(options: dict[str, Any], found: list[str]) -> None:
+    app = good_app()
+    decorate: Any = app.task
+    decorate(name="shop.mail", shared=False, **{"autoretry_for": (OSError,), **options})(do_nothing)
+
+    assert list(number_findings(app)) == found
 
 
 @pytest.mark.parametrize(
