@@ -58,6 +58,7 @@ FIND = """
            failed.given_up_at, failed.last_error, pending.revision AS pending_revision
     FROM failed_notifications AS failed LEFT JOIN pending_notifications AS pending USING (key)
 """
+EXISTS = text("SELECT to_regclass('failed_notifications') IS NOT NULL")
 COUNT = text("""
     SELECT count(*) FROM failed_notifications AS failed
     WHERE NOT EXISTS (SELECT FROM pending_notifications AS pending
@@ -142,9 +143,14 @@ class FailedNotifications(GivenUpStore):
         return _in_transactions(engine, DISCARD, given_up)
 
 
-def count_given_up(connection: Connection) -> int:
-    """Return the number of given-up notifications of which no equal or newer revision is pending."""
-    return int(connection.execute(COUNT).scalar_one())
+def count_given_up(connection: Connection) -> int | None:
+    """Return the number of given-up notifications of which no equal or newer revision is pending.
+
+    None: an older version installed the table of pending notifications alone.
+    """
+    if connection.execute(EXISTS).scalar_one():
+        return int(connection.execute(COUNT).scalar_one())
+    return None
 
 
 def refuse_given_up(engine: Engine) -> None:

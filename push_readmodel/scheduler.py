@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Table, TextClause, bindparam, select, text
+from sqlalchemy import BigInteger, ColumnElement, Table, TextClause, bindparam, literal_column, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -44,6 +44,12 @@ UPSERT = text(
     """  # noqa: S608 - all parts are constants
 ).bindparams(bindparam("notifications", type_=JSONB))
 
+EPOCH = datetime.fromtimestamp(0, UTC)
+DUE_US: ColumnElement[int] = literal_column("(extract(epoch FROM due_at) * 1000000)::bigint", BigInteger).label(
+    "due_us"
+)
+"""As a number, because how a time is written depends on the DateStyle of the caller's session."""
+
 
 def delete_older(table: Table) -> TextClause:
     """Return the statement that deletes the older revisions of a key from `table`."""
@@ -58,8 +64,8 @@ def delete_older(table: Table) -> TextClause:
     )
 
 
-# The second comes later, because the first may have waited for a drain that gave the row up.
-CANCEL = (delete_older(pending), delete_older(failed))
+FAILED_TABLE_EXISTS = text("SELECT to_regclass('failed_notifications') IS NOT NULL")
+CANCEL_PENDING, CANCEL_GIVEN_UP = delete_older(pending), delete_older(failed)
 
 
 class ReadModelScheduler(Scheduler):
@@ -70,6 +76,7 @@ class ReadModelScheduler(Scheduler):
 
     def __init__(self, wait: timedelta = SCHEDULE_WAIT) -> None:
         self._wait = lock_timeout(wait)
+        self._has_failed_table = False
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
         """Write the notification's row. It exists exactly if the caller commits.
@@ -99,9 +106,14 @@ class ReadModelScheduler(Scheduler):
         """
         session = usable_session(session)
         check_cancel(key, revision)
+        arguments = {"key": key, "revision": revision, "wait": self._wait}
+        # An older installation has no table for given-up notifications, and an error would undo the caller's changes.
+        self._has_failed_table = self._has_failed_table or session.scalar(FAILED_TABLE_EXISTS)
         with still_being_delivered(repr(key), self._wait):
-            for statement in CANCEL:
-                session.execute(statement, {"key": key, "revision": revision, "wait": self._wait})
+            session.execute(CANCEL_PENDING, arguments)
+            if self._has_failed_table:
+                # Later, because the first may have waited for a drain that gave the row up.
+                session.execute(CANCEL_GIVEN_UP, arguments)
 
 
 def check_stored(notifications: Sequence[Notification], session: Session) -> None:
@@ -110,13 +122,20 @@ def check_stored(notifications: Sequence[Notification], session: Session) -> Non
     Raises:
         RevisionReused: one has another.
     """
-    fields = (pending.c[name] for name in ("key", "revision", "kind", "recipient", "due_at", "payload"))
-    rows = session.execute(select(*fields).where(pending.c.key.in_([item.key for item in notifications])))
-    stored = {row.key: Notification.from_store(*row) for row in rows}
+    fields = (pending.c[name] for name in ("key", "revision", "kind", "recipient"))
+    rows = session.execute(select(*fields, DUE_US, pending.c.payload).where(pending.c.key.in_(_keys_of(notifications))))
+    stored = {
+        row.key: Notification.from_store(*row[:4], EPOCH + timedelta(microseconds=row.due_us), row.payload)
+        for row in rows
+    }
     for notification in notifications:
         other = stored.get(notification.key)
         if other and other.revision == notification.revision:
             check_same_content(notification, other)
+
+
+def _keys_of(notifications: Sequence[Notification]) -> list[str]:
+    return [notification.key for notification in notifications]
 
 
 def _keys(batch: Sequence[Notification]) -> str:

@@ -14,7 +14,8 @@ INSTEAD = {
     "AsyncSession": ASYNC,
     "async_scoped_session": ASYNC,
     "AsyncConnection": "write an AsyncSession and schedule_async or cancel_async",
-    "Connection": "write Session(connection), which takes part in the connection's transaction",
+    "Connection": "write Session(connection); designs that publish after the commit also need the session to begin the "
+    "transaction",
     "sessionmaker": "call it: session=make_session()",
     "Engine": "write Session(engine), and commit it",
 }

@@ -58,7 +58,8 @@ def still_being_delivered(what: str, wait: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+        # psycopg2 calls it pgcode.
+        if LOCK_NOT_AVAILABLE in (getattr(error.orig, "sqlstate", None), getattr(error.orig, "pgcode", None)):
             raise StillBeingDelivered(what, wait) from error
         raise
 
