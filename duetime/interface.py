@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
+    from duetime.contenders import Contender
     from duetime.settings import Settings
 
 
@@ -131,15 +132,19 @@ class Role:
     """One kind of process that a design needs, for instance its worker or its scheduler.
 
     argv: the command; ``{worker}`` is replaced by the worker's name, ``{state}`` by its own directory, which survives
-    a restart.
+    a restart. For a contender also ``{python}``, ``{here}``, ``{database}`` and ``{broker}``.
     ready: the text in the log that shows the process is ready, for instance ``{worker} ready``.
     replicas: the number of processes of this role in a run; None for one per worker of the scenario.
+    environment: variables for these processes, with the same replacements.
+    stop_signal: the signal that asks the process to end in an orderly way.
     """
 
     name: str
     argv: tuple[str, ...]
     ready: str
     replicas: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: Literal["SIGTERM", "SIGINT"] = "SIGTERM"
 
 
 Delivery = Literal["at_least_once", "at_most_once", "nothing"]
@@ -155,6 +160,8 @@ class Guarantees:
     as_durable_as: the store that holds scheduled notifications; what that store loses is not covered.
     due_by: the clock that decides when a notification is due, either for a design that uses both, as in a migration; an
     error of that clock is not covered.
+    punctual_to_s: how late, in seconds, a delivery may be without any fault, for instance because of a poll interval;
+    0 for within the limit of every scenario.
     """
 
     delivery: Delivery
@@ -162,6 +169,7 @@ class Guarantees:
     cancels: bool
     as_durable_as: Literal["database", "broker"] = "database"
     due_by: Literal["database", "workers", "either"] = "database"
+    punctual_to_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +278,7 @@ class Design:
     given_up: where it keeps what it has given up; None if it gives nothing up, or keeps nothing of it.
     migrate: moves pending notifications that are not about to fall due to another design; returns how many.
     migrates_stopped: True if its workers must have ended before `migrate`; otherwise they must be running.
+    contender: the folder and the environment of a library of others; its clients run in that environment.
     migration_refusal: why this design cannot be the target of a migration; empty if it can.
     """
 
@@ -288,4 +297,5 @@ class Design:
     install_partitioned: Callable[[Engine, int], None] | None = None
     migrates_stopped: bool = False
     given_up: GivenUpStore | None = None
+    contender: Contender | None = None
     migration_refusal: str = ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from duetime.contenders import PREFIX, ROOT, folder
 from duetime.errors import DesignNotLoadable, UnknownName
 from duetime.interface import MIGRATION_SEPARATOR, Design
 
@@ -37,6 +39,8 @@ def load(name: str) -> Design:
         from duetime.migration import migration_design  # imports sqlalchemy, which `duetime health` must not wait for
 
         return migration_design(load(old), load(new))
+    if name.startswith(PREFIX):
+        return _contender(name)
     path, _, attribute = name.rpartition(":")
     if path.endswith(".py"):
         return _checked(name, _from_file(name, Path(path), attribute))
@@ -56,6 +60,22 @@ def absolute(name: str) -> str:
     """Return the name by which a process in another working directory loads the design `name`."""
     path, _, attribute = name.rpartition(":")
     return f"{Path(path).absolute()}:{attribute}" if path.endswith(".py") else name
+
+
+def _contender(name: str) -> Design:
+    """Load ``contender:NAME``, or ``contender:NAME:tuned``: an attribute of its ``design.py``."""
+    folder_name, _, variant = name.removeprefix(PREFIX).partition(":")
+    folder(folder_name)
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    try:
+        module = importlib.import_module(f"contenders.{folder_name}.design")
+    except Exception as error:
+        raise DesignNotLoadable(_import_failed(name, error)) from error
+    found = {key: value for key, value in vars(module).items() if isinstance(value, Design)}
+    if (variant or "design") not in found:
+        raise UnknownName("variant", variant, [key for key in found if key != "design"])
+    return found[variant or "design"]
 
 
 def _from_file(name: str, path: Path, attribute: str) -> object:

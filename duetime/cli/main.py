@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from duetime.cli.check import check_command
+from duetime.cli.contenders import contenders_group
 from duetime.cli.demo import demo_command
 from duetime.cli.deploy import health_command, install_command, migrate_command, serve_command
 from duetime.cli.failed import failed_group
@@ -61,6 +62,7 @@ for command in (
     demo_command,
     designs_command,
     scenarios_command,
+    contenders_group,
     doctor_command,
     lint_command,
     install_command,

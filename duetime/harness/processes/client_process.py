@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from duetime.clock import Instant
+from duetime.contenders import Contender
 from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.harness.plan.plan import PlannedOperation
@@ -34,6 +35,7 @@ class ClientProcess:
 
     history: the file for its calls. faults, old_heartbeats: the fault records and the heartbeat files of the old
     design's workers, both for a migration. directory: its working directory. log: its standard error.
+    contender: in whose environment the client runs.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class ClientProcess:
         directory: Path,
         log: Path,
         tempdir: Path,
+        contender: Contender | None = None,
     ) -> None:
         self.name = f"client-{number}"
         self.failpoints = log.with_suffix(".failpoint").absolute()
@@ -65,7 +68,9 @@ class ClientProcess:
             **settings.environment(),
             **owner_env(tempdir),
             VARIABLE: str(self.failpoints),
+            **(contender.environment(settings.database_url, settings.broker_url) if contender else {}),
         }
+        self._python = contender.python if contender else sys.executable
         self._last_s = max((operation.at_s for operation in operations), default=0.0)
         self._started: Instant | None = None
         self._more_to_come = False
@@ -147,7 +152,7 @@ class ClientProcess:
     ) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "duetime.harness.processes.client_main"],
+                [self._python, "-m", "duetime.harness.processes.client_main"],
                 cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.PIPE,

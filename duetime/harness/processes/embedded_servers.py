@@ -152,21 +152,28 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def postgres(directory: Path, *, template: Path, tempdir: Path) -> Iterator[tuple[str, EmbeddedServer]]:
-    """Run a PostgreSQL on a copy of the cluster `template` in `directory`; yield its URL and the server."""
+def postgres(
+    directory: Path, *, template: Path, tempdir: Path, by_tcp: bool = False
+) -> Iterator[tuple[str, EmbeddedServer]]:
+    """Run a PostgreSQL on a copy of the cluster `template` in `directory`; yield its URL and the server.
+
+    by_tcp: the URL has a port on loopback, because no spelling of a Unix socket suits every driver.
+    """
+    port = free_port() if by_tcp else 5432
     marked = {**composed(), **owner_env(tempdir)}
     subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
     server = EmbeddedServer(
         "database",
-        postgres_command(directory),
+        [*postgres_command(directory), *(("-h", "127.0.0.1", "-c", f"port={port}") if by_tcp else ())],
         directory,
         tempdir=tempdir,
-        probe=lambda _pid: connects(directory),
+        probe=lambda _pid: connects(directory, port),
         # SIGQUIT is PostgreSQL's immediate shutdown: no last checkpoint, because the data is deleted next.
         end_with=signal.SIGQUIT,
     )
     with running(server):
-        yield f"postgresql+psycopg://postgres@/postgres?host={directory}", server
+        place = f"127.0.0.1:{port}/postgres" if by_tcp else f"/postgres?host={directory}"
+        yield f"postgresql+psycopg://postgres@{place}", server
 
 
 @contextmanager
@@ -285,9 +292,9 @@ def unprivileged() -> list[str]:
     )
 
 
-def connects(directory: Path) -> bool:
+def connects(directory: Path, port: int = 5432) -> bool:
     try:
-        psycopg.connect(host=str(directory), user="postgres", dbname="postgres", connect_timeout=2).close()
+        psycopg.connect(host=str(directory), port=port, user="postgres", dbname="postgres", connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True

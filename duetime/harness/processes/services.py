@@ -43,6 +43,7 @@ class ServiceRequirements:
 
     broker_persistence: Persistence = "default"
     proxied: frozenset[str] = frozenset()
+    database_by_tcp: bool = False
     broker_isolated: bool = False
 
 
@@ -134,7 +135,9 @@ class Services:
         with ExitStack() as stack:
             # Removed now and not with the temporary directory, because a cluster takes 40 MB.
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
-            database_url, database = stack.enter_context(self._database(directory / "pg"))
+            database_url, database = stack.enter_context(
+                self._database(directory / "pg", by_tcp=requirements.database_by_tcp)
+            )
             broker_url, broker, network_link = stack.enter_context(
                 self._broker(directory / "valkey", slot, requirements)
             )
@@ -158,12 +161,12 @@ class Services:
             )
 
     @contextmanager
-    def _database(self, directory: Path) -> Iterator[tuple[str, EmbeddedServer | None]]:
+    def _database(self, directory: Path, *, by_tcp: bool) -> Iterator[tuple[str, EmbeddedServer | None]]:
         if self._database_url:
             with own_database(self._database_url) as url:
                 yield url, None
         else:
-            with postgres(directory, template=self._template, tempdir=self._tempdir) as (url, server):
+            with postgres(directory, template=self._template, tempdir=self._tempdir, by_tcp=by_tcp) as (url, server):
                 yield url, server
 
     @contextmanager

@@ -14,6 +14,7 @@ from typing import Literal
 
 import psutil
 
+from duetime.contenders import Contender, plain_url
 from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
@@ -44,10 +45,14 @@ class WorkerProcess:
         log: Path,
         tempdir: Path,
         environment: Mapping[str, str] | None = None,
+        contender: Contender | None = None,
     ) -> None:
+        """environment: added to what every worker gets. contender: whose worker this is, if it is one's."""
         self.name = name
-        self._argv = [part.replace("{worker}", name).replace("{state}", str(state)) for part in role.argv]
-        self._ready = role.ready.replace("{worker}", name)
+        places = {"worker": name, "state": str(state), **_places_of(contender, settings)}
+        self._argv = [_replaced(part, places) for part in role.argv]
+        self._ready = _replaced(role.ready, places)
+        self._stop_signal = signal.Signals[role.stop_signal]
         self._environment = {
             **composed_for_design(),
             **settings.environment(),
@@ -56,7 +61,9 @@ class WorkerProcess:
             "PYTHONUNBUFFERED": "1",
             # A Celery worker warns at every start as root; here that is intended.
             "PYTHONWARNINGS": "ignore:You're running the worker",
+            **(contender.environment(settings.database_url, settings.broker_url) if contender else {}),
             **(environment or {}),
+            **{variable: _replaced(value, places) for variable, value in role.environment.items()},
         }
         self._state = state
         self._log = log
@@ -205,11 +212,11 @@ class WorkerProcess:
         return status
 
     def terminate(self) -> None:
-        """Begin a warm shutdown: SIGTERM to the main process only, because in the group it would end pool processes."""
+        """Begin a warm shutdown: a signal to the main process only; in the group it would end pool processes."""
         with self._lifecycle_lock:
             self._wanted = False
             if self.alive():
-                self._main().send_signal(signal.SIGTERM)
+                self._main().send_signal(self._stop_signal)
 
     def wait_stopped(self, *, until: float) -> None:
         """Wait until the monotonic time `until` for the end of a warm shutdown, then kill what is left."""
@@ -238,6 +245,23 @@ class WorkerProcess:
 
     def _tail(self) -> str:
         return "\n" + "\n".join(self._log_since_start().splitlines()[-15:])
+
+
+def _places_of(contender: Contender | None, settings: Settings) -> dict[str, str]:
+    if contender is None:
+        return {}
+    return {
+        "python": contender.python,
+        "here": str(contender.here),
+        "database": plain_url(settings.database_url),
+        "broker": settings.broker_url,
+    }
+
+
+def _replaced(text: str, places: Mapping[str, str]) -> str:
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def _send(number: signal.Signals, pids: Sequence[int]) -> None:

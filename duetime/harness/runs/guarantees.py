@@ -39,6 +39,8 @@ def allowed_violations(guarantees: Guarantees, plan: Plan) -> set[str]:
         allowed |= {"late", "missed"}
     if guarantees.due_by != "database" and "clock" in kinds:
         allowed |= {"early", "late"}
+    if guarantees.punctual_to_s > plan.profile.lateness_limit_s:
+        allowed.add("late")
     return allowed
 
 

@@ -19,6 +19,7 @@ from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.harness.plan.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
 from duetime.harness.processes.client_process import ClientProcess
+from duetime.harness.processes.gateway_process import GatewayProcess
 from duetime.harness.processes.services import Endpoints
 from duetime.harness.processes.supervisor import Supervisor
 from duetime.harness.processes.worker_process import WorkerProcess
@@ -53,6 +54,12 @@ class RunProcesses:
             self._direct, database_url=endpoints.database_through, broker_url=endpoints.broker_through
         )
         self._clocks = {name: SkewedClock(self._spec.state / f"{name}.clock") for name in plan.skewed_workers()}
+        # Workers of contenders deliver over HTTP; ours write the line themselves.
+        self._gateway = (
+            GatewayProcess(self._spec.state / "gateway.sock", self._direct, tempdir=self._spec.context.tempdir)
+            if self._spec.design.contender
+            else None
+        )
         self.workers = [self._worker(name) for name in self._worker_names()]
         self.clients: list[ClientProcess] = []
         self.supervisor = Supervisor(self.workers)
@@ -86,6 +93,7 @@ class RunProcesses:
                     directory=self._spec.state / f"client-{number}",
                     log=self._files.logs / f"client-{number}.log",
                     tempdir=self._spec.context.tempdir,
+                    contender=self._spec.design.contender,
                 )
             )
 
@@ -147,6 +155,8 @@ class RunProcesses:
         for worker in self.workers:
             with suppress(Exception):
                 worker.end()
+        if self._gateway:
+            self._gateway.end()
 
     def add_worker(self, name: str) -> None:
         """Add a worker called `name`, not started, unless there is one."""
@@ -178,7 +188,11 @@ class RunProcesses:
             state=self._spec.state / name,
             log=self._files.logs / f"{name}.log",
             tempdir=self._spec.context.tempdir,
-            environment=self._clocks[name].environment() if name in self._clocks else {},
+            environment={
+                **(self._clocks[name].environment() if name in self._clocks else {}),
+                **(self._gateway.environment if self._gateway else {}),
+            },
+            contender=self._spec.design.contender,
         )
 
     def _is_old(self, worker: str) -> bool:

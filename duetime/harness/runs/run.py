@@ -54,6 +54,7 @@ class Run:
             broker_persistence=self._plan.environment.broker_persistence,
             proxied=self._plan.proxied_services(),
             broker_isolated=self._plan.needs_isolated_broker(),
+            database_by_tcp=self._spec.design.contender is not None,
         )
         with ExitStack() as stack:
             self._progress("starting")
