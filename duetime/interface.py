@@ -160,6 +160,8 @@ class Guarantees:
     as_durable_as: the store that holds scheduled notifications; what that store loses is not covered.
     due_by: the clock that decides when a notification is due, either for a design that uses both, as in a migration; an
     error of that clock is not covered.
+    recovers_within_s: after how many seconds, at most, the notifications that a dead worker held are delivered; 0 for
+    within the limits of every scenario.
     punctual_to_s: how late, in seconds, a delivery may be without any fault, for instance because of a poll interval;
     0 for within the limit of every scenario.
     """
@@ -169,6 +171,7 @@ class Guarantees:
     cancels: bool
     as_durable_as: Literal["database", "broker"] = "database"
     due_by: Literal["database", "workers", "either"] = "database"
+    recovers_within_s: float = 0.0
     punctual_to_s: float = 0.0
 
 

@@ -204,6 +204,12 @@ class Plan:
         """Return True if the broker needs a network of its own."""
         return any(fault.kind == "partition" for fault in self.faults)
 
+    def judged_until_s(self) -> float:
+        """Return when the last deadline has passed, in seconds after the start."""
+        budget_s = max(self.profile.recovery_budget_s.values(), default=0.0)
+        healed_s = max((fault.heal_s + budget_s for fault in self.faults), default=0.0)
+        return max(self.last_due_s(), healed_s) + self.profile.lateness_limit_s + self.profile.grace_s
+
     def proxied_services(self) -> frozenset[str]:
         """The services that are reached through a proxy, because a fault interrupts their connections."""
         return frozenset(fault.target for fault in self.faults if fault.kind in ("cut", "refuse", "freeze"))

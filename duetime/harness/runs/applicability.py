@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
 from duetime.faults.mechanisms import faketime, network_namespace
 from duetime.harness.plan.plan import Plan
@@ -39,11 +40,25 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
     if "partition" in kinds and (reason := network_namespace.unavailable()):
         yield f"this machine cannot partition the network: {reason}"
     yield from _wrong_migration(plan, design)
+    yield from _too_short_for_recovery(plan, design)
     roles = {role.name for role in design.roles}
     for fault in plan.faults:
         by_name = fault.kind in WORKER_FAULTS and fault.target not in SELECTED_LATER
         if by_name and fault.target.rpartition("-")[0] not in roles:
             yield f"this design has no {fault.target} for {fault.kind}"
+
+
+def _too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:
+    """A run that ends before a design rescues what a dead worker held cannot show whether it does."""
+    rescued_s = design.guarantees.recovers_within_s
+    # A worker killed while it delivers holds notifications; one that is killed at another time may hold none.
+    kills_s = [fault.inject_s for fault in plan.faults if fault.kind == "kill" and fault.target == "delivering"]
+    left_s = plan.judged_until_s() - max(kills_s, default=-inf)
+    if rescued_s > left_s:
+        yield (
+            f"what a dead worker held is promised within {rescued_s:g} s, and the run ends {left_s:.0f} s after the "
+            "kill; a tuned variant can be judged"
+        )
 
 
 def _wrong_migration(plan: Plan, design: Design) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from duetime.checker import DELIVERY_VIOLATIONS, VIOLATIONS, Results
 from duetime.harness.plan.plan import Plan
 from duetime.interface import Guarantees
@@ -39,6 +41,8 @@ def allowed_violations(guarantees: Guarantees, plan: Plan) -> set[str]:
         allowed |= {"late", "missed"}
     if guarantees.due_by != "database" and "clock" in kinds:
         allowed |= {"early", "late"}
+    if guarantees.recovers_within_s > plan.profile.recovery_budget_s.get("kill", inf):
+        allowed.add("late")
     if guarantees.punctual_to_s > plan.profile.lateness_limit_s:
         allowed.add("late")
     return allowed
