@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "contenders"
 NEEDS_PYTHON = re.compile(r"^# python >= 3\.(\d+)$", re.MULTILINE)
 """The first line of a requirements.txt, if the library needs a newer Python than duetime."""
-CLIENT_NEEDS = ("sqlalchemy>=2.0", "psycopg[binary]>=3.2", "click")
+CLIENT_NEEDS = ("sqlalchemy>=2.0", "psycopg[binary]>=3.2", "click", "python-dateutil", "redis")
 """What a client of duetime imports; it runs in the contender's environment."""
 NEWEST_PYTHON = 14
 
@@ -198,12 +198,16 @@ def _lines(file: Path) -> list[str]:
 
 def _up_to_date(name: str, file: str) -> bool:
     mark = cache(name) / f"{file}.installed"
-    return mark.exists() and mark.read_text() == (folder(name) / file).read_text()
+    return mark.exists() and mark.read_text() == _wanted(name, file)
 
 
 def _mark(name: str, file: str) -> None:
     """Record, at the end, what was installed: a changed file or an interruption leads to another installation."""
-    (cache(name) / f"{file}.installed").write_text((folder(name) / file).read_text())
+    (cache(name) / f"{file}.installed").write_text(_wanted(name, file))
+
+
+def _wanted(name: str, file: str) -> str:
+    return "\n".join([*CLIENT_NEEDS, (folder(name) / file).read_text()])
 
 
 def plain_url(database_url: str) -> str:
