@@ -51,7 +51,7 @@ class Oban(Scheduler):
 
     def __init__(self) -> None:
         import oban
-        from deliver import Deliver  # type: ignore[import-not-found]  # in this folder
+        from jobs import Deliver  # type: ignore[import-not-found]  # in this folder
         from oban._query import Query
         from psycopg_pool import AsyncConnectionPool
 
@@ -102,7 +102,7 @@ def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
 def role(*options: str) -> Role:
     return Role(
         name="worker",
-        argv=("{python}", "-m", "oban", "start", "--cron-modules", "deliver", *options),
+        argv=("{python}", "-m", "oban", "start", "--cron-modules", "jobs", *options),
         ready="Oban started",
         environment={"OBAN_DSN": "{database}", "OBAN_NODE": "{worker}"},
     )

@@ -1,4 +1,4 @@
-"""The worker: ``oban start --cron-modules deliver`` imports it before the first job."""
+"""The worker: ``oban start --cron-modules jobs`` imports it before the first job."""
 
 import asyncio
 import json
