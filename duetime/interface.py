@@ -164,6 +164,7 @@ class Guarantees:
     within the limits of every scenario.
     punctual_to_s: how late, in seconds, a delivery may be without any fault, for instance because of a poll interval;
     0 for within the limit of every scenario.
+    early_by_s: how much too early it may deliver, for instance because it keeps due times in whole seconds.
     """
 
     delivery: Delivery
@@ -173,6 +174,7 @@ class Guarantees:
     due_by: Literal["database", "workers", "either"] = "database"
     recovers_within_s: float = 0.0
     punctual_to_s: float = 0.0
+    early_by_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, text
@@ -89,4 +90,12 @@ design = Design(
     pending=pending,
     uses_broker=False,
     contender=HERE,
+)
+tuned = replace(
+    design,
+    name="contender:procrastinate:tuned",
+    summary="Procrastinate 3.10: looks for due jobs every 0.5 s, and retries the jobs of a dead worker after 3 s",
+    weakness="a job that a dead worker had delivered, and not finished, is delivered again",
+    guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True, recovers_within_s=6.0),
+    roles=[replace(design.roles[0], argv=("{python}", "{here}/tuned_tasks.py", "{worker}"))],
 )

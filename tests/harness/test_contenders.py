@@ -85,7 +85,7 @@ def test_the_command_needs_a_name(empty_cache: Path) -> None:
 def test_the_list_says_how_to_install(empty_cache: Path) -> None:
     done = duetime("contenders")
 
-    assert "procrastinate  its Python packages are not installed; run `duetime contenders install" in done.stdout
+    assert "its Python packages are not installed; run `duetime contenders install procrastinate`" in done.stdout
 
 
 @pytest.mark.runs

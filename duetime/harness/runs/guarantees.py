@@ -45,6 +45,8 @@ def allowed_violations(guarantees: Guarantees, plan: Plan) -> set[str]:
         allowed.add("late")
     if guarantees.punctual_to_s > plan.profile.lateness_limit_s:
         allowed.add("late")
+    if guarantees.early_by_s > plan.profile.early_tolerance_s:
+        allowed.add("early")
     return allowed
 
 

@@ -1,0 +1,104 @@
+"""RQ behind ``schedule()``: ``enqueue_at`` after the caller's commit, with an id made from key and revision."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import redis
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from duetime.after_commit import after_commit
+from duetime.contenders import contender
+from duetime.interface import Design, Guarantees, Notification, Pending, Role, Scheduler
+from duetime.settings import Settings
+
+SETS = ("rq:scheduled:default", "rq:wip:default", "rq:failed:default", "rq:deferred:default")
+LISTS = ("rq:queue:default", "rq:queue:default:intermediate")
+HERE = contender(__file__)
+
+
+class Rq(Scheduler):
+    """Enqueues jobs for their due times; RQ replaces no job, so older revisions are cancelled by their ids."""
+
+    def __init__(self, settings: Settings) -> None:
+        from rq import Queue
+
+        self._connection = redis.Redis.from_url(settings.broker_url)
+        self._queue = Queue(connection=self._connection)
+
+    def schedule(self, notification: Notification, *, session: Session) -> None:
+        """After the commit, cancel the older revisions and enqueue this one."""
+        after_commit(session, lambda: self._replace(notification))
+
+    def cancel(self, key: str, *, revision: int, session: Session) -> None:
+        """After the commit, cancel the older revisions; one that a worker has begun is delivered."""
+        after_commit(session, lambda: self._cancel(key, revision))
+
+    def _replace(self, notification: Notification) -> None:
+        from rq.exceptions import DuplicateJobError
+
+        self._cancel(notification.key, notification.revision)
+        with suppress(DuplicateJobError):  # this revision waits already
+            self._queue.enqueue_at(
+                notification.due_at,
+                "jobs.deliver",
+                notification.key,
+                notification.revision,
+                job_id=job_id(notification.op),
+                unique=True,
+            )
+
+    def _cancel(self, key: str, revision: int) -> None:
+        from rq.exceptions import InvalidJobOperation
+        from rq.job import Job
+
+        ids = [job_id(f"{key}/{older}") for older in range(1, revision)]
+        for job in Job.fetch_many(ids, connection=self._connection):
+            with suppress(InvalidJobOperation):  # it is cancelled already
+                if job is not None:
+                    job.cancel()
+
+
+def job_id(op: str) -> str:
+    """Return the id of a revision's job, of letters, digits, _ and - alone."""
+    return base64.urlsafe_b64encode(op.encode()).decode().rstrip("=")
+
+
+def op_of(found: str) -> str:
+    name = found.partition(":")[0]
+    return base64.urlsafe_b64decode(name + "=" * (-len(name) % 4)).decode()
+
+
+def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
+    """Return the jobs in RQ's registries and in its queue."""
+    store: Any = redis.Redis.from_url(settings.broker_url, decode_responses=True)
+    with store:
+        in_sets = [(name, job) for name in SETS for job in store.zrange(name, 0, -1)]
+        in_lists = [(name, job) for name in LISTS for job in store.lrange(name, 0, -1)]
+    return [Pending(op_of(job), name) for name, job in (*in_sets, *in_lists)]
+
+
+design = Design(
+    name="contender:rq",
+    summary="RQ 3.0 with its defaults, each worker with a scheduler",
+    weakness="due times are cut to whole seconds, so it delivers up to a second early; one scheduler at a time, whose "
+    "lock outlives it by a minute; a job that a killed worker was executing is not repeated",
+    guarantees=Guarantees(
+        delivery="at_most_once",
+        transactional=False,
+        cancels=True,
+        as_durable_as="broker",
+        due_by="workers",
+        recovers_within_s=181.0,
+        early_by_s=1.0,
+    ),
+    roles=[Role(name="worker", argv=("{python}", "{here}/jobs.py", "{worker}"), ready="Listening on default")],
+    install=lambda _engine: None,
+    scheduler=Rq,
+    pending=pending,
+    contender=HERE,
+)
