@@ -14,10 +14,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy import URL, Engine, make_url
+from typing import TYPE_CHECKING
 
 from duetime.errors import BadUsage, UnknownName
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Engine
 
 PREFIX = "contender:"
 ROOT = Path(__file__).parent.parent
@@ -43,6 +45,8 @@ class Contender:
 
     def environment(self, database_url: str, broker_url: str) -> dict[str, str]:
         """Return the variables by which libraries of any language find their servers and their modules."""
+        from sqlalchemy import make_url  # the command line loads this module, and must not wait for that import
+
         return {
             **libpq_environment(make_url(database_url)),
             "REDIS_URL": broker_url,
@@ -212,6 +216,8 @@ def _wanted(name: str, file: str) -> str:
 
 def plain_url(database_url: str) -> str:
     """Return the URL without SQLAlchemy's driver."""
+    from sqlalchemy import make_url
+
     return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
