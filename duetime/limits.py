@@ -40,6 +40,8 @@ KOMBU_ENVELOPE = {"__type__", "__value__"}
 
 INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs"}
 """Unicode categories of control and format characters, separators and spaces."""
+BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters, marks and symbols that show nothing: fillers of Hangul, two vowels of Khmer, the empty Braille pattern."""
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -72,7 +74,7 @@ def plain_key(key: str) -> str:
             f"the key {key!a} is not in Unicode's composed form, so a key that looks the same would be another "
             "one; write unicodedata.normalize('NFC', key)"
         )
-    hidden = [character for character in key if character != " " and unicodedata.category(character) in INVISIBLE]
+    hidden = any(c in BLANK or (c != " " and unicodedata.category(c) in INVISIBLE) for c in key)
     if hidden or key != key.strip():
         raise BadNotification(
             f"the key {key!a} has a space at an end, or a character that is not visible, so a key that looks the "
@@ -180,14 +182,15 @@ def check_same_content(notification: Notification, stored: Notification) -> None
     Raises:
         RevisionReused: it has another.
     """
-    if notification == stored:
-        return
     names = [one.name for one in fields(notification)]
     before, now = ({name: getattr(one, name) for name in names} for one in (stored, notification))
     differences = [
-        f"{name} {shown(before[name])}, now {shown(now[name])}" for name in names if before[name] != now[name]
+        f"{name} {shown(before[name])}, now {shown(now[name])}"
+        for name in names
+        if not _same_content(before[name], now[name])
     ]
-    raise RevisionReused(notification.key, notification.revision, differences)
+    if differences:
+        raise RevisionReused(notification.key, notification.revision, differences)
 
 
 def shown(value: object) -> str:
@@ -196,6 +199,15 @@ def shown(value: object) -> str:
         return _SHORT.repr(value)
     except Exception:  # noqa: BLE001 - for instance of an int with too many digits to print
         return "a value that cannot be printed"
+
+
+def _same_content(before: Any, now: Any) -> bool:
+    """Return True if both are the same JSON. As in PostgreSQL, 1 and 1.0 are; unlike in Python, 1 and true are not."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before.keys() == now.keys() and all(_same_content(before[name], now[name]) for name in before)
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_same_content, before, now))
+    return bool(before == now) and isinstance(before, bool) == isinstance(now, bool)
 
 
 def _typed(value: object) -> str:

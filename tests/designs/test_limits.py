@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from duetime.app.tables import User
 from duetime.errors import BadNotification, NaiveDueTime
 from duetime.interface import Notification
+from duetime.limits import BLANK
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.designs.read_model import stored
@@ -165,7 +166,9 @@ def test_a_key_that_differs_only_in_unicode_normalisation_is_refused() -> None:
     refused(r"the key 'cafe\\u0301' is not .*write unicodedata.normalize\('NFC', key\)", key="cafe\u0301")
 
 
-@pytest.mark.parametrize("key", [" a", "a ", "a\n", "a\u200bb", "\ufeffa", "a\u00a0b", "a\u202eb", "a\tb", "\u3000"])
+@pytest.mark.parametrize(
+    "key", [" a", "a ", "a\n", "a\u200bb", "\ufeffa", "a\u00a0b", "a\u202eb", "a\tb", "\u3000", *BLANK]
+)
 def test_a_key_that_looks_like_another_is_refused(key: str) -> None:
     refused("a space at an end, or a character that is not visible.*remove it", key=key)
 

@@ -83,6 +83,7 @@ def test_an_equal_revision_with_another_content_than_the_stored_one_is_refused_w
         "kind": (replace(NOTE, kind="else"), "kind 'test', now 'else'"),
         "due_at": (replace(NOTE, due_at=DUE_AT + timedelta(microseconds=1)), r"due_at 20\S+, now 20"),
         "payload": (replace(NOTE, payload={"x": []}), r"payload \{'x': \[1, 2.5\]\}, now \{'x': \[\]\}"),
+        "true": (replace(NOTE, payload={"x": [True, 2.5]}), r"payload .*, now \{'x': \[True, 2.5\]\}"),
     }
     assert issubclass(RevisionReused, ScheduleRejected)
     with Session(engine) as session:
