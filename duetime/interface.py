@@ -280,6 +280,7 @@ class Design:
     uses_broker: False if no process uses the broker, so that faults of the broker do not apply.
     status: the same in figures; None to report only the number of pending notifications.
     check_can_migrate: raises ``BadUsage`` if pending notifications cannot be moved now; called before any change.
+    check_environment: raises ``BadUsage`` if its workers would refuse these variables; called by `duetime serve`.
     given_up: where it keeps what it has given up; None if it gives nothing up, or keeps nothing of it.
     migrate: moves pending notifications that are not about to fall due to another design; returns how many.
     migrates_stopped: True if its workers must have ended before `migrate`; otherwise they must be running.
@@ -301,6 +302,7 @@ class Design:
     migrate: Migrate | None = None
     install_partitioned: Callable[[Engine, int], None] | None = None
     migrates_stopped: bool = False
+    check_environment: Callable[[Mapping[str, str]], object] | None = None
     given_up: GivenUpStore | None = None
     contender: Contender | None = None
     migration_refusal: str = ""

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from duetime.interface import Design, Guarantees, Pending, Role
 from duetime.settings import Settings
-from push_readmodel.drain_settings import MAX_BATCH_ROWS
+from push_readmodel.drain_settings import MAX_BATCH_ROWS, DrainSettings
 from push_readmodel.failed import FailedNotifications
 from push_readmodel.migrate import check_can_migrate, migrate
 from push_readmodel.partitions import install_partitioned
@@ -64,6 +64,7 @@ design = Design(
     scheduler=lambda settings: ReadModelScheduler(settings.schedule_wait),
     pending=still_pending,
     status=status,
+    check_environment=DrainSettings.from_environment,
     given_up=FailedNotifications(),
     check_can_migrate=check_can_migrate,
     migrate=migrate,

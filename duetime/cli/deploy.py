@@ -102,7 +102,10 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
     directory = state.absolute() / loaded.name / name
     heartbeat = _heartbeat_file(loaded.name, name, state).absolute()
     environment = {**os.environ, "DUETIME_DESIGN": design, "DUETIME_WORKER": name, HEARTBEAT: str(heartbeat)}
-    Settings.from_environment(environment)  # raises BadUsage before the process is replaced
+    # Both raise BadUsage, before the process is replaced.
+    Settings.from_environment(environment)
+    if loaded.check_environment:
+        loaded.check_environment(environment)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # The heartbeat of an earlier worker with this name does not describe the new one.

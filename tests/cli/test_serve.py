@@ -66,6 +66,8 @@ def test_the_process_is_replaced_by_the_designs_own_command(
         (["push_readmodel", "--name", "a b"], NEEDED, "write letters, digits"),
         (["push_readmodel", "--role", "beat"], NEEDED, "push_readmodel has worker"),
         (["push_readmodel", "--state", "/proc"], NEEDED, "cannot write below it"),
+        (["push_readmodel"], NEEDED | {"DUETIME_MAX_ATTEMPTS": "-1"}, "write a number from 0 to 1000"),
+        (["push_readmodel:delete_first"], NEEDED | {"DUETIME_THREADS": "two"}, "DUETIME_THREADS is 'two'; write"),
     ],
 )
 def test_wrong_arguments_are_refused_in_a_sentence(
