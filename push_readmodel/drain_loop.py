@@ -24,6 +24,7 @@ from push_readmodel.database_errors import retried
 from push_readmodel.drain import Drain, Remaining
 from push_readmodel.drain_modes import HEARTBEAT_EVERY_S, DrainInPool, DrainInThread, Submit
 from push_readmodel.drain_settings import DEFAULT, DrainSettings
+from push_readmodel.failed import warn_if_missing
 from push_readmodel.pooler import POOLED, check_same_database, is_pooled, refuse_statement_pooling
 from push_readmodel.scheduler import CHANNEL
 
@@ -137,6 +138,8 @@ class DrainLoop:
     def _find_pooler(self, listening: psycopg.Connection[Any], other: psycopg.Connection[Any]) -> bool:
         before, self._pooled = self._pooled, is_pooled(listening, other)
         self._heartbeat.note = f", and {POOLED}," if self._pooled else ""
+        if before is None:  # the first connection of this process
+            warn_if_missing(other)
         if self._pooled and not before:
             log.warning("this worker %s", POOLED)
         return self._pooled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from duetime.interface import GivenUp, GivenUpStore
 from duetime.runtime.gateway import GiveUp
 from push_readmodel.guards import TableRefused
 from push_readmodel.scheduler import CHANNEL
+
+log = logging.getLogger(__name__)
 
 ROWS_PER_TRANSACTION = 1000
 
@@ -58,7 +61,11 @@ FIND = """
            failed.given_up_at, failed.last_error, pending.revision AS pending_revision
     FROM failed_notifications AS failed LEFT JOIN pending_notifications AS pending USING (key)
 """
-EXISTS = text("SELECT to_regclass('failed_notifications') IS NOT NULL")
+READABLE = """
+    SELECT coalesce(has_table_privilege(to_regclass('failed_notifications')::oid, 'SELECT'), false),
+           to_regclass('failed_notifications') IS NOT NULL
+"""
+NOT_INSTALLED = "no table failed_notifications; an older version is installed: run `duetime install push_readmodel`"
 COUNT = text("""
     SELECT count(*) FROM failed_notifications AS failed
     WHERE NOT EXISTS (SELECT FROM pending_notifications AS pending
@@ -143,14 +150,22 @@ class FailedNotifications(GivenUpStore):
         return _in_transactions(engine, DISCARD, given_up)
 
 
-def count_given_up(connection: Connection) -> int | None:
+def warn_if_missing(connection: psycopg.Connection[Any]) -> None:
+    """Log a warning if an older version installed the table of pending notifications alone."""
+    [(_, found)] = connection.execute(READABLE, prepare=False).fetchall()
+    if not found:
+        log.warning(NOT_INSTALLED)
+
+
+def count_given_up(connection: Connection) -> tuple[int | None, str]:
     """Return the number of given-up notifications of which no equal or newer revision is pending.
 
-    None: an older version installed the table of pending notifications alone.
+    If the table cannot be read: None, and what to change.
     """
-    if connection.execute(EXISTS).scalar_one():
-        return int(connection.execute(COUNT).scalar_one())
-    return None
+    readable, found = connection.execute(text(READABLE)).one()
+    if readable:
+        return int(connection.execute(COUNT).scalar_one()), ""
+    return None, "this role may not SELECT from failed_notifications; GRANT it" if found else NOT_INSTALLED
 
 
 def refuse_given_up(engine: Engine) -> None:

@@ -36,9 +36,10 @@ class TableCollector:
         )
         yield GaugeMetricFamily("duetime_claimed", "Rows that workers hold", value=figures.claimed or 0)
         yield GaugeMetricFamily("duetime_failed", "Rows that wait for a retry", value=figures.failed or 0)
-        yield GaugeMetricFamily(
-            "duetime_given_up", "Rows in failed_notifications, which nothing delivers", value=figures.given_up or 0
-        )
+        if figures.given_up is not None:  # the table can be read; 0 would be a comfort
+            yield GaugeMetricFamily(
+                "duetime_given_up", "Rows in failed_notifications, which nothing delivers", value=figures.given_up
+            )
         yield GaugeMetricFamily("duetime_dead_rows", "Dead rows not vacuumed yet", value=figures.dead_rows or 0)
 
 

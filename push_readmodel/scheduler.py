@@ -45,10 +45,14 @@ UPSERT = text(
 ).bindparams(bindparam("notifications", type_=JSONB))
 
 EPOCH = datetime.fromtimestamp(0, UTC)
-DUE_US: ColumnElement[int] = literal_column("(extract(epoch FROM due_at) * 1000000)::bigint", BigInteger).label(
-    "due_us"
-)
-"""As a number, because how a time is written depends on the DateStyle of the caller's session."""
+DUE_US: ColumnElement[int] = literal_column(
+    "(extract(epoch FROM greatest('0001-01-01 00:00Z', least('9999-12-31 00:00Z', due_at))) * 1000000)::bigint",
+    BigInteger,
+).label("due_us")
+"""As a number, because how a time is written depends on the DateStyle of the caller's session.
+
+A row that was written by hand may be due at infinity: it is read as a day that ``due_at`` cannot have, and not as an
+error, which would undo the caller's changes."""
 
 
 def delete_older(table: Table) -> TextClause:

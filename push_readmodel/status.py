@@ -69,12 +69,10 @@ def figures_of_table(settings: Settings, engine: Engine) -> Status:
     with engine.connect() as connection:
         row = connection.execute(STATUS).one()
         failed_row = connection.execute(LAST_ERROR).one_or_none()
-        given_up = count_given_up(connection)
+        given_up, reason = count_given_up(connection)
     notes = [f"{failed_row.key} is retried after {failed_row.last_error}"] if failed_row else []
-    if given_up is None:
-        notes.append(
-            "no table failed_notifications; an older version is installed: run `duetime install push_readmodel`"
-        )
+    if reason:
+        notes.append(reason)
     if given_up:
         notes.append(f"nothing delivers what was given up: see duetime failed list {settings.design}")
     return Status(**row._asdict(), given_up=given_up, note="; ".join(notes))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
 from duetime.errors import RevisionReused
 from duetime.settings import Settings
+from push_readmodel.drain_loop import DrainLoop
+from push_readmodel.metrics import TableCollector
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
-from push_readmodel.status import status
-from tests.designs.read_model import FAR, give_up, given_up, note, schedule, stored
+from push_readmodel.status import figures_of_table, status
+from tests.designs.read_model import FAR, RecordingGateway, give_up, given_up, note, running, schedule, stored
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +87,21 @@ def test_a_repeated_call_is_harmless_whatever_the_style_of_dates(engine: Engine,
         schedule(engine, note("a", due_at=FAR))
 
 
+@pytest.mark.parametrize("due_at", ["infinity", "-infinity", "294276-12-31 00:00Z", "0044-03-15 00:00Z BC"])
+def test_a_repeated_call_over_a_row_of_a_time_that_python_does_not_know_is_refused(engine: Engine, due_at: str) -> None:
+    schedule(engine, note("a", due_at=FAR))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE pending_notifications SET due_at = CAST(:due AS timestamptz)"), {"due": due_at})
+
+    with Session(engine) as session:
+        ReadModelScheduler().schedule(note("b", due_at=FAR), session=session)
+        with pytest.raises(RevisionReused, match="due_at"):
+            ReadModelScheduler().schedule(note("a", due_at=FAR), session=session)
+        session.commit()
+
+    assert stored(engine) == ["a/1", "b/1"]
+
+
 def test_an_application_is_not_disturbed_by_an_older_installation(engine: Engine, settings: Settings) -> None:
     """Without the table of given-up notifications."""
     with engine.begin() as connection:
@@ -101,3 +119,40 @@ def test_an_application_is_not_disturbed_by_an_older_installation(engine: Engine
     figures = status(settings, engine)
     assert (figures.pending, figures.given_up) == (1, None)
     assert "duetime install" in figures.note
+    assert gauges(settings, engine) == {"duetime_pending": 1}
+
+
+def test_a_role_that_may_not_read_what_was_given_up_sees_the_other_figures(engine: Engine, settings: Settings) -> None:
+    give_up(engine, "a")
+    assert gauges(settings, engine) == {"duetime_pending": 0, "duetime_given_up": 1}
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE ROLE reads_pending LOGIN; GRANT SELECT ON pending_notifications TO reads_pending"
+        )
+    try:
+        reader = create_engine(make_url(settings.database_url).set(username="reads_pending"), poolclass=NullPool)
+
+        assert "may not SELECT from failed_notifications" in figures_of_table(settings, reader).note
+        assert gauges(settings, reader) == {"duetime_pending": 0}
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP OWNED BY reads_pending; DROP ROLE reads_pending")
+
+
+def test_a_worker_warns_once_of_an_older_installation(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE failed_notifications")
+    schedule(engine, note("a"))
+    gateway = RecordingGateway()
+
+    with running(DrainLoop(engine, gateway)):
+        assert gateway.delivered.wait(timeout=10)
+
+    warnings = [record.message for record in caplog.records if "failed_notifications" in record.message]
+    assert len(warnings) == 1 and "duetime install push_readmodel" in warnings[0]
+
+
+def gauges(settings: Settings, engine: Engine) -> dict[str, float]:
+    """Return the scraped numbers of pending and of given-up notifications."""
+    scraped = {family.name: family.samples[0].value for family in TableCollector(settings, engine).collect()}
+    return {name: scraped[name] for name in ("duetime_pending", "duetime_given_up") if name in scraped}
