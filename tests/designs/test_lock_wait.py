@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
 from duetime import registry
 from duetime.errors import BadUsage, ScheduleRejected, StillBeingDelivered
+from duetime.runtime.lock_wait import still_being_delivered
 from duetime.settings import Settings
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
@@ -180,6 +183,31 @@ def test_every_design_that_locks_while_it_delivers_waits_as_long_as_the_variable
         session.rollback()
         scheduler.schedule(note("b"), session=session)
         assert lock_timeout(session) == "0"
+
+
+@pytest.mark.parametrize("name", ["sqlstate", "pgcode"])
+def test_the_code_of_the_error_is_read_from_every_driver(name: str) -> None:
+    """psycopg2, which an application may use and this project does not install, calls it pgcode."""
+    of_driver = Exception("canceling statement due to lock timeout")
+    setattr(of_driver, name, "55P03")
+
+    with pytest.raises(StillBeingDelivered), still_being_delivered("'a'", "100ms"):
+        raise OperationalError("UPDATE", {}, of_driver)
+
+
+def test_an_application_on_psycopg2_gets_the_same_error(engine: Engine, settings: Settings) -> None:
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed; pip install psycopg2-binary")
+    schedule(engine, note("a"))
+    url = make_url(settings.database_url).set(drivername="postgresql+psycopg2")
+
+    with locked(engine, "a"), Session(create_engine(url, poolclass=NullPool)) as session:
+        give_up_after_5_s(session)
+        with pytest.raises(StillBeingDelivered, match="'a' stayed locked for 100ms"):
+            READ_MODEL.schedule(note("a", revision=2), session=session)
+        session.rollback()
+        give_up_after_5_s(session)
+        with pytest.raises(StillBeingDelivered, match="'a' stayed locked for 100ms"):
+            READ_MODEL.cancel("a", revision=2, session=session)
 
 
 @pytest.mark.parametrize("wait", [timedelta(0), timedelta(seconds=-1), timedelta(days=30)])

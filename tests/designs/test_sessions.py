@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from duetime import registry
-from duetime.errors import BadNotification, UnusableSession
+from duetime.errors import BadNotification, JoinedTransaction, UnusableSession
 from duetime.interface import Design, Notification, Scheduler
 from duetime.settings import Settings
 
@@ -113,6 +113,24 @@ def test_a_scoped_session_a_reset_session_and_one_of_a_connection_work(
             session.close()
 
     assert pending() == ["k0/1", "k1/1", "k2/1"]
+
+
+def test_a_session_that_joins_a_begun_transaction_is_refused_where_a_commit_is_followed(
+    schedulers: Schedulers, engine: Engine
+) -> None:
+    """As docs/contract.md and the refusal of a Connection say."""
+    refusing = set()
+    for design, scheduler in schedulers:
+        with engine.connect() as connection, connection.begin(), Session(connection) as session:
+            try:
+                scheduler.schedule(NOTE, session=session)
+                session.commit()
+            except JoinedTransaction:
+                refusing.add(design.name)
+    with engine.connect() as connection:
+        refuse(schedulers, connection, "designs that publish after the commit also need the session to begin")
+
+    assert refusing == {"oban_style_queue", "oban_style_queue:hardened"}
 
 
 def test_an_async_session_is_refused_by_name_and_works_with_the_awaited_calls(
