@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,17 +12,16 @@ import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
-from duetime.faults.mechanisms import faketime
 from duetime.faults.mechanisms.faketime import SkewedClock
-from duetime.harness.processes.embedded_servers import EmbeddedServer, connects, initialise_cluster, postgres_command
-from duetime.harness.processes.embedded_servers import running as running_server
 from duetime.interface import Notification
+from duetime.urls import sqlalchemy_url
 from push_readmodel.connection import connect
 from push_readmodel.drain_loop import LEADER, DrainLoop
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.schema import metadata
 from tests.designs.read_model import RecordingGateway, note, running, schedule, sleeping
 from tests.eventually import assert_eventually
+from tests.skewed_postgres import clock_in, postgres_with
 
 CHECK_EVERY_S = 0.5
 SOON_S = 4.0
@@ -88,28 +85,14 @@ def test_a_worker_that_does_not_lead_checks_as_often(engine: Engine) -> None:
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> SkewedClock:
-    """The clock of the PostgreSQL of `skewed_engine`; skipped on a machine that cannot set it."""
-    if reason := faketime.unavailable():
-        pytest.skip(reason)
-    return SkewedClock(tmp_path_factory.mktemp("clock") / "offset")
+    """The clock of the PostgreSQL of `skewed_engine`."""
+    return clock_in(tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture(scope="module")
 def skewed_server(clock: SkewedClock, tempdir: Path) -> Iterator[Engine]:
-    """A PostgreSQL whose clock can be set while it runs."""
-    directory = tempdir / "skewed"
-    initialise_cluster(directory, tempdir=tempdir)
-    server = EmbeddedServer(
-        "database",
-        postgres_command(directory),
-        directory,
-        tempdir=tempdir,
-        probe=lambda _pid: connects(directory),
-        end_with=signal.SIGQUIT,
-        environment={**os.environ, **clock.environment()},
-    )
-    with running_server(server):
-        yield create_engine(f"postgresql+psycopg://postgres@/postgres?host={directory}", poolclass=NullPool)
+    with postgres_with(clock, tempdir / "skewed", tempdir=tempdir) as url:
+        yield create_engine(sqlalchemy_url(url), poolclass=NullPool)
 
 
 @pytest.fixture

@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from duetime.faults.mechanisms import faketime
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.harness.processes.database_clock import measure_database_clock
-from duetime.harness.processes.embedded_servers import (
-    EmbeddedServer,
-    connects,
-    initialise_cluster,
-    postgres_command,
-    running,
-)
 from duetime.harness.runs.doctor import clock_check
 from tests.commands import BROKEN, compared
+from tests.skewed_postgres import clock_in, postgres_with
 
 MS = 1_000_000
 
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> SkewedClock:
-    """The clock of the PostgreSQL at `url`; skipped on a machine that cannot set it."""
-    if reason := faketime.unavailable():
-        pytest.skip(reason)
-    return SkewedClock(tmp_path_factory.mktemp("clock") / "offset")
+    """The clock of the PostgreSQL at `url`."""
+    return clock_in(tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture(scope="module")
 def url(clock: SkewedClock, tempdir: Path) -> Iterator[str]:
-    """A PostgreSQL whose clock can be set while it runs."""
-    directory = tempdir / "borrowed"
-    initialise_cluster(directory, tempdir=tempdir)
-    server = EmbeddedServer(
-        "database",
-        postgres_command(directory),
-        directory,
-        tempdir=tempdir,
-        probe=lambda _pid: connects(directory),
-        end_with=signal.SIGQUIT,
-        environment={**os.environ, **clock.environment()},
-    )
-    with running(server):
-        yield f"postgresql://postgres@/postgres?host={directory}"
+    with postgres_with(clock, tempdir / "borrowed", tempdir=tempdir) as found:
+        yield found
 
 
 def test_the_difference_is_measured_within_its_uncertainty(clock: SkewedClock, url: str) -> None:
