@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from duetime.interface import Design, Guarantees, Notification, Pending, Role, S
 from duetime.settings import Settings
 
 SCHEDULED, QUEUE, RETRY, DEAD = "schedule", "queue:default", "retry", "dead"
-REVISIONS = "duetime:revisions"
+JOBS = "duetime:jobs"
 """A hash, from a key to its job that waits. Of duetime, not of Sidekiq, which finds no job by a name."""
 HERE = contender(__file__)
 
@@ -35,25 +35,30 @@ class Sidekiq(Scheduler):
     def schedule(self, notification: Notification, *, session: Session) -> None:
         """After the commit, replace the waiting job of the key."""
         job = json.dumps(job_of(notification), sort_keys=True)
-        after_commit(session, lambda: self._replace(notification.key, notification.revision, job, notification))
+        due_s = notification.due_at.timestamp()
+        after_commit(session, lambda: self._replace(notification.key, notification.revision, {job: due_s}))
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """After the commit, remove the waiting job of the key; one in the queue or in a worker is delivered."""
-        after_commit(session, lambda: self._replace(key, revision, None, None))
+        after_commit(session, lambda: self._replace(key, revision, {}))
 
-    def _replace(self, key: str, revision: int, job: str | None, notification: Notification | None) -> None:
-        waiting = self._redis.hget(REVISIONS, key)
-        if waiting:
-            older = json.loads(waiting)["args"][1]
-            if older > revision or (older == revision and job):
-                return
-            if self._redis.zrem(SCHEDULED, waiting):
-                self._redis.hdel(REVISIONS, key)
-        if job and notification:
-            with self._redis.pipeline() as both:
-                both.hset(REVISIONS, key, job)
-                both.zadd(SCHEDULED, {job: notification.due_at.timestamp()})
-                both.execute()
+    def _replace(self, key: str, revision: int, job: Mapping[str, float]) -> None:
+        """Replace the waiting job of `key`, if it is older, by `job`, which may be none. Repeated if another did so."""
+
+        def replace_older(pipeline: Any) -> None:
+            waiting = pipeline.hget(JOBS, key)
+            pipeline.multi()
+            if waiting:
+                found = json.loads(waiting)["args"][1]
+                if found > revision or (found == revision and job):
+                    return
+                pipeline.zrem(SCHEDULED, waiting)
+                pipeline.hdel(JOBS, key)
+            for text in job:
+                pipeline.hset(JOBS, key, text)
+                pipeline.zadd(SCHEDULED, job)
+
+        self._redis.transaction(replace_older, JOBS)
 
 
 def job_of(notification: Notification) -> dict[str, Any]:
