@@ -9,6 +9,7 @@ import click
 import pytest
 
 from duetime.cli.main import cli
+from duetime.harness.plan import catalogue
 from tests.docs.pages import ROOT, pages, prose_lines
 
 ROOMS = "benchmarks|docs|duetime|examples|oban_style_queue|pull_worker|push_readmodel|tests"
@@ -48,3 +49,9 @@ def test_every_linked_file_exists(page: Path) -> None:
 def test_every_command_has_a_help_text() -> None:
     for command in cli.commands.values():
         assert len(command.get_help(click.Context(command)).splitlines()) > 5
+
+
+def test_the_readme_counts_the_scenarios() -> None:
+    text = (ROOT / "README.md").read_text()
+
+    assert f"{len(catalogue.FULL)} of the {len(catalogue.ALL)} scenarios" in text
