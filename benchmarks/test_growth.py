@@ -16,7 +16,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.conftest import Bench, Findings, Size
 from duetime.clock import system_clock
+from duetime.interface import Notification
 from push_readmodel.connection import connect
+from push_readmodel.drain import Drain
 from push_readmodel.statements import CLAIM, FRONT_OF_INDEX
 
 PENDING = 1000
@@ -143,3 +145,63 @@ def report(growth: Growth, findings: Findings) -> None:
         f"an index makes the poll cheap: {poll_ms:.3f} ms a query, where the claim takes "
         f"{claim_ms:.3f}; arithmetic on the column makes it {arithmetic_ms:.1f} ms"
     )
+
+
+FAR = """
+    INSERT INTO pending_notifications (key, revision, kind, recipient, payload, due_at, attempt_at)
+    SELECT 'far' || n, 1, 'test', 'a@b.example', '{{}}', due, due
+    FROM generate_series(1, {rows}) AS n, LATERAL (SELECT now() + interval '1 month') AS of(due)
+"""
+DELETED = """
+    INSERT INTO pending_notifications (key, revision, kind, recipient, payload, due_at, attempt_at)
+    SELECT 'deleted' || n, 1, 'test', 'a@b.example', '{{}}', now(), now() FROM generate_series(1, {rows}) AS n;
+    DELETE FROM pending_notifications WHERE key LIKE 'deleted%'
+"""
+SLEEP_S = 5.0
+"""The default of DUETIME_CHECK_EVERY_S."""
+
+
+@pytest.mark.benchmark(group="one check of a table in which nothing is due")
+def test_cost_of_a_check(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
+    bench, rows = make_bench("push_readmodel"), size.pick(1_000, 50_000, 1_000_000)
+    took_ms: dict[str, tuple[float, float]] = {}
+
+    def check(table: str) -> None:
+        """Time the first check and the median of those after it."""
+        with closing(Drain(connect(bench.engine), GatewayForNothing())) as drain:
+            each_ms = []
+            for _ in range(1 + REPEATS):
+                began_s = time.perf_counter()
+                drain.drain_all()
+                each_ms.append((time.perf_counter() - began_s) * 1000)
+        took_ms[table] = each_ms[0], median(each_ms[1:])
+
+    def all_tables() -> None:
+        bench.execute("ALTER TABLE pending_notifications SET (autovacuum_enabled = off)")
+        check("empty")
+        bench.execute(FAR.format(rows=rows))
+        bench.execute("VACUUM ANALYZE pending_notifications")
+        check(f"{rows:,} rows due in a month")
+        bench.execute(DELETED.format(rows=rows // 2))
+        check(f"the same, and {rows // 2:,} deleted rows that are not vacuumed yet")
+        with bench.engine.connect().execution_options(isolation_level="REPEATABLE READ") as old:
+            old.exec_driver_sql("SELECT count(*) FROM pending_notifications WHERE false")
+            bench.execute(DELETED.format(rows=rows // 2))
+            check("the same, while an old transaction keeps them from being vacuumed")
+
+    benchmark.pedantic(all_tables, rounds=1)
+
+    findings.table(
+        ["table", "first check, ms", "each further check, ms"],
+        [(table, round(first, 1), round(further, 1)) for table, (first, further) in took_ms.items()],
+    )
+    each_ms = [further for _, further in took_ms.values()]
+    findings.conclude(
+        f"a check every {SLEEP_S:g} s takes {each_ms[1] / SLEEP_S / 1000:.2%} of a core with {rows:,} rows, and "
+        f"{each_ms[-1] / SLEEP_S / 1000:.1%} in the worst of these cases"
+    )
+
+
+class GatewayForNothing:
+    def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        raise AssertionError(f"{notification.op} is not due, attempt {attempt}")
