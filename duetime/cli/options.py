@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from duetime import registry
+from duetime.contenders import missing
 from duetime.errors import BadUsage
 from duetime.harness.processes.environment import own_environment
 from duetime.interface import Design
@@ -60,9 +61,12 @@ def load_designs(names: Sequence[str]) -> Mapping[str, Design]:
     """Load the designs `names`.
 
     Raises:
-        BadUsage: two of them are the same design, or one cannot be loaded.
+        BadUsage: two of them are the same design, one cannot be loaded, or the library of one is not installed.
     """
     designs = {name: registry.load(name) for name in names}
+    for name, design in designs.items():
+        if design.contender and (reason := missing(design.contender.here.name)):
+            raise BadUsage(f"{name}: {reason}")
     if len({design.name for design in designs.values()}) < len(names):
         raise BadUsage(f"{', '.join(names)}: two of these are the same design or have the same name; write each once")
     return designs

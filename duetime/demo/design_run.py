@@ -76,8 +76,8 @@ def prepared_run(spec: RunSpec, endpoints: Endpoints) -> Iterator[DesignRun]:
     with ExitStack() as stack:
         url = stack.enter_context(own_database(endpoints.database_url))
         processes = RunProcesses(files, replace(endpoints, database_url=url, database_through=url), watched=True)
-        processes.install(range(1, USERS + 1))
         stack.callback(processes.kill)
+        processes.install(range(1, USERS + 1))
         processes.start(clients=1)
         gateway = JournalGateway(files.deliveries, worker="canary", delivery_time=timedelta())
         stack.callback(gateway.close)

@@ -64,11 +64,12 @@ def handler(deliver: Callable[[dict[str, Any]], None]) -> type[BaseHTTPRequestHa
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            if length > LARGEST_BODY:
-                self._answer("413 Content Too Large", "the body is larger than 1 MiB")
-                return
             try:
+                length = int(self.headers.get("Content-Length", 0))
+                if length > LARGEST_BODY:
+                    self.close_connection = True  # the body stays unread
+                    self._answer("413 Content Too Large", "the body is larger than 1 MiB")
+                    return
                 deliver(json.loads(self.rfile.read(length)))
             except GatewayRefused as error:
                 self._answer("503 Service Unavailable", str(error))

@@ -83,6 +83,14 @@ def test_the_command_needs_a_name(empty_cache: Path) -> None:
     assert "--all" in done.stderr
 
 
+@pytest.mark.parametrize("command", [["run", "contender:oban", "calm"], ["compare", "--designs", "contender:oban"]])
+def test_a_run_of_what_is_not_installed_says_how_to_install_it(empty_cache: Path, command: list[str]) -> None:
+    done = duetime(*command, "--out", str(empty_cache))
+
+    assert done.returncode == 2, done.stderr
+    assert "contender:oban: its Python packages are not installed; run `duetime contenders install oban`" in done.stderr
+
+
 def test_the_list_says_how_to_install(empty_cache: Path) -> None:
     done = duetime("contenders")
 

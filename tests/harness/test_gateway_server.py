@@ -87,3 +87,11 @@ def test_a_mistake_in_the_request_is_explained_and_ends_nothing(client: HTTPConn
     assert status == 400
     assert '"revision": 1' in sentence
     assert post(client, json.dumps(BODY)) == (204, "")
+
+
+def test_a_body_that_is_too_large_is_refused_unread(client: HTTPConnection) -> None:
+    client.putrequest("POST", "/deliver")
+    client.putheader("Content-Length", str(2 << 20))
+    client.endheaders()
+
+    assert client.getresponse().status == 413

@@ -17,7 +17,8 @@ from duetime.errors import BadUsage
 PASS = "DUETIME_PASS_ENVIRONMENT"  # noqa: S105 - the name of a variable, not a password
 """The variable with the names of further variables, separated by commas, that a design's processes get."""
 MACHINE = (
-    *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR"),
+    # XDG_CACHE_HOME: where contenders are installed.
+    *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME"),
     # Which Python, with which packages: these say where files are, not how a program behaves.
     *("VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE"),
     *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"),
