@@ -197,7 +197,7 @@ def test_cost_of_a_check(make_bench: MakeBench, benchmark: BenchmarkFixture, fin
     )
     each_ms = [further for _, further in took_ms.values()]
     findings.conclude(
-        f"a check every {SLEEP_S:g} s takes {each_ms[1] / SLEEP_S / 1000:.2%} of a core with {rows:,} rows, and "
+        f"a check every {SLEEP_S:g} s takes {each_ms[1] / SLEEP_S / 1000:.3%} of a core with {rows:,} rows, and "
         f"{each_ms[-1] / SLEEP_S / 1000:.1%} in the worst of these cases"
     )
 
