@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -27,9 +28,8 @@ from duetime.cli.runs import compare_command, run_command
 from duetime.cli.status import status_command
 from duetime.errors import BadUsage, DuetimeError, Interrupted
 
-WITH_VERDICT = {"compare", "run", "check", "lint", "health", "migrate"}
-"""Commands whose exit status says something: if their reader ends early, as in ``duetime check RUN | head``, it is that
-of SIGPIPE. For all others nothing is lost, and it is 0."""
+LISTINGS = {("designs",), ("scenarios",), ("status",), ("report",), ("failed", "list")}
+"""Commands that change nothing that their reader would have to know, and whose exit status is no verdict."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -50,7 +50,7 @@ def cli() -> None:
       duetime report runs/…                       write the HTML report of stored runs again
       duetime run my_design.py:design downtime    run a design of your own
 
-    Exit status: 0 pass, 1 fail, 2 bad usage, 3 unknown, 141 if the reader of a pipe ended before a verdict.
+    Exit status: 0 pass, 1 fail, 2 bad usage, 3 unknown, 141 if the reader of a pipe ended before the end.
     """
 
 
@@ -100,7 +100,14 @@ def main() -> None:
     except BrokenPipeError:
         # Python flushes what is left at its exit, and would print a second error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0 if "--help" in sys.argv or not set(sys.argv) & WITH_VERDICT else 128 + signal.SIGPIPE)
+        sys.exit(0 if only_lists(sys.argv[1:]) else 128 + signal.SIGPIPE)
+
+
+def only_lists(arguments: Sequence[str]) -> bool:
+    """Return True if nothing is lost when the reader of the command's output ends early, as in ``… | head``."""
+    if {"-h", "--help", "--version"} & set(arguments) or list(arguments) == ["contenders"]:
+        return True
+    return tuple(arguments[:1]) in LISTINGS or tuple(arguments[:2]) in LISTINGS
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:

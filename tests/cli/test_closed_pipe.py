@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from duetime.cli.main import WITH_VERDICT, cli
+from duetime.cli.main import cli, only_lists
 
 RUN = Path(__file__).parent.parent / "data" / "format-1" / "oban_style_queue-downtime"
 EACH_INTO_A_CLOSED_PIPE = """
@@ -34,16 +34,21 @@ print(json.dumps(statuses))
 
 def test_every_command_that_prints_ends_quietly_when_its_reader_has_gone(tmp_path: Path) -> None:
     run = shutil.copytree(RUN, tmp_path / "run")
-    commands = [
+    listed = [
         ["--version"],
         *([name, "--help"] for name in cli.commands),
         ["scenarios"],
         ["scenarios", "--json"],
         ["designs"],
+        ["contenders"],
+        ["report", str(run)],
+    ]
+    listings = {" ".join(command) for command in listed}
+    commands = [
+        *listed,
         ["lint", "oban_style_queue"],
         ["check", str(run)],
         ["check", str(run), "--labels"],
-        ["report", str(run)],
         ["health", "push_readmodel", "--state", str(tmp_path)],
     ]
 
@@ -59,8 +64,23 @@ def test_every_command_that_prints_ends_quietly_when_its_reader_has_gone(tmp_pat
     statuses = json.loads(done.stdout)
     assert len(statuses) == len(commands)
     for command, status in statuses.items():
-        verdict = "--help" not in command and command.split()[0] in WITH_VERDICT
-        assert status == (141 if verdict else 0), command
+        assert status == (0 if command in listings else 141), command
+
+
+@pytest.mark.parametrize(
+    ("command", "lists"),
+    [
+        ("failed list push_readmodel", True),
+        ("failed retry push_readmodel --all", False),
+        ("contenders", True),
+        ("contenders install --all", False),
+        ("install push_readmodel", False),
+        ("compare", False),
+        ("compare --help", True),
+    ],
+)
+def test_only_a_command_that_changes_nothing_ends_with_0(command: str, lists: bool) -> None:
+    assert only_lists(command.split()) is lists
 
 
 def test_the_table_of_a_comparison_reports_that_its_reader_has_gone() -> None:
