@@ -137,6 +137,7 @@ class Role:
     replicas: the number of processes of this role in a run; None for one per worker of the scenario.
     environment: variables for these processes, with the same replacements.
     stop_signal: the signal that asks the process to end in an orderly way.
+    orderly_exits: the exit statuses of an orderly end; -15 is death by SIGTERM.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Role:
     replicas: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: Literal["SIGTERM", "SIGINT"] = "SIGTERM"
+    orderly_exits: tuple[int, ...] = (0,)
 
 
 Delivery = Literal["at_least_once", "at_most_once", "nothing"]
@@ -179,10 +181,17 @@ class Guarantees:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A notification that is not delivered yet. where: its place in the design's store, for instance a queue."""
+    """A notification that the design's store still has.
+
+    where: its place in the store, for instance a queue.
+    state: waiting for a worker; held by one, which may be dead; or failed, and not tried again.
+    back_after_s: after how many seconds, at most, the store hands a held one out again; None if that is not certain.
+    """
 
     op: str
     where: str
+    state: Literal["waiting", "held", "failed"] = "waiting"
+    back_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

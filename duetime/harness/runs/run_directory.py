@@ -91,7 +91,7 @@ class RunDirectory:
             "at_ns": time.monotonic_ns() if at_ns is None else at_ns,
             "lines": {name: count for name, (count, _) in measured.items()},
             "sha256": {name: digest for name, (_, digest) in measured.items()},
-            "pending": [{"op": left.op, "where": left.where} for left in pending],
+            "pending": [asdict(left) for left in pending],
             "quiet_s": round(quiet_s, 3),
             "workers_alive": workers_alive,
             "restarts": list(restarts),
