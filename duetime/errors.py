@@ -68,6 +68,10 @@ class StillBeingDelivered(DuetimeError):
         )
 
 
+class CannotBeListed(DuetimeError):
+    """Raised by a design's ``pending`` if its store cannot say which notifications it has, with the reason."""
+
+
 class UnknownName(BadUsage):
     """No design, scenario or fault has this name."""
 

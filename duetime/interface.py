@@ -158,10 +158,13 @@ class Guarantees:
 
     delivery: at_least_once allows duplicates under faults, at_most_once allows losses, nothing allows both.
     transactional: a schedule() takes effect if and only if the caller's transaction commits.
+    transactional_cancel: the same of a cancel(); None for the same as `transactional`.
     cancels: an acknowledged cancel or newer revision holds under every fault.
+    has_cancel: False if the design can neither cancel nor replace a notification, so that both are delivered.
+    unique_by_key: a repeated call adds nothing while the notification is pending.
     as_durable_as: the store that holds scheduled notifications; what that store loses is not covered.
-    due_by: the clock that decides when a notification is due, either for a design that uses both, as in a migration; an
-    error of that clock is not covered.
+    due_by: the clock that decides when a notification is due: "client" if the caller computes a delay, "either" if
+    several do, as in a migration. An error of that clock is not covered.
     recovers_within_s: after how many seconds, at most, the notifications that a dead worker held are delivered; 0 for
     within the limits of every scenario.
     punctual_to_s: how late, in seconds, a delivery may be without any fault, for instance because of a poll interval;
@@ -172,11 +175,19 @@ class Guarantees:
     delivery: Delivery
     transactional: bool
     cancels: bool
+    transactional_cancel: bool | None = None
+    has_cancel: bool = True
+    unique_by_key: bool = True
     as_durable_as: Literal["database", "broker"] = "database"
-    due_by: Literal["database", "workers", "either"] = "database"
+    due_by: Literal["database", "workers", "client", "either"] = "database"
     recovers_within_s: float = 0.0
     punctual_to_s: float = 0.0
     early_by_s: float = 0.0
+
+    @property
+    def cancels_transactionally(self) -> bool:
+        """True if a cancel() takes effect if and only if the caller's transaction commits."""
+        return self.transactional if self.transactional_cancel is None else self.transactional_cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +296,8 @@ class Design:
     install: creates the design's tables in the application's database; safe to repeat.
     install_partitioned: the same with a number of partitions; None if the design has no partitions.
     scheduler: makes the scheduler; called once in each client process.
-    pending: reads the design's stores from outside, without changing them.
+    pending: reads the design's stores from outside, without changing them. Raises ``CannotBeListed`` if a store cannot
+    say which notifications it has.
     uses_broker: False if no process uses the broker, so that faults of the broker do not apply.
     status: the same in figures; None to report only the number of pending notifications.
     check_can_migrate: raises ``BadUsage`` if pending notifications cannot be moved now; called before any change.

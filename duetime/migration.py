@@ -175,9 +175,15 @@ def _common_guarantees(old: Guarantees, new: Guarantees) -> Guarantees:
     return Guarantees(
         delivery=min(old.delivery, new.delivery, key=WEAKEST_FIRST.index),
         transactional=old.transactional and new.transactional,
+        transactional_cancel=old.cancels_transactionally and new.cancels_transactionally,
         cancels=old.cancels and new.cancels,
+        has_cancel=old.has_cancel and new.has_cancel,
+        unique_by_key=old.unique_by_key and new.unique_by_key,
         as_durable_as="broker" if "broker" in (old.as_durable_as, new.as_durable_as) else "database",
         due_by=old.due_by if old.due_by == new.due_by else "either",
+        recovers_within_s=max(old.recovers_within_s, new.recovers_within_s),
+        punctual_to_s=max(old.punctual_to_s, new.punctual_to_s),
+        early_by_s=max(old.early_by_s, new.early_by_s),
     )
 
 

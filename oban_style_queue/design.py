@@ -33,6 +33,8 @@ def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
                 op,
                 "message in unacked: in a worker's memory and not acknowledged; if that worker is gone, the broker "
                 f"gives it back after the visibility timeout of {settings.visibility_timeout.total_seconds():.0f} s",
+                "held",
+                settings.visibility_timeout.total_seconds(),
             )
             for op in unacknowledged
         ),
@@ -70,7 +72,12 @@ design = Design(
     weakness="a worker keeps its ETA tasks and its revokes in memory: a kill holds the tasks back for an hour "
     "and a restart of all workers forgets the revokes",
     guarantees=Guarantees(
-        delivery="at_most_once", transactional=False, cancels=False, as_durable_as="broker", due_by="workers"
+        delivery="at_most_once",
+        transactional=False,
+        cancels=False,
+        unique_by_key=False,
+        as_durable_as="broker",
+        due_by="workers",
     ),
     roles=[worker_role("oban_style_queue.worker")],
     install=install,

@@ -19,10 +19,11 @@ from push_readmodel.status import status
 
 # One statement, so that a row that moves from one table to the other meanwhile is seen once.
 STILL_PENDING = text("""
-    SELECT key || '/' || revision, 'row in pending_notifications after ' || attempts || ' failed attempts'
+    SELECT key || '/' || revision, 'row in pending_notifications after ' || attempts || ' failed attempts', 'waiting'
     FROM pending_notifications
     UNION ALL
-    SELECT key || '/' || revision, 'given up, in failed_notifications after ' || attempts || ' failed attempts'
+    SELECT key || '/' || revision, 'given up, in failed_notifications after ' || attempts || ' failed attempts',
+        'failed'
     FROM failed_notifications
 """)
 

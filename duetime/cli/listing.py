@@ -11,7 +11,7 @@ import click
 
 from duetime import registry
 from duetime.cli.options import JSON, in_own_environment
-from duetime.interface import Design
+from duetime.interface import Design, Guarantees
 
 _DELIVERY = {
     "nothing": "delivery not guaranteed",
@@ -38,7 +38,7 @@ def designs_command(as_json: bool) -> None:
         schedule = "is part of" if guarantees.transactional else "takes effect after"
         click.echo(
             f"  guarantees: {_DELIVERY[guarantees.delivery]}; schedule() {schedule} the caller's transaction; "
-            f"{'cancels hold under every fault' if guarantees.cancels else 'a fault may undo cancels'}"
+            f"{_cancels(guarantees)}"
         )
         click.echo(f"  weakness: {design.weakness}\n")
 
@@ -90,6 +90,12 @@ def doctor_command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([{"what": check.what, "ok": check.ok, "detail": check.detail} for check in checks]))
     sys.exit(0 if all(check.ok for check in checks) else 1)
+
+
+def _cancels(guarantees: Guarantees) -> str:
+    if not guarantees.has_cancel:
+        return "it cannot cancel"
+    return "cancels hold under every fault" if guarantees.cancels else "a fault may undo cancels"
 
 
 def _design_as_json(design: Design) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import click
 from duetime import registry
 from duetime.cli.obeyed import LIBPQ, settle_environment
 from duetime.cli.options import JSON, reason_of
-from duetime.errors import BadUsage
+from duetime.errors import BadUsage, CannotBeListed
 from duetime.interface import Design, Status
 from duetime.settings import Settings
 
@@ -58,6 +58,8 @@ def _read(design: Design, settings: Settings) -> Status:
         if design.status:
             return design.status(settings, engine)
         return Status(pending=len(design.pending(settings, engine)))
+    except CannotBeListed as error:
+        return Status(pending=None, note=str(error))
     except RedisError as error:
         raise BadUsage(
             f"{design.name} has no status: the broker answers: {error}; correct DUETIME_BROKER_URL"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import redis
 from celery import Celery, Task
@@ -32,6 +32,8 @@ from oban_style_queue.scheduler import publish_after_commit
 
 SEARCH_LOCK = "unacked_mutex"
 """kombu's lock around its search for the messages of dead workers."""
+MessageState = tuple[str, Literal["waiting", "held"], float | None]
+"""A message in words, its state, and after how many seconds it comes back, as in ``Pending``."""
 
 metadata = MetaData()
 wanted = Table(
@@ -144,17 +146,18 @@ def make_app(settings: Settings) -> Celery:
 
 def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
     """Return the rows, each with the state of its message in the broker."""
-    states = message_states(settings)
+    messages = message_states(settings)
     with engine.connect() as connection:
         rows = connection.execute(select(wanted.c.key, wanted.c.revision)).all()
-    return [
-        Pending(op, f"row in wanted_notifications, {states.get(op, 'and no message in the broker')}")
-        for op in (f"{row.key}/{row.revision}" for row in rows)
-    ]
+    found = []
+    for op in (f"{row.key}/{row.revision}" for row in rows):
+        text, state, back_after_s = messages.get(op, ("and no message in the broker", "held", None))
+        found.append(Pending(op, f"row in wanted_notifications, {text}", state, back_after_s))
+    return found
 
 
-def message_states(settings: Settings) -> dict[str, str]:
-    """Return the state of each revision's message."""
+def message_states(settings: Settings) -> dict[str, MessageState]:
+    """Return what is known of each revision's message."""
     waiting, unacknowledged = held_task_ids(settings)
     with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
         locked_ms = broker.pttl(SEARCH_LOCK)
@@ -162,7 +165,11 @@ def message_states(settings: Settings) -> dict[str, str]:
     # A search holds the lock for milliseconds, unless its worker died or lost its connection meanwhile.
     if locked_ms > 0:
         state += f", and the search that would give it back is locked for {locked_ms / 1000:.0f} s more"
-    return dict.fromkeys(waiting, "its message in the queue") | dict.fromkeys(unacknowledged, state)
+    # The lock of a search lives as long as a claim.
+    back_after_s = 2 * settings.rescue_after.total_seconds()
+    in_queue: MessageState = ("its message in the queue", "waiting", None)
+    received: MessageState = (state, "held", back_after_s)
+    return dict.fromkeys(waiting, in_queue) | dict.fromkeys(unacknowledged, received)
 
 
 design = replace(

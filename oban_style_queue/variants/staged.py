@@ -265,12 +265,18 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
-    """Return the jobs that are not finished."""
+def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
+    """Return the jobs that are not finished. One that executes for too long is rescued."""
+    back_after_s = settings.rescue_after.total_seconds()
     with engine.connect() as connection:
         rows = connection.execute(select(jobs.c.key, jobs.c.revision, jobs.c.state, jobs.c.attempts)).all()
     return [
-        Pending(f"{row.key}/{row.revision}", f"row in jobs, {row.state}, after {row.attempts} attempts") for row in rows
+        Pending(
+            f"{row.key}/{row.revision}",
+            f"row in jobs, {row.state}, after {row.attempts} attempts",
+            *(("held", back_after_s) if row.state == "executing" else ()),
+        )
+        for row in rows
     ]
 
 

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import urllib.request
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,8 +21,8 @@ from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.cli.status import status_command
 from duetime.clock import system_clock
-from duetime.errors import BadUsage
-from duetime.interface import Notification
+from duetime.errors import BadUsage, CannotBeListed
+from duetime.interface import Notification, Pending
 from duetime.settings import Settings
 from push_readmodel.connection import connect
 from push_readmodel.drain import Drain
@@ -181,3 +182,17 @@ def test_rows_that_wait_for_a_retry_and_rows_that_were_given_up_are_two_figures(
     assert "pending  2\n" in printed and "retrying 1\ngiven up 2\n" in printed
     assert (figures["failed"], figures["given_up"]) == (1, 2)
     assert "; nothing delivers what was given up: see duetime failed list push_readmodel" in figures["note"]
+
+
+def test_a_store_that_cannot_be_listed_has_a_note_instead_of_a_figure(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pending(_settings: Settings, _engine: Engine) -> Sequence[Pending]:
+        raise CannotBeListed("a queue shows no messages")
+
+    unlisted = replace(registry.load("reference"), pending=pending)
+    monkeypatch.setattr(registry, "load", lambda _name: unlisted)
+
+    printed = status(settings, "reference")
+
+    assert "pending  -\n" in printed and "a queue shows no messages" in printed

@@ -277,6 +277,7 @@ def test_a_migration_guarantees_what_both_designs_guarantee() -> None:
 
     assert (guarantees.delivery, guarantees.transactional, guarantees.cancels) == ("at_most_once", False, False)
     assert (guarantees.as_durable_as, guarantees.due_by) == ("broker", "either")
+    assert (guarantees.cancels_transactionally, guarantees.unique_by_key, guarantees.has_cancel) == (False, False, True)
 
 
 def test_a_migration_refuses_to_leave_given_up_notifications_behind(installed: Settings, engine: Engine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -69,6 +70,19 @@ def test_a_killed_client_allows_misses_only_of_a_design_that_publishes_after_the
     assert "missed" in allowed_violations(replace(AT_LEAST_ONCE, transactional=False), plan("client_kill"))
 
 
+def test_a_design_without_a_cancel_delivers_what_was_cancelled_or_replaced_also_without_a_fault() -> None:
+    assert allowed_violations(replace(AT_LEAST_ONCE, has_cancel=False), plan()) == {"phantom", "stale"}
+
+
+def test_a_killed_client_undoes_only_a_cancel_that_is_published_after_the_commit() -> None:
+    published = replace(AT_LEAST_ONCE, transactional_cancel=False)
+
+    assert {"phantom", "stale"} <= allowed_violations(published, plan("client_kill"))
+    assert not allowed_violations(published, plan())
+    assert not allowed_violations(AT_LEAST_ONCE, plan("client_kill"))
+    assert replace(published, transactional_cancel=None).cancels_transactionally
+
+
 def test_a_design_that_keeps_notifications_in_the_broker_guarantees_no_more_than_the_broker() -> None:
     in_broker = replace(AT_LEAST_ONCE, as_durable_as="broker")
 
@@ -82,7 +96,9 @@ def test_a_design_that_keeps_notifications_in_the_broker_guarantees_no_more_than
 def test_a_wrong_clock_allows_early_and_late_only_of_a_design_that_uses_the_workers_clock() -> None:
     assert {"early", "late"} <= allowed_violations(replace(AT_LEAST_ONCE, due_by="workers"), plan("clock"))
     assert {"early", "late"} <= allowed_violations(replace(AT_LEAST_ONCE, due_by="either"), plan("clock"))
-    assert "early" not in allowed_violations(AT_LEAST_ONCE, plan("clock"))
+    clocks: tuple[Literal["database", "client"], ...] = ("database", "client")
+    for due_by in clocks:
+        assert "early" not in allowed_violations(replace(AT_LEAST_ONCE, due_by=due_by), plan("clock"))
 
 
 @pytest.mark.parametrize(

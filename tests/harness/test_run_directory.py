@@ -12,9 +12,10 @@ from duetime.harness.plan.lookup import named
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.context import RunContext
-from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory
+from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory, Stored
 from duetime.harness.runs.spec import RunSpec
 from duetime.history import load
+from duetime.interface import Pending
 from duetime.runtime.jsonl import JsonLinesWriter
 
 
@@ -78,9 +79,25 @@ def test_canaries_are_not_counted_as_deliveries(files: RunDirectory, monkeypatch
 
 def test_a_plan_has_one_operation_per_line_and_a_closed_run_has_no_problems(files: RunDirectory) -> None:
     files.write_plan()
-    files.close([], quiet_s=1.0, workers_alive=True, restarts=[], unverified=[])
+    files.close(Stored([]), quiet_s=1.0, workers_alive=True, restarts=[], unverified=[])
 
     lines = (files.path / "plan.json").read_text().splitlines()
     assert sum('"create_event"' in line for line in lines) == len(files.spec.plan.operations)
     assert json.loads((files.path / "closed.json").read_bytes())["lines"]["plan.json"] == len(lines)
     assert not load(files.path).problems
+
+
+def test_a_store_that_cannot_be_listed_is_recorded_with_the_reason(files: RunDirectory) -> None:
+    files.write_plan()
+    files.close(Stored(None, "a queue shows no messages"), quiet_s=1.0, workers_alive=True, restarts=[], unverified=[])
+
+    closed = json.loads((files.path / "closed.json").read_bytes())
+    assert (closed["pending"], closed["unlisted"]) == (None, "a queue shows no messages")
+
+
+def test_only_what_is_not_given_up_awaits_a_delivery() -> None:
+    failed, held = Pending("a/1", "dead", "failed"), Pending("b/1", "row", "held")
+
+    assert Stored([failed, held]).awaits_delivery
+    assert not Stored([failed]).awaits_delivery
+    assert not Stored(None, "a queue shows no messages").awaits_delivery

@@ -28,10 +28,12 @@ def allowed_violations(guarantees: Guarantees, plan: Plan) -> set[str]:
         allowed |= {"missed", "duplicate", "late"}
     elif kinds - NON_INTERRUPTING:
         allowed.add("duplicate" if guarantees.delivery == "at_least_once" else "missed")
-    if not guarantees.cancels and kinds:
+    if not guarantees.has_cancel or (not guarantees.cancels and kinds):
         allowed |= {"phantom", "stale"}
     if not guarantees.transactional and "client_kill" in kinds:
         allowed.add("missed")
+    if not guarantees.cancels_transactionally and "client_kill" in kinds:
+        allowed |= {"phantom", "stale"}
     if guarantees.as_durable_as == "broker":
         if "broker_kill" in kinds and plan.environment.broker_persistence != "aof":
             allowed |= {"missed", "duplicate"}
@@ -39,7 +41,7 @@ def allowed_violations(guarantees: Guarantees, plan: Plan) -> set[str]:
             allowed.add("duplicate")
     if plan.profile.measures_capacity:
         allowed |= {"late", "missed"}
-    if guarantees.due_by != "database" and "clock" in kinds:
+    if guarantees.due_by in ("workers", "either") and "clock" in kinds:
         allowed |= {"early", "late"}
     if guarantees.recovers_within_s > plan.profile.recovery_budget_s.get("kill", inf):
         allowed.add("late")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 from duetime import registry
 from duetime.app.tables import Base, Effect, User
 from duetime.clock import instant
+from duetime.errors import CannotBeListed
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.harness.plan.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
@@ -25,9 +26,9 @@ from duetime.harness.processes.supervisor import Supervisor
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.harness.runs.fault_factory import FaultTargets
 from duetime.harness.runs.fault_targets import TargetSelector
-from duetime.harness.runs.run_directory import RunDirectory
+from duetime.harness.runs.run_directory import RunDirectory, Stored
 from duetime.harness.runs.spec import RunSpec
-from duetime.interface import MIGRATION_SEPARATOR, Pending
+from duetime.interface import MIGRATION_SEPARATOR
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE
 from duetime.runtime.jsonl import JsonLinesWriter
 from duetime.settings import Settings
@@ -118,9 +119,12 @@ class RunProcesses:
             gateway_fault=self._files.deliveries.with_name(GATEWAY_FAULT_FILE),
         )
 
-    def pending(self) -> Sequence[Pending]:
-        """The notifications that the design's own store still holds."""
-        return self._spec.design.pending(self._direct, self.engine)
+    def pending(self) -> Stored:
+        """What the design's own store still holds."""
+        try:
+            return Stored(self._spec.design.pending(self._direct, self.engine))
+        except CannotBeListed as error:
+            return Stored(None, str(error))
 
     def record_effects(self) -> None:
         """Append a delivery for each effect that a follow-up had inside the database."""

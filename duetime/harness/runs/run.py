@@ -16,9 +16,8 @@ from duetime.harness.runs.canary import CanarySender
 from duetime.harness.runs.fault_factory import fault_maker
 from duetime.harness.runs.nemesis import Nemesis
 from duetime.harness.runs.participants import RunProcesses
-from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory
+from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory, Stored
 from duetime.harness.runs.spec import RunSpec
-from duetime.interface import Pending
 from duetime.runtime.gateway import JournalGateway
 
 STOP_WITHIN_S = 3.0
@@ -84,7 +83,7 @@ class Run:
                 client.wait_done(started, self._stop)
             self._wait_for_deadlines(started, nemesis.last_healed_ns)
             self._progress("closing")
-            pending = self._wait_for_pending(processes)
+            stored = self._wait_for_pending(processes)
             quiet_s = self._wait_for_quiet()
             processes.supervisor.stop()
             workers_alive = processes.alive()
@@ -96,7 +95,7 @@ class Run:
         self._files.record_database_clock()
         self.unverified = nemesis.unverified
         self._files.close(
-            pending,
+            stored,
             quiet_s=quiet_s,
             workers_alive=workers_alive,
             restarts=processes.supervisor.restarts,
@@ -126,14 +125,14 @@ class Run:
                 return
             self._stop.sleep_until(min(until_ns, time.monotonic_ns() + CHECK_EVERY_NS))
 
-    def _wait_for_pending(self, processes: RunProcesses) -> Sequence[Pending]:
+    def _wait_for_pending(self, processes: RunProcesses) -> Stored:
         """Wait until the design's own store is empty or the time for that is over; return what is left."""
         # A design that looks for due notifications seldom gets the time for one more look: late is not missed.
         budget_s = self._plan.profile.pending_budget_s + self._spec.design.guarantees.punctual_to_s
         give_up_at = time.monotonic() + budget_s
-        while (pending := processes.pending()) and time.monotonic() < give_up_at:
+        while (stored := processes.pending()).awaits_delivery and time.monotonic() < give_up_at:
             self._stop.sleep(0.1)
-        return pending
+        return stored
 
     def _wait_for_quiet(self) -> float:
         """Wait until nothing has been delivered for a while; return the seconds since the last delivery."""

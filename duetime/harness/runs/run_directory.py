@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +18,22 @@ from duetime.history.format import FORMAT
 from duetime.history.tail import Tail, backwards
 from duetime.interface import Pending
 from duetime.runtime.jsonl import JsonLinesWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a design's store held at one moment.
+
+    pending: None if the store cannot be listed. unlisted: the reason for that, or empty.
+    """
+
+    pending: Sequence[Pending] | None
+    unlisted: str = ""
+
+    @property
+    def awaits_delivery(self) -> bool:
+        """True if it holds a notification that is not given up; False if it cannot be listed."""
+        return any(entry.state != "failed" for entry in self.pending or ())
 
 
 class RunDirectory:
@@ -74,7 +90,7 @@ class RunDirectory:
 
     def close(
         self,
-        pending: Sequence[Pending],
+        stored: Stored,
         *,
         quiet_s: float,
         workers_alive: bool,
@@ -91,7 +107,8 @@ class RunDirectory:
             "at_ns": time.monotonic_ns() if at_ns is None else at_ns,
             "lines": {name: count for name, (count, _) in measured.items()},
             "sha256": {name: digest for name, (_, digest) in measured.items()},
-            "pending": [asdict(left) for left in pending],
+            "pending": None if stored.pending is None else [asdict(left) for left in stored.pending],
+            "unlisted": stored.unlisted,
             "quiet_s": round(quiet_s, 3),
             "workers_alive": workers_alive,
             "restarts": list(restarts),
