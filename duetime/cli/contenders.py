@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from duetime import contenders
+from duetime import contender_install, contenders
 from duetime.errors import BadUsage
 
 
@@ -26,7 +26,13 @@ def contenders_group(context: click.Context) -> None:
     names = contenders.names()
     width = max(map(len, names), default=0)
     for name in names:
-        click.echo(f"{name:<{width}}  {contenders.missing(name) or 'installed'}")
+        click.echo(f"{name:<{width}}  {_state(name)}")
+
+
+def _state(name: str) -> str:
+    missing = contenders.missing(name)
+    obstacle = contender_install.obstacle(name) if missing else ""
+    return f"not installed, and cannot be here: {obstacle}" if obstacle else missing or "installed"
 
 
 @contenders_group.command(name="install")
@@ -35,7 +41,8 @@ def contenders_group(context: click.Context) -> None:
 def install_command(names: Sequence[str], every: bool) -> None:
     """Install what contenders need, each into an environment of its own in your cache.
 
-    What is installed already stays. An installation that was interrupted is repeated. Debian packages need root.
+    With uv if it is on the PATH, else with pip. What is installed already stays. An installation that was interrupted
+    is repeated; a second one at the same time waits. Debian packages need root.
 
     Exit status: 0 all are installed, 2 one cannot be had on this machine; the others are installed nevertheless.
     """
@@ -44,9 +51,9 @@ def install_command(names: Sequence[str], every: bool) -> None:
     failed = []
     for name in contenders.names() if every else names:
         try:
-            contenders.install(name, click.echo)
+            contender_install.install(name, click.echo)
         except BadUsage as error:
-            click.echo(f"{name}: {error}", err=True)
+            click.echo(f"{name}: cannot be installed: {error}", err=True)
             failed.append(name)
     if failed:
         raise BadUsage(f"not installed: {', '.join(failed)}")
