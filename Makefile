@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser pooler demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance lessons clean
+.PHONY: help setup browser pooler demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance contenders lessons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -109,6 +109,9 @@ performance: $(READY) ## measure for docs/performance.md and write its tables (h
 	@for one in schedule drain lateness growth churn memory recovery; do \
 	  $(BIN)/python -m pytest benchmarks/test_$$one.py --size=full --benchmark-json=.benchmarks/full-$$one.json || exit; done
 	@$(BIN)/python -m benchmarks.document .benchmarks/full-*.json
+
+contenders: $(READY) ## run all installed contenders and write the tables of docs/contenders.md (ARGS="--estimate")
+	@$(BIN)/python -m benchmarks.contenders $(ARGS)
 
 lessons: $(READY) ## run the commands of docs/lessons/ and write their output there (ARGS="docs/lessons/02-*.md")
 	@$(BIN)/python -m tests.docs.rewrite_lessons $(ARGS)

@@ -1,0 +1,1 @@
+"""All installed contenders through all scenarios that apply: the tables of docs/contenders.md."""

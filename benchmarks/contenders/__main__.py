@@ -1,0 +1,108 @@
+"""The command: ``python -m benchmarks.contenders``, which ``make contenders`` runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks.contenders.cells import ROOT, SCENARIOS, Again, Matrix, designs, estimate_s
+from benchmarks.contenders.mechanisms import mechanisms
+from benchmarks.contenders.page import Explanations, page, write_page
+from duetime import contenders
+from duetime.cli.options import in_own_environment, split_names
+from duetime.errors import BadUsage
+from duetime.harness.plan import lookup
+from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
+from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.cleanup import run_tempdir
+from duetime.harness.processes.services import Services
+from duetime.harness.runs.context import RunContext
+
+PAGE = ROOT / "docs" / "contenders.md"
+SECTION = "contenders"
+
+
+@click.command()
+@click.option("--designs", "names", default="", metavar="A,B", help="Such as oban,rq:tuned. Default: all installed.")
+@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Default: all that apply.")
+@click.option("--seeds", default="1,2,3", show_default=True, metavar="N,N")
+@click.option(
+    "--again",
+    multiple=True,
+    type=click.Choice(["unknown", "fail", "pass", "all"]),
+    help="Repeat stored runs with this outcome, for instance unknown ones of a busy machine. May be repeated.",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=ROOT / "runs" / "contenders", help="Where runs are.")
+@click.option("--page", "page_file", type=click.Path(path_type=Path), default=PAGE, help="The page to rewrite.")
+@click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
+@click.option("--no-run", is_flag=True, help="Run nothing: judge the stored runs again, and rewrite the page.")
+@in_own_environment
+def main(
+    names: str,
+    scenario_names: str,
+    seeds: str,
+    again: Sequence[str],
+    out: Path,
+    page_file: Path,
+    estimate: bool,
+    no_run: bool,
+) -> None:
+    """Run contenders through scenarios, and write the tables of docs/contenders.md.
+
+    A finished run is kept and judged again by today's checker; an interrupted command continues where it stopped. The
+    tables show everything that is stored, also of seeds and scenarios that are not named.
+
+    Exit status: 0 the page is written, 1 a failing cell has no mechanism in its contender's README or a mechanism
+    explains no failing cell (the page is written nevertheless), 2 bad usage.
+    """
+    chosen = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or SCENARIOS
+    matrix = Matrix(designs(split_names("--designs", names)), chosen, _numbers(seeds), out)
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
+        places = [] if no_run else matrix.to_run(services, Again(again))
+        click.echo(f"{len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
+        if estimate:
+            return
+        if places:
+            versions = services.prepare(side_by_side=SIDE_BY_SIDE)
+            matrix.run(places, RunContext(tempdir, services, versions, CancelToken()), click.echo)
+        sys.exit(_write(page_file, out, services, chosen))
+
+
+def _write(page_file: Path, out: Path, services: Services, chosen: Sequence[Scenario]) -> int:
+    """Rewrite the page; print what is not explained, and return the exit status."""
+    every = [*SCENARIOS, *(each for each in chosen if each.name not in {other.name for other in SCENARIOS})]
+    stored = sorted({int(path.name.rpartition("-seed")[2]) for path in out.glob("*/*-seed*")})
+    matrix = Matrix(designs(), every, stored, out)
+    judged = [(place, cell) for place, cell in matrix.cells(services) if cell is not None]
+    ran = [place for place, cell in judged if cell.outcome != "not applicable"]
+    scenarios, names = {place.scenario.name for place in ran}, {place.design.name for place in ran}
+    judged = [(place, cell) for place, cell in judged if place.scenario.name in scenarios]
+    judged = [(place, cell) for place, cell in judged if place.design.name in names]
+    found = [each for name in contenders.names() for each in mechanisms(contenders.folder(name) / "README.md")]
+    explanations = Explanations(found)
+    write_page(page_file, SECTION, page(judged, explanations))
+    click.echo(f"wrote {page_file}")
+    for text in explanations.unexplained:
+        click.echo(f"no mechanism: {text}", err=True)
+    for text in explanations.unused(judged):
+        click.echo(f"no failing cell: {text}", err=True)
+    return 1 if explanations.unexplained or explanations.unused(judged) else 0
+
+
+def _numbers(seeds: str) -> list[int]:
+    try:
+        return [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise BadUsage(f"--seeds is {seeds!r}; write numbers with commas between them, such as 1,2,3") from None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BadUsage as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)

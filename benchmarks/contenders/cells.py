@@ -1,0 +1,171 @@
+"""The cells of the matrix: which there are, which are stored, and which have to be run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from duetime import contenders, registry
+from duetime.cli.options import load_designs
+from duetime.errors import NotARun, UnknownName
+from duetime.harness.plan import catalogue
+from duetime.harness.plan.scenario import Scenario
+from duetime.harness.processes.services import Services
+from duetime.harness.runs.applicability import not_applicable_reason
+from duetime.harness.runs.cell import Cell, Outcome, stored_cell
+from duetime.harness.runs.compare import compare
+from duetime.harness.runs.context import RunContext
+from duetime.interface import Design
+
+ROOT = contenders.ROOT
+DEFAULT_VARIANT = "default"
+"""How a README names the defaults, beside `tuned`."""
+EXCLUDED: Mapping[str, str] = {
+    "long_horizon": "it shortens the visibility timeout of Celery's Redis transport, which no contender has",
+    "use_cases, use_cases_downtime, wages": "they need effects inside the database; a contender's worker only delivers",
+}
+"""Scenarios of a full comparison that say nothing about a contender. Those that run only if named are left out too."""
+SCENARIOS = [each for each in catalogue.FULL if each.name not in ", ".join(EXCLUDED).split(", ")]
+OVERHEAD_S = 12.0
+"""Starting five contenders on two cores, and closing their runs, measured."""
+MEASURED = "measured.json"
+"""Beside a run's files: the tree and the machine."""
+
+Again = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cell's place in the matrix: one contender's variant, one scenario, one seed."""
+
+    design: Design
+    scenario: Scenario
+    seed: int
+
+    @property
+    def contender(self) -> str:
+        return self.design.name.removeprefix(contenders.PREFIX).partition(":")[0]
+
+    @property
+    def variant(self) -> str:
+        return self.design.name.removeprefix(contenders.PREFIX).partition(":")[2] or DEFAULT_VARIANT
+
+    def directory(self, out: Path) -> Path:
+        """The run directory, as `compare` chooses it."""
+        return out / self.scenario.name / f"{self.design.name.replace(':', '-')}-seed{self.seed}"
+
+
+def designs(names: Sequence[str] = ()) -> list[Design]:
+    """Return the installed contenders, or those called `names`: each with its defaults and, if it has it, tuned.
+
+    Raises:
+        BadUsage: there is no such contender or variant, or it is not installed.
+    """
+    if names:
+        return list(load_designs([contenders.PREFIX + name.removeprefix(contenders.PREFIX) for name in names]).values())
+    found = []
+    for name in contenders.names():
+        if not contenders.missing(name):
+            found.append(registry.load(f"{contenders.PREFIX}{name}"))
+            try:
+                found.append(registry.load(f"{contenders.PREFIX}{name}:tuned"))
+            except UnknownName:
+                continue
+    return found
+
+
+class Matrix:
+    """Cells that are stored in `out`, or will be."""
+
+    def __init__(self, designs: Sequence[Design], scenarios: Sequence[Scenario], seeds: Sequence[int], out: Path):
+        self.places = [Place(design, scenario, seed) for scenario in scenarios for seed in seeds for design in designs]
+        self._out = out
+
+    def cells(self, services: Services) -> Iterator[tuple[Place, Cell | None]]:
+        """Yield each place with its cell, judged again by today's checker; None if it was not run."""
+        for place in self.places:
+            yield place, self._cell(place, services)
+
+    def to_run(self, services: Services, again: Again) -> list[Place]:
+        """Return the places without a finished run of the same plan, and those of outcomes in `again`."""
+        return [
+            place
+            for place, cell in self.cells(services)
+            if cell is None or (cell.outcome != "not applicable" and not again.isdisjoint({cell.outcome, "all"}))
+        ]
+
+    def _cell(self, place: Place, services: Services) -> Cell | None:
+        directory = place.directory(self._out)
+        if reason := not_applicable_reason(place.scenario.plan(place.seed), place.design, services):
+            return _without_results(place, "not applicable", reason, directory)
+        try:
+            measured = json.loads((directory / MEASURED).read_text())
+            if json.loads((directory / "plan.json").read_text())["plan_hash"] != place.scenario.plan(place.seed).hash():
+                return None
+            if (directory / "closed.json").exists():
+                return stored_cell(directory, weakness=place.design.weakness)
+        except (OSError, ValueError, KeyError, NotARun):
+            return None
+        return _without_results(place, "unknown", measured["explanation"], directory)
+
+    def run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
+        """Run `places`, those of a scenario and a seed side by side. A run that was there is removed."""
+        left = len(places)
+        tree = _tree()
+        for group in _groups(places):
+            scenario, seed = group[0].scenario, group[0].seed
+            names = {place.design.name: place.design for place in group}
+            report(
+                f"{left} runs left, about {estimate_s(places[-left:]) / 60:.0f} minutes: {scenario.name} seed {seed}"
+            )
+            for place in group:
+                shutil.rmtree(place.directory(self._out), ignore_errors=True)
+            for cell in compare(names, [scenario], [seed], context=context, out=self._out, progress=lambda *_: None):
+                left -= 1
+                report(f"  {cell.design}: {cell.outcome}")
+                if cell.run_dir.exists():
+                    (cell.run_dir / MEASURED).write_text(json.dumps({**tree, "explanation": cell.explanation}))
+
+
+def estimate_s(places: Sequence[Place]) -> float:
+    """Return about how many seconds `places` take on two cores."""
+    return sum(
+        -(-len(group) // group[0].scenario.side_by_side)
+        * (group[0].scenario.plan(group[0].seed).judged_until_s() + OVERHEAD_S)
+        for group in _groups(places)
+    )
+
+
+def _groups(places: Sequence[Place]) -> list[list[Place]]:
+    """Return the places of each scenario and seed, in their order."""
+    found: dict[tuple[str, int], list[Place]] = {}
+    for place in places:
+        found.setdefault((place.scenario.name, place.seed), []).append(place)
+    return list(found.values())
+
+
+def _without_results(place: Place, outcome: Outcome, reason: str, directory: Path) -> Cell:
+    return Cell(
+        design=place.design.name,
+        scenario=place.scenario.name,
+        seed=place.seed,
+        outcome=outcome,
+        within_guarantees=None,
+        explanation=reason,
+        weakness=place.design.weakness,
+        run_dir=directory,
+    )
+
+
+def _tree() -> dict[str, object]:
+    """Return what was measured, and on what."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return {"tree": done.stdout.strip() or "unknown", "date": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count()}

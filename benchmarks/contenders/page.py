@@ -1,0 +1,231 @@
+"""The tables of docs/contenders.md, and the mechanism of each failing cell under them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.contenders.cells import EXCLUDED, MEASURED, Place
+from benchmarks.contenders.mechanisms import Mechanism
+from benchmarks.document import wrapped
+from duetime.checker import VIOLATIONS
+from duetime.harness.plan import catalogue
+from duetime.harness.runs.cell import Cell
+
+GROUPS = {
+    "Workers": (*catalogue.DEFAULT, *catalogue.WORKERS),
+    "Servers and clients": catalogue.SERVICES,
+    "Time": catalogue.CLOCKS,
+    "Load": catalogue.LOAD,
+    "The gateway": catalogue.GATEWAY,
+}
+FINDINGS_OF_MISSED = ("lost", "stuck")
+Judged = Sequence[tuple[Place, Cell]]
+
+
+def kinds(cell: Cell) -> dict[str, int]:
+    """Return how often each kind of violation occurs in a failing cell; a missed one is lost or stuck, if known."""
+    if cell.outcome != "fail":
+        return {}
+    found = {label: count for label in VIOLATIONS if (count := cell.counts.get(label, 0))}
+    parts = {label: count for label in FINDINGS_OF_MISSED if (count := cell.counts.get(label, 0))}
+    if sum(parts.values()) == found.get("missed"):
+        del found["missed"]
+        found = {**parts, **found}
+    return found
+
+
+@dataclass(slots=True)
+class Explanations:
+    """Numbers the mechanisms in the order in which cells need them, and collects the cells that have none."""
+
+    mechanisms: Sequence[Mechanism]
+    numbers: dict[Mechanism, int] = field(default_factory=dict)
+    unexplained: list[str] = field(default_factory=list)
+
+    def of(self, cells: Judged) -> list[int]:
+        """Return the numbers of the mechanisms that explain the failing ones of `cells`."""
+        used: dict[int, None] = {}
+        for place, cell in cells:
+            for kind in kinds(cell):
+                found = [each for each in self._of(place) if each.covers(place.scenario.name, place.variant, kind)]
+                if not found:
+                    self.unexplained.append(
+                        f"{place.scenario.name} / {place.design.name}, seed {place.seed}: {kind} ({cell.explanation})"
+                    )
+                for mechanism in found:
+                    used[self.numbers.setdefault(mechanism, len(self.numbers) + 1)] = None
+        return sorted(used)
+
+    def unused(self, judged: Judged) -> list[str]:
+        """Return the mechanisms that explain no failing cell, although a cell that they name was judged."""
+        return [
+            f"{mechanism.contender}: {mechanism.title}"
+            for mechanism in self.mechanisms
+            if mechanism not in self.numbers
+            and any(
+                mechanism.covers(place.scenario.name, place.variant, kind)
+                for place, cell in judged
+                if place.contender == mechanism.contender and cell.outcome in ("pass", "fail")
+                for kind in (*VIOLATIONS, *FINDINGS_OF_MISSED)
+            )
+        ]
+
+    def _of(self, place: Place) -> Iterator[Mechanism]:
+        return (mechanism for mechanism in self.mechanisms if mechanism.contender == place.contender)
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    """Return what the seeds of one cell found: ``pass``, ``late 3-5`` or ``2 of 3: late 3-5``."""
+    judged = [cell for cell in cells if cell.outcome in ("pass", "fail")]
+    failing = [kinds(cell) for cell in judged if cell.outcome == "fail"]
+    unknown = sum(cell.outcome == "unknown" for cell in cells)
+    if not judged:
+        return "unknown" if unknown else "n/a"
+    text = (
+        ", ".join(f"{kind} {_range([found.get(kind, 0) for found in failing])}" for kind in _order(failing)) or "pass"
+    )
+    if failing and len(failing) < len(judged):
+        text = f"{len(failing)} of {len(judged)}: {text}"
+    if any(cell.within_guarantees is False for cell in judged):
+        text = f"**{text}**"
+    return f"{text}; {unknown} unknown" if unknown else text
+
+
+def _order(failing: Iterable[Mapping[str, int]]) -> list[str]:
+    present = {kind for found in failing for kind in found}
+    return [kind for kind in (*FINDINGS_OF_MISSED, *VIOLATIONS) if kind in present]
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def page(judged: Judged, explanations: Explanations) -> str:
+    """Return everything between the markers, as Markdown."""
+    reasons: dict[str, int] = {}
+    tables = "\n".join(_tables(judged, explanations, reasons))
+    return "\n".join(
+        [
+            _conditions(judged),
+            tables,
+            "### Why they fail\n",
+            *(_mechanism(mechanism, number) for mechanism, number in explanations.numbers.items()),
+            "\n### Not applicable, and unknown\n",
+            *(
+                wrapped(f"- n/a<sup>{_letter(number)}</sup>: {_sentence(reason)}", hanging="  ")
+                for reason, number in reasons.items()
+            ),
+            *_unknown(judged),
+            *(
+                wrapped(f"- Not run, {_code(names)}: {_sentence(reason)}", hanging="  ")
+                for names, reason in EXCLUDED.items()
+            ),
+            "",
+        ]
+    )
+
+
+def _tables(judged: Judged, explanations: Explanations, reasons: dict[str, int]) -> Iterator[str]:
+    cells: dict[tuple[str, str], list[tuple[Place, Cell]]] = {}
+    for place, cell in judged:
+        cells.setdefault((place.design.name, place.scenario.name), []).append((place, cell))
+    names = sorted({place.design.name for place, _ in judged})  # the defaults of each contender come first
+    present = {place.scenario.name for place, _ in judged}
+    for group, members in GROUPS.items():
+        scenarios = [scenario.name for scenario in members if scenario.name in present]
+        if not scenarios:
+            continue
+        yield f"### {group}\n"
+        yield f"| | {' | '.join(f'`{name}`' for name in scenarios)} |"
+        yield "|---" * (len(scenarios) + 1) + "|"
+        for design in names:
+            row = [_cell(cells.get((design, scenario), []), explanations, reasons) for scenario in scenarios]
+            yield f"| {_short(design)} | {' | '.join(row)} |"
+        yield ""
+
+
+def _short(design: str) -> str:
+    name, _, variant = design.removeprefix("contender:").partition(":")
+    return f"{name} `:{variant}`" if variant else f"**{name}**"
+
+
+def _cell(found: Judged, explanations: Explanations, reasons: dict[str, int]) -> str:
+    if not found:
+        return "not run"
+    cells = [cell for _, cell in found]
+    text = summary(cells)
+    if text == "n/a":
+        number = reasons.setdefault(cells[0].explanation, len(reasons) + 1)
+        return f"n/a<sup>{_letter(number)}</sup>"
+    numbers = explanations.of(found)
+    return f"{text} <sup>{', '.join(map(str, numbers))}</sup>" if numbers else text
+
+
+def _letter(number: int) -> str:
+    """Return ``a`` for 1, ``z`` for 26, ``aa`` for 27."""
+    rest, last = divmod(number - 1, 26)
+    return (_letter(rest) if rest else "") + chr(ord("a") + last)
+
+
+def _mechanism(mechanism: Mechanism, number: int) -> str:
+    readme = f"[{mechanism.contender}](../contenders/{mechanism.contender}/README.md#what-fails-here-and-why)"
+    return wrapped(f"{number}. {readme}: {mechanism.title} {', '.join(mechanism.sources)}", hanging="   ")
+
+
+def _unknown(judged: Judged) -> Iterator[str]:
+    for place, cell in judged:
+        if cell.outcome == "unknown":
+            reason = cell.explanation.removeprefix("Unknown: ")
+            text = f"- Unknown, `{place.scenario.name}` / `{place.design.name}`, seed {place.seed}: {_sentence(reason)}"
+            yield wrapped(text, hanging="  ")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _code(names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names.split(", "))
+
+
+def _conditions(judged: Judged) -> str:
+    """Return how the runs were made, from their own files."""
+    run = [cell.run_dir for _, cell in judged if (cell.run_dir / MEASURED).exists()]
+    measured = [json.loads((directory / MEASURED).read_text()) for directory in run]
+    versions = [json.loads(path.read_text())["versions"] for each in run if (path := each / "plan.json").exists()]
+    trees = sorted({str(each["tree"]) for each in measured})
+    dates = sorted({str(each["date"]) for each in measured})
+    cores = sorted({str(each["cores"]) for each in measured})
+    seeds = sorted({place.seed for place, _ in judged})
+    servers = {f"PostgreSQL {each['postgresql']} and Valkey {each['broker']}": None for each in versions}
+    return (
+        wrapped(
+            f"{len(run)} runs, seeds {', '.join(map(str, seeds))}, on {' and '.join(cores)} shared cores with "
+            f"{'; '.join(servers)}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, tree {', '.join(trees)}."
+        )
+        + "\n"
+        if run
+        else "Nothing was run.\n"
+    )
+
+
+def replace_between(text: str, name: str, content: str) -> str:
+    """Return `text` with `content` between the marker `name` and the next end marker.
+
+    Raises:
+        ValueError: the markers are missing.
+    """
+    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"there is no {begin.strip()} … {end}")
+    return f"{before}{begin}{content}{end}{after}"
+
+
+def write_page(path: Path, name: str, content: str) -> None:
+    path.write_text(replace_between(path.read_text(), name, content))

@@ -1,0 +1,157 @@
+"""The tables of docs/contenders.md: what a cell says, and the mechanism that each failing cell needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.contenders.cells import EXCLUDED, SCENARIOS, Place
+from benchmarks.contenders.mechanisms import mechanisms
+from benchmarks.contenders.page import GROUPS, Explanations, page, replace_between, summary
+from duetime import contenders, registry
+from duetime.errors import BadUsage
+from duetime.harness.plan import catalogue, lookup
+from duetime.harness.runs.cell import Cell, Outcome
+
+POLLS = "**It polls.** `calm`, `crash*` of `default`: late; `pause`: late, missed. See `library/worker.py:64`."
+
+
+def cell(outcome: Outcome = "pass", *, kept: bool | None = True, explanation: str = "", **counts: int) -> Cell:
+    return Cell(
+        design="contender:rq",
+        scenario="calm",
+        seed=1,
+        outcome=outcome,
+        within_guarantees=kept,
+        explanation=explanation,
+        weakness="",
+        run_dir=Path("nowhere"),
+        counts=counts,
+    )
+
+
+def place(scenario: str = "calm", seed: int = 1) -> Place:
+    return Place(registry.load("contender:rq"), lookup.named(scenario), seed)
+
+
+@pytest.fixture
+def readme(tmp_path: Path) -> Any:
+    def write(section: str) -> Path:
+        (tmp_path / "rq").mkdir(exist_ok=True)
+        file = tmp_path / "rq" / "README.md"
+        file.write_text(
+            f"# RQ\n\nAbout it.\n\n## What fails here, and why\n\n{section}\n\n## Another\n\n**Bold** text.\n"
+        )
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("cells", "text"),
+    [
+        ([cell(), cell()], "pass"),
+        ([cell("fail", late=3), cell("fail", late=5)], "late 3-5"),
+        ([cell("fail", late=3), cell("fail", late=3)], "late 3"),
+        ([cell("fail", late=3), cell(), cell()], "1 of 3: late 3"),
+        ([cell("fail", late=3), cell("fail", duplicate=1)], "duplicate 0-1, late 0-3"),
+        ([cell("fail", missed=3, stuck=2, lost=1)], "lost 1, stuck 2"),
+        ([cell("fail", missed=3)], "missed 3"),
+        ([cell(), cell("unknown", kept=None)], "pass; 1 unknown"),
+        ([cell("unknown", kept=None)], "unknown"),
+        ([cell("not applicable", kept=None)], "n/a"),
+        ([cell("fail", kept=False, late=3)], "**late 3**"),
+        ([cell("pass", excused=4)], "pass"),
+    ],
+)
+def test_a_cell_says_what_its_seeds_found(cells: list[Cell], text: str) -> None:
+    assert summary(cells) == text
+
+
+def test_a_mechanism_explains_the_cells_that_it_names(readme: Any) -> None:
+    [mechanism] = mechanisms(readme(POLLS))
+
+    assert (mechanism.contender, mechanism.title, mechanism.sources) == ("rq", "It polls.", ("`library/worker.py:64`",))
+    assert mechanism.covers("calm", "default", "late")
+    assert mechanism.covers("crash_before", "default", "late")
+    assert mechanism.covers("pause", "tuned", "stuck")
+    assert not mechanism.covers("calm", "tuned", "late")
+    assert not mechanism.covers("calm", "default", "missed")
+    assert not mechanism.covers("downtime", "default", "late")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("**It polls.** Often. `library/worker.py:64`.", "cannot read"),
+        ("**It polls.** `calm`: tardy. `library/worker.py:64`.", "'tardy' is none of duplicate, early"),
+        ("**It polls.** `calm`: late. Nobody knows why.", "names no source"),
+    ],
+)
+def test_a_paragraph_that_cannot_be_read_is_named_with_an_example(readme: Any, section: str, message: str) -> None:
+    with pytest.raises(BadUsage, match=message):
+        mechanisms(readme(section))
+
+
+def test_a_failing_cell_without_a_mechanism_is_named(readme: Any) -> None:
+    explanations = Explanations(mechanisms(readme(POLLS)))
+
+    numbers = explanations.of([(place(), cell("fail", explanation="3 late, 1 early", late=3, early=1))])
+
+    assert numbers == [1]
+    assert explanations.unexplained == ["calm / contender:rq, seed 1: early (3 late, 1 early)"]
+
+
+def test_a_mechanism_that_explains_no_failing_cell_is_named_once_such_a_cell_was_judged(readme: Any) -> None:
+    explanations = Explanations(mechanisms(readme(POLLS)))
+
+    assert explanations.unused([(place("downtime"), cell())]) == []
+    assert explanations.unused([(place("calm"), cell("unknown", kept=None))]) == []
+    assert explanations.unused([(place("calm"), cell())]) == ["rq: It polls."]
+    explanations.of([(place("calm"), cell("fail", late=1))])
+    assert explanations.unused([(place("calm"), cell("fail", late=1))]) == []
+
+
+def test_the_page_has_the_reason_of_each_cell_without_a_verdict(readme: Any) -> None:
+    judged = [
+        (place("calm"), cell("fail", late=2)),
+        (place("downtime"), cell("not applicable", kept=None, explanation="the run is too short")),
+        (place("crash"), cell("unknown", kept=None, explanation="Unknown: the machine was busy.")),
+    ]
+
+    text = page(judged, Explanations(mechanisms(readme(POLLS))))
+
+    assert "| **rq** | late 2 <sup>1</sup> | n/a<sup>a</sup> | unknown |" in text
+    assert "1. [rq](../contenders/rq/README.md#what-fails-here-and-why): It polls. `library/worker.py:64`" in text
+    assert "- n/a<sup>a</sup>: the run is too short." in text
+    assert "- Unknown, `crash` / `contender:rq`, seed 1: the machine was busy." in text
+
+
+def test_every_scenario_of_a_full_comparison_is_in_a_table_or_left_out_with_a_reason() -> None:
+    excluded = set(", ".join(EXCLUDED).split(", "))
+    shown = {scenario.name for members in GROUPS.values() for scenario in members}
+
+    assert excluded < {scenario.name for scenario in catalogue.FULL}
+    assert {scenario.name for scenario in SCENARIOS} == {scenario.name for scenario in catalogue.FULL} - excluded
+    assert {scenario.name for scenario in SCENARIOS} <= shown
+
+
+def test_only_the_text_between_the_markers_is_replaced() -> None:
+    text = "before\n<!-- contenders -->\nold\n<!-- end -->\nafter\n"
+
+    assert replace_between(text, "contenders", "new\n") == text.replace("old", "new")
+    with pytest.raises(ValueError, match="no <!-- contenders -->"):
+        replace_between("no markers", "contenders", "new\n")
+
+
+@pytest.mark.parametrize("name", contenders.names())
+def test_the_mechanisms_of_each_contender_can_be_read(name: str) -> None:
+    for mechanism in mechanisms(contenders.folder(name) / "README.md"):
+        assert any(
+            mechanism.covers(scenario.name, variant, kind)
+            for scenario in catalogue.ALL
+            for variant in ("default", "tuned")
+            for kind in ("late", "early", "missed", "stuck", "lost", "duplicate", "phantom", "stale")
+        ), mechanism.title
