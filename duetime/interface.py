@@ -137,7 +137,7 @@ class Role:
     replicas: the number of processes of this role in a run; None for one per worker of the scenario.
     environment: variables for these processes, with the same replacements.
     stop_signal: the signal that asks the process to end in an orderly way.
-    orderly_exits: the exit statuses of an orderly end; -15 is death by SIGTERM.
+    orderly_exits: the exit statuses of an orderly end; -15 is death by SIGTERM. Another one is noted, not a failure.
     """
 
     name: str

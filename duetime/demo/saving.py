@@ -64,6 +64,7 @@ def _save_copy(session: DemoSession, run: DesignRun, plan: Plan, out: Path) -> P
         workers_alive=run.processes.alive(),
         restarts=list(run.processes.supervisor.restarts),
         unverified=list(run.nemesis.unverified),
+        disorderly_exits=run.processes.disorderly_exits(),
         at_ns=closed_ns,
     )
     return copy.path

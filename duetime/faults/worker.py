@@ -22,10 +22,17 @@ class WorkerTarget(Protocol):
     def kill(self) -> None:
         """Send SIGKILL to all its processes, without waiting."""
 
+    @property
+    def stop_signal(self) -> str:
+        """Return the name of the signal that asks it to end in an orderly way, usually SIGTERM."""
+
     def terminate(self) -> None:
-        """Send SIGTERM to its main process."""
+        """Send that signal to its main process."""
 
     def main_ended(self) -> bool: ...
+
+    def exit_evidence(self) -> str:
+        """Return how it ended after `terminate`. It keeps an exit status that its role does not call orderly."""
 
     def alive(self) -> bool: ...
 
@@ -81,7 +88,7 @@ class KillWorkers:
 
 
 class Deploy:
-    """SIGTERM to one worker after another; each is restarted before the next SIGTERM.
+    """SIGTERM to one worker after another; each is restarted before the next SIGTERM. Or its role's own signal.
 
     The whole round is part of ``verify_injected``, so ``heal`` has nothing to do.
     """
@@ -92,7 +99,7 @@ class Deploy:
 
     def prepare(self, stop: Sleeper) -> str:
         self._workers, _ = self._choose(stop)
-        return f"SIGTERM to {names(self._workers)}, one after another"
+        return f"{self._workers[0].stop_signal} to {names(self._workers)}, one after another"
 
     def inject(self) -> None:
         self._workers[0].terminate()
@@ -103,7 +110,8 @@ class Deploy:
             if number > 0:
                 worker.terminate()
             ended = self._ended_warmly(worker, stop)
-            how = "ended on SIGTERM" if ended else f"killed, because it did not end within {WARM_S:g} s of SIGTERM"
+            hung_on = f"killed, because it did not end within {WARM_S:g} s of {worker.stop_signal}"
+            how = worker.exit_evidence() if ended else hung_on
             evidence.append(f"{worker.name}: {how}, {self._restart(worker, stop)}")
             if not ended:
                 hung.append(evidence[-1])
@@ -192,10 +200,11 @@ class AddWorker:
 
     def verify_healed(self, stop: Sleeper) -> str:
         worker = self._worker
-        message = f"{worker.name} did not end on SIGTERM"
+        message = f"{worker.name} did not end on {worker.stop_signal}"
         wait_for(lambda: not worker.alive(), stop, within_s=WARM_S, message=message)
+        how = worker.exit_evidence()
         worker.kill()
-        return wait_gone(worker, stop)
+        return f"{how}, {wait_gone(worker, stop)}"
 
 
 class RemoveWorker:
@@ -207,17 +216,20 @@ class RemoveWorker:
 
     def prepare(self, stop: Sleeper) -> str:
         self._workers, _ = self._choose(stop)
-        return f"SIGTERM to {names(self._workers)}, without a restart"
+        return f"{self._workers[0].stop_signal} to {names(self._workers)}, without a restart"
 
     def inject(self) -> None:
         for worker in self._workers:
             worker.terminate()
 
     def verify_injected(self, stop: Sleeper) -> str:
+        evidence = []
         for worker in self._workers:
-            wait_for(worker.main_ended, stop, within_s=WARM_S, message=f"{worker.name} did not end on SIGTERM")
+            message = f"{worker.name} did not end on {worker.stop_signal}"
+            wait_for(worker.main_ended, stop, within_s=WARM_S, message=message)
+            evidence.append(f"{worker.name}: {worker.exit_evidence()}")
             worker.kill()
-        return each(self._workers, lambda worker: wait_gone(worker, stop))
+        return "; ".join([*evidence, each(self._workers, lambda worker: wait_gone(worker, stop))])
 
     def heal(self) -> None:
         """Do nothing: a removed worker is not restarted."""

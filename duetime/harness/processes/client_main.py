@@ -1,7 +1,9 @@
 """A client process of the application: carries out its part of the plan and records every call.
 
-Reads its instructions as one JSON line from standard input, prints ``ready``, and begins at the instant that the second
-line contains. Later lines are further operations.
+Reads JSON lines from standard input. The first says which client it is: it loads the design and prints ``loaded``. The
+second has its operations, and what a killed predecessor left: it connects, finds out what was committed, and prints
+``ready``. It begins at the instant in the third. Later lines are further operations. A standby has only the first line
+until the client that it may replace is killed.
 """
 
 from __future__ import annotations
@@ -215,14 +217,19 @@ def main() -> None:
         faults=Path(instructions["faults"]),
         old_heartbeats=[Path(file) for file in instructions["old_heartbeats"]],
     )
+    print("loaded", flush=True)  # noqa: T201 - the harness reads it
+    planned = sys.stdin.readline()
+    if not planned:
+        return  # no client was killed
+    plan = json.loads(planned)
     client.connect()
-    client.resolve(instructions["interrupted"])
+    client.resolve(plan["interrupted"])
     Failpoints().watch()
     print("ready", flush=True)  # noqa: T201 - the harness reads it
     begin = sys.stdin.readline()
     if not begin:
         return  # the run was stopped before it began
-    operations = [operation_from(operation) for operation in instructions["operations"]]
+    operations = [operation_from(operation) for operation in plan["operations"]]
     started = Instant(**json.loads(begin))
     # Operations that were due while no client ran are skipped, because carried out late they would be another plan.
     begun_s = max(0.0, (time.monotonic_ns() - started.mono_ns) / 1e9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -33,6 +34,9 @@ SUCCESSOR = 100
 class ClientProcess:
     """One client. A successor can replace it after a kill.
 
+    standby: start the successor now. It imports the design and waits, because some libraries take seconds to import,
+    and a second fault would have to wait for them.
+
     history: the file for its calls. faults, old_heartbeats: the fault records and the heartbeat files of the old
     design's workers, both for a migration. directory: its working directory. log: its standard error.
     contender: in whose environment the client runs.
@@ -51,6 +55,7 @@ class ClientProcess:
         log: Path,
         tempdir: Path,
         contender: Contender | None = None,
+        standby: bool = False,
     ) -> None:
         self.name = f"client-{number}"
         self.failpoints = log.with_suffix(".failpoint").absolute()
@@ -74,7 +79,9 @@ class ClientProcess:
         self._last_s = max((operation.at_s for operation in operations), default=0.0)
         self._started: Instant | None = None
         self._more_to_come = False
-        self._process = self._start(number, self._operations, interrupted=[])
+        self._process = self._start(number)
+        self._hand_over(self._operations, interrupted=[])
+        self._standby = self._start(number + SUCCESSOR) if standby else None
 
     def wait_ready(self, stop: Sleeper) -> None:
         """Wait until the client has loaded its design and opened its connection.
@@ -82,14 +89,9 @@ class ClientProcess:
         Raises:
             HarnessError: it ended instead or was not ready in time.
         """
-        assert self._process.stdout is not None  # noqa: S101 - PIPE was asked for
-        give_up_at = time.monotonic() + START_S
-        while not select.select([self._process.stdout], [], [], 0)[0]:
-            if time.monotonic() > give_up_at:
-                raise HarnessError(f"a client was not ready after {START_S:.0f} s")
-            stop.sleep(0.02)
-        if self._process.stdout.readline() != b"ready\n":
-            raise HarnessError(f"a client did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+        self._wait_for(b"ready", self._process, stop)
+        if self._standby:
+            self._wait_for(b"loaded", self._standby, stop)
         if self._started is not None:
             self.begin(self._started, more_to_come=self._more_to_come)
 
@@ -117,13 +119,15 @@ class ClientProcess:
         return self._process.poll()
 
     def start_successor(self) -> None:
-        """Start a successor, which resolves the open calls and carries out the operations that are not due yet."""
+        """Let a successor resolve the open calls and carry out the operations that are not due yet."""
         assert self._started is not None  # noqa: S101 - a client is killed only after it began
         elapsed_s = (time.monotonic_ns() - self._started.mono_ns) / 1e9
         remaining = [operation for operation in self._operations if operation.at_s > elapsed_s]
-        self.stop()
+        _end(self._process)
         interrupted = open_calls(self._history, client=self._number)
-        self._process = self._start(self._number + SUCCESSOR, remaining, interrupted=interrupted)
+        self._number += SUCCESSOR
+        self._process, self._standby = self._standby or self._start(self._number), None
+        self._hand_over(remaining, interrupted=interrupted)
 
     def wait_done(self, started: Instant, stop: Sleeper) -> None:
         """Wait until the client has carried out its last operation.
@@ -141,15 +145,30 @@ class ClientProcess:
             raise HarnessError(f"a client failed:\n{self._log.read_text(errors='replace')[-2000:]}")
 
     def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        for process in (self._process, self._standby):
+            if process is not None:
+                _end(process)
 
-    def _start(
-        self, number: int, operations: Sequence[PlannedOperation], *, interrupted: Sequence[Mapping[str, object]]
-    ) -> subprocess.Popen[bytes]:
+    def _wait_for(self, word: bytes, process: subprocess.Popen[bytes], stop: Sleeper) -> None:
+        """Wait until `process` prints the line `word`; skip the lines before it.
+
+        Raises:
+            HarnessError: it ended instead or did not print it in time.
+        """
+        assert process.stdout is not None  # noqa: S101 - PIPE was asked for
+        give_up_at = time.monotonic() + START_S
+        printed = b""
+        while word not in printed.splitlines():
+            while not select.select([process.stdout], [], [], 0)[0]:
+                if time.monotonic() > give_up_at:
+                    raise HarnessError(f"a client was not {word.decode()} after {START_S:.0f} s")
+                stop.sleep(0.02)
+            # Not readline(), which may take a second line out of the pipe, where select() does not find it.
+            if not (chunk := os.read(process.stdout.fileno(), 4096)):
+                raise HarnessError(f"a client did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+            printed += chunk
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as errors:
             process = subprocess.Popen(
                 [self._python, "-m", "duetime.harness.processes.client_main"],
@@ -165,11 +184,16 @@ class ClientProcess:
             "history": str(self._history),
             "faults": str(self._faults),
             "old_heartbeats": [str(file) for file in self._old_heartbeats],
-            "operations": [operation.to_json() for operation in operations],
-            "interrupted": list(interrupted),
         }
         _write(process, instructions)
         return process
+
+    def _hand_over(
+        self, operations: Sequence[PlannedOperation], *, interrupted: Sequence[Mapping[str, object]]
+    ) -> None:
+        """Give the process its operations, and the calls of its predecessor that have no answer."""
+        planned = [operation.to_json() for operation in operations]
+        self._send({"operations": planned, "interrupted": list(interrupted)})
 
     def _send(self, message: object) -> None:
         _write(self._process, message)
@@ -190,6 +214,14 @@ def open_calls(history: Path, *, client: int) -> list[Mapping[str, object]]:
             else:
                 calls.pop(record["op"], None)
     return list(calls.values())
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _write(process: subprocess.Popen[bytes], message: object) -> None:

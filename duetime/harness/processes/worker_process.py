@@ -53,6 +53,9 @@ class WorkerProcess:
         self._argv = [_replaced(part, places) for part in role.argv]
         self._ready = _replaced(role.ready, places)
         self._stop_signal = signal.Signals[role.stop_signal]
+        self._orderly_exits = role.orderly_exits
+        self.disorderly_exits: list[str] = []
+        """Ends after `terminate` with a status that the role does not call orderly."""
         self._environment = {
             **composed_for_design(),
             **settings.environment(),
@@ -217,6 +220,19 @@ class WorkerProcess:
             self._wanted = False
             if self.alive():
                 self._main().send_signal(self._stop_signal)
+
+    @property
+    def stop_signal(self) -> str:
+        return self._stop_signal.name
+
+    def exit_evidence(self) -> str:
+        """Return how the main process ended after `terminate`, and keep it if the status is not an orderly one."""
+        status = self._main().returncode
+        how = f"ended on {self.stop_signal} with status {status}"
+        if status not in self._orderly_exits:
+            how += f", and its role's orderly_exits are {', '.join(map(str, self._orderly_exits))}"
+            self.disorderly_exits.append(f"{self.name} {how}")
+        return how
 
     def wait_stopped(self, *, until: float) -> None:
         """Wait until the monotonic time `until` for the end of a warm shutdown, then kill what is left."""

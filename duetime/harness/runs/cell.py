@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -76,7 +76,7 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         seed=plan.seed,
         outcome=results.outcome,
         within_guarantees=within_guarantees(guarantees, plan, results),
-        explanation=results.explanation + not_verified(stored_unverified(run_dir)),
+        explanation=results.explanation + stored_remarks(run_dir),
         weakness=weakness,
         run_dir=run_dir,
         counts=results.counts,
@@ -84,15 +84,21 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
     )
 
 
-def stored_unverified(run_dir: Path) -> list[str]:
-    """The faults of a stored run that were not verified."""
+def stored_remarks(run_dir: Path) -> str:
+    """The remarks on a stored run; empty for one that was not closed."""
     try:
         closed = json.loads((run_dir / "closed.json").read_text())
-        return list(map(str, closed.get("unverified", closed.get("unseen", ()))))
+        unverified = list(map(str, closed.get("unverified", closed.get("unseen", ()))))
+        return remarks(unverified, list(map(str, closed.get("disorderly_exits", ()))))
     except (OSError, ValueError, TypeError, AttributeError):
-        return []
+        return ""
 
 
-def not_verified(faults: list[str]) -> str:
-    """The sentences about `faults` in an explanation."""
-    return "".join(f" Not verified: {fault}." for fault in faults)
+def remarks(unverified: Sequence[str], disorderly_exits: Sequence[str]) -> str:
+    """The sentences in an explanation about faults that were not verified, and about exit statuses.
+
+    A status does not change the verdict: the worker did end, and what it left undone shows in the deliveries.
+    """
+    not_verified = (f" Not verified: {fault}." for fault in unverified)
+    noted = (f" Noted: {exit_}." for exit_ in disorderly_exits)
+    return "".join([*not_verified, *noted])

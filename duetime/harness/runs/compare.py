@@ -13,7 +13,7 @@ from duetime.errors import DuetimeError, Interrupted, NotARun
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.processes.cleanup import kill_owned
 from duetime.harness.runs.applicability import not_applicable_reason
-from duetime.harness.runs.cell import Cell, Outcome, not_verified
+from duetime.harness.runs.cell import Cell, Outcome, remarks
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.guarantees import within_guarantees
 from duetime.harness.runs.run import Run
@@ -129,7 +129,7 @@ def _carry_out_and_judge(
     return _cell(
         spec,
         results.outcome,
-        explanation=failure + results.explanation + not_verified(list(run.unverified)),
+        explanation=failure + results.explanation + remarks(run.unverified, run.disorderly_exits),
         results=results,
     )
 

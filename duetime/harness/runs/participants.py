@@ -80,6 +80,7 @@ class RunProcesses:
         """Begin to start `clients` clients and the workers that the run begins with."""
         for worker in self._initial_workers():
             worker.start()
+        killed = {fault.target for fault in self._spec.plan.faults if fault.kind == "client_kill"}
         for number in range(clients):
             self.clients.append(
                 ClientProcess(
@@ -95,6 +96,7 @@ class RunProcesses:
                     log=self._files.logs / f"client-{number}.log",
                     tempdir=self._spec.context.tempdir,
                     contender=self._spec.design.contender,
+                    standby=f"client-{number}" in killed,
                 )
             )
 
@@ -149,6 +151,10 @@ class RunProcesses:
     def alive(self) -> bool:
         """Return True if every worker that should be up is ready."""
         return all(worker.serving() for worker in self.workers if worker.wanted)
+
+    def disorderly_exits(self) -> list[str]:
+        """The workers that ended, when a fault asked them to, with a status that is not an orderly one."""
+        return [exit_ for worker in self.workers for exit_ in worker.disorderly_exits]
 
     def kill(self) -> None:
         """End every process, whatever its state."""

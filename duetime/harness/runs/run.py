@@ -35,6 +35,8 @@ class Run:
     def __init__(self, spec: RunSpec, *, progress: Progress = lambda _phase: None) -> None:
         self.unverified: Sequence[str] = ()
         """Faults that were not verified; known when the run has been carried out."""
+        self.disorderly_exits: Sequence[str] = ()
+        """Orderly stops that ended with another status than the role's; known at the same time."""
         self._spec = spec
         self._plan = spec.plan
         self._stop = spec.context.stop
@@ -93,13 +95,14 @@ class Run:
         finally:
             canary_sender.stop()
         self._files.record_database_clock()
-        self.unverified = nemesis.unverified
+        self.unverified, self.disorderly_exits = nemesis.unverified, processes.disorderly_exits()
         self._files.close(
             stored,
             quiet_s=quiet_s,
             workers_alive=workers_alive,
             restarts=processes.supervisor.restarts,
             unverified=nemesis.unverified,
+            disorderly_exits=self.disorderly_exits,
         )
 
     def _inject_faults(self, started: Instant, processes: RunProcesses) -> Nemesis:

@@ -96,6 +96,7 @@ class RunDirectory:
         workers_alive: bool,
         restarts: Sequence[object],
         unverified: Sequence[str],
+        disorderly_exits: Sequence[str] = (),
         at_ns: int | None = None,
     ) -> None:
         """Write closed.json with a hash of each file; the checker treats any later change as damage.
@@ -113,6 +114,7 @@ class RunDirectory:
             "workers_alive": workers_alive,
             "restarts": list(restarts),
             "unverified": list(unverified),
+            "disorderly_exits": list(disorderly_exits),
         }
         (self.path / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
 
