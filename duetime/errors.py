@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -70,6 +70,23 @@ class StillBeingDelivered(DuetimeError):
 
 class CannotBeListed(DuetimeError):
     """Raised by a design's ``pending`` if its store cannot say which notifications it has, with the reason."""
+
+
+class SchedulerProcessFailed(DuetimeError):
+    """The process of a library in another language gave no answer, or an error. The outcome is unknown."""
+
+    def __init__(self, command: Sequence[str], what: str) -> None:
+        super().__init__(
+            f"{' '.join(command)} {what}. Its standard error says more. Whether the call took effect is unknown: "
+            "call again with the same key and revision"
+        )
+
+
+class RefusedAfterCommit(DuetimeError):
+    """A library refuses a notification whose transaction is committed. Not a ``ScheduleRejected``: do not roll back."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"refused after the commit, so the transaction stands and nothing is scheduled: {reason}")
 
 
 class UnknownName(BadUsage):

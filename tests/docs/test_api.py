@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from duetime import after_commit, interface, testing
+from duetime import after_commit, asynchronous, interface, scheduler_process, testing
 from duetime.settings import Settings
 from tests.docs.pages import ROOT
 
@@ -35,7 +35,9 @@ def public_names(module: ModuleType) -> Iterator[str]:
                 yield from (field.name for field in dataclasses.fields(value))
 
 
-@pytest.mark.parametrize("module", [interface, after_commit, testing], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [interface, after_commit, scheduler_process, asynchronous, testing], ids=lambda module: module.__name__
+)
 def test_every_public_name_is_on_the_page(module: ModuleType) -> None:
     code = " ".join(re.findall(r"`([^`\n]+)`", PAGE))
     words = set(re.findall(r"\w+", code))

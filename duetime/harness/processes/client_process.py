@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from duetime.clock import Instant
@@ -217,7 +219,11 @@ def open_calls(history: Path, *, client: int) -> list[Mapping[str, object]]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
+    """Kill the client and the processes that it started: what a dead client began, no other process may finish."""
+    # Not after an orderly end, because the number of its process group may by then be that of another one.
+    if process.poll() in (None, -signal.SIGKILL):
+        with suppress(ProcessLookupError):  # none is left
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
