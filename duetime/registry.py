@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from duetime.contenders import PREFIX, ROOT, folder
+from duetime.design_modules import importable, load_file, real_name
 from duetime.errors import DesignNotLoadable, UnknownName
 from duetime.interface import MIGRATION_SEPARATOR, Design
 
@@ -62,14 +62,24 @@ def absolute(name: str) -> str:
     return f"{Path(path).absolute()}:{attribute}" if path.endswith(".py") else name
 
 
+def search_path(name: str) -> str:
+    """Return the folder that the processes of the design `name` need on their path; empty if all is installed."""
+    path, _, _ = name.rpartition(":")
+    return str(real_name(Path(path))[1]) if path.endswith(".py") else ""
+
+
 def _contender(name: str) -> Design:
     """Load ``contender:NAME``, or ``contender:NAME:tuned``: an attribute of its ``design.py``."""
     folder_name, _, variant = name.removeprefix(PREFIX).partition(":")
-    folder(folder_name)
+    folder(folder_name)  # refuses an unknown name
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
     try:
-        module = importlib.import_module(f"contenders.{folder_name}.design")
+        # Its siblings are on the path of its own processes, so they are here as well.
+        with importable(folder(folder_name)):
+            module = importlib.import_module(f"contenders.{folder_name}.design")
+    except DesignNotLoadable:
+        raise
     except Exception as error:
         raise DesignNotLoadable(_import_failed(name, error)) from error
     found = {key: value for key, value in vars(module).items() if isinstance(value, Design)}
@@ -81,15 +91,10 @@ def _contender(name: str) -> Design:
 def _from_file(name: str, path: Path, attribute: str) -> object:
     if not path.is_file():
         raise DesignNotLoadable(f"{name!r}: there is no file {str(path)!r}; check the path")
-    # With a prefix, a design in redis.py does not replace the module `redis`.
-    module_name = f"duetime_design_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise DesignNotLoadable(f"{name!r}: Python cannot import {str(path)!r}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        module = load_file(path)
+    except DesignNotLoadable:
+        raise
     except Exception as error:
         raise DesignNotLoadable(_import_failed(name, error)) from error
     if not hasattr(module, attribute):

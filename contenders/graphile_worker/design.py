@@ -70,7 +70,7 @@ design = Design(
         recovers_within_s=4 * 3600.0,
         punctual_to_s=2.5,
     ),
-    roles=[Role(name="worker", argv=("node", "{here}/worker.js"), ready="{worker} is ready")],
+    roles=[Role(name="worker", argv=("node", "{here}/worker.js"), ready="{worker} is ready", orderly_exits=(0, -15))],
     install=lambda engine: HERE.run("install.py", engine),
     scheduler=lambda _settings: GraphileWorker(),
     pending=pending,

@@ -102,6 +102,9 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
     directory = state.absolute() / loaded.name / name
     heartbeat = _heartbeat_file(loaded.name, name, state).absolute()
     environment = {**os.environ, "DUETIME_DESIGN": design, "DUETIME_WORKER": name, HEARTBEAT: str(heartbeat)}
+    if path := registry.search_path(registry.absolute(design)):
+        entries = [*filter(None, [os.environ.get("PYTHONPATH")]), path]
+        environment["PYTHONPATH"] = os.pathsep.join(entries)
     # Both raise BadUsage, before the process is replaced.
     Settings.from_environment(environment)
     if loaded.check_environment:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.processes
 IMPORT_S = 3.0
 SLOW_DESIGN = f"""
 import time
-from duetime.reference import design
+from beside_it import design
 time.sleep({IMPORT_S})
 """
 
@@ -34,6 +34,7 @@ def test_a_standby_continues_at_once_and_acknowledges_what_was_committed(
 ) -> None:
     design = tmp_path / "slow_to_import.py"
     design.write_text(SLOW_DESIGN)
+    (tmp_path / "beside_it.py").write_text("from duetime.reference import design\n")
     reference.design.install(engine)
     with engine.begin() as connection:
         connection.execute(insert(User), [{"id": 1, "name": "a", "address": "a@example.org", "locale": "en"}])

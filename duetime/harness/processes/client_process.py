@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from duetime import registry
 from duetime.clock import Instant
 from duetime.contenders import Contender
 from duetime.errors import HarnessError
@@ -71,7 +72,7 @@ class ClientProcess:
         self._old_heartbeats = old_heartbeats
         self._log = log
         self._environment = {
-            **composed_for_design(),
+            **composed_for_design(search_path=registry.search_path(settings.design)),
             **settings.environment(),
             **owner_env(tempdir),
             VARIABLE: str(self.failpoints),

@@ -48,18 +48,22 @@ def composed(caller: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**_chosen(MACHINE, os.environ if caller is None else caller), **FIXED}
 
 
-def composed_for_design(caller: Mapping[str, str] | None = None) -> dict[str, str]:
+def composed_for_design(caller: Mapping[str, str] | None = None, *, search_path: str = "") -> dict[str, str]:
     """Return the environment of a worker or a client, which imports the code of a design.
+
+    search_path: a folder whose modules these processes import as well.
 
     Raises:
         BadUsage: DUETIME_PASS_ENVIRONMENT has a name that is not set or may not be passed on.
     """
     caller = os.environ if caller is None else caller
     environment = {**composed(caller), **_chosen(OBEYED, caller), **_chosen(passed(caller), caller)}
-    if found := caller.get("PYTHONPATH"):
-        # Absolute, because these processes have other working directories. An empty entry means the current one.
-        environment["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in found.split(os.pathsep))
-    return environment
+    found = caller.get("PYTHONPATH")
+    # Absolute, because these processes have other working directories. An empty entry means the current one.
+    entries = [str(Path(entry).absolute()) for entry in found.split(os.pathsep)] if found else []
+    if search_path and search_path not in entries:
+        entries.append(search_path)
+    return {**environment, "PYTHONPATH": os.pathsep.join(entries)} if entries else environment
 
 
 def passed(caller: Mapping[str, str]) -> list[str]:

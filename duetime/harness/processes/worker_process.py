@@ -14,6 +14,7 @@ from typing import Literal
 
 import psutil
 
+from duetime import registry
 from duetime.contenders import Contender, plain_url
 from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
@@ -57,7 +58,7 @@ class WorkerProcess:
         self.disorderly_exits: list[str] = []
         """Ends after `terminate` with a status that the role does not call orderly."""
         self._environment = {
-            **composed_for_design(),
+            **composed_for_design(search_path=registry.search_path(settings.design)),
             **settings.environment(),
             **owner_env(tempdir),
             STATE: str(state),
