@@ -73,6 +73,7 @@ def prepared_run(spec: RunSpec, endpoints: Endpoints) -> Iterator[DesignRun]:
     files = RunDirectory(spec)
     files.make()
     files.write_plan()
+    files.record_phases()
     with ExitStack() as stack:
         url = stack.enter_context(own_database(endpoints.database_url))
         processes = RunProcesses(files, replace(endpoints, database_url=url, database_through=url), watched=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, runtime_checkable
 
 FaultKind = Literal[
     "kill",
@@ -117,7 +117,18 @@ class Fault(Protocol):
         """
 
 
-def wait_for(condition: Callable[[], bool], stop: Sleeper, *, within_s: float, message: str) -> None:
+@runtime_checkable
+class HitsDelivery(Protocol):
+    """A fault that may hit a worker in a phase of a delivery."""
+
+    @property
+    def delivery(self) -> Mapping[str, object] | None:
+        """The delivery and its phase, as measured; None before, or if the fault did not ask for one."""
+
+
+def wait_for(
+    condition: Callable[[], bool], stop: Sleeper, *, within_s: float, message: str, every_s: float = 0.005
+) -> None:
     """Wait until `condition` holds.
 
     Raises:
@@ -127,4 +138,4 @@ def wait_for(condition: Callable[[], bool], stop: Sleeper, *, within_s: float, m
     while not condition():
         if time.monotonic() > give_up_at:
             raise FaultNotVerified(f"{message} within {within_s:g} s")
-        stop.sleep(0.005)
+        stop.sleep(every_s)

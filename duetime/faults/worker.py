@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from duetime.faults.fault import FaultNotVerified, Sleeper, wait_for
@@ -55,8 +57,38 @@ class WorkerTarget(Protocol):
         """Wait until it serves. Return the evidence."""
 
 
-ChooseWorkers = Callable[[Sleeper], tuple[Sequence[WorkerTarget], str]]
-"""Chooses the workers at the time of the fault. Returns them and a description of the moment."""
+class DeliveryHit(Protocol):
+    """The delivery in which a worker is hit. The gateway holds it until ``release``."""
+
+    def release(self) -> None:
+        """Let the gateway go on. Safe to repeat."""
+
+    def wait_dropped(self, stop: Sleeper, /) -> None:
+        """Wait until the gateway has dropped what it held for a worker that is gone.
+
+        Raises:
+            FaultNotVerified: it did not in time.
+        """
+
+    def measure(self, hit_ns: int, /) -> tuple[Mapping[str, object], str]:
+        """Return what the files say about the delivery, for the record, and in words. hit_ns: when the fault hit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The workers that a fault hits. moment: a description. hit: the delivery, if the fault asks for a phase of one."""
+
+    workers: Sequence[WorkerTarget] = ()
+    moment: str = ""
+    hit: DeliveryHit | None = None
+
+    def release(self) -> None:
+        if self.hit:
+            self.hit.release()
+
+
+ChooseWorkers = Callable[[Sleeper], Choice]
+"""Chooses the workers at the time of the fault."""
 
 
 class KillWorkers:
@@ -64,27 +96,38 @@ class KillWorkers:
 
     def __init__(self, choose: ChooseWorkers) -> None:
         self._choose = choose
-        self._workers: Sequence[WorkerTarget] = ()
+        self._choice = Choice()
+        self._hit_ns = 0
+        self.delivery: Mapping[str, object] | None = None
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, moment = self._choose(stop)
-        return f"SIGKILL to the process group of {names(self._workers)}{moment}"
+        self._choice = self._choose(stop)
+        return f"SIGKILL to the process group of {names(self._choice.workers)}{self._choice.moment}"
 
     def inject(self) -> None:
-        for worker in self._workers:
+        self._hit_ns = time.monotonic_ns()
+        for worker in self._choice.workers:
             worker.kill()
 
     def verify_injected(self, stop: Sleeper) -> str:
-        return each(self._workers, lambda worker: wait_gone(worker, stop))
+        evidence = each(self._choice.workers, lambda worker: wait_gone(worker, stop))
+        if hit := self._choice.hit:
+            # Only now: a worker that still ran would have its answer.
+            hit.release()
+            hit.wait_dropped(stop)
+            self.delivery, words = hit.measure(self._hit_ns)
+            evidence += f"; {words}"
+        return evidence
 
     def heal(self) -> None:
-        for worker in self._workers:
+        self._choice.release()
+        for worker in self._choice.workers:
             # A worker that survived must not run twice.
             if worker.main_ended():
                 worker.start()
 
     def verify_healed(self, stop: Sleeper) -> str:
-        return each(self._workers, lambda worker: worker.wait_ready(stop))
+        return each(self._choice.workers, lambda worker: worker.wait_ready(stop))
 
 
 class Deploy:
@@ -98,7 +141,7 @@ class Deploy:
         self._workers: Sequence[WorkerTarget] = ()
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, _ = self._choose(stop)
+        self._workers = self._choose(stop).workers
         return f"{self._workers[0].stop_signal} to {names(self._workers)}, one after another"
 
     def inject(self) -> None:
@@ -146,32 +189,41 @@ class PauseWorkers:
 
     def __init__(self, choose: ChooseWorkers) -> None:
         self._choose = choose
-        self._workers: Sequence[WorkerTarget] = ()
+        self._choice = Choice()
+        self._hit_ns = 0
+        self.delivery: Mapping[str, object] | None = None
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, moment = self._choose(stop)
-        return f"SIGSTOP to every process of {names(self._workers)}{moment}"
+        self._choice = self._choose(stop)
+        return f"SIGSTOP to every process of {names(self._choice.workers)}{self._choice.moment}"
 
     def inject(self) -> None:
-        for worker in self._workers:
+        self._hit_ns = time.monotonic_ns()
+        for worker in self._choice.workers:
             worker.pause()
 
     def verify_injected(self, stop: Sleeper) -> str:
-        self._wait_state("T", stop, within_s=2, message=f"{names(self._workers)} did not stop")
-        return each(self._workers, lambda worker: f"{len(worker.states())} processes in state T")
+        self._wait_state("T", stop, within_s=2, message=f"{names(self._choice.workers)} did not stop")
+        evidence = each(self._choice.workers, lambda worker: f"{len(worker.states())} processes in state T")
+        if hit := self._choice.hit:
+            self.delivery, words = hit.measure(self._hit_ns)
+            evidence += f"; {words}"
+            hit.release()
+        return evidence
 
     def heal(self) -> None:
-        for worker in self._workers:
+        self._choice.release()
+        for worker in self._choice.workers:
             worker.resume()
 
     def verify_healed(self, stop: Sleeper) -> str:
-        self._wait_state("R", stop, within_s=5, message=f"{names(self._workers)} did not resume")
-        return each(self._workers, lambda _worker: "its processes run again")
+        self._wait_state("R", stop, within_s=5, message=f"{names(self._choice.workers)} did not resume")
+        return each(self._choice.workers, lambda _worker: "its processes run again")
 
     def _wait_state(self, state: str, stop: Sleeper, *, within_s: float, message: str) -> None:
         # Compared as sets, because a worker without any process is in no state.
         wait_for(
-            lambda: all(set(worker.states()) == {state} for worker in self._workers),
+            lambda: all(set(worker.states()) == {state} for worker in self._choice.workers),
             stop,
             within_s=within_s,
             message=message,
@@ -215,7 +267,7 @@ class RemoveWorker:
         self._workers: Sequence[WorkerTarget] = ()
 
     def prepare(self, stop: Sleeper) -> str:
-        self._workers, _ = self._choose(stop)
+        self._workers = self._choose(stop).workers
         return f"{self._workers[0].stop_signal} to {names(self._workers)}, without a restart"
 
     def inject(self) -> None:

@@ -11,8 +11,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, assert_never, get_args
@@ -26,14 +27,19 @@ VARIABLE = "DUETIME_FAILPOINTS"
 
 
 class FailpointError(Exception):
-    """Raised by a failpoint; the operation that it precedes was not carried out."""
+    """Raised by a failpoint at `point`; the operation that it precedes was not carried out."""
+
+    def __init__(self, point: Point) -> None:
+        super().__init__(f"failpoint {point}")
+        self.point = point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failpoint:
     """An action at the `nth` time that a process reaches `point` after the failpoint was armed.
 
-    kill: SIGKILL to the process group, which ends the whole worker or client.
+    kill: SIGKILL to the process group, which ends the whole worker or client. In the gateway for workers over HTTP it
+    ends the worker that delivers, and its request is dropped.
     seconds: duration of ``sleep``.
     """
 
@@ -64,12 +70,23 @@ def hits(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in records.read_text().splitlines()] if records.exists() else []
 
 
-class Failpoints:
-    """The failpoints of one process."""
+def kill_own_group() -> None:
+    os.killpg(0, signal.SIGKILL)
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+
+class Failpoints:
+    """The failpoints of one process, or of one worker in the gateway that serves it.
+
+    kill: carries out the action of that name.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] = os.environ, *, kill: Callable[[], None] = kill_own_group
+    ) -> None:
         name = environment.get(VARIABLE)
         self._file = Path(name) if name else None
+        self._kill = kill
+        self._lock = threading.Lock()
         self._armed: Failpoint | None = None
         self._armed_at_ns = 0
         self._passed = 0
@@ -78,11 +95,13 @@ class Failpoints:
         """Trigger the failpoint that is armed at `point`, if there is one."""
         if self._file is None:
             return
-        armed = self._read_armed(self._file)
-        if armed is None or armed.point != point:
-            return
-        self._passed += 1
-        if self._passed == armed.nth:
+        with self._lock:
+            armed = self._read_armed(self._file)
+            if armed is None or armed.point != point:
+                return
+            self._passed += 1
+            reached = self._passed == armed.nth
+        if reached:
             self._trigger(armed, self._file)
 
     def watch(self) -> None:
@@ -117,9 +136,9 @@ class Failpoints:
         append_once(_hits_file(file), {**asdict(armed), "pid": os.getpid(), "at_ns": time.monotonic_ns()})
         match armed.action:
             case "kill":
-                os.killpg(0, signal.SIGKILL)
+                self._kill()
             case "raise":
-                raise FailpointError(f"failpoint {armed.point}")
+                raise FailpointError(armed.point)
             case "sleep":
                 time.sleep(armed.seconds)
             case _:

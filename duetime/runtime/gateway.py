@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from json.encoder import encode_basestring_ascii as _quote
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from duetime.runtime.delivery_phases import PhaseRecorder, RecordedDelivery
 from duetime.runtime.failpoints import Failpoints
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, AnswerLost, apply_fault
 from duetime.runtime.jsonl import JsonLinesWriter
@@ -26,6 +28,10 @@ class GiveUp(Exception):
 
     A design that keeps what it gives up does so at once; any other design treats it as an ordinary error.
     """
+
+
+class WorkerGone(Exception):
+    """The worker that asked for the delivery has ended, so nothing more is done for it."""
 
 
 class Gateway(Protocol):
@@ -55,8 +61,12 @@ class JournalGateway:
         delivery_time: timedelta,
         fault_file: Path | None = None,
         failpoints: Failpoints | None = None,
+        phases: PhaseRecorder | None = None,
     ) -> None:
-        """fault_file: exists while a fault is injected into the gateway, and describes it."""
+        """fault_file: exists while a fault is injected into the gateway, and describes it.
+
+        phases: of a run in which a fault hits a worker in a phase of a delivery.
+        """
         self._deliveries = JsonLinesWriter(path)
         self._worker = worker
         self._worker_field = f'"worker":{_quote(worker)}'
@@ -64,13 +74,49 @@ class JournalGateway:
         self._fault_file = fault_file
         self._fault_file_name = str(fault_file or "")
         self._failpoints = failpoints or Failpoints({})
+        self._phases = phases
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
+        if delivery := self.carry_out(notification, attempt=attempt):
+            delivery.reach("answered")
+
+    def carry_out(
+        self, notification: Notification, *, attempt: int, worker_gone: Callable[[], bool] | None = None
+    ) -> RecordedDelivery | None:
+        """Do everything but answer. Returns the delivery whose phases are recorded, if they are.
+
+        worker_gone: returns True if the worker has ended, which a gateway in its process need not ask.
+
+        Raises:
+            WorkerGone: nothing was recorded.
+        """
+        if self._phases is None:
+            self._carry_out(notification, attempt, worker_gone, None)
+            return None
+        delivery = self._phases.begin(notification.op)
+        try:
+            self._carry_out(notification, attempt, worker_gone, delivery)
+        except Exception as error:
+            delivery.reach("dropped" if isinstance(error, WorkerGone) else "failed")
+            raise
+        return delivery
+
+    def _carry_out(
+        self,
+        notification: Notification,
+        attempt: int,
+        worker_gone: Callable[[], bool] | None,
+        delivery: RecordedDelivery | None,
+    ) -> None:
         self._failpoints.hit("before_deliver")
         answered = self._apply_fault(notification.key)
         if self._half_s:
             time.sleep(self._half_s)
+        if worker_gone and worker_gone():
+            raise WorkerGone
         self.record(notification.key, notification.revision, attempt=attempt)
+        if delivery:
+            delivery.reach("recorded")
         if self._half_s:
             time.sleep(self._half_s)
         if not answered:
@@ -88,6 +134,8 @@ class JournalGateway:
 
     def close(self) -> None:
         self._deliveries.close()
+        if self._phases:
+            self._phases.close()
 
     def _apply_fault(self, key: str) -> bool:
         """Apply the injected fault, if there is one. Return True if the answer will arrive."""
@@ -107,4 +155,5 @@ def gateway_from(settings: Settings) -> JournalGateway:
         delivery_time=settings.delivery_time,
         fault_file=settings.deliveries.with_name(GATEWAY_FAULT_FILE),
         failpoints=failpoints,
+        phases=PhaseRecorder.of_run(settings.deliveries, worker=settings.worker),
     )

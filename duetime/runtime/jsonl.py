@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 # Created once: json.dumps creates an encoder at each call with other separators than the default.
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
@@ -59,3 +60,11 @@ def append_once(path: Path, record: Mapping[str, object]) -> None:
     writer = JsonLinesWriter(path)
     writer.append(record)
     writer.close()
+
+
+def complete_records(path: Path, *, from_byte: int = 0) -> list[dict[str, Any]]:
+    """Return the records of `path` from a byte on; not the last one while a process writes it."""
+    with path.open("rb") as file:
+        file.seek(from_byte)
+        *complete, _ = file.read().split(b"\n")
+    return [json.loads(line) for line in complete]

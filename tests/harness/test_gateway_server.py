@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,9 +17,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from duetime.harness.processes.gateway_process import GatewayProcess
+from duetime.runtime.delivery_phases import PHASES_FILE, DeliveryPhase, Hold
+from duetime.runtime.failpoints import Failpoint, Point, hits
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
+from duetime.runtime.jsonl import complete_records
 from duetime.settings import Settings
 from tests.commands import json_lines
+from tests.eventually import assert_eventually
 
 BODY = {"key": "a:1", "revision": 2, "worker": "worker-7", "attempt": 3}
 
@@ -33,6 +40,15 @@ def client(gateway: GatewayProcess) -> Iterator[HTTPConnection]:
     address = urlsplit(gateway.environment["DUETIME_GATEWAY_URL"])
     with closing(HTTPConnection(address.hostname or "", address.port, timeout=10)) as connection:
         yield connection
+
+
+@pytest.fixture
+def phases(settings: Settings) -> Path:
+    """The file of the phases; a run makes it before its processes start."""
+    file = settings.deliveries.with_name(PHASES_FILE)
+    file.touch()
+    settings.deliveries.touch()
+    return file
 
 
 def post(client: HTTPConnection, body: str) -> tuple[int, str]:
@@ -95,3 +111,108 @@ def test_a_body_that_is_too_large_is_refused_unread(client: HTTPConnection) -> N
     client.endheaders()
 
     assert client.getresponse().status == 413
+
+
+def steps(phases: Path) -> list[str]:
+    return [record["step"] for record in complete_records(phases)]
+
+
+@pytest.mark.parametrize("phase", ["before", "between"])
+def test_a_held_request_whose_worker_ends_is_dropped_and_the_next_one_is_not(
+    phases: Path, client: HTTPConnection, settings: Settings, phase: DeliveryPhase
+) -> None:
+    hold = Hold.arm(settings.deliveries, phase, nth=1)
+    client.request("POST", "/deliver", json.dumps(BODY))
+    assert_eventually(lambda: hold.chosen(settings.deliveries))
+    recorded = len(json_lines(settings.deliveries))
+
+    client.close()
+    hold.release(settings.deliveries)
+    assert_eventually(lambda: "dropped" in steps(phases))
+
+    assert len(json_lines(settings.deliveries)) == recorded == (0 if phase == "before" else 1)
+    assert "answered" not in steps(phases)
+    assert post(client, json.dumps(BODY)) == (204, "")
+    assert len(json_lines(settings.deliveries)) == recorded + 1
+
+
+@pytest.mark.parametrize("phase", ["before", "between"])
+def test_a_held_request_of_a_worker_that_lives_is_answered(
+    phases: Path, client: HTTPConnection, settings: Settings, phase: DeliveryPhase
+) -> None:
+    hold = Hold.arm(settings.deliveries, phase, nth=1)
+    client.request("POST", "/deliver", json.dumps(BODY))
+    assert_eventually(lambda: hold.chosen(settings.deliveries))
+
+    hold.release(settings.deliveries)
+
+    assert client.getresponse().status == 204
+    assert len(json_lines(settings.deliveries)) == 1
+    assert_eventually(lambda: steps(phases) == ["begun", "recorded", "answered"])
+
+
+def test_the_phase_after_the_answer_is_named_when_the_answer_was_sent(
+    phases: Path, client: HTTPConnection, settings: Settings
+) -> None:
+    hold = Hold.arm(settings.deliveries, "after", nth=2)
+
+    assert [post(client, json.dumps({**BODY, "revision": number}))[0] for number in (1, 2)] == [204, 204]
+    assert_eventually(lambda: hold.chosen(settings.deliveries))
+
+    assert (hold.chosen(settings.deliveries) or {})["op"] == "a:1/2"
+
+
+@pytest.mark.parametrize(("point", "recorded"), [("before_deliver", 0), ("after_deliver", 1)])
+def test_an_error_of_a_failpoint_reaches_the_worker(
+    gateway: GatewayProcess, client: HTTPConnection, settings: Settings, point: Point, recorded: int
+) -> None:
+    Failpoint(point=point, action="raise").arm(gateway.failpoints)
+    if recorded:
+        with pytest.raises(RemoteDisconnected):
+            post(client, json.dumps(BODY))
+    else:
+        assert post(client, json.dumps(BODY))[0] == 503
+
+    assert len(json_lines(settings.deliveries) if settings.deliveries.exists() else []) == recorded
+    assert post(client, json.dumps(BODY)) == (204, "")
+
+
+WORKER = """
+import os, sys, urllib.request
+if os.fork() == 0:
+    os.setpgid(0, 0)  # as RQ does with the process of a job
+    sys.stdin.readline()
+    urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].encode()))
+    print("answered", flush=True)
+os.wait()
+"""
+
+
+@pytest.mark.parametrize(("point", "recorded"), [("before_deliver", 0), ("after_deliver", 1)])
+def test_a_failpoint_kills_every_process_of_the_worker_that_delivers(
+    gateway: GatewayProcess, settings: Settings, tmp_path: Path, point: Point, recorded: int
+) -> None:
+    Failpoint(point=point, action="kill").arm(gateway.failpoints)
+    pid_file = tmp_path / "worker-7.pid"
+    command = [sys.executable, "-c", WORKER, gateway.environment["DUETIME_GATEWAY_URL"], json.dumps(BODY)]
+
+    # The fork waits for a line, so that the worker is known before it delivers.
+    with subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        pid_file.write_text(str(worker.pid))
+        assert worker.stdin
+        worker.stdin.write(b"\n")
+        worker.stdin.close()
+        assert worker.wait(timeout=20) == -signal.SIGKILL
+        # The end of its output: the other process, in a group of its own, has ended too.
+        assert worker.stdout and worker.stdout.read() == b""
+
+    assert [hit["action"] for hit in hits(gateway.failpoints)] == ["kill"]
+    assert len(json_lines(settings.deliveries) if settings.deliveries.exists() else []) == recorded
+
+
+def test_a_failpoint_for_a_worker_that_is_not_known_says_so(gateway: GatewayProcess, client: HTTPConnection) -> None:
+    Failpoint(point="before_deliver", action="kill").arm(gateway.failpoints)
+
+    status, sentence = post(client, json.dumps({**BODY, "worker": "../nobody"}))
+
+    assert (status, "no worker '../nobody' is known" in sentence) == (503, True)

@@ -80,6 +80,18 @@ def test_overlapping_faults_are_injected_and_healed_in_the_order_of_their_times(
     assert phases == ["inject", "observed"] * 2 + ["heal", "healed"] * 2
 
 
+def test_the_delivery_that_a_fault_hit_is_recorded_when_it_was_observed(tmp_path: Path) -> None:
+    class HitsADelivery(RecordingFault):
+        delivery = {"op": "a/1", "phase": "before"}
+
+    nemesis = Nemesis(lambda _: HitsADelivery("a", []), lambda: "", tmp_path / "faults.jsonl", CancelToken())
+    nemesis.carry_out([planned("a", 0.0, 0.0)], Instant(wall_ns=0, mono_ns=time.monotonic_ns()))
+    nemesis.close()
+
+    records = [json.loads(line) for line in (tmp_path / "faults.jsonl").read_text().splitlines()]
+    assert [record.get("delivery") for record in records] == [None, HitsADelivery.delivery, None, None]
+
+
 def test_a_fault_without_duration_is_injected_before_it_is_healed(tmp_path: Path) -> None:
     steps, _ = carried_out(tmp_path, planned("a", 0.01, 0.01))
 

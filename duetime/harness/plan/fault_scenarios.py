@@ -15,6 +15,24 @@ from duetime.harness.plan.workload import (
 SLOW_DELIVERIES = Profile(lateness_limit_s=LATENESS_LIMIT_S, delivery_time_s=0.05)
 """Deliveries that last long enough to inject a fault in the middle of one."""
 
+
+def _crash(name: str, *, target: str, what: str, demonstrates: str) -> Scenario:
+    """The same workload for each phase of a delivery in which a worker may crash."""
+    return Scenario(
+        name=name,
+        what=what,
+        demonstrates=demonstrates,
+        hardest_for="oban_style_queue",
+        workers=2,
+        profile=SLOW_DELIVERIES,
+        operations=lambda random: [
+            *simultaneous_event(due_s=4.6, people=6),
+            *mixed_events(random, seconds=7, horizon_s=4),
+        ],
+        faults=(PlannedFault(fault="f1", kind="kill", target=target, inject_s=4.5, heal_s=7.5),),
+    )
+
+
 DEFAULT = (
     Scenario(
         name="calm",
@@ -43,23 +61,28 @@ DEFAULT = (
         # is the scenario `crash`.
         faults=(PlannedFault(fault="f1", kind="kill", target="all", inject_s=5.2, heal_s=8.6),),
     ),
-    Scenario(
-        name="crash",
-        what="one of two workers is killed in the middle of a delivery and restarted later",
+    _crash(
+        "crash",
+        target="delivering",
+        what="one of two workers is killed between a delivery and its answer, and restarted later",
         demonstrates="what is lost with the crashed worker, and what the next worker delivers again",
-        hardest_for="oban_style_queue",
-        workers=2,
-        profile=SLOW_DELIVERIES,
-        operations=lambda random: [
-            *simultaneous_event(due_s=4.6, people=6),
-            *mixed_events(random, seconds=7, horizon_s=4),
-        ],
-        faults=(PlannedFault(fault="f1", kind="kill", target="delivering", inject_s=4.5, heal_s=7.5),),
     ),
 )
 """The scenarios of `duetime compare` unless others are named: they take two minutes."""
 
 WORKERS = (
+    _crash(
+        "crash_before",
+        target="before_delivery",
+        what="one of two workers is killed when it has claimed a notification and has not delivered it",
+        demonstrates="a design that acknowledges before the delivery loses it, one that does so afterwards does not",
+    ),
+    _crash(
+        "crash_after",
+        target="after_delivery",
+        what="one of two workers is killed right after the answer to a delivery, and perhaps before it acknowledges",
+        demonstrates="the time between an answer and its acknowledgement is short, and a crash in it duplicates",
+    ),
     Scenario(
         name="rolling_deploy",
         what="two workers are shut down and restarted one after the other, without a kill",

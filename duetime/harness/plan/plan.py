@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, Literal
 
 from duetime.faults.fault import FaultKind
+from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 
 UseCase = Literal[
     "create_event",
@@ -65,8 +66,9 @@ def operation_from(written: Mapping[str, Any]) -> PlannedOperation:
 class PlannedFault:
     """One fault, with its times in seconds after the start.
 
-    target: a worker's name; ``all``; ``delivering``, the first worker seen in the middle of its deliveries;
-    ``database``; ``broker``; ``gateway``; or a client's name.
+    target: a worker's name; ``all``; the first worker seen in a phase of a delivery: ``before_delivery``,
+    ``delivering`` (recorded and not answered) or ``after_delivery``; ``database``; ``broker``; ``gateway``; or a
+    client's name.
     heal_s: when healing begins; how long it takes is measured.
     size_s: by how much a clock is wrong or a delivery is slower.
     only: prefixes of the keys that the fault affects and excuses; empty for all keys.
@@ -199,6 +201,10 @@ class Plan:
     def skewed_workers(self) -> frozenset[str]:
         """The names of the workers that need a clock that a fault can move."""
         return frozenset(fault.target for fault in self.faults if fault.kind == "clock")
+
+    def hits_deliveries(self) -> bool:
+        """Return True if a fault hits a worker in a phase of a delivery."""
+        return any(fault.target in PHASE_OF_TARGET for fault in self.faults)
 
     def needs_isolated_broker(self) -> bool:
         """Return True if the broker needs a network of its own."""

@@ -22,6 +22,7 @@ from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
 from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.environment import composed_for_design
 from duetime.interface import Role
+from duetime.runtime.sessions import kill_session
 from duetime.settings import Settings
 
 State = Literal["serving", "starting", "paused", "down"]
@@ -75,6 +76,8 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._paused = False
+        self.started_ns = 0
+        """When it was last started."""
         self._ready_line_found: str | None = None
         self._pids_with_faketime: set[int] = set()
         # The threads of the nemesis and of the supervisor must not kill and restart at the same time.
@@ -97,6 +100,9 @@ class WorkerProcess:
                 start_new_session=True,
             )
             self._wanted = True
+            self.started_ns = time.monotonic_ns()
+            # For the gateway, whose failpoints end a worker that delivers over HTTP.
+            self._state.with_name(f"{self.name}.pid").write_text(str(self._process.pid))
 
     @property
     def wanted(self) -> bool:
@@ -146,12 +152,14 @@ class WorkerProcess:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL to the process group; `gone` kills the processes that had left the group."""
-        # Nothing before the signal, because a kill in the middle of a delivery has only milliseconds.
-        with self._lifecycle_lock, suppress(ProcessLookupError):
+        """SIGKILL to the process group, then to the rest of its session; `gone` kills processes that left that too."""
+        # Nothing before the signal, because a worker that has its answer acknowledges within a millisecond.
+        with self._lifecycle_lock:
             self._wanted = False
             if self._process is not None:
-                os.killpg(self._process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                kill_session(self._process.pid)
 
     def gone(self) -> str | None:
         """The evidence that every process of this worker has ended; None while one runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import TypeVar, assert_never
 
@@ -51,13 +52,15 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
         HarnessError: the run has no such target.
     """
     lasts_s = planned.heal_s - planned.inject_s
+    # A demo does not know when it will heal.
+    wait_s = lasts_s if isfinite(lasts_s) else 0.0
     match planned.kind:
         case "kill":
-            return KillWorkers(targets.selector.named(planned.target))
+            return KillWorkers(targets.selector.named(planned.target, within_s=wait_s))
         case "deploy":
             return Deploy(targets.selector.named(planned.target))
         case "pause":
-            return PauseWorkers(targets.selector.named(planned.target))
+            return PauseWorkers(targets.selector.named(planned.target, within_s=wait_s))
         case "worker_added":
             return AddWorker(_existing(targets.workers.get(planned.target), planned))
         case "worker_removed":

@@ -1,19 +1,19 @@
-"""Selects the workers that a fault hits: by name, all, or the one in the middle of its deliveries."""
+"""Selects the workers that a fault hits: by name, all, or the one in a phase of a delivery."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from duetime.faults.delivery_hit import WorkerInDelivery
 from duetime.faults.fault import FaultNotVerified, Sleeper
-from duetime.faults.worker import ChooseWorkers
+from duetime.faults.worker import Choice, ChooseWorkers
 from duetime.harness.processes.worker_process import WorkerProcess
+from duetime.runtime.delivery_phases import PHASE_OF_TARGET, DeliveryPhase
 
 MIDDLE = 2
-"""A worker is in the middle of its deliveries once it has recorded this many since the fault was due."""
+"""A worker is hit in its delivery of this number since the fault was due, when it has more to do before and after."""
 MIDDLE_WITHIN_S = 2.5
 """Longer than a poll interval, so that some delivery must come in this time."""
 
@@ -21,53 +21,35 @@ MIDDLE_WITHIN_S = 2.5
 class TargetSelector:
     """Selects among `workers`, a list to which workers may be added later, when a fault is prepared."""
 
-    def __init__(self, workers: Sequence[WorkerProcess], deliveries: Path, *, delivery_time: timedelta) -> None:
+    def __init__(self, workers: Sequence[WorkerProcess], deliveries: Path, *, over_http: bool) -> None:
+        """over_http: the workers deliver to a gateway in a process of its own."""
         self._workers = workers
         self._deliveries = deliveries
-        # The gateway records a delivery halfway through it.
-        self._rest_of_delivery_ns = int(delivery_time.total_seconds() / 2 * 1e9)
+        self._over_http = over_http
 
-    def named(self, target: str) -> ChooseWorkers:
-        """The selection for ``all``, ``delivering`` or a worker's name."""
+    def named(self, target: str, *, within_s: float = 0.0) -> ChooseWorkers:
+        """The selection for ``all``, a phase of a delivery, or a worker's name.
+
+        within_s: how long to wait for the phase, if that is longer than `MIDDLE_WITHIN_S`.
+        """
         if target == "all":
             return self._all
-        if target == "delivering":
-            return self._delivering
-        return lambda _stop: ([self._by_name()[target]], "")
+        if target in PHASE_OF_TARGET:
+            return partial(self._in_phase, PHASE_OF_TARGET[target], max(MIDDLE_WITHIN_S, within_s))
+        return lambda _stop: Choice([self._by_name()[target]])
 
     def _by_name(self) -> Mapping[str, WorkerProcess]:
         return {worker.name: worker for worker in self._workers}
 
-    def _all(self, _stop: Sleeper) -> tuple[Sequence[WorkerProcess], str]:
+    def _all(self, _stop: Sleeper) -> Choice:
         running = [worker for worker in self._workers if worker.wanted]
         if not running:
             raise FaultNotVerified("no worker was up")
-        return running, ""
+        return Choice(running)
 
-    def _delivering(self, stop: Sleeper) -> tuple[Sequence[WorkerProcess], str]:
-        worker, recorded_ns = self._first_in_the_middle(stop)
-        since_ms = (time.monotonic_ns() - recorded_ns) / 1e6
-        return [worker], f", {since_ms:.1f} ms after it recorded a delivery and before that delivery was over"
-
-    def _first_in_the_middle(self, stop: Sleeper) -> tuple[WorkerProcess, int]:
-        """Wait until a worker has recorded `MIDDLE` deliveries from now on and is still busy with the last."""
-        recorded: dict[str, int] = {}
-        workers = self._by_name()
-        give_up_at = time.monotonic() + MIDDLE_WITHIN_S
-        with self._deliveries.open("rb") as file:
-            file.seek(0, 2)
-            partial = b""
-            while time.monotonic() < give_up_at:
-                partial += file.read()
-                *complete, partial = partial.split(b"\n")
-                for line in complete:
-                    record = json.loads(line)
-                    name = record["worker"]
-                    recorded[name] = recorded.get(name, 0) + 1
-                    busy = time.monotonic_ns() - record["at_ns"] < self._rest_of_delivery_ns
-                    if name in workers and recorded[name] >= MIDDLE and busy:
-                        return workers[name], record["at_ns"]
-                stop.sleep(0.002)
-        raise FaultNotVerified(
-            f"no worker delivered {MIDDLE} notifications within {MIDDLE_WITHIN_S} s, so none was in the middle of one"
-        )
+    def _in_phase(self, phase: DeliveryPhase, within_s: float, stop: Sleeper) -> Choice:
+        hit = WorkerInDelivery(self._deliveries, phase, nth=MIDDLE, over_http=self._over_http)
+        moment = hit.wait_chosen(stop, within_s=within_s)
+        worker = self._by_name()[hit.worker]
+        hit.since_ns = worker.started_ns
+        return Choice([worker], moment, hit)

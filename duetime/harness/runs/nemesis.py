@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from duetime.clock import Instant
 from duetime.errors import Interrupted
-from duetime.faults.fault import Fault, FaultNotVerified
+from duetime.faults.fault import Fault, FaultNotVerified, HitsDelivery
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.runtime.jsonl import JsonLinesWriter
@@ -74,7 +74,8 @@ class Nemesis:
             self._record(planned, "inject", fault.prepare(self._stop))
             injected = True
             fault.inject()
-            self._record(planned, "observed", fault.verify_injected(self._stop))
+            evidence = fault.verify_injected(self._stop)
+            self._record(planned, "observed", evidence, fault.delivery if isinstance(fault, HitsDelivery) else None)
         except FaultNotVerified as error:
             self._note_unverified(planned, error)
         return injected
@@ -98,7 +99,9 @@ class Nemesis:
     def _note_unverified(self, planned: PlannedFault, error: FaultNotVerified) -> None:
         self.unverified.append(f"{planned.fault} ({planned.kind} {planned.target}): {error}")
 
-    def _record(self, planned: PlannedFault, phase: Phase, evidence: str) -> None:
+    def _record(
+        self, planned: PlannedFault, phase: Phase, evidence: str, delivery: Mapping[str, object] | None = None
+    ) -> None:
         scope = {"only": list(planned.only)} if planned.only else {}
         self._journal.append(
             {
@@ -109,6 +112,7 @@ class Nemesis:
                 "phase": phase,
                 "at_ns": time.monotonic_ns(),
                 "evidence": evidence,
+                **({"delivery": delivery} if delivery else {}),
             }
         )
 

@@ -64,7 +64,7 @@ class RunProcesses:
         self.workers = [self._worker(name) for name in self._worker_names()]
         self.clients: list[ClientProcess] = []
         self.supervisor = Supervisor(self.workers)
-        self._targets = TargetSelector(self.workers, files.deliveries, delivery_time=self._direct.delivery_time)
+        self._targets = TargetSelector(self.workers, files.deliveries, over_http=self._gateway is not None)
 
     def install(self, users: Iterable[int]) -> None:
         """Create the application's tables, with these users, and the design's tables."""

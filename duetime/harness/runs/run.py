@@ -51,6 +51,8 @@ class Run:
         """
         self._files.make()
         self._files.write_plan()
+        if self._plan.hits_deliveries():
+            self._files.record_phases()
         requirements = ServiceRequirements(
             broker_persistence=self._plan.environment.broker_persistence,
             proxied=self._plan.proxied_services(),

@@ -17,6 +17,7 @@ from duetime.history.digest import line_count_and_sha256
 from duetime.history.format import FORMAT
 from duetime.history.tail import Tail, backwards
 from duetime.interface import Pending
+from duetime.runtime.delivery_phases import PHASES_FILE
 from duetime.runtime.jsonl import JsonLinesWriter
 
 
@@ -57,6 +58,10 @@ class RunDirectory:
         self.logs.mkdir(parents=True)
         for file in self._recorded:
             file.touch()
+
+    def record_phases(self) -> None:
+        """Make the gateways of this run record the phases of each delivery. Call it before workers start."""
+        self.deliveries.with_name(PHASES_FILE).touch()
 
     def write_plan(self, started: Instant | None = None) -> None:
         spec = self.spec

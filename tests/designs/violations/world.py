@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -19,8 +20,9 @@ from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
 from duetime.harness.processes.environment import composed_for_design
+from duetime.harness.processes.gateway_process import GatewayProcess
 from duetime.harness.processes.worker_process import WorkerProcess
-from duetime.interface import Design, Notification
+from duetime.interface import Design, Notification, Scheduler
 from duetime.runtime.failpoints import VARIABLE, Failpoint, disarm
 from duetime.settings import Settings
 
@@ -51,18 +53,29 @@ for key in sys.argv[2:]:
 class World:
     """One design, its stores, and the processes that a test starts.
 
-    tempdir: the temporary directory of all runs. directory: the test's own.
+    tempdir: the temporary directory of all runs. directory: the test's own. http: a contender's workers deliver to a
+    gateway in a process of its own.
     """
 
-    def __init__(self, design: Design, settings: Settings, engine: Engine, tempdir: Path, directory: Path) -> None:
+    def __init__(
+        self, design: Design, settings: Settings, engine: Engine, tempdir: Path, directory: Path, *, http: bool = False
+    ) -> None:
         self.design = design
         self.settings = replace(settings, design=design.name)
         self.engine = engine
         self.failpoint = directory / "failpoint"
         self._tempdir = tempdir
         self._directory = directory
+        self._gateway = GatewayProcess(directory / "gateway.sock", self.settings, tempdir=tempdir) if http else None
         design.install(engine)
-        self.scheduler = design.scheduler(self.settings)
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        return self.design.scheduler(self.settings)
+
+    def close(self) -> None:
+        if self._gateway:
+            self._gateway.end()
 
     def arm(self, failpoint: Failpoint) -> None:
         failpoint.arm(self.failpoint)
@@ -93,7 +106,8 @@ class World:
 
     def schedule_from_client(self, *keys: str, in_s: float = 0.0) -> int:
         """Schedule `keys` from a client process, which a failpoint may kill; return its exit status."""
-        command = [sys.executable, "-c", CLIENT, str(in_s), *keys]
+        contender = self.design.contender
+        command = [contender.python if contender else sys.executable, "-c", CLIENT, str(in_s), *keys]
         return subprocess.run(command, env=self._environment(), start_new_session=True, check=False).returncode
 
     @contextmanager
@@ -108,7 +122,12 @@ class World:
             state=self._directory / f"{name}-{time.monotonic_ns()}",
             log=self._directory / f"{name}.log",
             tempdir=self._tempdir,
-            environment={VARIABLE: str(self.failpoint), **(environment or {})},
+            environment={
+                VARIABLE: str(self.failpoint),
+                **(self._gateway.environment if self._gateway else {}),
+                **(environment or {}),
+            },
+            contender=self.design.contender,
         )
         worker.start()
         try:
@@ -129,7 +148,13 @@ class World:
         return {pending.op: pending.where for pending in self.design.pending(self.settings, self.engine)}
 
     def _environment(self) -> dict[str, str]:
-        return {**composed_for_design(), **self.settings.environment(), VARIABLE: str(self.failpoint)}
+        settings, contender = self.settings, self.design.contender
+        return {
+            **composed_for_design(),
+            **settings.environment(),
+            **(contender.environment(settings.database_url, settings.broker_url) if contender else {}),
+            VARIABLE: str(self.failpoint),
+        }
 
 
 class PlainSleeper:
