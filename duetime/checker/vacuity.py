@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from duetime.checker.obligations import Obligation
 from duetime.history import NEVER, History, RecordedFault
+from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 
 REQUIRED_PHASES = ("inject", "observed", "healed")
 """The phases that must be recorded of every planned fault."""
+WHEN: Final[Mapping[str, str]] = {
+    "before": "before its delivery",
+    "between": "between its delivery and the answer",
+    "after": "after the answer to its delivery",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,9 @@ def _planned_faults(history: History) -> Iterator[Need]:
             needed=", ".join(REQUIRED_PHASES),
             seen=", ".join(seen) or "nothing",
             ok=len(seen) == len(REQUIRED_PHASES),
-            reason=_missing_phase(name, seen),
+            reason=_missing_phase(name, seen) + _never_in(planned["target"], seen),
         )
+        yield from _hit_in_phase(name, planned["target"], fault if len(seen) == len(REQUIRED_PHASES) else None)
 
 
 def _missing_phase(name: str, seen: list[str]) -> str:
@@ -74,6 +81,27 @@ def _missing_phase(name: str, seen: list[str]) -> str:
     if "observed" not in seen:
         return f"fault {name} was injected, and its effect was never verified"
     return f"fault {name} was never verified as healed"
+
+
+def _never_in(target: str, seen: list[str]) -> str:
+    if target not in PHASE_OF_TARGET or "inject" in seen:
+        return ""
+    return f": no worker was seen in time {WHEN[PHASE_OF_TARGET[target]]}"
+
+
+def _hit_in_phase(name: str, target: str, fault: RecordedFault | None) -> Iterator[Need]:
+    """The phase of a delivery that a fault asked for. Older runs of `delivering` did not measure it."""
+    if fault is None or target not in PHASE_OF_TARGET or (target == "delivering" and not fault.hit):
+        return
+    asked = PHASE_OF_TARGET[target]
+    seen = WHEN.get(fault.hit, fault.hit) if fault.hit else "nothing"
+    yield Need(
+        check=f"phase of {name}",
+        needed=WHEN[asked],
+        seen=seen,
+        ok=fault.hit == asked,
+        reason=f"fault {name} was to hit a worker {WHEN[asked]}, and the records show {seen}",
+    )
 
 
 def _required_faults(history: History, obligations: Iterable[Obligation]) -> Iterator[Need]:

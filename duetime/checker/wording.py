@@ -30,7 +30,12 @@ FAULTS: Final[Mapping[str, str]] = {
 """What happened, by the kind of fault."""
 
 UNKNOWN_FAULT: Final = "a fault of kind {kind} was in force on {target} {period}"
-TARGETS: Final[Mapping[str, str]] = {"all": "all workers", "delivering": "a delivering worker"}
+TARGETS: Final[Mapping[str, str]] = {
+    "all": "all workers",
+    "delivering": "a delivering worker",
+    "before_delivery": "a worker about to deliver",
+    "after_delivery": "a worker that had just delivered",
+}
 
 
 class RunClock:

@@ -113,7 +113,8 @@ def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str,
     only = tuple(str(prefix) for prefix in record.get("only", ()))
     names = {name: str(record[name]) for name in ("fault", "kind", "target", "phase")}
     names["kind"] = current_kind(names["kind"])
-    return require_int(record["at_ns"]), line, {**names, "only": only}
+    hit = str(record.get("delivery", {}).get("phase", ""))
+    return require_int(record["at_ns"]), line, {**names, "only": only, "hit": hit}
 
 
 def _sample(_: int, record: Mapping[str, Any]) -> tuple[tuple[int, int], DatabaseClock | None]:
@@ -130,6 +131,7 @@ def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[Record
         name, phase = record["fault"], record["phase"]
         fault = faults.setdefault(name, RecordedFault(name, record["kind"], record["target"], only=record["only"]))
         fault.phases.setdefault(phase, line)
+        fault.hit = record["hit"] or fault.hit
         if phase == "inject":
             fault.injected_ns = min(fault.injected_ns, at_ns)
             fault.healed_ns = NEVER

@@ -77,6 +77,7 @@ class RecordedFault:
 
     only: prefixes of the keys that the fault concerns; empty for all keys.
     phases: the line of faults.jsonl that first records each phase.
+    hit: the phase of a delivery in which it hit a worker, as measured; empty if it was not measured.
     """
 
     fault: str
@@ -86,6 +87,7 @@ class RecordedFault:
     healed_ns: int = NEVER
     only: tuple[str, ...] = ()
     phases: dict[str, int] = field(default_factory=dict)
+    hit: str = ""
 
     def concerns(self, key: str) -> bool:
         return not self.only or key.startswith(self.only)

@@ -98,6 +98,51 @@ def test_a_planned_fault_must_be_verified_as_injected_and_as_healed(phases: tupl
     assert results.vacuity[1]["ok"] is False
 
 
+ASKED = {"before_delivery": "before its delivery", "after_delivery": "after the answer to its delivery"}
+
+
+@pytest.mark.parametrize(
+    ("target", "hit", "seen"),
+    [
+        ("before_delivery", "before", None),
+        ("before_delivery", "between", "between its delivery and the answer"),
+        ("after_delivery", "after", None),
+        ("after_delivery", "between", "between its delivery and the answer"),
+        ("after_delivery", None, "nothing"),
+        ("delivering", "between", None),
+        # Runs of older versions did not measure the phase.
+        ("delivering", None, None),
+    ],
+)
+def test_a_fault_must_have_hit_in_the_phase_of_a_delivery_that_it_asked_for(
+    target: str, hit: str | None, seen: str | None
+) -> None:
+    results = hit_in_phase(target, hit)
+
+    reason = f"fault f1 (kill {target}) was to hit a worker {ASKED.get(target)}, and the records show {seen}"
+    assert results.unknown_because == ([reason] if seen else [])
+
+
+def test_a_phase_that_no_worker_came_to_is_the_reason() -> None:
+    assert hit_in_phase("before_delivery", None, injected=False).unknown_because == [
+        "fault f1 (kill before_delivery) was planned and never injected: no worker was seen in time before its delivery"
+    ]
+
+
+def hit_in_phase(target: str, hit: str | None, *, injected: bool = True) -> Results:
+    """The results of a good run whose planned kill has this target, and was measured in the phase `hit`."""
+    records = fault(inject_s=4.0, healed_s=6.0) if injected else []
+    if hit:
+        records[1]["delivery"] = {"op": "a/1", "phase": hit, "line": 1}
+    return check(
+        numbered(scheduled("a/1", due_s=5.0)),
+        deliveries=[delivery("a/1", at_s=5.0)],
+        faults=records,
+        closed_at_s=60.0,
+        plan={"faults": [{**KILL, "target": target}]},
+    )
+
+
 @pytest.mark.parametrize(
     ("inject_s", "healed_s", "outcome"),
     [(7.0, 9.0, "pass"), (7.0 + NS, 9.0, "unknown"), (1.0, 5.0, "pass"), (1.0, 5.0 - NS, "unknown")],
