@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_overlapping_faults_are_injected_and_healed_in_the_order_of_their_times(
 
 def test_the_delivery_that_a_fault_hit_is_recorded_when_it_was_observed(tmp_path: Path) -> None:
     class HitsADelivery(RecordingFault):
-        delivery = {"op": "a/1", "phase": "before"}
+        delivery: ClassVar = {"op": "a/1", "phase": "before"}
 
     nemesis = Nemesis(lambda _: HitsADelivery("a", []), lambda: "", tmp_path / "faults.jsonl", CancelToken())
     nemesis.carry_out([planned("a", 0.0, 0.0)], Instant(wall_ns=0, mono_ns=time.monotonic_ns()))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from duetime.faults.worker import AddWorker, Deploy, RemoveWorker
+from duetime.faults.worker import AddWorker, Choice, Deploy, RemoveWorker
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.harness.runs.cell import remarks
@@ -61,7 +61,7 @@ def deploy(worker: WorkerProcess) -> str:
     stop = CancelToken()
     worker.start()
     worker.wait_ready(stop)
-    fault = Deploy(lambda _stop: ([worker], ""))
+    fault = Deploy(lambda _stop: Choice([worker]))
     prepared = fault.prepare(stop)
     fault.inject()
     return f"{prepared}: {fault.verify_injected(stop)}"
@@ -109,7 +109,7 @@ def test_a_removed_worker_and_an_added_one_have_their_status_in_the_evidence(wor
     after_adding = added.verify_healed(stop)
     ending.start()
     ending.wait_ready(stop)
-    removed = RemoveWorker(lambda _stop: ([ending], ""))
+    removed = RemoveWorker(lambda _stop: Choice([ending]))
     removed.prepare(stop)
     removed.inject()
     after_removing = removed.verify_injected(stop)
