@@ -49,7 +49,8 @@ def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:
 
 def _print_results(results: Results) -> None:
     counts = [f"{name} {number}" for name, number in results.counts.items() if number]
-    click.echo(f"{results.outcome}   {'  '.join(counts)}")
+    slow = f" (slow {results.run['slow']:g})" if "slow" in results.run else ""
+    click.echo(f"{results.outcome}{slow}   {'  '.join(counts)}")
     for reason in results.unknown_because:
         click.echo(f"unknown because {reason}")
     for violation in results.violations:

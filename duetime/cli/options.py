@@ -31,6 +31,15 @@ OUT = click.option(
     help="Create the run directories below this directory.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of text.")
+SLOW = click.option(
+    "--slow",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="Make each scenario FACTOR times as long, with its limits and budgets, for a library whose polls or rescues "
+    "take longer than the scenario allows.",
+)
 SEED = click.option("--seed", default=1, show_default=True, help="The same seed gives every design the same plan.")
 
 

@@ -18,6 +18,7 @@ from duetime.cli.options import (
     JSON,
     OUT,
     SEED,
+    SLOW,
     in_own_environment,
     load_designs,
     new_directory,
@@ -72,6 +73,7 @@ OVERVIEW_FROM = 3
     metavar="N",
     help="Run this many designs at the same time. The default suits two cores; fewer disturb one another less.",
 )
+@SLOW
 @click.option("--strict", is_flag=True, help="Exit with 1 for every violation, also one that the guarantees allow.")
 @SEED
 @JSON
@@ -83,6 +85,7 @@ def compare_command(
     full: bool,
     runs: int,
     side_by_side: int | None,
+    slow: float,
     strict: bool,
     seed: int,
     as_json: bool,
@@ -103,7 +106,8 @@ def compare_command(
         name for name in registry.names() if name != registry.REFERENCE and (full or ":" not in name)
     ]
     default = catalogue.FULL if full else catalogue.DEFAULT
-    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(default)
+    named = [lookup.named(name) for name in split_names("--scenarios", scenario_names)]
+    scenarios = [lookup.slowed(scenario, slow) for scenario in named or default]
     seeds = list(range(seed, seed + runs))
     cells = _run_and_report(names, scenarios, seeds, out=out, as_json=as_json, side_by_side=side_by_side)
     sys.exit(compare_status(cells, strict=strict))
@@ -113,10 +117,11 @@ def compare_command(
 @click.argument("design")
 @click.argument("scenario")
 @SEED
+@SLOW
 @JSON
 @OUT
 @in_own_environment
-def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path) -> None:
+def run_command(design: str, scenario: str, seed: int, slow: float, as_json: bool, out: Path) -> None:
     """Run one design in one scenario.
 
     SCENARIO is a name, or the plan.json of a stored run, which is then repeated. The run ignores the shell's variables
@@ -131,7 +136,7 @@ def run_command(design: str, scenario: str, seed: int, as_json: bool, out: Path)
     from duetime.harness.plan import lookup
     from duetime.harness.plan.scenario import Replay
 
-    chosen = lookup.named(scenario)
+    chosen = lookup.slowed(lookup.named(scenario), slow)
     seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
     cells = _run_and_report([design], [chosen], seeds, out=out, as_json=as_json)
     sys.exit(EXIT_STATUS[cells[0].outcome])

@@ -158,7 +158,10 @@ class RecordedPlan:
     @classmethod
     def from_json(cls, plan: Mapping[str, Any]) -> RecordedPlan:
         return cls(
-            identity={name: plan.get(name) for name in ("design", "scenario", "seed", "plan_hash")},
+            identity={
+                **{name: plan.get(name) for name in ("design", "scenario", "seed", "plan_hash")},
+                **{name: plan[name] for name in ("slow",) if name in plan},
+            },
             profile=RecordedProfile.from_json(plan["profile"]),
             required_faults=tuple(plan.get("required_faults", ())),
             planned=dict(plan.get("planned", {})),

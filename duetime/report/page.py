@@ -15,7 +15,7 @@ from duetime.checker import VIOLATIONS
 from duetime.report.benchmarks import benchmark_bars
 from duetime.report.lane import Numbers
 from duetime.report.picture import Picture, load_picture
-from duetime.report.rates import rates
+from duetime.report.rates import labelled, rates
 
 ASSETS = Path(__file__).with_name("assets")
 STYLES = ("common.css", "report.css")
@@ -57,11 +57,12 @@ def page(
     benchmark: Mapping[str, Any] | None = None,
     pictures: Mapping[str, Picture] | None = None,
 ) -> str:
+    cells = labelled(cells)
     views = [_CellView(cell, known=descriptions, picture=(pictures or {}).get(cell["run_dir"])) for cell in cells]
     drawn = [view for view in views if view.picture]
     scenarios = list(dict.fromkeys(cell["scenario"] for cell in cells))
     data = {
-        "scenarios": {name: descriptions.get(name, "") for name in scenarios},
+        "scenarios": {cell["scenario"]: descriptions.get(cell["base"], "") for cell in cells},
         "runs": [view.for_script() for view in drawn],
     }
     environment = Environment(
@@ -99,9 +100,10 @@ class _CellView:
     @property
     def command(self) -> str:
         cell, design = self.cell, self.plan.get("loaded_as", self.cell["design"])
-        if cell["scenario"] not in self.known:
+        if cell["base"] not in self.known:
             return shlex.join(("duetime", "run", design, f"{cell['run_dir']}/plan.json"))
-        return shlex.join(("duetime", "run", design, cell["scenario"], "--seed", str(cell["seed"])))
+        slow = ("--slow", f"{cell['slow']:g}") if cell.get("slow", 1) != 1 else ()
+        return shlex.join(("duetime", "run", design, cell["base"], "--seed", str(cell["seed"]), *slow))
 
     def for_script(self) -> Numbers:
         fields = ("scenario", "seed", "within_guarantees", "design")

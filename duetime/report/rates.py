@@ -56,6 +56,18 @@ class Rate:
         }
 
 
+def labelled(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the cells with the factor of a slow run in the name of its scenario; `base` is the name without it."""
+    return [
+        {
+            **cell,
+            "base": cell["scenario"],
+            "scenario": cell["scenario"] + (f" (slow {cell['slow']:g})" if cell.get("slow", 1) != 1 else ""),
+        }
+        for cell in cells
+    ]
+
+
 def rates(cells: Iterable[Mapping[str, Any]]) -> list[Rate]:
     """One rate for each scenario and design, in the order of their first cells; without cells not applicable."""
     outcomes: dict[tuple[str, str], list[str]] = {}

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from duetime.checker import VIOLATIONS
-from duetime.report.rates import Rate, rates
+from duetime.report.rates import Rate, labelled, rates
 
 STYLES = {"pass": "green", "fail": "red", "unknown": "yellow", "not applicable": "dim"}
 COUNT_COLUMNS = ("delivered", "missed", "duplicate")
@@ -46,7 +46,7 @@ def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     table.add_column("other")
     for name in ("p50", "p99", "max"):
         table.add_column(f"{name} s", justify="right")
-    previous = None
+    previous, cells = None, labelled(cells)
     for cell in cells:
         if previous not in (None, cell["scenario"]):
             table.add_section()
@@ -65,6 +65,7 @@ def print_matrix(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
 
 def print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     """Print one row for each scenario and one column for each design: the result of each cell over all its seeds."""
+    cells = labelled(cells)
     designs = list(dict.fromkeys(cell["design"] for cell in cells))
     found = {(rate.scenario, rate.design): rate for rate in rates(cells)}
     several = any(rate.n + rate.unknown > 1 for rate in found.values())

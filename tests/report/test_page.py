@@ -81,6 +81,14 @@ def test_a_page_uses_no_network_and_shows_verdict_violations_and_command_of_each
     assert [lane["outcome"] for lane in drawn(html)] == ["pass", "fail"]
 
 
+def test_a_slow_run_has_its_own_row_and_its_own_command(good: Path, bad: Path) -> None:
+    html = page([cell(good), cell(bad, slow=2.5)], descriptions={"crash": "One is killed."})
+
+    assert "crash (slow 2.5)" in html
+    assert "duetime run push_readmodel crash --seed 1 --slow 2.5" in html
+    assert html.count("One is killed.") == 2
+
+
 def test_names_and_texts_are_escaped(bad: Path) -> None:
     evil = '</script><script>alert(1)</script>"'
     html = page([cell(bad, design=evil, scenario=evil, explanation=evil)], descriptions={evil: evil})

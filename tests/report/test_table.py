@@ -37,6 +37,13 @@ def test_a_row_has_verdict_guarantee_counts_other_labels_and_lateness() -> None:
     assert " ".join(row.split()) == "downtime mine 1 fail kept 3 2 0 stale 4 0.010 1.000 2.500"
 
 
+def test_a_slow_run_says_so_in_its_row_and_beside_its_explanation() -> None:
+    text = printed(cell("fail", slow=3.0))
+
+    assert "downtime (slow 3)  mine" in text
+    assert "downtime (slow 3) / mine" in text
+
+
 def test_a_cell_that_breaks_its_guarantee_says_so_and_the_word_is_explained() -> None:
     text = printed(cell("fail", within_guarantees=False))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from duetime.errors import BadUsage, UnknownName
 from duetime.harness.plan.catalogue import ALL
 from duetime.harness.plan.plan import Plan
 from duetime.harness.plan.scenario import Replay, Scenario
+from duetime.harness.plan.slow import checked
 from duetime.history.format import upgraded
 
 
@@ -29,6 +31,17 @@ def named(name: str) -> Scenario:
         if scenario.name == name:
             return scenario
     raise UnknownName("scenario", name, names())
+
+
+def slowed(scenario: Scenario, factor: float) -> Scenario:
+    """`scenario`, `factor` times as long.
+
+    Raises:
+        BadUsage: there is no such factor, or the plan is a stored one.
+    """
+    if factor != 1 and isinstance(scenario, Replay):
+        raise BadUsage(f"--slow {factor:g}: a stored plan is repeated as it is; leave the option out")
+    return replace(scenario, slow=checked(factor))
 
 
 def replay(path: Path) -> Replay:

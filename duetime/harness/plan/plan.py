@@ -30,6 +30,8 @@ Persistence = Literal["default", "none", "rdb", "aof"]
 FollowUpKind = Literal["end-trial", "ask-for-review", "cancel-reservation", "pay-errand", "cancel-order"]
 """The kinds of follow-up of the application, repeated here because a plan does not import the application."""
 
+DEFAULT_VISIBILITY_TIMEOUT_S = 3600.0
+"""Celery's own."""
 CANCELS = {"cancel_event", "leave_event", "call_off"}
 
 
@@ -120,14 +122,17 @@ class Environment:
     """
 
     broker_persistence: Persistence = "default"
-    visibility_timeout_s: float = 3600.0
+    visibility_timeout_s: float = DEFAULT_VISIBILITY_TIMEOUT_S
     rescue_after_s: float = 5.0
     time_scale: float = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The operations and faults of one run, identical for every design that is compared."""
+    """The operations and faults of one run, identical for every design that is compared.
+
+    slow: how many times as long as its scenario it takes (duetime/harness/plan/slow.py).
+    """
 
     scenario: str
     seed: int
@@ -137,11 +142,14 @@ class Plan:
     required_faults: tuple[str, ...]
     operations: Sequence[PlannedOperation]
     faults: Sequence[PlannedFault]
+    slow: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
         return {
             "scenario": self.scenario,
             "seed": self.seed,
+            # Left out of an ordinary plan, whose hash stays what it was.
+            **({"slow": self.slow} if self.slow != 1 else {}),
             "workers": self.workers,
             "profile": asdict(self.profile),
             "environment": asdict(self.environment),
@@ -162,6 +170,7 @@ class Plan:
         return cls(
             scenario=plan["scenario"],
             seed=plan["seed"],
+            slow=plan.get("slow", 1.0),
             workers=plan["workers"],
             profile=Profile(
                 **{**plan["profile"], "non_excusing_faults": tuple(plan["profile"]["non_excusing_faults"])}

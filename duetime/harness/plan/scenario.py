@@ -8,6 +8,7 @@ from random import Random
 
 from duetime.faults.fault import FAULT_KINDS
 from duetime.harness.plan.plan import Environment, Plan, PlannedFault, PlannedOperation, Profile
+from duetime.harness.plan.slow import slowed
 
 POLL_INTERVAL_S = 1.0
 REMINDER_LEAD_S = 10.0
@@ -28,6 +29,7 @@ class Scenario:
 
     what: what happens, in a sentence. demonstrates: the lesson. hardest_for: the design that it is hardest for.
     side_by_side: how many designs can run through it at once without disturbing one another.
+    slow: how many times as long its plan takes.
     """
 
     name: str
@@ -40,12 +42,13 @@ class Scenario:
     profile: Profile = DEFAULT_PROFILE
     environment: Environment = DEFAULT_ENVIRONMENT
     side_by_side: int = SIDE_BY_SIDE
+    slow: float = 1.0
 
     def plan(self, seed: int) -> Plan:
         """The plan for `seed`."""
         budgets: dict[str, float] = {fault.kind: FAULT_KINDS[fault.kind].recovery_budget_s for fault in self.faults}
         non_excusing = {fault.kind for fault in self.faults if not FAULT_KINDS[fault.kind].excuses}
-        return Plan(
+        plan = Plan(
             scenario=self.name,
             seed=seed,
             workers=self.workers,
@@ -55,6 +58,7 @@ class Scenario:
             operations=sorted(self.operations(Random(f"{self.name}:{seed}")), key=lambda op: op.at_s),
             faults=self.faults,
         )
+        return slowed(plan, self.slow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf
+from math import ceil, inf
 
 from duetime.faults.mechanisms import faketime, network_namespace
 from duetime.harness.plan.plan import Plan
@@ -58,7 +58,7 @@ def _too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:
     if rescued_s > left_s:
         yield (
             f"what a dead worker held is promised within {rescued_s:g} s, and the run ends {left_s:.0f} s after the "
-            "kill; a tuned variant can be judged"
+            f"kill; judge a tuned variant, or a run that is long enough: --slow {ceil(rescued_s / left_s * plan.slow)}"
         )
 
 

@@ -24,6 +24,7 @@ class Cell:
     """The result of one run.
 
     within_guarantees: whether the design's guarantees allow the violations; None where the run proves nothing.
+    slow: how many times as long as its scenario the run took.
     counts, lateness_s: from the results, empty where there are none. The results themselves, which may have a million
     notifications, are in the run directory.
     """
@@ -36,6 +37,7 @@ class Cell:
     explanation: str
     weakness: str
     run_dir: Path
+    slow: float = 1.0
     counts: Mapping[str, int] = field(default_factory=dict)
     lateness_s: Mapping[str, Any] = field(default_factory=dict)
 
@@ -44,6 +46,7 @@ class Cell:
             "design": self.design,
             "scenario": self.scenario,
             "seed": self.seed,
+            "slow": self.slow,
             "outcome": self.outcome,
             "within_guarantees": self.within_guarantees,
             "counts": self.counts,
@@ -79,6 +82,7 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         explanation=results.explanation + stored_remarks(run_dir),
         weakness=weakness,
         run_dir=run_dir,
+        slow=plan.slow,
         counts=results.counts,
         lateness_s=results.lateness_s,
     )

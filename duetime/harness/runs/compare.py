@@ -144,6 +144,7 @@ def _cell(spec: RunSpec, outcome: Outcome, *, explanation: str, results: Results
         explanation=explanation.strip(),
         weakness=spec.design.weakness,
         run_dir=spec.directory,
+        slow=spec.plan.slow,
         counts=results.counts if results else {},
         lateness_s=results.lateness_s if results else {},
     )

@@ -141,7 +141,7 @@ class Run:
 
     def _wait_for_quiet(self) -> float:
         """Wait until nothing has been delivered for a while; return the seconds since the last delivery."""
-        give_up_at = time.monotonic() + QUIET_WITHIN_S
+        give_up_at = time.monotonic() + QUIET_WITHIN_S * self._plan.slow
         while (quiet_s := self._files.seconds_since_last_delivery()) < self._plan.profile.quiet_s:
             if time.monotonic() > give_up_at:
                 break
