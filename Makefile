@@ -75,13 +75,14 @@ test-waiting: $(READY)
 test-processes: $(READY)
 	@$(BIN)/python -m pytest -q -m "processes and $(DEFAULT)" tests/designs tests/faults
 
-# Two lanes run at most five designs side by side, which two cores can carry. Interrupted runs are not judged.
-CUT_SHORT := tests/harness/test_cleanup.py
+# Two lanes, which take about as long as each other. Together they run at most five designs side by side, which two
+# cores can carry: the second has one design at a time, and runs that are interrupted or not judged.
+SMALL_RUNS := tests/docs tests/cli tests/harness/test_cleanup.py tests/harness/test_own_world.py
 test-runs: $(READY)
-	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" tests --ignore=tests/docs --ignore=$(CUT_SHORT)
+	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" tests $(SMALL_RUNS:%=--ignore=%)
 
 test-lessons: $(READY)
-	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" tests/docs $(CUT_SHORT)
+	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" $(SMALL_RUNS)
 
 test-quick: $(READY) ## the tests that start no workers (two minutes)
 	@$(BIN)/python -m pytest -m "not processes and not runs and not browser and $(DEFAULT)" $(ARGS)

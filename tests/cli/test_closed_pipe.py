@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from duetime.cli.main import cli, only_lists
+from tests.short_plan import written_to
 
 RUN = Path(__file__).parent.parent / "data" / "format-1" / "oban_style_queue-downtime"
 EACH_INTO_A_CLOSED_PIPE = """
@@ -98,9 +99,10 @@ def test_the_table_of_a_comparison_reports_that_its_reader_has_gone() -> None:
 
 @pytest.mark.runs
 @pytest.mark.parametrize("errors_too", [False, True])
-def test_a_run_whose_reader_ended_is_carried_out_and_stored(tmp_path: Path, errors_too: bool) -> None:
+def test_a_run_whose_reader_ended_is_carried_out_and_stored(tmp_path: Path, short_plan: Path, errors_too: bool) -> None:
     """Like ``duetime compare … | head``, and ``2>&1 | head``."""
-    arguments = ("compare", "--designs", "push_readmodel", "--scenarios", "calm", "--out", str(tmp_path))
+    plan, out = written_to(tmp_path / "plan.json"), tmp_path / "runs"
+    arguments = ("compare", "--designs", "push_readmodel", "--scenarios", str(plan), "--out", str(out))
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -115,4 +117,4 @@ def test_a_run_whose_reader_ended_is_carried_out_and_stored(tmp_path: Path, erro
         os.close(writing)
 
     assert done.returncode == 141
-    assert len(list(tmp_path.rglob("closed.json"))) == 1
+    assert len(list(out.rglob("closed.json"))) == 1

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from duetime.harness.plan.scenario import Scenario
-from duetime.harness.plan.workload import unchanged_events
-from duetime.history.format import FORMAT
 from tests.demo.running_demo import running
 from tests.eventually import assert_eventually
 from tests.harness.foreign_servers import ForeignServers, foreign_servers
+from tests.short_plan import written_to
 
 pytestmark = pytest.mark.runs
 
@@ -46,17 +44,7 @@ def foreign(tempdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def short_plan(tmp_path: Path) -> Path:
-    """The plan of a run of a few seconds."""
-    scenario = Scenario(
-        name="short",
-        what="",
-        demonstrates="",
-        hardest_for="",
-        operations=lambda random: unchanged_events(random, seconds=1, horizon_s=2, clients=[0]),
-    )
-    file = tmp_path / "plan.json"
-    file.write_text(json.dumps({"format": FORMAT, **scenario.plan(1).to_json()}))
-    return file
+    return written_to(tmp_path / "plan.json")
 
 
 def run(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
