@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser pooler demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance contenders lessons clean
+.PHONY: help setup browser pooler two-contenders demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance contenders lessons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -54,7 +54,7 @@ compare: $(READY) ## run three designs through four scenarios and print one tabl
 # For two cores: tests that compute run beside tests that wait. Whole runs are judged for lateness, so they come last.
 test: $(READY) ## make check, then all tests and a few benchmarks (ten minutes)
 ifeq ($(ARGS),)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check browser
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target check browser two-contenders
 	@$(MAKE) --no-print-directory pooler # after browser, because both may need apt
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-computing test-waiting test-processes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-runs test-lessons
@@ -62,6 +62,10 @@ else
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python -m pytest $(ARGS)
 endif
+
+# What is installed already stays. Without a network their tests are skipped, with the reason that this prints.
+two-contenders: $(READY)
+	@$(BIN)/duetime contenders install procrastinate rq || echo "the tests of these two are skipped"
 
 # Lanes by cost (markers) and folder. Together they run every test that is not marked full or soak.
 DEFAULT := not full and not soak

@@ -18,12 +18,14 @@ from duetime import registry
 from duetime.interface import Notification, Scheduler
 from duetime.settings import Settings
 
+DUE_AT = datetime.now(UTC) + timedelta(hours=1)
+"""The same for every call, because a repeated one has the same content."""
+
 
 def carry_out(step: list[Any], scheduler: Scheduler, session: Session, savepoints: list[SessionTransaction]) -> None:
     match step:
         case ["schedule", key, revision]:
-            due_at = datetime.now(UTC) + timedelta(hours=1)
-            notification = Notification(key=key, revision=revision, kind="test", recipient="a@b.example", due_at=due_at)
+            notification = Notification(key=key, revision=revision, kind="test", recipient="a@b.example", due_at=DUE_AT)
             scheduler.schedule(notification, session=session)
         case ["cancel", key, revision]:
             scheduler.cancel(key, revision=revision, session=session)

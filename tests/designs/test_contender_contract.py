@@ -24,6 +24,7 @@ from duetime.settings import Settings
 
 pytestmark = pytest.mark.processes
 
+MISSING = {name: reason for name in contenders.names() if (reason := contenders.missing(name))}
 CLIENT = Path(__file__).parent / "contender_steps.py"
 
 
@@ -68,12 +69,10 @@ def own_tempdir() -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(scope="module", params=contenders.names())
+@pytest.fixture(scope="module", params=[name for name in contenders.names() if name not in MISSING])
 def client(
     request: pytest.FixtureRequest, own_tempdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
-    if reason := contenders.missing(request.param):
-        pytest.skip(f"{request.param}: {reason}")
     design = registry.load(f"{contenders.PREFIX}{request.param}")
     services = Services(own_tempdir, environment={})
     log = tmp_path_factory.mktemp(request.param) / "client.log"
@@ -105,6 +104,11 @@ def client(
         stack.enter_context(client.process)
         stack.callback(client.process.kill)
         yield client
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_contender_that_is_not_installed_is_skipped_with_the_reason(name: str) -> None:
+    pytest.skip(f"{name}: {MISSING[name]}")
 
 
 def test_a_notification_is_pending_after_the_commit_and_not_before(client: Client) -> None:

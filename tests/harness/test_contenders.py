@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.contenders.cells import designs as matrix_designs
 from duetime import contenders, registry
 from duetime.errors import DesignNotLoadable, UnknownName
-from tests.commands import compared, duetime
+from duetime.harness.runs.cell import stored_cell
+from tests.commands import duetime
 
 
 @pytest.fixture
@@ -82,19 +87,69 @@ def test_the_list_says_how_to_install(empty_cache: Path) -> None:
     assert how in line or "cannot be here" in line
 
 
-@pytest.mark.runs
-def test_an_installed_contender_is_judged_in_a_run(tmp_path: Path) -> None:
-    done = duetime("contenders", "install", "procrastinate")
+IN_CI = ("procrastinate", "rq")
+"""Python packages alone, so that every machine with a network can install them."""
+
+
+def contenders_command(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``make contenders`` on what CI installs, with a page of its own."""
+    page = out / "contenders.md"
+    if not page.exists():
+        shutil.copy(contenders.ROOT / "docs" / "contenders.md", page)
+    command = [sys.executable, "-m", "benchmarks.contenders", "--seeds", "1", "--scenarios", "calm,crash"]
+    return subprocess.run(
+        [*command, "--designs", ",".join(map(str, designs_in_ci())), "--out", out, "--page", page, *arguments],
+        cwd=contenders.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def designs_in_ci() -> list[str]:
+    """Return each contender of `IN_CI`, and its tuned variant if it has one."""
+    every = [design.name.removeprefix(contenders.PREFIX) for design in matrix_designs()]
+    return [name for name in every if name.partition(":")[0] in IN_CI]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of two contenders, and the page made of them."""
+    done = duetime("contenders", "install", *IN_CI)
     if done.returncode:
         pytest.skip(done.stderr)
+    out = tmp_path_factory.mktemp("matrix")
+    ran = contenders_command(out)
+    assert "wrote" in ran.stdout, ran.stderr
+    return out
 
-    _, cells = compared("--designs", "contender:procrastinate", "--scenarios", "calm,crash", out=tmp_path)
 
-    calm, crash = cells["calm", "contender:procrastinate"], cells["crash", "contender:procrastinate"]
-    assert calm["counts"]["missed"] == calm["counts"]["duplicate"] == 0
-    assert calm["counts"]["delivered"] == 30
-    [closed] = tmp_path.glob("*/crash/*/closed.json")
-    held = [pending["where"] for pending in json.loads(closed.read_text())["pending"]]
-    # A killed worker's jobs stay in "doing": nothing retries them unless the user writes the task that does.
+@pytest.mark.runs
+def test_two_contenders_keep_what_their_documentation_promises(stored: Path) -> None:
+    cells = {run.parent: stored_cell(run.parent) for run in stored.glob("*/*/closed.json")}
+
+    assert {cell.design for cell in cells.values()} == {f"contender:{name}" for name in designs_in_ci()}
+    for cell in cells.values():
+        assert cell.within_guarantees is not False, cell.explanation
+        assert cell.scenario != "calm" or cell.counts["delivered"] == 30
+
+
+@pytest.mark.runs
+def test_the_jobs_of_a_killed_worker_of_procrastinate_stay_in_doing(stored: Path) -> None:
+    run = stored / "crash" / "contender-procrastinate-seed1"
+    held = [pending["where"] for pending in json.loads((run / "closed.json").read_text())["pending"]]
+
+    # Nothing retries them unless the user writes the task that does.
     assert held and all("doing" in where for where in held)
-    assert crash["counts"]["duplicate"] == 0
+    assert stored_cell(run).counts["duplicate"] == 0
+
+
+@pytest.mark.runs
+def test_stored_runs_are_not_repeated_and_give_the_same_page(stored: Path) -> None:
+    page = (stored / "contenders.md").read_text()
+    again = contenders_command(stored)
+
+    assert again.stdout.startswith("0 runs"), again.stdout
+    assert (stored / "contenders.md").read_text() == page
+    assert "| **procrastinate** | late" in page
+    assert " runs, " in contenders_command(stored, "--again", "fail", "--estimate").stdout.replace("0 runs, ", "")
