@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from duetime.clock import Instant
+from duetime.contender_versions import versions_of
 from duetime.harness.processes.database_clock import measure_database_clock
 from duetime.harness.runs.spec import RunSpec
 from duetime.history.digest import line_count_and_sha256
@@ -73,7 +74,11 @@ class RunDirectory:
             "plan_hash": spec.plan.hash(),
             "started": started._asdict() if started else None,
             "guarantees": asdict(spec.design.guarantees),
-            "versions": {**versions(), **spec.context.versions},
+            "versions": {
+                **versions(),
+                **spec.context.versions,
+                **(versions_of(spec.design.contender) if spec.design.contender else {}),
+            },
         }
         draft = self._plan.with_suffix(".json.new")
         draft.write_text(_one_operation_per_line(written))
