@@ -182,8 +182,10 @@ import os, sys, urllib.request
 if os.fork() == 0:
     os.setpgid(0, 0)  # as RQ does with the process of a job
     sys.stdin.readline()
-    urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].encode()))
-    print("answered", flush=True)
+    try:
+        urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.argv[2].encode()))
+    finally:
+        print("it goes on after its request", flush=True)
 os.wait()
 """
 
