@@ -79,7 +79,7 @@ def test_every_kill_is_verified_and_healed(matrix: Matrix, scenario: str, design
     assert [record["phase"] for record in records] == ["inject", "observed", "heal", "healed"]
     assert "gone" in records[1]["evidence"]
     if scenario == "crash":
-        assert "before that delivery was over" in records[0]["evidence"]
+        assert records[1]["delivery"]["phase"] == "between"
     assert "ready" in records[3]["evidence"]
 
 
