@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from duetime.contenders import CLIENT_NEEDS, absent_programs, cache, folder, lines_of, mark_of, up_to_date, wanted
 from duetime.errors import BadUsage
@@ -50,6 +51,8 @@ def install(name: str, report: Report) -> None:
             work.python_packages()
         if _is_due(name, "package.json"):
             work.node_packages()
+        if _is_due(name, "unpack.txt"):
+            work.unpacked_packages()
         if absent_programs(here):
             work.debian_packages()
     report(f"{name}: installed")
@@ -67,6 +70,8 @@ def obstacle(name: str) -> str:
             )
     if _is_due(name, "package.json") and not shutil.which("npm"):
         return "it needs Node and npm, which are not on the PATH; install Node 20 or newer"
+    if _is_due(name, "unpack.txt") and (absent := [tool for tool in ("apt-get", "dpkg") if not shutil.which(tool)]):
+        return f"it needs Debian's {', '.join(lines_of(here / 'unpack.txt')[:1])}, and this machine has no {absent[0]}"
     if absent_programs(here):
         packages = " ".join(lines_of(here / "apt.txt"))
         if not shutil.which("apt-get"):
@@ -156,6 +161,27 @@ class _Installation:
         self._call(["npm", "install", *quietly, "--prefix", str(cache(self.name))])
         self._mark("package.json")
 
+    def unpacked_packages(self) -> None:
+        """Download and unpack Debian packages, which needs no root: the lists of packages may be the user's own."""
+        mark_of(self.name, "unpack.txt").unlink(missing_ok=True)
+        packages, unpacked = lines_of(self.here / "unpack.txt"), cache(self.name) / "unpacked"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        self.report(f"{self.name}: unpacking Debian's {' '.join(packages)}")
+        with TemporaryDirectory(dir=cache(self.name), prefix="download-") as directory:
+            try:
+                self._call(["apt-get", "download", *packages], directory=directory)
+            except BadUsage:
+                # The machine has no lists, or old ones; only root may renew them.
+                own = [f"Dir::State::lists={directory}/lists", f"Dir::Cache={directory}/cache", "Acquire::Retries=1"]
+                for place in ("lists/partial", "cache/archives/partial"):
+                    (Path(directory) / place).mkdir(parents=True)
+                options = [part for option in own for part in ("-o", option)]
+                self._call(["apt-get", *options, "update", "-qq"], directory=directory)
+                self._call(["apt-get", *options, "download", *packages], directory=directory)
+            for file in sorted(Path(directory).glob("*.deb")):
+                self._call(["dpkg", "-x", str(file), str(unpacked)])
+        self._mark("unpack.txt")
+
     def debian_packages(self) -> None:
         packages = lines_of(self.here / "apt.txt")
         self.report(f"{self.name}: installing {' '.join(packages)} with apt-get")
@@ -171,7 +197,9 @@ class _Installation:
         draft.write_text(wanted(self.name, file))
         draft.replace(mark)
 
-    def _call(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def _call(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, directory: str | None = None
+    ) -> None:
         """Run `command` and report, every few seconds, the last line that it printed.
 
         Raises:
@@ -180,6 +208,7 @@ class _Installation:
         with subprocess.Popen(
             command,
             env=environment,
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

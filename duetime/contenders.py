@@ -1,7 +1,8 @@
 """Contenders: libraries of others behind ``schedule()``, each in a folder and in an environment of its own.
 
 ``contenders/NAME/`` holds ``design.py`` with a ``Design``, the library's worker in its own language, and the exact
-versions that it needs: ``requirements.txt`` (Python), ``package.json`` (Node) or ``apt.txt`` (Debian).
+versions that it needs: ``requirements.txt`` (Python), ``package.json`` (Node), ``apt.txt`` (Debian's packages) or
+``unpack.txt`` (Debian's packages, unpacked into the user's cache and not installed, so without root).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "contenders"
 CLIENT_NEEDS = ("sqlalchemy>=2.0", "psycopg[binary]>=3.2", "click", "python-dateutil", "redis")
 """What a client of duetime imports; it runs in the contender's environment."""
-INSTALLED = {"requirements.txt": "venv/bin/python", "package.json": "node_modules"}
+INSTALLED = {"requirements.txt": "venv/bin/python", "package.json": "node_modules", "unpack.txt": "unpacked"}
 """What each of these files leads to, in the contender's directory of the cache."""
 
 
@@ -37,6 +38,11 @@ class Contender:
 
     here: Path
     python: str
+
+    @property
+    def unpacked(self) -> Path:
+        """The directory into which the packages of ``unpack.txt`` are unpacked: its ``usr`` is Debian's ``/usr``."""
+        return cache(self.here.name) / "unpacked"
 
     def environment(self, database_url: str, broker_url: str) -> dict[str, str]:
         """Return the variables by which libraries of any language find their servers and their modules."""
@@ -102,6 +108,8 @@ def missing(name: str) -> str:
         return f"its Python packages are not installed; {hint}"
     if (here / "package.json").exists() and not up_to_date(name, "package.json"):
         return f"its Node packages are not installed; {hint}"
+    if (here / "unpack.txt").exists() and not up_to_date(name, "unpack.txt"):
+        return f"its Debian packages are not unpacked; {hint}"
     if absent := absent_programs(here):
         packages = " ".join(lines_of(here / "apt.txt"))
         return f"{', '.join(absent)} not found; as root {hint}, or install Debian's {packages}"

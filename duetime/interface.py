@@ -7,12 +7,14 @@ explains the contract, docs/api.md lists every name with an example.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from duetime import limits
+from duetime.errors import BadUsage
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -132,7 +134,8 @@ class Role:
     """One kind of process that a design needs, for instance its worker or its scheduler.
 
     argv: the command; ``{worker}`` is replaced by the worker's name, ``{state}`` by its own directory, which survives
-    a restart. For a contender also ``{python}``, ``{here}``, ``{database}`` and ``{broker}``.
+    a restart. For a contender also ``{python}``, ``{here}``, ``{database}`` and ``{broker}``. The name of a service in
+    braces, for instance ``{rabbitmq}``, is replaced by its URL.
     ready: the text in the log that shows the process is ready, for instance ``{worker} ready``.
     replicas: the number of processes of this role in a run; None for one per worker of the scenario.
     environment: variables for these processes, with the same replacements.
@@ -147,6 +150,44 @@ class Role:
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: Literal["SIGTERM", "SIGINT"] = "SIGTERM"
     orderly_exits: tuple[int, ...] = (0,)
+
+
+SERVICE_NAME = re.compile(r"(?!(?:worker|state|python|here|database|broker)$)[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A server that a design brings itself, beside the database and the broker of a run: for instance a RabbitMQ.
+
+    Each run starts one on loopback before `install`, waits until it answers, and ends it with everything that it left
+    behind. Its working directory is empty at first and survives a restart.
+
+    name: ``settings.services[name]`` and, in a role, ``{name}`` are the URL for its clients.
+    argv: the command, which stays in the foreground. Each name in `ports` in braces is replaced by a free port.
+    url: for its clients, with the same replacements.
+    ports: the placeholders for ports; the first is the port of the clients.
+    hello: the bytes that a client sends first, which the server answers once it is ready; empty if the server begins.
+    environment: variables for the server, with the same replacements.
+    is_broker: True if faults of the broker are injected into it, because the design has no other broker.
+
+    Raises:
+        BadUsage: a name is not of lower-case letters, digits and _, or has another meaning in a role.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    url: str
+    ports: tuple[str, ...] = ("port",)
+    hello: bytes = b""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    is_broker: bool = False
+
+    def __post_init__(self) -> None:
+        if not SERVICE_NAME.fullmatch(self.name):
+            raise BadUsage(
+                f"a service cannot be named {self.name!r}; write lower-case letters, digits and _, and no placeholder "
+                "of a role, such as broker"
+            )
 
 
 Delivery = Literal["at_least_once", "at_most_once", "nothing"]
@@ -298,6 +339,7 @@ class Design:
     scheduler: makes the scheduler; called once in each client process.
     pending: reads the design's stores from outside, without changing them. Raises ``CannotBeListed`` if a store cannot
     say which notifications it has.
+    services: further servers of each run; one of them may be the broker that this design uses.
     uses_broker: False if no process uses the broker, so that faults of the broker do not apply.
     status: the same in figures; None to report only the number of pending notifications.
     check_can_migrate: raises ``BadUsage`` if pending notifications cannot be moved now; called before any change.
@@ -317,6 +359,7 @@ class Design:
     install: Callable[[Engine], None]
     scheduler: Callable[[Settings], Scheduler]
     pending: Callable[[Settings, Engine], Sequence[Pending]]
+    services: Sequence[Service] = ()
     uses_broker: bool = True
     status: Callable[[Settings, Engine], Status] | None = None
     check_can_migrate: Callable[[Settings, datetime | None], None] | None = None

@@ -166,6 +166,7 @@ def migration_design(old: Design, new: Design) -> Design:
         pending=lambda settings, engine: [*old.pending(settings, engine), *new.pending(settings, engine)],
         check_can_migrate=old.check_can_migrate,
         migrates_stopped=old.migrates_stopped,
+        services=[*old.services, *new.services],
         uses_broker=old.uses_broker or new.uses_broker,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from duetime.urls import sqlalchemy_url
 EFFECTS = "duetime.app.effects:STATEMENTS"
 SCHEDULE_WAIT = timedelta(seconds=5)
 """Longer than a delivery through a healthy gateway, shorter than the patience of a request's caller."""
+SERVICE = "DUETIME_SERVICE_"
+"""The beginning of a variable with the URL of a service; the rest is the service's name in capitals."""
 YES, NO = {"yes", "true", "on", "1"}, {"no", "false", "off", "0", ""}
 
 
@@ -37,6 +39,7 @@ class Settings:
     direct_database_url: the database at `database_url` without the pooler on the way, for whatever needs a session of
     its own; None if there is no pooler.
     schedule_wait: how long schedule() and cancel() wait for a row that a worker is delivering.
+    services: the URLs of the servers that the design brings itself, by their names.
     """
 
     design: str
@@ -55,6 +58,7 @@ class Settings:
     time_scale: float = 1.0
     direct_database_url: str | None = None
     schedule_wait: timedelta = SCHEDULE_WAIT
+    services: Mapping[str, str] = field(default_factory=dict)
 
     def for_worker(self, name: str) -> Settings:
         return replace(self, worker=name)
@@ -89,6 +93,7 @@ class Settings:
             "DUETIME_TIME_SCALE": str(self.time_scale),
             "DUETIME_DIRECT_DATABASE_URL": self.direct_database_url or "",
             "DUETIME_SCHEDULE_WAIT_S": str(self.schedule_wait.total_seconds()),
+            **{SERVICE + name.upper(): url for name, url in self.services.items()},
         }
 
     @classmethod
@@ -118,6 +123,9 @@ class Settings:
             time_scale=variables.positive("DUETIME_TIME_SCALE"),
             direct_database_url=sqlalchemy_url(direct, variable="DUETIME_DIRECT_DATABASE_URL") if direct else None,
             schedule_wait=variables.seconds("DUETIME_SCHEDULE_WAIT_S", str(SCHEDULE_WAIT.total_seconds())),
+            services={
+                name.removeprefix(SERVICE).lower(): url for name, url in environment.items() if name.startswith(SERVICE)
+            },
         )
 
 

@@ -13,6 +13,7 @@ import pytest
 from duetime import contender_install, contenders
 from duetime.cli.contenders import contenders_group
 from duetime.errors import BadUsage
+from duetime.harness.processes.embedded_servers import unprivileged
 from tests.eventually import assert_eventually
 
 INSTALL = """
@@ -184,3 +185,42 @@ def test_a_cache_that_cannot_be_written_is_named(mine: Path, monkeypatch: pytest
 
     with pytest.raises(BadUsage, match="set XDG_CACHE_HOME"):
         contender_install.install("mine", nothing)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "lists", ["", pytest.param('Dir::State::lists "/nowhere";', marks=pytest.mark.full, id="without lists of packages")]
+)
+def test_debian_packages_are_unpacked_by_a_user_who_is_not_root(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lists: str
+) -> None:
+    (tmp_path / "apt.conf").write_text(lists)
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    (mine / "unpack.txt").write_text("netbase\n")
+    if reason := contender_install.obstacle("mine"):
+        pytest.skip(reason)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o777)
+
+    done = subprocess.run(
+        [*unprivileged(), sys.executable, "-c", INSTALL, str(mine.parent)], capture_output=True, text=True, check=False
+    )
+    if "no network" in done.stderr:
+        pytest.skip(done.stderr)
+
+    assert not contenders.missing("mine"), done.stdout + done.stderr
+    unpacked = contenders.contender(str(mine / "design.py")).unpacked
+    assert "tcp" in (unpacked / "etc" / "protocols").read_text()
+    assert not list(contenders.cache("mine").glob("download-*"))
+
+
+@pytest.mark.full  # renewing the lists of packages takes 20 s
+@pytest.mark.processes
+def test_a_debian_package_that_does_not_exist_is_named(mine: Path) -> None:
+    (mine / "unpack.txt").write_text("no-such-package-of-duetime\n")
+    if reason := contender_install.obstacle("mine"):
+        pytest.skip(reason)
+
+    with pytest.raises(BadUsage, match="no-such-package-of-duetime|no network"):
+        contender_install.install("mine", nothing)
+    assert "are not unpacked" in contenders.missing("mine")

@@ -68,6 +68,7 @@ class EmbeddedServer:
         probe: Callable[[int], bool],
         end_with: signal.Signals,
         environment: Mapping[str, str] | None = None,
+        starts_within_s: float = START_S,
     ) -> None:
         self.name = name
         self._command = list(command)
@@ -75,6 +76,7 @@ class EmbeddedServer:
         self._log = directory.parent / f"{directory.name}.log"
         self._probe = probe
         self._end_with = end_with
+        self._starts_within_s = starts_within_s
         self._environment = {**(composed() if environment is None else environment), **owner_env(tempdir)}
         self._process: subprocess.Popen[bytes] | None = None
         self._processes: list[psutil.Process] = []
@@ -101,9 +103,9 @@ class EmbeddedServer:
         Raises:
             HarnessError: it ended instead or did not answer in time.
         """
-        give_up_at = time.monotonic() + START_S
+        give_up_at = time.monotonic() + self._starts_within_s
         while not self.answers():
-            if self.gone() or time.monotonic() > give_up_at:
+            if self.ended() or time.monotonic() > give_up_at:
                 log = self._log.read_text(errors="replace")[-2000:]
                 raise HarnessError(f"the {self.name} did not start:\n{log}")
             time.sleep(0.02)

@@ -21,6 +21,8 @@ from duetime.harness.processes.embedded_servers import free_port
 from duetime.harness.processes.environment import composed
 
 PROBE_S = 0.3
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+"""PostgreSQL answers it with one byte before authentication."""
 
 
 class ProxyLink:
@@ -86,7 +88,7 @@ def link_to_database(url: str, directory: Path, *, tempdir: Path) -> Iterator[tu
 
     def probe() -> None:
         # libpq's smallest timeout is two seconds, so a plain socket tries first.
-        _check_postgres_answers(listen)
+        check_answers(listen, SSL_REQUEST)
         psycopg.connect(plain, connect_timeout=2).close()
 
     with _proxy("database", listen, dial, tempdir, probe) as link:
@@ -109,6 +111,31 @@ def link_to_broker(url: str, *, tempdir: Path) -> Iterator[tuple[str, ProxyLink]
 
 
 @contextmanager
+def link_to_port(name: str, port: int, hello: bytes, *, tempdir: Path) -> Iterator[tuple[int, ProxyLink]]:
+    """Start a proxy for the loopback port of the service `name`; yield the proxy's port, and the proxy.
+
+    hello: what a client of the service sends first.
+    """
+    own_port = free_port()
+    listen = f"127.0.0.1:{own_port}"
+    with _proxy(name, listen, f"127.0.0.1:{port}", tempdir, lambda: check_answers(listen, hello)) as link:
+        yield own_port, link
+
+
+def check_answers(listen: Address, hello: bytes) -> None:
+    """Connect and send `hello`, which the service answers with at least one byte.
+
+    Raises:
+        OSError: no answer within `PROBE_S`.
+    """
+    with _socket(listen) as probe:
+        _connect(probe, listen)
+        probe.sendall(hello)
+        if not probe.recv(1):
+            raise ConnectionResetError(f"{listen} closed the connection")
+
+
+@contextmanager
 def _proxy(name: str, listen: Address, dial: Address, tempdir: Path, probe: Callable[[], None]) -> Iterator[ProxyLink]:
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "duetime.faults.mechanisms.tcp_proxy", listen, dial],
@@ -128,19 +155,6 @@ def _proxy(name: str, listen: Address, dial: Address, tempdir: Path, probe: Call
         process.wait()
         process.stdin.close()
         process.stdout.close()
-
-
-def _check_postgres_answers(listen: Address) -> None:
-    """Send an SSLRequest, which PostgreSQL answers with one byte before authentication.
-
-    Raises:
-        OSError: no answer.
-    """
-    with _socket(listen) as probe:
-        _connect(probe, listen)
-        probe.sendall(b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
-        if not probe.recv(1):
-            raise ConnectionResetError(f"{listen} closed the connection")
 
 
 def _socket(address: Address) -> socket.socket:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
@@ -14,6 +14,7 @@ import redis
 from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.harness.plan.plan import Persistence
+from duetime.harness.processes.design_services import design_service
 from duetime.harness.processes.embedded_servers import (
     EmbeddedServer,
     initialise_cluster,
@@ -30,6 +31,7 @@ from duetime.harness.processes.external_services import (
     own_database,
 )
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
+from duetime.interface import Service
 from duetime.urls import redis_url, sqlalchemy_url
 
 
@@ -38,13 +40,14 @@ class ServiceRequirements:
     """The services that a run needs.
 
     proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
-    a network of its own, which can be partitioned.
+    a network of its own, which can be partitioned. services: the servers that the design brings itself.
     """
 
     broker_persistence: Persistence = "default"
     proxied: frozenset[str] = frozenset()
     database_by_tcp: bool = False
     broker_isolated: bool = False
+    services: Sequence[Service] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,9 @@ class Endpoints:
     """The database and the broker of one run, both empty at first and used by nothing else.
 
     database_through, broker_through: the URLs for the run's processes, which may lead through a proxy.
-    database, broker: the servers, if faults may kill them.
+    database, broker: the servers, if faults may kill them. The broker is the one that the design uses.
     links: the proxies, by service.
+    services, services_through: the URLs of the servers that the design brings itself, by their names.
     """
 
     database_url: str
@@ -64,6 +68,8 @@ class Endpoints:
     broker: EmbeddedServer | None
     links: Mapping[str, ProxyLink]
     network_link: NetworkLink | None
+    services: Mapping[str, str] = field(default_factory=dict)
+    services_through: Mapping[str, str] = field(default_factory=dict)
 
     def broker_answers(self) -> bool:
         """Return True if the broker answers within `PROBE_S`."""
@@ -141,13 +147,25 @@ class Services:
             broker_url, broker, network_link = stack.enter_context(
                 self._broker(directory / "valkey", slot, requirements)
             )
+            servers = {
+                service.name: stack.enter_context(
+                    design_service(service, directory / service.name, tempdir=self._tempdir)
+                )
+                for service in requirements.services
+            }
+            own_broker = next((servers[service.name] for service in requirements.services if service.is_broker), None)
             database_through, broker_through = database_url, broker_url
+            services = {name: server.url() for name, server in servers.items()}
+            services_through = dict(services)
             links: dict[str, ProxyLink] = {}
             if "database" in requirements.proxied:
                 database_through, links["database"] = stack.enter_context(
                     link_to_database(database_url, directory / "pglink", tempdir=self._tempdir)
                 )
-            if "broker" in requirements.proxied:
+            if "broker" in requirements.proxied and own_broker:
+                port, links["broker"] = stack.enter_context(own_broker.link(tempdir=self._tempdir))
+                services_through |= {own_broker.service.name: own_broker.url(port)}
+            elif "broker" in requirements.proxied:
                 broker_through, links["broker"] = stack.enter_context(link_to_broker(broker_url, tempdir=self._tempdir))
             yield Endpoints(
                 database_url=database_url,
@@ -155,9 +173,11 @@ class Services:
                 database_through=database_through,
                 broker_through=broker_through,
                 database=database,
-                broker=broker,
+                broker=own_broker or broker,
                 links=links,
                 network_link=network_link,
+                services=services,
+                services_through=services_through,
             )
 
     @contextmanager

@@ -51,9 +51,9 @@ class WorkerProcess:
     ) -> None:
         """environment: added to what every worker gets. contender: whose worker this is, if it is one's."""
         self.name = name
-        places = {"worker": name, "state": str(state), **_places_of(contender, settings)}
-        self._argv = [_replaced(part, places) for part in role.argv]
-        self._ready = _replaced(role.ready, places)
+        places = {"worker": name, "state": str(state), **_places_of(contender, settings), **settings.services}
+        self._argv = [replaced(part, places) for part in role.argv]
+        self._ready = replaced(role.ready, places)
         self._stop_signal = signal.Signals[role.stop_signal]
         self._orderly_exits = role.orderly_exits
         self.disorderly_exits: list[str] = []
@@ -68,7 +68,7 @@ class WorkerProcess:
             "PYTHONWARNINGS": "ignore:You're running the worker",
             **(contender.environment(settings.database_url, settings.broker_url) if contender else {}),
             **(environment or {}),
-            **{variable: _replaced(value, places) for variable, value in role.environment.items()},
+            **{variable: replaced(value, places) for variable, value in role.environment.items()},
         }
         self._state = state
         self._log = log
@@ -283,7 +283,8 @@ def _places_of(contender: Contender | None, settings: Settings) -> dict[str, str
     }
 
 
-def _replaced(text: str, places: Mapping[str, str]) -> str:
+def replaced(text: str, places: Mapping[str, str]) -> str:
+    """Return `text` with the value of each name in `places` instead of the name in braces."""
     for name, value in places.items():
         text = text.replace(f"{{{name}}}", value)
     return text

@@ -34,6 +34,11 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
         yield "this design has no worker that the fault could hit"
     if broker and not design.uses_broker:
         yield "no process of this design connects to the broker"
+    if own := next((service.name for service in design.services if service.is_broker), None):
+        if plan.needs_isolated_broker():
+            yield f"this design's broker is {own}, which a run cannot start in a network of its own; broker_blip_long"
+        if "broker_kill" in kinds and plan.environment.broker_persistence != "aof":
+            yield f"this design's broker is {own}, which stores what it confirms; broker_restart_aof"
     if external := sorted(kinds & EMBEDDED_ONLY) if not services.embedded else []:
         yield f"{', '.join(external)} {EMBEDDED_ONLY_REASON}"
     if "clock" in kinds and (reason := faketime.unavailable()):

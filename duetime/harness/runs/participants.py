@@ -52,7 +52,10 @@ class RunProcesses:
         self._direct = settings_for(self._spec, files.deliveries, endpoints, watched=watched)
         # Workers and clients connect through the proxy where there is one.
         self._settings = replace(
-            self._direct, database_url=endpoints.database_through, broker_url=endpoints.broker_through
+            self._direct,
+            database_url=endpoints.database_through,
+            broker_url=endpoints.broker_through,
+            services=endpoints.services_through,
         )
         self._clocks = {name: SkewedClock(self._spec.state / f"{name}.clock") for name in plan.skewed_workers()}
         # Workers of contenders deliver over HTTP; ours write the line themselves.
@@ -227,4 +230,5 @@ def settings_for(spec: RunSpec, deliveries: Path, endpoints: Endpoints, *, watch
         rescue_after=timedelta(seconds=plan.environment.rescue_after_s),
         time_scale=plan.environment.time_scale,
         watched=watched,
+        services=endpoints.services,
     )

@@ -58,6 +58,7 @@ class Run:
             proxied=self._plan.proxied_services(),
             broker_isolated=self._plan.needs_isolated_broker(),
             database_by_tcp=self._spec.design.contender is not None,
+            services=self._spec.design.services,
         )
         with ExitStack() as stack:
             self._progress("starting")
