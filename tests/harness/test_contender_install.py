@@ -221,6 +221,6 @@ def test_a_debian_package_that_does_not_exist_is_named(mine: Path) -> None:
     if reason := contender_install.obstacle("mine"):
         pytest.skip(reason)
 
-    with pytest.raises(BadUsage, match="no-such-package-of-duetime|no network"):
+    with pytest.raises(BadUsage, match=r"no-such-package-of-duetime|no network"):
         contender_install.install("mine", nothing)
     assert "are not unpacked" in contenders.missing("mine")
