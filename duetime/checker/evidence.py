@@ -48,6 +48,15 @@ class Evidence:
         self._history, self._obligations = history, obligations
         self.used: set[Interval] = set()
 
+    @property
+    def calls_intact(self) -> bool:
+        """True if no call can be missing, so that a revision is known to be the newest of its key."""
+        return not (self._altered or self._history_incomplete)
+
+    @property
+    def faults_intact(self) -> bool:
+        return not self._faults_damaged
+
     def apply(self, labelled: Labelled) -> None:
         """Put the first proven violation first; without one, the label says what is unproven."""
         matched = (labelled.label, *labelled.also)
@@ -60,7 +69,7 @@ class Evidence:
 
     def proves_missed(self, op: str) -> bool:
         """Return True if `op`, which is required and was never delivered, is proven missed."""
-        damaged = self._altered or self._faults_damaged or self._history_incomplete or self._deliveries_incomplete
+        damaged = not (self.calls_intact and self.faults_intact) or self._deliveries_incomplete
         if self._closed is None or damaged:
             return False
         obligation = self._without_starvation[op]

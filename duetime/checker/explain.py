@@ -9,7 +9,7 @@ from typing import Final, assert_never, cast
 from duetime.checker.labels import DeliveryViolation, Labelled
 from duetime.checker.obligations import Obligation
 from duetime.checker.wording import RunClock, describe_fault, duration, notification_name, sentence
-from duetime.history import NEVER, History, Operation, RecordedFault
+from duetime.history import NEVER, Delivery, History, Operation, RecordedFault, StoredEntry
 
 MAX_FAULTS: Final = 3
 """The most faults that one explanation names."""
@@ -17,6 +17,7 @@ MAX_FAULTS: Final = 3
 FIXES: Final[Mapping[str, str]] = {
     "missed": "Fix: keep it in a database table until it is delivered, and deliver overdue rows too.",
     "duplicate": "Fix: send an idempotency key that the gateway checks, or deliver at most once and accept losses.",
+    "will_repeat": "Fix: send an idempotency key that the gateway checks, and rescue what a dead worker held sooner.",
     "phantom": "Fix: ask the database at delivery time whether the notification is still wanted.",
     "stale": "Fix: ask the database at delivery time which revision is current.",
     "early": "Fix: compare due times with the clock of the database server, not with the worker's.",
@@ -42,15 +43,34 @@ class Explainer:
         )
         return list(islice(in_force, MAX_FAULTS))
 
-    def missed(self, obligation: Obligation, where: str | None, faults: Sequence[RecordedFault]) -> str:
-        """`where`: the place in the design's store that still held the notification; None if there was none."""
+    @property
+    def closed_ns(self) -> int:
+        assert self._closed is not None  # noqa: S101  # nothing is left over before the history is closed
+        return self._closed.at_ns
+
+    def will_repeat(
+        self, obligation: Obligation, last: Delivery, entry: StoredEntry, faults: Sequence[RecordedFault]
+    ) -> str:
+        """`entry`: what the design's store still held after the `last` delivery."""
+        came = f"It was delivered by {last.worker} at {self._clock.at(last.at_ns)}, and is still held: {entry.where}"
+        back = "It is tried again." if entry.back_after_s is None else f"It comes back after {entry.back_after_s:g} s."
+        return _joined(
+            "will_repeat", self._scheduled(obligation.operation), self._in_force(faults), sentence(came), back
+        )
+
+    def missed(self, obligation: Obligation, entry: StoredEntry | None, faults: Sequence[RecordedFault]) -> str:
+        """`entry`: what the design's store still held of the notification; None for nothing."""
         assert self._closed is not None  # noqa: S101  # nothing is missed before the history is closed
-        if self._closed.pending is None:
+        if self._closed.unlisted:
+            place = sentence(f"The design's store cannot be listed: {self._closed.unlisted}")
+        elif self._closed.pending is None:
             place = "The design's store was not searched."
-        elif where is None:
+        elif entry is None:
             place = "No store of the design holds it any more."
+        elif entry.state == "failed":
+            place = sentence(f"It failed, and is not tried again: {entry.where}")
         else:
-            place = sentence(f"It is still held: {where}")
+            place = sentence(f"It is still held: {entry.where}")
         never = f"It was not delivered by the end of the run ({self._clock.at(self._closed.at_ns)})."
         return _joined(
             "missed", self._scheduled(obligation.operation), self._deadline(obligation, faults), never, place
@@ -135,4 +155,4 @@ class Explainer:
 
 
 def _joined(label: str, *sentences: str) -> str:
-    return " ".join([sentence(label), *filter(None, sentences), FIXES[label]])
+    return " ".join([sentence(label.replace("_", " ")), *filter(None, sentences), FIXES[label]])

@@ -7,7 +7,7 @@ from typing import Any
 
 from duetime.checker.judge import judge_history
 from duetime.checker.results import Results
-from duetime.history import Closed, RecordedPlan, assemble
+from duetime.history import Closed, RecordedPlan, StoredEntry, assemble
 from duetime.history.records import nanoseconds
 
 Records = Sequence[Mapping[str, Any]]
@@ -23,7 +23,10 @@ def check(
     faults: Records = (),
     clock: Records = ({"wall_ns": 0, "mono_ns": 0},),
     closed_at_s: float | None = None,
-    pending: Mapping[str, str] | None = None,
+    pending: Mapping[str, str | StoredEntry] | None = None,
+    after_stop: Mapping[str, str | StoredEntry] | None = None,
+    unlisted: str = "",
+    cut_short: Sequence[str] | None = None,
     workers_alive: bool = True,
     restarts: Sequence[tuple[int, str, int]] = (),
     plan: Mapping[str, Any] | None = None,
@@ -31,7 +34,7 @@ def check(
     """Judge records that have the form of the lines of the files.
 
     The defaults are a punctual canary, clocks that agree and an empty plan. `plan` overrides single fields of it;
-    without `closed_at_s` the history is open.
+    without `closed_at_s` the history is open. What is stored may be given by its place alone.
     """
     if not any(delivery["worker"] == "canary" for delivery in deliveries):
         deliveries = [*deliveries, PUNCTUAL_CANARY]
@@ -43,10 +46,22 @@ def check(
     }
     closed = None
     if closed_at_s is not None:
-        closed = Closed(nanoseconds(closed_at_s), pending or {}, workers_alive, restarts=tuple(restarts))
+        closed = Closed(
+            nanoseconds(closed_at_s),
+            None if unlisted else _entries(pending or {}),
+            workers_alive,
+            restarts=tuple(restarts),
+            after_stop=None if after_stop is None else _entries(after_stop),
+            unlisted=unlisted,
+            cut_short=None if cut_short is None else tuple(cut_short),
+        )
     return judge_history(
         assemble(RecordedPlan.from_json({"profile": PROFILE, **(plan or {})}), lines=lines, closed=closed)
     )
+
+
+def _entries(stored: Mapping[str, str | StoredEntry]) -> Mapping[str, StoredEntry]:
+    return {op: StoredEntry(entry) if isinstance(entry, str) else entry for op, entry in stored.items()}
 
 
 def _numbered(records: Records) -> Iterable[tuple[int, Mapping[str, Any]]]:

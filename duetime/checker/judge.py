@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from duetime.checker.evidence import Evidence
+from duetime.checker.interruptions import Interruptions
 from duetime.checker.labels import LABELS, Labelled, label
 from duetime.checker.latency import after_superseded, lateness, service
+from duetime.checker.leftovers import awaiting_recovery, doubts, leftovers, maybe_left
 from duetime.checker.obligations import Excuses, Obligation, obligations_of
 from duetime.checker.results import Outcome, Results
 from duetime.checker.states import STATES, State, states
 from duetime.checker.unknown import reasons
 from duetime.checker.vacuity import needs
 from duetime.checker.violations import Violation, violations
-from duetime.history import NEVER, History, load
+from duetime.history import NEVER, History, StoredEntry, load
 from duetime.history.gc_paused import gc_paused
 
 
@@ -40,10 +42,26 @@ def judge_history(history: History) -> Results:
     labelled = label(history.deliveries, obligations, profile=profile)
     for item in labelled:
         evidence.apply(item)
-    state_of = states(obligations, delivered={d.op for d in history.deliveries}, evidence=evidence)
-    found = violations(history, obligations, state_of, labelled)
+    interruptions = Interruptions(history)
+    left = leftovers(history, obligations, interruptions, evidence)
+    awaited = awaiting_recovery(history, obligations, interruptions)
+    state_of = states(
+        obligations,
+        delivered={d.op for d in history.deliveries},
+        will_repeat={one.op for one in left if one.proven},
+        awaits_recovery=awaited,
+        evidence=evidence,
+    )
+    found = violations(history, obligations, state_of, labelled, left)
     table = needs(history, obligations)
-    unknown_because = reasons(history, evidence, table, open_required=_open_required(history, obligations, state_of))
+    awaited = {op: one for op, one in awaited.items() if state_of[op] == "open"}
+    unknown_because = reasons(
+        history,
+        evidence,
+        table,
+        open_required=_open_required(history, obligations, state_of) - len(awaited),
+        doubts=doubts(history, left, list(maybe_left(history, obligations, interruptions)), awaited),
+    )
     return Results(
         run=history.plan.identity,
         outcome=_outcome(found, unknown_because),
@@ -76,13 +94,24 @@ def _open_required(history: History, obligations: Mapping[str, Obligation], stat
 
 
 def _counts(history: History, state_of: Mapping[str, State], labelled: list[Labelled]) -> dict[str, int]:
-    """Every label and state, zeros included. The missed are counted again as stuck (still in a store) or lost."""
+    """Every label and state, zeros included.
+
+    The missed are counted again as stuck (still in a store), failed (in a store, and not tried again) or lost; the
+    delivered include those that will repeat.
+    """
     counts = Counter[str](item.label for item in labelled) + Counter(state_of.values())
+    counts["delivered"] += counts["will_repeat"]
     pending = history.closed.pending if history.closed else None
-    if pending is not None:
-        stuck = sum(state == "missed" and op in pending for op, state in state_of.items())
-        counts.update(stuck=stuck, lost=counts["missed"] - stuck)
-    return {name: counts[name] for name in (*LABELS, *STATES, "lost", "stuck")}
+    if pending is not None and counts["missed"]:
+        places = Counter(_place(pending.get(op)) for op, state in state_of.items() if state == "missed")
+        counts.update(places)
+    return {name: counts[name] for name in (*LABELS, *STATES, "lost", "stuck", "failed")}
+
+
+def _place(entry: StoredEntry | None) -> str:
+    if entry is None:
+        return "lost"
+    return "failed" if entry.state == "failed" else "stuck"
 
 
 def label_lines(run_dir: Path) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ Label = DeliveryViolation | Lawful | Unproven
 DELIVERY_VIOLATIONS: Final = get_args(DeliveryViolation)
 """In order of precedence: a delivery that breaks several rules is labelled by the first."""
 
-VIOLATIONS: Final = ("missed", "duplicate", "phantom", "stale", "early", "late")
+VIOLATIONS: Final = ("missed", "duplicate", "will_repeat", "phantom", "stale", "early", "late")
 """Every way to break a rule, in the order in which tables and summaries show them."""
 
 LABELS: Final = (*DELIVERY_VIOLATIONS, *get_args(Lawful), *get_args(Unproven))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,9 +49,11 @@ class Results:
             return ""
         if self.outcome == "unknown":
             return f"Unknown: {self.unknown_because[0]}."
-        present = [label for label in VIOLATIONS if self.counts[label]]
+        # Not from `counts`: what may or may not repeat is counted, and no violation.
+        counts = Counter(violation.label for violation in self.violations)
+        present = [label for label in VIOLATIONS if counts[label]]
         example = next(violation for violation in self.violations if violation.label == present[0])
-        summary = ", ".join(f"{self.counts[label]} {label}" for label in present)
+        summary = ", ".join(f"{counts[label]} {label}" for label in present)
         if len(self.violations) == 1:
             return f"{summary}. {example.explanation.partition('. ')[2]}"
         return f"{summary}. For example: {example.explanation}"

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from duetime.checker.evidence import Evidence
+from duetime.checker.interruptions import RESTART_EXCUSED_NS
 from duetime.checker.other_clock import OtherClock
 from duetime.checker.vacuity import Need
 from duetime.checker.wording import RunClock, duration
 from duetime.history import NEVER, History
 from duetime.history.records import nanoseconds
 
-RESTART_EXCUSED_NS = 15_000_000_000
-"""A worker may still end this long after a fault because of it."""
 
-
-def reasons(history: History, evidence: Evidence, table: Iterable[Need], *, open_required: int) -> list[str]:
+def reasons(
+    history: History, evidence: Evidence, table: Iterable[Need], *, open_required: int, doubts: Iterable[str]
+) -> list[str]:
     """Sentences without their full stop, the most serious first; none if the run can pass.
 
-    table: the vacuity table. open_required: the required notifications that are neither delivered nor proven missed.
+    table: the vacuity table. open_required: the required notifications that are neither delivered nor proven missed,
+    other than those in `doubts`, which are sentences about what the design's store still has.
     """
     clock = RunClock(history.started_ns)
     found = [
         *history.problems,
         *_closing(history, clock, open_required),
+        *doubts,
         *(need.reason for need in table if not need.ok),
         *(f"fault {f} was never verified as healed" for f in history.faults if f.injected_ns < NEVER == f.healed_ns),
         *(

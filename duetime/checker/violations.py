@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from duetime.checker.explain import Explainer
 from duetime.checker.labels import DELIVERY_VIOLATIONS, Labelled
+from duetime.checker.leftovers import Leftover
 from duetime.checker.obligations import Obligation
 from duetime.checker.states import State
-from duetime.history import Delivery, History, Operation, RecordedFault
+from duetime.history import Delivery, History, Operation, RecordedFault, StoredEntry
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One broken rule.
 
-    at_ns: of the delivery; for a missed notification, its deadline.
+    at_ns: of the delivery; for a missed notification, its deadline; for one that will repeat, the end of the run.
     evidence: files and line numbers, as ``history.jsonl:12``.
     """
 
@@ -32,19 +33,30 @@ def violations(
     obligations: Mapping[str, Obligation],
     states: Mapping[str, State],
     labelled: Iterable[Labelled],
+    left: Iterable[Leftover],
 ) -> list[Violation]:
     """All violations, in the order of their instants."""
     explainer = Explainer(history)
     pending = (history.closed.pending if history.closed else None) or {}
-    found = [_missed(obligations[op], pending.get(op), explainer) for op, state in states.items() if state == "missed"]
+    found = [_will_repeat(obligations[one.op], one, explainer) for one in left if one.proven and one.certain]
+    found += [_missed(obligations[op], pending.get(op), explainer) for op, state in states.items() if state == "missed"]
     found += [_delivery(item, explainer) for item in labelled if item.label in DELIVERY_VIOLATIONS]
     return sorted(found, key=lambda violation: (violation.at_ns, violation.op, violation.label))
 
 
-def _missed(obligation: Obligation, where: str | None, explainer: Explainer) -> Violation:
+def _will_repeat(obligation: Obligation, left: Leftover, explainer: Explainer) -> Violation:
+    o, last = obligation.operation, left.deliveries[-1]
+    faults = explainer.faults(o.key, last.at_ns, last.at_ns)
+    evidence = [*_evidence([o], left.deliveries, faults), "closed.json"]
+    return Violation(
+        o.op, "will_repeat", explainer.closed_ns, evidence, explainer.will_repeat(obligation, last, left.entry, faults)
+    )
+
+
+def _missed(obligation: Obligation, entry: StoredEntry | None, explainer: Explainer) -> Violation:
     o = obligation.operation
     faults = explainer.faults(o.key, o.due_ns, obligation.deadline_ns)
-    explanation = explainer.missed(obligation, where, faults)
+    explanation = explainer.missed(obligation, entry, faults)
     return Violation(o.op, "missed", obligation.deadline_ns, list(_evidence([o], [], faults)), explanation)
 
 

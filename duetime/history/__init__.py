@@ -11,6 +11,7 @@ from duetime.history.records import (
     RecordedFault,
     RecordedPlan,
     RecordedProfile,
+    StoredEntry,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RecordedFault",
     "RecordedPlan",
     "RecordedProfile",
+    "StoredEntry",
     "assemble",
     "load",
 ]

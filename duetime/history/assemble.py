@@ -113,8 +113,11 @@ def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str,
     only = tuple(str(prefix) for prefix in record.get("only", ()))
     names = {name: str(record[name]) for name in ("fault", "kind", "target", "phase")}
     names["kind"] = current_kind(names["kind"])
-    hit = str(record.get("delivery", {}).get("phase", ""))
-    return require_int(record["at_ns"]), line, {**names, "only": only, "hit": hit}
+    strike = record.get("delivery", {})
+    measured = [strike, *strike.get("others", ())] if strike else []
+    in_flight = frozenset(str(one["op"]) for one in measured if "op" in one and one.get("phase") != "before")
+    hit = {name: str(strike.get(key, "")) for name, key in (("hit", "phase"), ("worker", "worker"))}
+    return require_int(record["at_ns"]), line, {**names, **hit, "only": only, "in_flight": in_flight}
 
 
 def _sample(_: int, record: Mapping[str, Any]) -> tuple[tuple[int, int], DatabaseClock | None]:
@@ -132,9 +135,15 @@ def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[Record
         fault = faults.setdefault(name, RecordedFault(name, record["kind"], record["target"], only=record["only"]))
         fault.phases.setdefault(phase, line)
         fault.hit = record["hit"] or fault.hit
+        fault.worker = record["worker"] or fault.worker
+        fault.in_flight |= record["in_flight"]
         if phase == "inject":
             fault.injected_ns = min(fault.injected_ns, at_ns)
             fault.healed_ns = NEVER
-        elif phase == "healed":
+        elif phase == "observed":
+            fault.observed_ns = min(fault.observed_ns, at_ns)
+        elif phase == "heal":
+            fault.heal_ns = min(fault.heal_ns, at_ns)
+        else:
             fault.healed_ns = at_ns
     return list(faults.values())

@@ -75,9 +75,12 @@ class DatabaseClock(NamedTuple):
 class RecordedFault:
     """One fault, from its injection until a probe verified that it was healed (`NEVER` if none did).
 
+    observed_ns, heal_ns: when it was verified, and when its healing began; `NEVER` if it was not.
     only: prefixes of the keys that the fault concerns; empty for all keys.
     phases: the line of faults.jsonl that first records each phase.
     hit: the phase of a delivery in which it hit a worker, as measured; empty if it was not measured.
+    worker, in_flight: the worker in whose delivery it struck, and the ops that were delivered and not known to be
+    acknowledged; empty if it was not measured.
     """
 
     fault: str
@@ -88,6 +91,10 @@ class RecordedFault:
     only: tuple[str, ...] = ()
     phases: dict[str, int] = field(default_factory=dict)
     hit: str = ""
+    observed_ns: int = NEVER
+    heal_ns: int = NEVER
+    worker: str = ""
+    in_flight: frozenset[str] = frozenset()
 
     def concerns(self, key: str) -> bool:
         return not self.only or key.startswith(self.only)
@@ -144,6 +151,7 @@ class RecordedPlan:
     required_faults: the kinds of fault that the scenario is about. planned: the number of operations of each verb.
     canary_period_ns: 0 if the plan does not set it. started_ns: None if the run never started.
     due_by_workers: True if no other clock decides when a notification is due.
+    recovers_within_ns: the documented time until what a dead worker held is delivered; 0 if it fits into every run.
     """
 
     identity: Mapping[str, Any]
@@ -154,6 +162,7 @@ class RecordedPlan:
     canary_period_ns: int
     started_ns: int | None = None
     due_by_workers: bool = False
+    recovers_within_ns: int = 0
 
     @classmethod
     def from_json(cls, plan: Mapping[str, Any]) -> RecordedPlan:
@@ -171,30 +180,52 @@ class RecordedPlan:
             canary_period_ns=nanoseconds(plan.get("canary_period_s", 0)),
             started_ns=require_int(plan["started"]["mono_ns"]) if plan.get("started") else None,
             due_by_workers=plan.get("guarantees", {}).get("due_by") == "workers",
+            recovers_within_ns=nanoseconds(plan.get("guarantees", {}).get("recovers_within_s", 0.0)),
         )
+
+
+class StoredEntry(NamedTuple):
+    """What a design's store holds of a revision, as ``duetime.interface.Pending`` describes it."""
+
+    where: str
+    state: str = "waiting"
+    back_after_s: float | None = None
+
+
+STATES_OF_ENTRIES: Final = ("failed", "held", "waiting")
+"""Of a revision that the store has several times, the last one counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
     """The state of the run when the harness closed it.
 
-    pending: the place in the design's store that still held each op; None if the store was not searched.
+    pending: what the design's store held of each op, before the workers were stopped; None if it was not searched.
+    after_stop: the same after the workers had ended; None if they were not stopped, or it was not searched again.
+    unlisted: why the store cannot be listed; empty if it can.
+    cut_short: the workers that did not end in an orderly way when they were stopped; None if it was not recorded.
     quiet_ns: the time without deliveries before the workers were stopped; None if it was not measured.
     restarts: instant, worker and exit status of each worker that ended by itself; the status of a signal is negative.
     """
 
     at_ns: int
-    pending: Mapping[str, str] | None
+    pending: Mapping[str, StoredEntry] | None
     workers_alive: bool
     quiet_ns: int | None = None
     restarts: tuple[tuple[int, str, int], ...] = ()
+    after_stop: Mapping[str, StoredEntry] | None = None
+    unlisted: str = ""
+    cut_short: tuple[str, ...] | None = None
 
     @classmethod
     def from_json(cls, closed: Mapping[str, Any]) -> Closed:
-        pending = closed.get("pending")
+        cut_short = closed.get("cut_short")
         return cls(
             at_ns=require_int(closed["at_ns"]),
-            pending=None if pending is None else {row["op"]: str(row["where"]) for row in pending},
+            pending=_entries(closed.get("pending")),
+            after_stop=_entries(closed.get("after_stop")),
+            unlisted=str(closed.get("unlisted", "")),
+            cut_short=None if cut_short is None else tuple(map(str, cut_short)),
             workers_alive=closed.get("workers_alive", True) is not False,
             quiet_ns=nanoseconds(closed["quiet_s"]) if "quiet_s" in closed else None,
             restarts=tuple(
@@ -206,6 +237,20 @@ class Closed:
                 for restart in closed.get("restarts", ())
             ),
         )
+
+
+def _entries(rows: list[Mapping[str, Any]] | None) -> Mapping[str, StoredEntry] | None:
+    if rows is None:
+        return None
+    found: dict[str, StoredEntry] = {}
+    for row in rows:
+        state, back_after_s = row.get("state", "waiting"), row.get("back_after_s")
+        entry = StoredEntry(str(row["where"]), state, None if back_after_s is None else float(back_after_s))
+        before = found.get(row["op"])
+        rank = STATES_OF_ENTRIES.index(state)
+        if before is None or STATES_OF_ENTRIES.index(before.state) <= rank:
+            found[row["op"]] = entry
+    return found
 
 
 def require_int(value: object) -> int:

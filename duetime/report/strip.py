@@ -14,9 +14,14 @@ AT_MOST = 60
 """Notifications drawn; of more, up to two thirds are those with violations, and the rest is every n-th."""
 COLOURS = {
     "delivered": "#0072b2",
-    **dict(zip(VIOLATIONS, ("#c64a00", "#b0447f", "#7b3294", "#007a5a", "#1f7fb5", "#a86f00"), strict=True)),
+    **dict(zip(VIOLATIONS, ("#c64a00", "#b0447f", "#e69ac4", "#7b3294", "#007a5a", "#1f7fb5", "#a86f00"), strict=True)),
 }
-LEGEND = {"duplicate": "delivered again", "phantom": "after a cancel", "stale": "old revision"}
+LEGEND = {
+    "duplicate": "delivered again",
+    "will_repeat": "will repeat",
+    "phantom": "after a cancel",
+    "stale": "old revision",
+}
 
 TEMPLATES = Environment(
     loader=PackageLoader("duetime.report", "assets"), autoescape=select_autoescape(["j2"]), trim_blocks=True
@@ -63,6 +68,8 @@ def _rows(lane: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
                 invoked = revision["invoked"] if invoked is None else invoked
             if revision.get("state") == "missed":
                 marks.append({"at": revision["deadline"], "label": "missed"})
+            if revision.get("state") == "will_repeat":
+                marks.append({"at": lane["ends"], "label": "will_repeat"})
             for at, _worker, _attempt, label in revision.get("deliveries", ()):
                 marks.append({"at": at, "label": label if label in VIOLATIONS else "delivered"})
         if due is not None:

@@ -15,7 +15,7 @@ from duetime.report.rates import Rate, labelled, rates
 STYLES = {"pass": "green", "fail": "red", "unknown": "yellow", "not applicable": "dim"}
 COUNT_COLUMNS = ("delivered", "missed", "duplicate")
 OTHERS = (
-    *("lost", "stuck"),
+    *("lost", "stuck", "failed"),
     *(label for label in VIOLATIONS if label not in COUNT_COLUMNS),
     *("zombie", "excused", "recovered", "indeterminate"),
 )

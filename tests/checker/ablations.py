@@ -52,6 +52,14 @@ def points(world: World) -> History:
     return replace(world, operations=tuple(map(point, world.operations))).history()
 
 
+def one_look_at_the_store(world: World) -> History:
+    return replace(world, stored=replace(world.stored, after=world.stored.before, cut_short=())).history()
+
+
+def no_worker_cut_short(world: World) -> History:
+    return replace(world, stored=replace(world.stored, cut_short=())).history()
+
+
 ABLATIONS: dict[str, Callable[[World], History]] = {
     "none": all_rules,
     "`info` taken for `ok`": info_as_ok,
@@ -59,6 +67,8 @@ ABLATIONS: dict[str, Callable[[World], History]] = {
     "no in-flight allowance (φ = 0)": no_in_flight_allowance,
     "faults excuse nothing": no_excused_time,
     "operations as points, not intervals": points,
+    "one look into the store, before the workers stop": one_look_at_the_store,
+    "workers that the harness killed count as gone": no_worker_cut_short,
 }
 
 

@@ -5,11 +5,21 @@ A world knows, unlike its clients, when each call took effect. It uses no code o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from duetime.history import NEVER, Canary, Closed, Delivery, History, Operation, RecordedFault, RecordedPlan
+from duetime.history import (
+    NEVER,
+    Canary,
+    Closed,
+    Delivery,
+    History,
+    Operation,
+    RecordedFault,
+    RecordedPlan,
+    StoredEntry,
+)
 from duetime.history.damage import Damage
 from duetime.history.records import Answer, Verb
 from tests.checker.naive_checker import Interval, after, healthy
@@ -31,6 +41,21 @@ PLAN = RecordedPlan.from_json(
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store held before and after the end of the workers. cut_short: those that the harness killed."""
+
+    before: Mapping[str, StoredEntry]
+    after: Mapping[str, StoredEntry]
+    cut_short: tuple[str, ...] = ()
+
+    def closed(self, at_ns: int) -> Closed:
+        return Closed(at_ns, self.before, workers_alive=True, after_stop=self.after, cut_short=self.cut_short)
+
+
+NOTHING_STORED = Stored({}, {})
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """excused: the periods in which no progress is required: faults with their recovery, and starvation."""
 
@@ -40,9 +65,10 @@ class World:
     canaries: tuple[Canary, ...]
     excused: tuple[Interval, ...]
     closed_ns: int | None
+    stored: Stored = NOTHING_STORED
 
     def history(self, plan: RecordedPlan = PLAN) -> History:
-        closed = None if self.closed_ns is None else Closed(self.closed_ns, {}, workers_alive=True)
+        closed = None if self.closed_ns is None else self.stored.closed(self.closed_ns)
         deliveries = sorted(d._replace(line=line) for line, d in enumerate(self.deliveries, start=1))
         return History(
             plan=plan,
@@ -93,14 +119,37 @@ def correct_world(random: Random, *, starved: bool = False) -> World:
     ends = [after(max(o.due_ns, o.end_ns), LIMIT, excused) for o in operations if o.answer == "ok"]
     ends += [d.at_ns for d in deliveries]
     closed_ns = max(ends, default=0) + random.choice([0, S])
-    return World(tuple(operations), tuple(deliveries), faults, canaries, tuple(excused), closed_ns)
+    stored = _stored(random, operations, deliveries)
+    return World(tuple(operations), tuple(deliveries), faults, canaries, tuple(excused), closed_ns, stored)
+
+
+def _stored(random: Random, operations: Sequence[Operation], deliveries: Sequence[Delivery]) -> Stored:
+    """The rest of the store: what is given up or superseded, and what a worker is just acknowledging."""
+    before, after = {}, {}
+    cut_short = random.choice([(), ("worker-2",)])
+    delivered = {d.op: d.worker for d in deliveries}
+    entries = [StoredEntry("row", "held", 60.0), StoredEntry("row", "held"), StoredEntry("row", "waiting")]
+    for o in operations:
+        superseded = any(p.key == o.key and p.invoked_ns > o.end_ns and p.answer == "ok" for p in operations)
+        entry = StoredEntry("row", "failed") if random.random() < 0.3 else random.choice(entries)
+        if o.op not in delivered or superseded or entry.state == "failed":
+            if random.random() < 0.3:
+                before[o.op] = after[o.op] = entry
+        elif random.random() < 0.3:
+            # No fault hits worker-2. It acknowledges after the first look, unless the harness kills it meanwhile.
+            before[o.op] = entry
+            if cut_short and delivered[o.op] == "worker-2":
+                after[o.op] = entry
+    return Stored(before, after, cut_short)
 
 
 def _fault(random: Random, n: int) -> RecordedFault:
     injected = random.randrange(12 * S)
     kind = random.choice(list(RECOVERY))
     healed = injected + random.randrange(6 * S)
-    return RecordedFault(f"f{n}", kind, "worker-1", injected, healed, phases={"inject": n + 1})
+    return RecordedFault(
+        f"f{n}", kind, "worker-1", injected, healed, phases={"inject": n + 1}, observed_ns=injected, heal_ns=healed
+    )
 
 
 def _canary(random: Random, n: int) -> Canary:

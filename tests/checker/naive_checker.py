@@ -43,6 +43,9 @@ class Naive:
             for f in history.faults
         ]
         canaries = history.canaries
+        self.restarts = self.closed.restarts if self.closed else ()
+        self.kills = history.faults
+        self.recovers_within = history.plan.recovers_within_ns
         self.starved = [(c.due_ns, c.at_ns) for c in canaries if c.at_ns - c.due_ns > self.epsilon]
 
     def excused(self, key: str) -> list[Interval]:
@@ -84,14 +87,54 @@ class Naive:
         return {o.op: self.state(o) for o in self.operations if o.verb == "schedule"}
 
     def state(self, o: Operation) -> str:
-        if any(d.op == o.op for d in self.deliveries):
-            return "delivered"
+        delivered = [d for d in self.deliveries if d.op == o.op]
+        if delivered:
+            return "will_repeat" if self.left_over(o) and self.nobody_acknowledges(delivered) else "delivered"
         if self.required(o):
+            if self.comes_later(o):
+                return "open"
             over = self.closed and self.closed.at_ns >= self.deadline(o, without_starvation=True)
             return "missed" if over and self.required(o, without_starvation=True) else "open"
         if o.answer == "fail" or self.superseded(o)[0] < NEVER:
             return "none_due"
         return "indeterminate"
+
+    def left_over(self, o: Operation) -> bool:
+        """Stored before and after the end of the workers, not given up, and surely the last of its key."""
+        if self.closed is None or o.answer == "fail":
+            return False
+        stored = [(entries or {}).get(o.op) for entries in (self.closed.pending, self.closed.after_stop)]
+        others = [p for p in self.operations if p.key == o.key and p is not o and p.answer != "fail"]
+        return all(e and e.state != "failed" for e in stored) and all(self.surely_before(p, o) for p in others)
+
+    def nobody_acknowledges(self, delivered: Sequence[Delivery]) -> bool:
+        """All workers ended in order, or the process of each delivery had ended before."""
+        assert self.closed is not None
+        return self.closed.cut_short == () or all(self.gone(d) for d in delivered)
+
+    def gone(self, d: Delivery) -> bool:
+        crashed = any(name == d.worker and d.at_ns <= at for at, name, _ in self.restarts)
+        return crashed or any(
+            f.target in ("all", d.worker) and f.observed_ns < NEVER and d.at_ns < f.heal_ns for f in self.kills
+        )
+
+    def comes_later(self, o: Operation) -> bool:
+        """The store has it, a fault may have held it up, and the documented recovery ends after the run."""
+        if not self.recovers_within or self.closed is None:
+            return False
+        entry = (self.closed.pending or {}).get(o.op)
+        if not (entry.state != "failed" if entry else self.closed.unlisted):
+            return False
+        held_up = [
+            (f.injected_ns, min(f.observed_ns, f.healed_ns)) for f in self.kills if o.key.startswith(f.only or ("",))
+        ]
+        held_up += [
+            (at - 10**9, at)
+            for at, _, _ in self.restarts
+            if any(f.injected_ns <= at <= f.healed_ns + 15 * 10**9 for f in self.kills)
+        ]
+        deadline = self.deadline(o)
+        return any(start <= deadline and end + self.recovers_within > self.closed.at_ns for start, end in held_up)
 
     def labels(self) -> dict[int, list[str]]:
         """By line: the label, then the other labels that fit."""

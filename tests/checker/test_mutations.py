@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from duetime.checker import Results, judge_history
-from duetime.history import NEVER, Delivery, Operation
-from tests.checker.correct_worlds import EPSILON, LIMIT, PHI, S, World, correct_world
+from duetime.history import NEVER, Delivery, Operation, RecordedFault, StoredEntry
+from tests.checker.correct_worlds import EPSILON, LIMIT, PHI, S, Stored, World, correct_world
 from tests.checker.naive_checker import Naive, after
 
 WORLDS = 3_000
@@ -63,6 +63,26 @@ def deliver_after_a_newer_revision(world: World, random: Random) -> Iterator[Mut
     yield from _delivered_after(world, random, verb="schedule")
 
 
+def leave_a_delivery_in_the_store(world: World, random: Random) -> Iterator[Mutated]:
+    """Its worker was killed before it acknowledged, or all workers ended and left it."""
+    for d in world.deliveries:
+        if _is_last(world, d.op):
+            left = random.choice([StoredEntry("row", "held", 60.0), StoredEntry("row", "waiting")])
+            killed = replace(world, stored=Stored({d.op: left}, {d.op: left}, ("worker-2",)))
+            kill = RecordedFault(
+                "k", "kill", d.worker, d.at_ns, d.at_ns + 2, observed_ns=d.at_ns + 1, heal_ns=d.at_ns + 2
+            )
+            yield d.op, replace(killed, faults=(*world.faults, kill))
+            yield d.op, replace(world, stored=Stored({d.op: left}, {d.op: left}))
+
+
+def _is_last(world: World, op: str) -> bool:
+    """Return True if no other operation of the key may have taken effect later."""
+    o = _scheduled(world)[op]
+    others = [p for p in world.operations if p.key == o.key and p is not o and p.answer != "fail"]
+    return all(p.end_ns < o.invoked_ns for p in others)
+
+
 def _delivered_after(world: World, random: Random, *, verb: str) -> Iterator[Mutated]:
     naive = Naive(world.history())
     for o in _acknowledged(world):
@@ -81,6 +101,7 @@ MUTATIONS: dict[Callable[[World, Random], Iterator[Mutated]], str] = {
     deliver_past_the_healthy_deadline: "late",
     deliver_after_a_cancel: "phantom",
     deliver_after_a_newer_revision: "stale",
+    leave_a_delivery_in_the_store: "will_repeat",
 }
 
 

@@ -84,7 +84,8 @@ def test_a_random_history_read_in_pieces_has_the_counts_of_the_whole(any_shown_s
         whole = nonzero(judge(stored).counts)
         found.update(whole)
         assert nonzero(checker.counts) == whole, number
-    assert set(VIOLATIONS) <= set(found)
+    # A live page looks into no store.
+    assert set(VIOLATIONS) - {"will_repeat"} <= set(found)
 
 
 @pytest.mark.parametrize("event", ["step", "late canary", "missing canary", "nothing"])

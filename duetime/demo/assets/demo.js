@@ -220,7 +220,7 @@
     const state = new URLSearchParams(location.hash.slice(1));
     if (state.get("theme")) document.documentElement.dataset.theme = state.get("theme");
     if (["0.25", "0.5"].includes(state.get("speed"))) { speed = +state.get("speed"); $("speed").value = state.get("speed"); }
-    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS]));
+    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS.filter((label) => label !== "will_repeat")]));
     choose([...about.scenes.map((scene) => scene.name), "playground"].includes(state.get("scene")) ? state.get("scene") : "arrive");
     const stream = new EventSource("/stream");
     stream.onmessage = (event) => { if ($("message").dataset.lost) { delete $("message").dataset.lost; showMessage(""); } receive(event); };

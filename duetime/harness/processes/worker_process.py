@@ -243,13 +243,18 @@ class WorkerProcess:
             self.disorderly_exits.append(f"{self.name} {how}")
         return how
 
-    def wait_stopped(self, *, until: float) -> None:
-        """Wait until the monotonic time `until` for the end of a warm shutdown, then kill what is left."""
+    def wait_stopped(self, *, until: float) -> bool:
+        """Wait until the monotonic time `until` for the end of a warm shutdown, then kill what is left.
+
+        Returns True if every process had ended by itself, and the main one with an exit status of an orderly end.
+        """
         if self._process is None:
-            return
+            return True
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=max(0.0, until - time.monotonic()))
+        orderly = self._process.poll() in self._orderly_exits and not self.pids()
         self.end()
+        return orderly
 
     def _main(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -296,10 +301,14 @@ def _send(number: signal.Signals, pids: Sequence[int]) -> None:
             os.kill(pid, number)
 
 
-def stop_all(workers: list[WorkerProcess], *, within_s: float) -> None:
-    """Warm shutdown of all `workers` at once; those that have not ended after `within_s` are killed."""
+def stop_all(workers: list[WorkerProcess], *, within_s: float) -> list[str]:
+    """Warm shutdown of all `workers` at once; those that have not ended after `within_s` are killed.
+
+    Returns the names of those that did not end in an orderly way. A worker that was down already is not one.
+    """
+    running = [worker for worker in workers if worker.alive()]
     for worker in workers:
         worker.terminate()
     until = time.monotonic() + within_s
-    for worker in workers:
-        worker.wait_stopped(until=until)
+    orderly = {worker.name: worker.wait_stopped(until=until) for worker in workers}
+    return [worker.name for worker in running if not orderly[worker.name]]

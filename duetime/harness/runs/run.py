@@ -16,7 +16,7 @@ from duetime.harness.runs.canary import CanarySender
 from duetime.harness.runs.fault_factory import fault_maker
 from duetime.harness.runs.nemesis import Nemesis
 from duetime.harness.runs.participants import RunProcesses
-from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory, Stored
+from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory
 from duetime.harness.runs.spec import RunSpec
 from duetime.runtime.gateway import JournalGateway
 
@@ -88,12 +88,15 @@ class Run:
                 client.wait_done(started, self._stop)
             self._wait_for_deadlines(started, nemesis.last_healed_ns)
             self._progress("closing")
-            stored = self._wait_for_pending(processes)
+            self._wait_for_pending(processes)
             quiet_s = self._wait_for_quiet()
             processes.supervisor.stop()
             workers_alive = processes.alive()
-            stop_all(processes.workers, within_s=STOP_WITHIN_S)
+            # Before the stop, because a stopped worker may give back what it held, or be killed while it acknowledges.
+            stored = processes.pending()
+            cut_short = stop_all(processes.workers, within_s=STOP_WITHIN_S)
             self._stop.sleep(self._plan.profile.in_flight_allowance_s)
+            after_stop = processes.pending()
             processes.record_effects()
         finally:
             canary_sender.stop()
@@ -101,6 +104,8 @@ class Run:
         self.unverified, self.disorderly_exits = nemesis.unverified, processes.disorderly_exits()
         self._files.close(
             stored,
+            after_stop=after_stop,
+            cut_short=cut_short,
             quiet_s=quiet_s,
             workers_alive=workers_alive,
             restarts=processes.supervisor.restarts,
@@ -131,14 +136,13 @@ class Run:
                 return
             self._stop.sleep_until(min(until_ns, time.monotonic_ns() + CHECK_EVERY_NS))
 
-    def _wait_for_pending(self, processes: RunProcesses) -> Stored:
-        """Wait until the design's own store is empty or the time for that is over; return what is left."""
+    def _wait_for_pending(self, processes: RunProcesses) -> None:
+        """Wait until the design's own store awaits no delivery, or the time for that is over."""
         # A design that looks for due notifications seldom gets the time for one more look: late is not missed.
         budget_s = self._plan.profile.pending_budget_s + self._spec.design.guarantees.punctual_to_s
         give_up_at = time.monotonic() + budget_s
-        while (stored := processes.pending()).awaits_delivery and time.monotonic() < give_up_at:
+        while processes.pending().awaits_delivery and time.monotonic() < give_up_at:
             self._stop.sleep(0.1)
-        return stored
 
     def _wait_for_quiet(self) -> float:
         """Wait until nothing has been delivered for a while; return the seconds since the last delivery."""

@@ -32,6 +32,9 @@ class Stored:
     pending: Sequence[Pending] | None
     unlisted: str = ""
 
+    def to_json(self) -> list[dict[str, Any]] | None:
+        return None if self.pending is None else [asdict(entry) for entry in self.pending]
+
     @property
     def awaits_delivery(self) -> bool:
         """True if it holds a notification that is not given up; False if it cannot be listed."""
@@ -102,6 +105,8 @@ class RunDirectory:
         self,
         stored: Stored,
         *,
+        after_stop: Stored | None = None,
+        cut_short: Sequence[str] | None = None,
         quiet_s: float,
         workers_alive: bool,
         restarts: Sequence[object],
@@ -111,6 +116,8 @@ class RunDirectory:
     ) -> None:
         """Write closed.json with a hash of each file; the checker treats any later change as damage.
 
+        stored, after_stop: what the design's store held before and after the workers were stopped, if they were.
+        cut_short: the workers that did not end in an orderly way then.
         at_ns: the instant up to which the records are complete; now by default.
         """
         measured = {file.name: line_count_and_sha256(file) for file in (self._plan, *self._recorded)}
@@ -118,8 +125,10 @@ class RunDirectory:
             "at_ns": time.monotonic_ns() if at_ns is None else at_ns,
             "lines": {name: count for name, (count, _) in measured.items()},
             "sha256": {name: digest for name, (_, digest) in measured.items()},
-            "pending": None if stored.pending is None else [asdict(left) for left in stored.pending],
+            "pending": stored.to_json(),
+            "after_stop": after_stop.to_json() if after_stop else None,
             "unlisted": stored.unlisted,
+            "cut_short": None if cut_short is None else list(cut_short),
             "quiet_s": round(quiet_s, 3),
             "workers_alive": workers_alive,
             "restarts": list(restarts),

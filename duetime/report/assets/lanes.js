@@ -2,11 +2,11 @@
 "use strict";
 const Duetime = {};
 
-Duetime.VIOLATIONS = ["missed", "duplicate", "phantom", "stale", "early", "late"];
+Duetime.VIOLATIONS = ["missed", "duplicate", "will_repeat", "phantom", "stale", "early", "late"];
 Duetime.LABELS = {
   on_time: "delivered", excused: "delivered late, excused", zombie: "delivered during its cancellation",
   recovered: "delivered, never acknowledged", overdue: "overdue, not final",
-  ...Object.fromEntries(Duetime.VIOLATIONS.map((label) => [label, label])),
+  ...Object.fromEntries(Duetime.VIOLATIONS.map((label) => [label, label])), will_repeat: "delivered, and will repeat",
 };
 Duetime.reducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 Duetime.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -39,7 +39,7 @@ Duetime.step = (span, most) => [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 12
 
 Duetime.colourOf = (label) => {
   const delivered = ["on_time", "recovered", "excused", "zombie"].includes(label) || label.startsWith("un");
-  return Duetime.colour(delivered ? "delivered" : label === "overdue" ? "missed" : label);
+  return Duetime.colour(delivered ? "delivered" : { overdue: "missed", will_repeat: "duplicate" }[label] ?? label);
 };
 
 /* Each label has its own shape, so that colour is not the only difference. */
@@ -56,6 +56,9 @@ Duetime.mark = function mark(context, label, x, y, size, colour = Duetime.colour
     case "duplicate":
       context.moveTo(x, y - size * 1.3); context.lineTo(x + size * 1.3, y); context.lineTo(x, y + size * 1.3);
       context.lineTo(x - size * 1.3, y); context.closePath(); context.fill(); break;
+    case "will_repeat":
+      context.moveTo(x, y - size * 1.3); context.lineTo(x + size * 1.3, y); context.lineTo(x, y + size * 1.3);
+      context.lineTo(x - size * 1.3, y); context.closePath(); context.stroke(); break;
     case "late":
       context.moveTo(x - size, y - size); context.lineTo(x + size * 1.2, y); context.lineTo(x - size, y + size);
       context.closePath(); context.fill(); break;
@@ -95,7 +98,7 @@ Duetime.hatch = function hatch(context, x, y, width, height, colour) {
 Duetime.worst = function worst(note) {
   const labels = new Set();
   for (const rev of note.revs) {
-    if (rev.state === "missed" || rev.state === "overdue") labels.add(rev.state);
+    if (["missed", "overdue", "will_repeat"].includes(rev.state)) labels.add(rev.state);
     for (const delivery of rev.deliveries || []) labels.add(delivery[3]);
   }
   return [...Duetime.VIOLATIONS, "overdue"].find((label) => labels.has(label)) || null;
@@ -103,7 +106,7 @@ Duetime.worst = function worst(note) {
 
 Duetime.start = (note) => Math.min(...note.revs.map((rev) => rev.invoked ?? rev.deliveries[0][0]));
 Duetime.end = (note) => Math.max(...note.revs.map((rev) => Math.max(
-  rev.due ?? rev.answered ?? 0, rev.required && rev.state !== "delivered" ? rev.deadline ?? 0 : 0,
+  rev.due ?? rev.answered ?? 0, rev.required && !["delivered", "will_repeat"].includes(rev.state) ? rev.deadline ?? 0 : 0,
   ...(rev.deliveries || []).map((delivery) => delivery[0]))));
 
 /* Assign a row to each notification: few rows, those with a violation first.
@@ -340,6 +343,7 @@ Duetime.Lanes = class Lanes {
     }
     const deadline = rev.deadline ?? rev.due;
     if (rev.state === "missed") Duetime.mark(context, "missed", this.x(deadline), y, size);
+    if (rev.state === "will_repeat") Duetime.mark(context, "will_repeat", this.x(lane.ends), y, size);
     if (rev.state === "overdue") Duetime.mark(context, "overdue", this.x(Math.min(deadline, this.now ?? Infinity)), y, size);
   }
 
