@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from duetime.asynchronous import run_to_end
 from duetime.contenders import contender
 from duetime.interface import Design, Guarantees, Notification, Pending, Role, Scheduler
 from duetime.settings import Settings
@@ -67,7 +68,7 @@ class Oban(Scheduler):
             return
         arguments = {"key": notification.key, "revision": notification.revision}
         job = self._worker.new(arguments, scheduled_at=notification.due_at)
-        _run(self._oban.enqueue(job, conn=ConnectionOfSession(session)))
+        run_to_end(self._oban.enqueue(job, conn=ConnectionOfSession(session)))
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
         """Cancel the older jobs of the key; one that a worker has begun runs to its end."""
@@ -79,15 +80,6 @@ class Oban(Scheduler):
             connection: Any = session.connection().connection.driver_connection
             connection.execute(self._cancel_many, {"ids": older})
         return any(job.revision >= revision for job in jobs)
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Run a coroutine that never waits, because its connection is synchronous."""
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        return
-    raise RuntimeError("Oban waited for something else than the caller's connection")
 
 
 def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
