@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -25,15 +25,15 @@ def pending(settings: Settings, _engine: Engine) -> Sequence[Pending]:
     """Return the jobs in the sets and in the queue, without cancelled ones. A job that is executed is in none."""
     store: Any = redis.Redis.from_url(settings.broker_url, decode_responses=True)
     with store:
-        return list(_jobs(store))
-
-
-def _jobs(store: Any) -> Iterator[Pending]:
-    places = [(name, state, store.zrange(name, 0, -1)) for name, state in SETS]
-    for name, state, jobs in [*places, (QUEUE, "waiting", store.lrange(QUEUE, 0, -1))]:
-        for key, revision in (json.loads(job)["args"] for job in jobs):
-            if int(store.get(f"newest:{key}") or 0) <= revision:
-                yield Pending(f"{key}/{revision}", f"Sidekiq's {name}", state)
+        places = [(name, state, store.zrange(name, 0, -1)) for name, state in SETS]
+        places.append((QUEUE, "waiting", store.lrange(QUEUE, 0, -1)))
+        jobs = [(name, state, *json.loads(job)["args"]) for name, state, found in places for job in found]
+        newest = store.mget([f"newest:{key}" for _, _, key, _ in jobs]) if jobs else []
+    return [
+        Pending(f"{key}/{revision}", f"Sidekiq's {name}", state)
+        for (name, state, key, revision), known in zip(jobs, newest, strict=True)
+        if int(known or 0) <= revision
+    ]
 
 
 def role(*options: str) -> Role:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from duetime.contenders import Contender
+from duetime.harness.processes.cleanup import members
 from duetime.harness.processes.client_process import ClientProcess
 from duetime.settings import Settings
 from tests.eventually import assert_eventually
@@ -38,6 +39,7 @@ def test_what_a_client_started_ends_before_its_successor_begins(
     )
     assert_eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"))
     started = psutil.Process(int((tmp_path / "pid").read_text()))
+    assert started in members(tempdir), "the clean-up after a run would not find it"
 
     client.stop()
 
