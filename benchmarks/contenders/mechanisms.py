@@ -23,7 +23,9 @@ CELLS = re.compile(
     r"(?P<scenarios>`[\w*]+`(?:(?:, | and )`[\w*]+`)*)(?: of `(?P<variant>\w+)`)?: (?P<kinds>[a-z_, ]+)$"
 )
 SOURCE = re.compile(r"`[\w./@-]+\.[a-z]+:\d+(?:-\d+)?`|\[[^]]+\]\(https?://[^)]+\)")
-KINDS = {*VIOLATIONS, "stuck", "lost"}
+PARTS_OF_MISSED = ("lost", "stuck", "failed")
+"""Where a missed notification is: in no store, in one, or in one that does not try it again."""
+KINDS = {*VIOLATIONS, *PARTS_OF_MISSED}
 EXAMPLE = "**It looks for due jobs every 5 s.** `calm`, `downtime`: late. Explanation, `library/worker.py:64`."
 
 
@@ -53,8 +55,8 @@ class Mechanism:
     sources: tuple[str, ...]
 
     def covers(self, scenario: str, variant: str, kind: str) -> bool:
-        """Return True if it explains violations of `kind` in `scenario`; `missed` explains stuck and lost ones too."""
-        kinds = {kind, "missed"} if kind in ("stuck", "lost") else {kind}
+        """Return True if it explains violations of `kind` in `scenario`; `missed` explains lost and stuck ones too."""
+        kinds = {kind, "missed"} if kind in PARTS_OF_MISSED else {kind}
         return any(explained.covers(scenario, variant, each) for explained in self.explained for each in kinds)
 
 

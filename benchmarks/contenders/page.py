@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.contenders.cells import EXCLUDED, MEASURED, Place
-from benchmarks.contenders.mechanisms import Mechanism
+from benchmarks.contenders.mechanisms import PARTS_OF_MISSED, Mechanism
 from benchmarks.document import wrapped
 from duetime.checker import VIOLATIONS
 from duetime.harness.plan import catalogue
@@ -21,16 +21,15 @@ GROUPS = {
     "Load": catalogue.LOAD,
     "The gateway": catalogue.GATEWAY,
 }
-FINDINGS_OF_MISSED = ("lost", "stuck")
 Judged = Sequence[tuple[Place, Cell]]
 
 
 def kinds(cell: Cell) -> dict[str, int]:
-    """Return how often each kind of violation occurs in a failing cell; a missed one is lost or stuck, if known."""
+    """Return how often each kind of violation occurs in a failing cell; a missed one is lost, stuck, …, if known."""
     if cell.outcome != "fail":
         return {}
-    found = {label: count for label in VIOLATIONS if (count := cell.counts.get(label, 0))}
-    parts = {label: count for label in FINDINGS_OF_MISSED if (count := cell.counts.get(label, 0))}
+    found = {label: count for label in VIOLATIONS if (count := cell.violations.get(label, 0))}
+    parts = {label: count for label in PARTS_OF_MISSED if (count := cell.counts.get(label, 0))}
     if sum(parts.values()) == found.get("missed"):
         del found["missed"]
         found = {**parts, **found}
@@ -69,7 +68,7 @@ class Explanations:
                 mechanism.covers(place.scenario.name, place.variant, kind)
                 for place, cell in judged
                 if place.contender == mechanism.contender and cell.outcome in ("pass", "fail")
-                for kind in (*VIOLATIONS, *FINDINGS_OF_MISSED)
+                for kind in (*VIOLATIONS, *PARTS_OF_MISSED)
             )
         ]
 
@@ -96,7 +95,7 @@ def summary(cells: Sequence[Cell]) -> str:
 
 def _order(failing: Iterable[Mapping[str, int]]) -> list[str]:
     present = {kind for found in failing for kind in found}
-    return [kind for kind in (*FINDINGS_OF_MISSED, *VIOLATIONS) if kind in present]
+    return [kind for kind in (*PARTS_OF_MISSED, *VIOLATIONS) if kind in present]
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -194,23 +193,39 @@ def _code(names: str) -> str:
 
 def _conditions(judged: Judged) -> str:
     """Return how the runs were made, from their own files."""
-    run = [cell.run_dir for _, cell in judged if (cell.run_dir / MEASURED).exists()]
-    measured = [json.loads((directory / MEASURED).read_text()) for directory in run]
-    versions = [json.loads(path.read_text())["versions"] for each in run if (path := each / "plan.json").exists()]
-    trees = sorted({str(each["tree"]) for each in measured})
-    dates = sorted({str(each["date"]) for each in measured})
-    cores = sorted({str(each["cores"]) for each in measured})
-    seeds = sorted({place.seed for place, _ in judged})
-    servers = {f"PostgreSQL {each['postgresql']} and Valkey {each['broker']}": None for each in versions}
-    return (
-        wrapped(
-            f"{len(run)} runs, seeds {', '.join(map(str, seeds))}, on {' and '.join(cores)} shared cores with "
-            f"{'; '.join(servers)}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, tree {', '.join(trees)}."
-        )
-        + "\n"
-        if run
-        else "Nothing was run.\n"
+    ran = [(place, cell.run_dir) for place, cell in judged if (cell.run_dir / MEASURED).exists()]
+    if not ran:
+        return "Nothing was run.\n"
+    measured = [json.loads((directory / MEASURED).read_text()) for _, directory in ran]
+    plans = [path for _, directory in ran if (path := directory / "plan.json").exists()]
+    versions = [json.loads(path.read_text())["versions"] for path in plans]
+    servers = _distinct(f"PostgreSQL {each['postgresql']}, Valkey {each['broker']}" for each in versions)
+    dates = _distinct(each["date"] for each in measured)
+    sentence = (
+        f"{len(ran)} runs, {_seeds(ran)}, {' and '.join(_distinct(each['cores'] for each in measured))} shared cores, "
+        f"{'; '.join(servers)}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, tree "
+        f"{', '.join(_distinct(each['tree'] for each in measured))}."
     )
+    return wrapped(sentence) + "\n"
+
+
+def _seeds(ran: Sequence[tuple[Place, Path]]) -> str:
+    """Return which seeds ran, and in which scenarios it was fewer."""
+    every = sorted({place.seed for place, _ in ran})
+    by_scenario: dict[str, set[int]] = {}
+    for place, _ in ran:
+        by_scenario.setdefault(place.scenario.name, set()).add(place.seed)
+    fewer: dict[str, list[str]] = {}
+    for scenario, seeds in by_scenario.items():
+        if len(seeds) < len(every):
+            fewer.setdefault(", ".join(map(str, sorted(seeds))), []).append(f"`{scenario}`")
+    text = f"seeds {', '.join(map(str, every))}"
+    parts = [f"only {seeds} in {', '.join(names)}" for seeds, names in fewer.items()]
+    return f"{text} ({'; '.join(parts)})" if parts else text
+
+
+def _distinct(values: Iterable[object]) -> list[str]:
+    return sorted(set(map(str, values)))
 
 
 def replace_between(text: str, name: str, content: str) -> str:

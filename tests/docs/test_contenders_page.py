@@ -11,6 +11,7 @@ from benchmarks.contenders.cells import EXCLUDED, SCENARIOS, Place
 from benchmarks.contenders.mechanisms import mechanisms
 from benchmarks.contenders.page import GROUPS, Explanations, page, replace_between, summary
 from duetime import contenders, registry
+from duetime.checker import VIOLATIONS
 from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue, lookup
 from duetime.harness.runs.cell import Cell, Outcome
@@ -29,6 +30,7 @@ def cell(outcome: Outcome = "pass", *, kept: bool | None = True, explanation: st
         weakness="",
         run_dir=Path("nowhere"),
         counts=counts,
+        violations={label: count for label, count in counts.items() if label in VIOLATIONS},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ class Cell:
     within_guarantees: whether the design's guarantees allow the violations; None where the run proves nothing.
     slow: how many times as long as its scenario the run took.
     counts, lateness_s: from the results, empty where there are none. The results themselves, which may have a million
-    notifications, are in the run directory.
+    notifications, are in the run directory. violations: how many there are, by label; some counts are of none.
     """
 
     design: str
@@ -40,6 +41,7 @@ class Cell:
     slow: float = 1.0
     counts: Mapping[str, int] = field(default_factory=dict)
     lateness_s: Mapping[str, Any] = field(default_factory=dict)
+    violations: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -85,6 +87,7 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         slow=plan.slow,
         counts=results.counts,
         lateness_s=results.lateness_s,
+        violations=Counter(violation.label for violation in results.violations),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -147,4 +148,5 @@ def _cell(spec: RunSpec, outcome: Outcome, *, explanation: str, results: Results
         slow=spec.plan.slow,
         counts=results.counts if results else {},
         lateness_s=results.lateness_s if results else {},
+        violations=Counter(violation.label for violation in results.violations) if results else {},
     )
