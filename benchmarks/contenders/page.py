@@ -11,6 +11,7 @@ from benchmarks.contenders.cells import EXCLUDED, MEASURED, Place
 from benchmarks.contenders.mechanisms import PARTS_OF_MISSED, Mechanism
 from benchmarks.document import wrapped
 from duetime.checker import VIOLATIONS
+from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
 from duetime.harness.runs.cell import Cell
 
@@ -21,6 +22,8 @@ GROUPS = {
     "Load": catalogue.LOAD,
     "The gateway": catalogue.GATEWAY,
 }
+COMMON = {"sqlalchemy", "click", "python-dateutil"}
+"""Packages of every client, which say nothing about a contender."""
 Judged = Sequence[tuple[Place, Cell]]
 
 
@@ -206,7 +209,19 @@ def _conditions(judged: Judged) -> str:
         f"{'; '.join(servers)}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, tree "
         f"{', '.join(_distinct(each['tree'] for each in measured))}."
     )
-    return wrapped(sentence) + "\n"
+    return "\n".join([wrapped(sentence), "", *_versions(versions), ""])
+
+
+def _versions(versions: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """Return a line for each contender, from entries such as ``rq of contender:rq``."""
+    found: dict[str, set[str]] = {}
+    for each in versions:
+        for name, version in each.items():
+            package, of, contender = name.partition(f" of {PREFIX}")
+            if of and package not in COMMON:
+                found.setdefault(contender, set()).add(f"{package} {version}")
+    for contender, packages in sorted(found.items()):
+        yield wrapped(f"- {contender}: {', '.join(sorted(packages))}", hanging="  ")
 
 
 def _seeds(ran: Sequence[tuple[Place, Path]]) -> str:

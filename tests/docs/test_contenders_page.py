@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +159,19 @@ def test_the_mechanisms_of_each_contender_can_be_read(name: str) -> None:
             for variant in ("default", "tuned")
             for kind in ("late", "early", "missed", "stuck", "lost", "duplicate", "phantom", "stale")
         ), mechanism.title
+
+
+def test_the_page_says_which_versions_ran_and_which_scenarios_had_fewer_seeds(tmp_path: Path) -> None:
+    judged = []
+    for scenario, seed in (("calm", 1), ("calm", 2), ("downtime", 1)):
+        directory = tmp_path / f"{scenario}{seed}"
+        directory.mkdir()
+        versions = {"postgresql": "18.6", "broker": "9.1", "rq of contender:rq": "3.0.0", "click of contender:rq": "8"}
+        (directory / "plan.json").write_text(json.dumps({"versions": versions}))
+        (directory / "measured.json").write_text(json.dumps({"tree": "abc", "cores": 2, "date": "2030-01-01"}))
+        judged.append((place(scenario, seed), replace(cell(), run_dir=directory)))
+
+    text = page(judged, Explanations([]))
+
+    assert "3 runs, seeds 1, 2 (only 1 in `downtime`), 2 shared cores, PostgreSQL 18.6, Valkey 9.1, 2030-01-01" in text
+    assert "- rq: rq 3.0.0\n" in text
