@@ -102,7 +102,7 @@ def test_an_installation_that_is_killed_is_repeated_after_its_children_have_ende
 def test_of_two_installations_at_once_one_waits_for_the_other(mine: Path, wheel: str) -> None:
     (mine / "requirements.txt").write_text(wheel)
     with started(mine) as first, started(mine) as second:
-        printed = [process.communicate(timeout=60)[0] for process in (first, second)]
+        printed = [process.communicate(timeout=120)[0] for process in (first, second)]
 
     assert [first.returncode, second.returncode] == [0, 0], printed
     assert sorted("waiting for another process" in text for text in printed) == [False, True]

@@ -40,7 +40,7 @@ def test_a_standby_continues_at_once_and_acknowledges_what_was_committed(
         connection.execute(insert(User), [{"id": 1, "name": "a", "address": "a@example.org", "locale": "en"}])
     operations = [
         PlannedOperation(at_s=at_s, client=0, do="create_event", event=event, users=(1,), due_s=60.0)
-        for event, at_s in ((1, 0.3), (2, 4.0))
+        for event, at_s in ((1, 0.3), (2, 5.0))
     ]
     history, stop = tmp_path / "history.jsonl", CancelToken()
     history.touch()
@@ -72,7 +72,7 @@ def test_a_standby_continues_at_once_and_acknowledges_what_was_committed(
     finally:
         client.stop()
 
-    assert took_s < IMPORT_S / 2
+    assert took_s < IMPORT_S
     records = json_lines(history)
     answers = [(record["client"], record["type"], record["op"].rsplit(":", 2)[1]) for record in records]
     # The successor finds the first event in the tables, and carries out what was not due yet.
