@@ -61,9 +61,11 @@ def _too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:
     kills_s = [fault.inject_s for fault in plan.faults if fault.kind == "kill" and fault.target in PHASE_OF_TARGET]
     left_s = plan.judged_until_s() - max(kills_s, default=-inf)
     if rescued_s > left_s:
+        factor = ceil(rescued_s / left_s * plan.slow)
+        minutes = ceil(plan.judged_until_s() / plan.slow * factor / 60)
         yield (
             f"what a dead worker held is promised within {rescued_s:g} s, and the run ends {left_s:.0f} s after the "
-            f"kill; judge a tuned variant, or a run that is long enough: --slow {ceil(rescued_s / left_s * plan.slow)}"
+            f"kill; judge a tuned variant, or a longer run: --slow {factor}, of {minutes} minutes"
         )
 
 
