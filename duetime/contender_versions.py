@@ -88,7 +88,11 @@ def _interpreters(apt: Path) -> Iterator[tuple[str, str]]:
 
 
 def _unpacked(root: Path, packages: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """From the first line of Debian's changelog, ``package (version) …``: dpkg does not know what is only unpacked."""
+    """From the first line of Debian's changelog, ``package (version) …``: dpkg does not know what is only unpacked.
+
+    The first package of each version; a program such as Erlang comes in a dozen.
+    """
+    seen: set[str] = set()
     for package in packages:
         version = UNKNOWN
         for name in ("changelog.Debian.gz", "changelog.gz"):
@@ -97,7 +101,9 @@ def _unpacked(root: Path, packages: Sequence[str]) -> Iterator[tuple[str, str]]:
                 with gzip.open(changelog, "rt", errors="replace") as text:
                     found = re.search(r"\(([^)]+)\)", text.readline())
                 version = found[1] if found else UNKNOWN
-        yield package, version
+        if version not in seen:
+            seen.add(version)
+            yield package, version
 
 
 def _printed(command: Sequence[str]) -> str:

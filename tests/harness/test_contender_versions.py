@@ -52,10 +52,15 @@ def test_what_cannot_be_read_is_unknown(mine: Contender, monkeypatch: pytest.Mon
 
 
 def test_an_unpacked_package_has_the_version_of_its_changelog(mine: Contender) -> None:
-    (mine.here / "unpack.txt").write_text("rabbitmq-server\n")
-    changelog = contenders.cache("mine") / "unpacked/usr/share/doc/rabbitmq-server/changelog.Debian.gz"
-    changelog.parent.mkdir(parents=True)
-    with gzip.open(changelog, "wt") as text:
-        text.write("rabbitmq-server (3.10.8-1.1+deb12u1) bookworm; urgency=medium\n")
+    packages = {"rabbitmq-server": "3.10.8-1.1+deb12u1", "erlang-base": "1:25.2.3", "erlang-ssl": "1:25.2.3"}
+    (mine.here / "unpack.txt").write_text("\n".join(packages))
+    for name, version in packages.items():
+        changelog = contenders.cache("mine") / "unpacked/usr/share/doc" / name / "changelog.Debian.gz"
+        changelog.parent.mkdir(parents=True)
+        with gzip.open(changelog, "wt") as text:
+            text.write(f"{name} ({version}) bookworm; urgency=medium\n")
 
-    assert versions_of(mine) == {"rabbitmq-server of contender:mine": "3.10.8-1.1+deb12u1"}
+    assert versions_of(mine) == {
+        "rabbitmq-server of contender:mine": "3.10.8-1.1+deb12u1",
+        "erlang-base of contender:mine": "1:25.2.3",
+    }
