@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -16,25 +16,30 @@ from duetime.settings import Settings
 if TYPE_CHECKING:
     import psycopg
 
-WAITING = text(
+UNFINISHED = text(
     "SELECT id, CAST(args->>'revision' AS integer) AS revision FROM procrastinate_jobs "
-    "WHERE status = 'todo' AND queueing_lock = :key"
+    "WHERE status IN ('todo', 'doing') AND queueing_lock = :key"
 )
-PENDING = text("SELECT args->>'key' AS key, args->>'revision' AS revision, status, attempts FROM procrastinate_jobs")
+PENDING = text(
+    "SELECT args->>'key' AS key, args->>'revision' AS revision, status, attempts FROM procrastinate_jobs "
+    # A cancelled job of a dead worker becomes failed when it is retried.
+    "WHERE task_name = 'deliver' AND status IN ('todo', 'doing', 'failed') "
+    "AND NOT (status = 'failed' AND abort_requested)"
+)
+STATES: dict[str, Literal["waiting", "held", "failed"]] = {"todo": "waiting", "doing": "held", "failed": "failed"}
 
 
 class Procrastinate(Scheduler):
     """Defers a job with ``schedule_at`` over the caller's connection."""
 
     def __init__(self) -> None:
-        from procrastinate import SyncPsycopgConnector
         from tasks import app, deliver  # type: ignore[import-not-found]  # in this folder
 
-        self._app = app.with_connector(SyncPsycopgConnector())
+        self._job_manager = app.job_manager
         self._deliver = deliver
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
-        """Replace the waiting job of the key. A queueing lock allows one waiting job."""
+        """Cancel the older job of the key, and defer one. A queueing lock allows one waiting job."""
         if self._cancel(session, notification.key, notification.revision):
             return
         self._deliver.configure(
@@ -42,16 +47,19 @@ class Procrastinate(Scheduler):
         ).defer(key=notification.key, revision=notification.revision)
 
     def cancel(self, key: str, *, revision: int, session: Session) -> None:
-        """Delete the waiting job of the key; a job that a worker has begun is delivered."""
+        """Cancel the older job of the key; one that a worker executes runs to its end."""
         self._cancel(session, key, revision)
 
     def _cancel(self, session: Session, key: str, revision: int) -> bool:
-        """Delete an older waiting job. Returns True if one of this revision or a newer one waits."""
-        for job in session.execute(WAITING, {"key": key}).all():
-            if job.revision >= revision:
-                return True
-            self._app.job_manager.cancel_job_by_id(job.id, delete_job=True, connection=_driver_connection(session))
-        return False
+        """Cancel older jobs. Returns True if one of this revision or a newer one is not finished."""
+        jobs = session.execute(UNFINISHED, {"key": key}).all()
+        for job in jobs:
+            if job.revision < revision:
+                # abort: the job of a dead worker must not be retried after this.
+                self._job_manager.cancel_job_by_id(
+                    job.id, abort=True, delete_job=True, connection=_driver_connection(session)
+                )
+        return any(job.revision >= revision for job in jobs)
 
 
 def _driver_connection(session: Session) -> psycopg.Connection[Any]:
@@ -63,14 +71,21 @@ def _driver_connection(session: Session) -> psycopg.Connection[Any]:
 HERE = contender(__file__)
 
 
-def pending(_settings: Settings, engine: Engine) -> Sequence[Pending]:
-    """Return the jobs that have not succeeded."""
-    with engine.connect() as connection:
-        return [
-            Pending(f"{job.key}/{job.revision}", f"procrastinate_jobs, {job.status}, {job.attempts} attempts")
-            for job in connection.execute(PENDING)
-            if job.status in ("todo", "doing", "failed")
-        ]
+def pending(back_after_s: float | None) -> Callable[[Settings, Engine], Sequence[Pending]]:
+    def jobs(_settings: Settings, engine: Engine) -> Sequence[Pending]:
+        """Return the jobs that have neither succeeded nor been cancelled."""
+        with engine.connect() as connection:
+            return [
+                Pending(
+                    f"{job.key}/{job.revision}",
+                    f"procrastinate_jobs, {job.status}, {job.attempts} attempts",
+                    STATES[job.status],
+                    back_after_s if job.status == "doing" else None,
+                )
+                for job in connection.execute(PENDING)
+            ]
+
+    return jobs
 
 
 design = Design(
@@ -81,13 +96,13 @@ design = Design(
     roles=[
         Role(
             name="worker",
-            argv=("{python}", "-m", "procrastinate", "--app=tasks.app", "worker", "--name={worker}", "--concurrency=4"),
+            argv=("{python}", "-m", "procrastinate", "--app=tasks.app", "worker", "--name={worker}"),
             ready="Starting worker on",
         )
     ],
     install=lambda engine: HERE.run("install.py", engine),
     scheduler=lambda _settings: Procrastinate(),
-    pending=pending,
+    pending=pending(None),
     uses_broker=False,
     contender=HERE,
 )
@@ -98,4 +113,5 @@ tuned = replace(
     weakness="a job that a dead worker had delivered, and not finished, is delivered again",
     guarantees=Guarantees(delivery="at_least_once", transactional=True, cancels=True, recovers_within_s=6.0),
     roles=[replace(design.roles[0], argv=("{python}", "{here}/tuned_tasks.py", "{worker}"))],
+    pending=pending(6.0),
 )

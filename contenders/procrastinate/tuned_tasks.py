@@ -1,9 +1,8 @@
 """The same application with what its documentation recommends: a retry strategy, and a task that retries stalled jobs.
 
-A worker started with ``python tuned_tasks.py NAME`` also looks for due jobs and reports itself more often.
+``python tuned_tasks.py NAME`` starts its worker: the command line has no option for the interval of the heartbeats.
 """
 
-import asyncio
 import logging
 import sys
 
@@ -14,23 +13,18 @@ deliver.retry_strategy = RetryStrategy(exponential_wait=2)
 
 
 @app.periodic(cron="* * * * * */2")
-@app.task(queueing_lock="retry_stalled_jobs", pass_context=True)
+@app.task(name="retry_stalled_jobs", queueing_lock="retry_stalled_jobs", pass_context=True)
 async def retry_stalled_jobs(context, timestamp):
     for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=3):
         await app.job_manager.retry_job(job)
 
 
-async def main(name):
-    async with app.open_async():
-        await app.run_worker_async(
-            name=name,
-            concurrency=4,
-            fetch_job_polling_interval=0.5,
-            update_heartbeat_interval=1,
-            stalled_worker_timeout=3,
-        )
-
-
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main(sys.argv[1]))
+    app.run_worker(
+        name=sys.argv[1],
+        concurrency=4,
+        fetch_job_polling_interval=0.5,
+        update_heartbeat_interval=1,
+        stalled_worker_timeout=3,
+    )

@@ -1,0 +1,81 @@
+"""PgQueuer's jobs of a killed worker, which come back after its heartbeat timeout, and its place in a transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from duetime.settings import Settings
+from tests.designs.contender_world import World, notification, world_of
+from tests.eventually import assert_eventually
+
+pytestmark = [pytest.mark.processes, pytest.mark.full]
+IN_FLIGHT = timedelta(seconds=4)
+"""Long enough to kill the worker between the delivery, half-way, and its answer."""
+
+
+@pytest.fixture
+def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> World:
+    return world_of("pgqueuer", settings, engine, tempdir, tmp_path)
+
+
+def kill_a_worker_that_has_delivered(world: World, key: str, variant: str = "") -> None:
+    with world.worker(variant, delivery=IN_FLIGHT):
+        world.schedule(notification(key))
+        assert_eventually(lambda: world.delivered() == [f"{key}/1"])
+
+
+def test_a_delivered_job_of_a_killed_worker_is_held_and_comes_back_after_30_s(world: World) -> None:
+    kill_a_worker_that_has_delivered(world, "killed")
+    held = world.pending()["killed/1"]
+    assert (held.state, held.back_after_s) == ("held", 60.0)
+
+    with world.worker():
+        world.schedule(notification("new"))
+        assert_eventually(lambda: world.delivered() == ["killed/1", "new/1"])
+        assert world.pending()["killed/1"].state == "held"
+        make_heartbeats_older(world, by_s=30)
+        assert_eventually(lambda: world.delivered() == ["killed/1", "new/1", "killed/1"])
+
+
+def make_heartbeats_older(world: World, *, by_s: int) -> None:
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE pgqueuer SET heartbeat = heartbeat - make_interval(secs => :s)"), {"s": by_s})
+
+
+def test_the_tuned_worker_repeats_it_within_four_seconds(world: World) -> None:
+    kill_a_worker_that_has_delivered(world, "killed", ":tuned")
+    assert world.pending(":tuned")["killed/1"].back_after_s == 4.0
+
+    with world.worker(":tuned"):
+        assert_eventually(lambda: world.delivered() == ["killed/1"] * 2)
+
+
+def test_a_cancelled_job_of_a_killed_worker_does_not_come_back(world: World) -> None:
+    kill_a_worker_that_has_delivered(world, "killed")
+
+    world.call(["cancel", "killed", 2])
+
+    assert world.pending() == {}
+
+
+def test_a_rolled_back_transaction_leaves_no_job_and_no_cancel(world: World) -> None:
+    world.schedule(notification("a", due_in=timedelta(hours=1)))
+
+    newer = notification("a", 2, due_in=timedelta(hours=2))
+    world.call(["roll back", newer.to_json()])
+
+    assert list(world.pending()) == ["a/1"]
+
+
+def test_the_due_time_is_kept_to_the_microsecond(world: World) -> None:
+    due_at = notification("a", due_in=timedelta(hours=1))
+    world.schedule(due_at)
+
+    with world.engine.connect() as connection:
+        stored = connection.execute(text("SELECT execute_after FROM pgqueuer")).scalar_one()
+    assert stored == due_at.due_at
+    assert stored > datetime.now(UTC)

@@ -1,0 +1,66 @@
+"""What happens to the jobs of a killed worker of Procrastinate."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from duetime.settings import Settings
+from tests.designs.contender_world import World, notification, world_of
+from tests.eventually import assert_eventually
+
+pytestmark = pytest.mark.processes
+SLOW = timedelta(minutes=1)
+"""A delivery that is not finished when the test ends."""
+
+
+@pytest.fixture
+def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> World:
+    return world_of("procrastinate", settings, engine, tempdir, tmp_path)
+
+
+def test_a_job_of_a_killed_worker_is_never_taken_again_by_default_and_retried_by_the_tuned_worker(world: World) -> None:
+    with world.worker(delivery=SLOW):
+        world.schedule(notification("killed"))
+        assert_eventually(lambda: world.pending()["killed/1"].state == "held")
+
+    with world.worker():
+        world.schedule(notification("new"))
+        assert_eventually(lambda: world.delivered() == ["new/1"])
+        held = world.pending()
+    assert list(held) == ["killed/1"]
+    assert (held["killed/1"].state, held["killed/1"].back_after_s) == ("held", None)
+    assert world.pending(":tuned")["killed/1"].back_after_s == 6.0
+
+    with world.worker(":tuned"):
+        assert_eventually(lambda: world.delivered() == ["new/1", "killed/1"])
+
+
+def test_a_cancelled_job_of_a_killed_worker_is_not_retried_and_the_others_are(world: World) -> None:
+    with world.worker(":tuned", delivery=SLOW):
+        world.schedule(notification("replaced"), notification("cancelled"), notification("kept"))
+        assert_eventually(lambda: [each.state for each in world.pending().values()] == ["held"] * 3)
+
+    # A newer job with the same queueing lock waits, so the old one could not return to the queue.
+    later = notification("replaced", 2, due_in=timedelta(hours=1))
+    world.call(["schedule", later.to_json()], ["cancel", "cancelled", 2])
+    with world.worker(":tuned"):
+        assert_eventually(lambda: list(world.pending()) == ["replaced/2"])
+
+    assert world.delivered() == ["kept/1"]
+
+
+def test_a_rolled_back_transaction_leaves_no_job_and_no_cancel(world: World) -> None:
+    due_later = notification("a", due_in=timedelta(hours=1))
+    world.schedule(due_later)
+
+    newer = notification("a", 2, due_in=timedelta(hours=2))
+    world.call(["roll back", newer.to_json()])
+
+    assert list(world.pending()) == ["a/1"]
+    with world.engine.connect() as connection:
+        due_at = connection.execute(text("SELECT scheduled_at FROM procrastinate_jobs")).scalar_one()
+    assert due_at == due_later.due_at
