@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Design, Notification, Pending
 from duetime.settings import Settings
 from tests.commands import json_lines
+from tests.eventually import assert_eventually
 
+eventually = partial(assert_eventually, within_s=60.0)
+"""A worker and a client of a contender take seconds to start, on a busy machine ten."""
 CLIENT = Path(__file__).with_name("contender_client.py")
 
 

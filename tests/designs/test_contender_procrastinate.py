@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from duetime.settings import Settings
-from tests.designs.contender_world import World, notification, world_of
-from tests.eventually import assert_eventually
+from tests.designs.contender_world import World, eventually, notification, world_of
 
 pytestmark = pytest.mark.processes
 SLOW = timedelta(minutes=1)
@@ -25,30 +24,30 @@ def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> 
 def test_a_job_of_a_killed_worker_is_never_taken_again_by_default_and_retried_by_the_tuned_worker(world: World) -> None:
     with world.worker(delivery=SLOW):
         world.schedule(notification("killed"))
-        assert_eventually(lambda: world.pending()["killed/1"].state == "held")
+        eventually(lambda: world.pending()["killed/1"].state == "held")
 
     with world.worker():
         world.schedule(notification("new"))
-        assert_eventually(lambda: world.delivered() == ["new/1"])
+        eventually(lambda: world.delivered() == ["new/1"])
         held = world.pending()
     assert list(held) == ["killed/1"]
     assert (held["killed/1"].state, held["killed/1"].back_after_s) == ("held", None)
     assert world.pending(":tuned")["killed/1"].back_after_s == 6.0
 
     with world.worker(":tuned"):
-        assert_eventually(lambda: world.delivered() == ["new/1", "killed/1"])
+        eventually(lambda: world.delivered() == ["new/1", "killed/1"])
 
 
 def test_a_cancelled_job_of_a_killed_worker_is_not_retried_and_the_others_are(world: World) -> None:
     with world.worker(":tuned", delivery=SLOW):
         world.schedule(notification("replaced"), notification("cancelled"), notification("kept"))
-        assert_eventually(lambda: [each.state for each in world.pending().values()] == ["held"] * 3)
+        eventually(lambda: [each.state for each in world.pending().values()] == ["held"] * 3)
 
     # A newer job with the same queueing lock waits, so the old one could not return to the queue.
     later = notification("replaced", 2, due_in=timedelta(hours=1))
     world.call(["schedule", later.to_json()], ["cancel", "cancelled", 2])
     with world.worker(":tuned"):
-        assert_eventually(lambda: list(world.pending()) == ["replaced/2"])
+        eventually(lambda: list(world.pending()) == ["replaced/2"])
 
     assert world.delivered() == ["kept/1"]
 

@@ -13,8 +13,7 @@ import redis
 from sqlalchemy import Engine
 
 from duetime.settings import Settings
-from tests.designs.contender_world import World, notification, world_of
-from tests.eventually import assert_eventually
+from tests.designs.contender_world import World, eventually, notification, world_of
 
 pytestmark = pytest.mark.processes
 LOCK = "rq:scheduler-lock:default"
@@ -82,7 +81,7 @@ def last_line(output: str) -> dict[str, Any]:
 
 def test_the_lock_of_a_killed_scheduler_lives_on_for_a_minute(world: World, store: Any) -> None:
     with world.worker():
-        assert_eventually(lambda: store.get(LOCK))
+        eventually(lambda: store.get(LOCK))
         holder = store.get(LOCK)
     left_ms = store.pttl(LOCK)
     assert 40_000 < left_ms <= 61_000
@@ -99,14 +98,14 @@ def test_the_lock_of_a_killed_scheduler_lives_on_for_a_minute(world: World, stor
     with world.worker(":tuned"):
         assert world.delivered() == []
         store.pexpire(LOCK, 1)  # instead of the rest of the minute
-        assert_eventually(lambda: world.delivered() == ["due/1"])
+        eventually(lambda: world.delivered() == ["due/1"])
 
 
 def kill_a_worker_that_holds(world: World, store: Any, variant: str = "") -> None:
     """Kill a worker in its delivery, then let the minute pass after which its job counts as abandoned."""
     world.schedule(notification("killed"), variant=variant)
     with world.worker(variant, delivery=SLOW):
-        assert_eventually(lambda: world.pending().get("killed/1") and store.zcard("rq:wip:default"))
+        eventually(lambda: world.pending().get("killed/1") and store.zcard("rq:wip:default"))
     [(job, expires_at)] = store.zrange("rq:wip:default", 0, -1, withscores=True)
     seconds, _ = store.time()
     assert 55 < expires_at - seconds <= 90
@@ -118,7 +117,7 @@ def test_a_job_of_a_killed_worker_is_marked_as_failed_by_default(world: World, s
     kill_a_worker_that_holds(world, store)
 
     with world.worker():
-        assert_eventually(lambda: world.pending()["killed/1"].state == "failed")
+        eventually(lambda: world.pending()["killed/1"].state == "failed")
 
     assert world.delivered() == []
 
@@ -129,4 +128,4 @@ def test_a_job_of_a_killed_worker_is_executed_again_by_the_tuned_one(world: Worl
     assert (held.state, held.back_after_s) == ("held", 75.0)
 
     with world.worker(":tuned"):
-        assert_eventually(lambda: world.delivered() == ["killed/1"])
+        eventually(lambda: world.delivered() == ["killed/1"])
