@@ -1,7 +1,8 @@
 """A client of the application in the interpreter of a contender: carries out steps, which it reads as JSON lines.
 
-``["schedule", key, revision]``, ``["cancel", key, revision]``, ``["commit"]``, ``["rollback"]``, ``["savepoint"]``,
-``["release"]`` and ``["rollback to"]``, the last two for the innermost savepoint. It answers each line with ``done``.
+``["schedule", key, revision]`` or ``["schedule", key, revision, due_at]``, ``["cancel", key, revision]``,
+``["commit"]``, ``["rollback"]``, ``["savepoint"]``, ``["release"]`` and ``["rollback to"]``, the last two for the
+innermost savepoint. It answers each line with ``done``.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ DUE_AT = datetime.now(UTC) + timedelta(hours=1)
 
 def carry_out(step: list[Any], scheduler: Scheduler, session: Session, savepoints: list[SessionTransaction]) -> None:
     match step:
-        case ["schedule", key, revision]:
-            notification = Notification(key=key, revision=revision, kind="test", recipient="a@b.example", due_at=DUE_AT)
+        case ["schedule", key, revision, *given]:
+            due_at = datetime.fromisoformat(given[0]) if given else DUE_AT
+            notification = Notification(key=key, revision=revision, kind="test", recipient="a@b.example", due_at=due_at)
             scheduler.schedule(notification, session=session)
         case ["cancel", key, revision]:
             scheduler.cancel(key, revision=revision, session=session)

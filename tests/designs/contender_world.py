@@ -21,14 +21,14 @@ from duetime import contenders, registry
 from duetime.contenders import Contender
 from duetime.harness.processes.gateway_process import GatewayProcess
 from duetime.harness.processes.worker_process import WorkerProcess
-from duetime.interface import Design, Notification, Pending
+from duetime.interface import Design, Pending
 from duetime.settings import Settings
 from tests.commands import json_lines
 from tests.eventually import assert_eventually
 
 eventually = partial(assert_eventually, within_s=60.0)
 """A worker and a client of a contender take seconds to start, on a busy machine ten."""
-CLIENT = Path(__file__).with_name("contender_client.py")
+CLIENT = Path(__file__).with_name("contender_steps.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,15 @@ class World:
             gateway.end()
             (self.directory / "gateway.sock").unlink(missing_ok=True)
 
-    def call(self, *calls: Sequence[Any], variant: str = "") -> None:
-        self.python([str(CLIENT), self.design(variant).name], json.dumps(calls))
+    def do(self, *steps: Sequence[Any], variant: str = "") -> None:
+        """Carry out steps of ``contender_steps.py``."""
+        lines = "".join(f"{json.dumps(step)}\n" for step in steps)
+        self.python([str(CLIENT)], lines, DUETIME_DESIGN=self.design(variant).name)
 
-    def schedule(self, *notifications: Notification, variant: str = "") -> None:
-        self.call(*(("schedule", each.to_json()) for each in notifications), variant=variant)
+    def schedule(self, key: str, revision: int = 1, *, due_at: datetime | None = None, variant: str = "") -> None:
+        """Schedule a notification, by default a due one, in a transaction of its own."""
+        due_at = due_at or datetime.now(UTC) - timedelta(seconds=1)
+        self.do(["schedule", key, revision, due_at.isoformat()], ["commit"], variant=variant)
 
     def python(self, arguments: Sequence[str], stdin: str = "", **environment: str) -> str:
         """Run the contender's Python with the variables of its processes; return its output."""
@@ -121,6 +125,5 @@ def world_of(name: str, settings: Settings, engine: Engine, tempdir: Path, direc
     return world
 
 
-def notification(key: str, revision: int = 1, *, due_in: timedelta = timedelta(seconds=-1)) -> Notification:
-    due_at = datetime.now(UTC) + due_in
-    return Notification(key=key, revision=revision, kind="reminder", recipient="a@example.org", due_at=due_at)
+def in_an_hour() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=1)

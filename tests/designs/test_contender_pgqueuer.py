@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 
 from duetime.settings import Settings
-from tests.designs.contender_world import World, eventually, notification, world_of
+from tests.designs.contender_world import World, eventually, in_an_hour, world_of
 
 pytestmark = [pytest.mark.processes, pytest.mark.full]
 IN_FLIGHT = timedelta(seconds=4)
@@ -23,7 +23,7 @@ def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> 
 
 def kill_a_worker_that_has_delivered(world: World, key: str, variant: str = "") -> None:
     with world.worker(variant, delivery=IN_FLIGHT):
-        world.schedule(notification(key))
+        world.schedule(key)
         eventually(lambda: world.delivered() == [f"{key}/1"])
 
 
@@ -33,11 +33,11 @@ def test_a_delivered_job_of_a_killed_worker_is_held_and_comes_back_after_30_s(wo
     assert (held.state, held.back_after_s) == ("held", 60.0)
 
     with world.worker():
-        world.schedule(notification("new"))
+        world.schedule("new")
         eventually(lambda: world.delivered() == ["killed/1", "new/1"])
         assert world.pending()["killed/1"].state == "held"
         make_heartbeats_older(world, by_s=30)
-        world.schedule(notification("waking"))  # otherwise the worker looks again after 30 s
+        world.schedule("waking")  # otherwise the worker looks again after 30 s
         eventually(lambda: sorted(world.delivered()[2:]) == ["killed/1", "waking/1"])
 
 
@@ -57,25 +57,14 @@ def test_the_tuned_worker_repeats_it_within_four_seconds(world: World) -> None:
 def test_a_cancelled_job_of_a_killed_worker_does_not_come_back(world: World) -> None:
     kill_a_worker_that_has_delivered(world, "killed")
 
-    world.call(["cancel", "killed", 2])
+    world.do(["cancel", "killed", 2], ["commit"])
 
     assert world.pending() == {}
 
 
-def test_a_rolled_back_transaction_leaves_no_job_and_no_cancel(world: World) -> None:
-    world.schedule(notification("a", due_in=timedelta(hours=1)))
-
-    newer = notification("a", 2, due_in=timedelta(hours=2))
-    world.call(["roll back", newer.to_json()])
-
-    assert list(world.pending()) == ["a/1"]
-
-
 def test_the_due_time_is_kept_to_the_microsecond(world: World) -> None:
-    due_at = notification("a", due_in=timedelta(hours=1))
-    world.schedule(due_at)
+    due_at = in_an_hour()
+    world.schedule("a", due_at=due_at)
 
     with world.engine.connect() as connection:
-        stored = connection.execute(text("SELECT execute_after FROM pgqueuer")).scalar_one()
-    assert stored == due_at.due_at
-    assert stored > datetime.now(UTC)
+        assert connection.execute(text("SELECT execute_after FROM pgqueuer")).scalar_one() == due_at

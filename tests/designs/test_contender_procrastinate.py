@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from duetime.settings import Settings
-from tests.designs.contender_world import World, eventually, notification, world_of
+from tests.designs.contender_world import World, eventually, world_of
 
 pytestmark = pytest.mark.processes
 SLOW = timedelta(minutes=1)
@@ -23,11 +23,11 @@ def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> 
 
 def test_a_job_of_a_killed_worker_is_never_taken_again_by_default_and_retried_by_the_tuned_worker(world: World) -> None:
     with world.worker(delivery=SLOW):
-        world.schedule(notification("killed"))
+        world.schedule("killed")
         eventually(lambda: world.pending()["killed/1"].state == "held")
 
     with world.worker():
-        world.schedule(notification("new"))
+        world.schedule("new")
         eventually(lambda: world.delivered() == ["new/1"])
         held = world.pending()
     assert list(held) == ["killed/1"]
@@ -40,26 +40,13 @@ def test_a_job_of_a_killed_worker_is_never_taken_again_by_default_and_retried_by
 
 def test_a_cancelled_job_of_a_killed_worker_is_not_retried_and_the_others_are(world: World) -> None:
     with world.worker(":tuned", delivery=SLOW):
-        world.schedule(notification("replaced"), notification("cancelled"), notification("kept"))
+        for key in ("replaced", "cancelled", "kept"):
+            world.schedule(key)
         eventually(lambda: [each.state for each in world.pending().values()] == ["held"] * 3)
 
     # A newer job with the same queueing lock waits, so the old one could not return to the queue.
-    later = notification("replaced", 2, due_in=timedelta(hours=1))
-    world.call(["schedule", later.to_json()], ["cancel", "cancelled", 2])
+    world.do(["schedule", "replaced", 2], ["cancel", "cancelled", 2], ["commit"])
     with world.worker(":tuned"):
         eventually(lambda: list(world.pending()) == ["replaced/2"])
 
     assert world.delivered() == ["kept/1"]
-
-
-def test_a_rolled_back_transaction_leaves_no_job_and_no_cancel(world: World) -> None:
-    due_later = notification("a", due_in=timedelta(hours=1))
-    world.schedule(due_later)
-
-    newer = notification("a", 2, due_in=timedelta(hours=2))
-    world.call(["roll back", newer.to_json()])
-
-    assert list(world.pending()) == ["a/1"]
-    with world.engine.connect() as connection:
-        due_at = connection.execute(text("SELECT scheduled_at FROM procrastinate_jobs")).scalar_one()
-    assert due_at == due_later.due_at

@@ -13,7 +13,7 @@ import redis
 from sqlalchemy import Engine
 
 from duetime.settings import Settings
-from tests.designs.contender_world import World, eventually, notification, world_of
+from tests.designs.contender_world import World, eventually, world_of
 
 pytestmark = pytest.mark.processes
 LOCK = "rq:scheduler-lock:default"
@@ -86,7 +86,7 @@ def test_the_lock_of_a_killed_scheduler_lives_on_for_a_minute(world: World, stor
     left_ms = store.pttl(LOCK)
     assert 40_000 < left_ms <= 61_000
 
-    world.schedule(notification("due"))
+    world.schedule("due")
     with world.worker():  # asked for the lock once, at its start, and got none
         assert store.get(LOCK) == holder
         assert store.pttl(LOCK) < left_ms
@@ -103,7 +103,7 @@ def test_the_lock_of_a_killed_scheduler_lives_on_for_a_minute(world: World, stor
 
 def kill_a_worker_that_holds(world: World, store: Any, variant: str = "") -> None:
     """Kill a worker in its delivery, then let the minute pass after which its job counts as abandoned."""
-    world.schedule(notification("killed"), variant=variant)
+    world.schedule("killed", variant=variant)
     with world.worker(variant, delivery=SLOW):
         eventually(lambda: world.pending().get("killed/1") and store.zcard("rq:wip:default"))
     [(job, expires_at)] = store.zrange("rq:wip:default", 0, -1, withscores=True)
