@@ -46,7 +46,8 @@ design = Design(
     weakness="jobs that a killed process was executing, or was moving to the queue, are lost; it looks for due jobs "
     "every few seconds, at random",
     guarantees=Guarantees(
-        delivery="at_most_once",
+        # A killed process loses jobs, and a job that raises an error is repeated.
+        delivery="nothing",
         transactional=False,
         cancels=True,
         as_durable_as="broker",
