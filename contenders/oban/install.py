@@ -10,4 +10,6 @@ with psycopg.connect(os.environ["DUETIME_DATABASE_DSN"]) as connection:
     if connection.execute("SELECT to_regclass('oban_jobs')").fetchone() == (None,):
         connection.execute(install_sql())
     # Of duetime, not of Oban: its own unique jobs are part of Oban Pro, so older jobs of a key are searched.
-    connection.execute("CREATE INDEX IF NOT EXISTS oban_jobs_key ON oban_jobs ((args->>'key'))")
+    # CREATE INDEX IF NOT EXISTS would wait for every transaction that writes jobs, and stop later ones meanwhile.
+    if connection.execute("SELECT to_regclass('oban_jobs_key')").fetchone() == (None,):
+        connection.execute("CREATE INDEX oban_jobs_key ON oban_jobs ((args->>'key'))")
