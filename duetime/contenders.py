@@ -44,6 +44,16 @@ class Contender:
         """The directory into which the packages of ``unpack.txt`` are unpacked: its ``usr`` is Debian's ``/usr``."""
         return cache(self.here.name) / "unpacked"
 
+    @property
+    def has_own_python(self) -> bool:
+        """True if it needs Python packages, so that its processes do not run in duetime's interpreter."""
+        return (self.here / "requirements.txt").exists()
+
+    @property
+    def python_path(self) -> str:
+        """Where its Python processes find the modules of the folder, and duetime."""
+        return os.pathsep.join((str(self.here), str(ROOT)))
+
     def environment(self, database_url: str, broker_url: str) -> dict[str, str]:
         """Return the variables by which libraries of any language find their servers and their modules."""
         from sqlalchemy import make_url  # the command line loads this module, and must not wait for that import
@@ -52,7 +62,7 @@ class Contender:
             **libpq_environment(make_url(database_url)),
             "REDIS_URL": broker_url,
             "DUETIME_DATABASE_DSN": plain_url(database_url),
-            "PYTHONPATH": os.pathsep.join((str(self.here), str(ROOT))),
+            "PYTHONPATH": self.python_path,
             "NODE_PATH": str(cache(self.here.name) / "node_modules"),
         }
 

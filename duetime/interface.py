@@ -348,6 +348,7 @@ class Design:
     migrate: moves pending notifications that are not about to fall due to another design; returns how many.
     migrates_stopped: True if its workers must have ended before `migrate`; otherwise they must be running.
     contender: the folder and the environment of a library of others; its clients run in that environment.
+    client_packages: what its scheduler imports and the environments of contenders do not have.
     migration_refusal: why this design cannot be the target of a migration; empty if it can.
     """
 
@@ -370,3 +371,8 @@ class Design:
     given_up: GivenUpStore | None = None
     contender: Contender | None = None
     migration_refusal: str = ""
+    client_packages: Sequence[str] = ()
+
+    def contender_of(self, _role: str) -> Contender | None:
+        """Return whose environment the processes of a role have; in a migration, that of the role's own design."""
+        return self.contender

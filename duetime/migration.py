@@ -16,6 +16,7 @@ from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, delete, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from duetime.contenders import PREFIX
 from duetime.errors import BadUsage
 from duetime.interface import MIGRATION_SEPARATOR, Design, Guarantees, Notification, Scheduler
 from duetime.limits import MAX_REVISION, newest_revisions
@@ -24,10 +25,13 @@ from duetime.runtime.calls import usable_session
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from duetime.contenders import Contender
     from duetime.settings import Settings
 
 SWITCH_LOCK = 7320
 """The advisory lock that transactions of the application share and the switch takes exclusively."""
+OLD = "old-"
+"""The prefix of the roles of the old design, and so of the names of its workers."""
 CHECK_EVERY_S = 0.2
 AFTER_COMMIT_S = 0.5
 """How long the last transactions of the old design may take to publish after their commit."""
@@ -124,7 +128,18 @@ class MigratingScheduler(Scheduler):
         self._old.cancel(key, revision=revision, session=session)
 
 
-def migration_design(old: Design, new: Design) -> Design:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationDesign(Design):
+    """The design ``OLD-to-NEW``. contender: in whose environment its clients run, and the migration itself."""
+
+    old: Design
+    new: Design
+
+    def contender_of(self, role: str) -> Contender | None:
+        return (self.old if role.startswith(OLD) else self.new).contender
+
+
+def migration_design(old: Design, new: Design) -> MigrationDesign:
     """Return the design ``OLD-to-NEW``: the workers of both designs, and a scheduler with a switch.
 
     Raises:
@@ -132,8 +147,7 @@ def migration_design(old: Design, new: Design) -> Design:
     """
     if old.migrate is None:
         raise BadUsage(f"{old.name} cannot be migrated: it has no way to move its pending notifications")
-    family = old.name.partition(":")[0]
-    if family == new.name.partition(":")[0]:
+    if _family(old) == _family(new):
         raise BadUsage(
             f"{old.name} and {new.name} are of one family: if they share a store, as push_readmodel and its variant "
             "do, replace the workers instead; if they share a queue, pending notifications cannot be moved"
@@ -141,6 +155,7 @@ def migration_design(old: Design, new: Design) -> Design:
     if new.migration_refusal:
         raise BadUsage(f"{new.name} cannot take over from {old.name}: {new.migration_refusal}")
     name = f"{old.name}{MIGRATION_SEPARATOR}{new.name}"
+    contender = _contender_of_clients(old, new)
 
     def install(engine: Engine) -> None:
         old.install(engine)
@@ -152,13 +167,16 @@ def migration_design(old: Design, new: Design) -> Design:
             connection.execute(delete(migration).where(migration.c.name != name))
             connection.execute(insert(migration).values(name=name, switched=False).on_conflict_do_nothing())
 
-    return Design(
+    return MigrationDesign(
         name=name,
+        old=old,
+        new=new,
+        contender=contender,
         summary=f"{old.name} until `duetime migrate`, then {new.name}",
         weakness=f"{old.weakness}; then {new.weakness}",
         guarantees=_common_guarantees(old.guarantees, new.guarantees),
         roles=[
-            *(replace(role, name=f"old-{role.name}") for role in old.roles),
+            *(replace(role, name=f"{OLD}{role.name}") for role in old.roles),
             *(replace(role, name=f"new-{role.name}") for role in new.roles),
         ],
         install=install,
@@ -169,6 +187,33 @@ def migration_design(old: Design, new: Design) -> Design:
         services=[*old.services, *new.services],
         uses_broker=old.uses_broker or new.uses_broker,
     )
+
+
+def _family(design: Design) -> str:
+    """Return the name without its variant."""
+    return ":".join(design.name.split(":")[: 2 if design.name.startswith(PREFIX) else 1])
+
+
+def _contender_of_clients(old: Design, new: Design) -> Contender | None:
+    """Return the contender in whose environment clients can load both schedulers; None for duetime's own.
+
+    Raises:
+        BadUsage: no environment has the packages of both.
+    """
+    own = [design for design in (old, new) if design.contender and design.contender.has_own_python]
+    if len(own) == 2:
+        raise BadUsage(
+            f"{old.name} cannot be migrated to {new.name}: an application would import both libraries, and each is in "
+            "an environment of its own; migrate to push_readmodel first, and from there"
+        )
+    for one, other in ((old, new), (new, old)):
+        if one in own and other.client_packages:
+            raise BadUsage(
+                f"{old.name} cannot be migrated to {new.name}: an application would import "
+                f"{' and '.join(other.client_packages)}, which the environment of {one.name} does not have; migrate to "
+                "push_readmodel first, and from there"
+            )
+    return own[0].contender if own else new.contender or old.contender
 
 
 def _common_guarantees(old: Guarantees, new: Guarantees) -> Guarantees:

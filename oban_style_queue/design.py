@@ -82,6 +82,7 @@ design = Design(
     roles=[worker_role("oban_style_queue.worker")],
     install=install,
     scheduler=scheduler,
+    client_packages=("Celery",),
     pending=pending,
     status=status,
     migrate=migrate,

@@ -67,6 +67,7 @@ design = Design(
     roles=[worker_role("pull_worker.worker")],
     install=install,
     scheduler=lambda _settings: NothingToSchedule(),
+    client_packages=("Celery",),
     pending=pending,
     status=status,
     migrate=migrate,

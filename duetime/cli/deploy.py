@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -16,12 +16,15 @@ import click
 
 from duetime import registry
 from duetime.cli.obeyed import CELERY, LIBPQ, PROCESS, settle_environment
+from duetime.cli.options import missing_for
+from duetime.contenders import Contender
 from duetime.errors import BadUsage
-from duetime.interface import MIGRATION_SEPARATOR, Design, Role
+from duetime.interface import Design, Role
 from duetime.runtime.heartbeat import HeartbeatRecord, read_heartbeat
 from duetime.settings import Settings
 
 HEARTBEAT = "DUETIME_HEARTBEAT"
+GATEWAY = "DUETIME_GATEWAY_URL"
 
 NAME = click.option(
     "--name",
@@ -98,7 +101,7 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
         raise BadUsage(f"--name {name!r}: write letters, digits, dots and dashes; Celery calls the worker NAME@DESIGN")
     settle_environment(LIBPQ, CELERY, PROCESS)
     loaded = registry.load(design)
-    command = _role(loaded, role).argv
+    chosen = _role(loaded, role)
     directory = state.absolute() / loaded.name / name
     heartbeat = _heartbeat_file(loaded.name, name, state).absolute()
     environment = {**os.environ, "DUETIME_DESIGN": design, "DUETIME_WORKER": name, HEARTBEAT: str(heartbeat)}
@@ -115,7 +118,11 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
         heartbeat.unlink(missing_ok=True)
     except OSError as error:
         raise BadUsage(f"--state {str(state)!r}: cannot write below it ({error.strerror})") from error
-    argv = [part.replace("{worker}", name).replace("{state}", str(directory)) for part in command]
+    places = {"worker": name, "state": str(directory)}
+    if contender := loaded.contender_of(chosen.name):
+        environment = {**environment, **_of_library(loaded, contender, environment, places)}
+    environment.update({variable: _filled(value, places) for variable, value in chosen.environment.items()})
+    argv = [_filled(part, places) for part in chosen.argv]
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment)  # noqa: S606 - without a shell, signals reach the worker itself
 
@@ -171,32 +178,98 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
       3  duetime migrate OLD NEW: the application schedules with NEW, and pending notifications are moved
       4  when this command has ended, stop the workers of OLD and restart the application with DUETIME_DESIGN=NEW
 
+    If one of them is a library of others, the command continues in the interpreter that has the library
+    (docs/contenders.md).
+
     The command ends when OLD holds nothing any more; repeat it if it was interrupted. If OLD is a poller, stop its
     workers before step 3, and give the same --since each time; notifications that fall due after the stop are
     delivered when the command has ended.
     """
-    from kombu.exceptions import KombuError
-    from redis import RedisError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from duetime.migration import migrate
+    from duetime.migration import migrate, migration_design
     from duetime.runtime.database import application_engine
 
     settle_environment(LIBPQ, CELERY)
     old_design, new_design = registry.load(old), registry.load(new)
+    both = migration_design(old_design, new_design)
     # The modules of the designs read the variable when they are imported.
-    os.environ["DUETIME_DESIGN"] = registry.load(f"{old}{MIGRATION_SEPARATOR}{new}").name
+    os.environ["DUETIME_DESIGN"] = both.name
     settings = Settings.from_environment()
+    if both.contender and both.contender.has_own_python:
+        _continue_in_its_python(both, both.contender, ["migrate", old, new, *_since_option(since)])
     engine = application_engine(settings)
     try:
         moved = migrate(old_design, new_design, settings, engine, since=since, report=_echo_changes())
     except BrokenPipeError:
         raise  # nothing is unavailable: the reader of this command's output has gone
-    except (OSError, RedisError, SQLAlchemyError, KombuError) as error:
+    except _unavailable() as error:
         raise BadUsage(
             f"{type(error).__name__}: {error}; restore what is unavailable and run this command again at once"
         ) from None
     click.echo(f"{moved} moved; stop the workers of {old} and restart the application with DUETIME_DESIGN={new}")
+
+
+def _unavailable() -> tuple[type[Exception], ...]:
+    """Return the errors of a migration that mean: the database or the broker does not answer."""
+    from redis import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        from kombu.exceptions import KombuError
+    except ImportError:  # in the environment of a contender, none of whose migrations uses it
+        return OSError, RedisError, SQLAlchemyError
+    return OSError, RedisError, SQLAlchemyError, KombuError
+
+
+def _since_option(since: datetime | None) -> list[str]:
+    return ["--since", since.isoformat()] if since else []
+
+
+def _continue_in_its_python(both: Design, contender: Contender, arguments: list[str]) -> None:
+    """Replace this process by the same command in the interpreter that has the library, unless it is that one.
+
+    Raises:
+        BadUsage: the library is not installed.
+    """
+    if Path(sys.prefix) == Path(contender.python).parent.parent:
+        return
+    if reason := missing_for(both):
+        raise BadUsage(f"{both.name}: {reason}")
+    environment = {**os.environ, "PYTHONPATH": contender.python_path}
+    sys.stdout.flush()
+    os.execve(contender.python, [contender.python, "-P", "-m", "duetime.cli", *arguments], environment)  # noqa: S606
+
+
+def _of_library(
+    design: Design, contender: Contender, environment: Mapping[str, str], places: dict[str, str]
+) -> Mapping[str, str]:
+    """Add to `places` what the commands of a library's workers may contain. Returns their further variables.
+
+    Raises:
+        BadUsage: the library is not installed, or its workers would not know where to deliver.
+    """
+    from duetime.contenders import plain_url
+
+    if reason := missing_for(design):
+        raise BadUsage(f"{design.name}: {reason}")
+    if not environment.get(GATEWAY):
+        raise BadUsage(
+            f"{GATEWAY} is not set; workers of {design.name} deliver with an HTTP request (docs/delivering.md): export "
+            "it as http://127.0.0.1:8080/deliver"
+        )
+    settings = Settings.from_environment(environment)
+    places.update(
+        python=contender.python,
+        here=str(contender.here),
+        database=plain_url(settings.database_url),
+        broker=settings.broker_url,
+    )
+    return contender.environment(settings.database_url, settings.broker_url)
+
+
+def _filled(text: str, places: Mapping[str, str]) -> str:
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def assess(heartbeat: HeartbeatRecord | None, now_ns: int, patience_s: float) -> tuple[bool, str]:

@@ -74,11 +74,17 @@ def load_designs(names: Sequence[str]) -> Mapping[str, Design]:
     """
     designs = {name: registry.load(name) for name in names}
     for name, design in designs.items():
-        if design.contender and (reason := missing(design.contender.here.name)):
+        if reason := missing_for(design):
             raise BadUsage(f"{name}: {reason}")
     if len({design.name for design in designs.values()}) < len(names):
         raise BadUsage(f"{', '.join(names)}: two of these are the same design or have the same name; write each once")
     return designs
+
+
+def missing_for(design: Design) -> str:
+    """Return what is missing to run the libraries that `design` needs, and how to get it; empty if nothing is."""
+    contenders = [design.contender, *(design.contender_of(role.name) for role in design.roles)]
+    return next((reason for it in contenders if it and (reason := missing(it.here.name))), "")
 
 
 def new_directory(out: Path) -> Path:

@@ -29,12 +29,10 @@ from duetime.harness.runs.fault_targets import TargetSelector
 from duetime.harness.runs.run_directory import RunDirectory, Stored
 from duetime.harness.runs.spec import RunSpec
 from duetime.interface import MIGRATION_SEPARATOR
+from duetime.migration import OLD
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE
 from duetime.runtime.jsonl import JsonLinesWriter
 from duetime.settings import Settings
-
-OLD = "old-"
-"""The prefix of the old design's workers in a migration."""
 
 
 class RunProcesses:
@@ -205,7 +203,7 @@ class RunProcesses:
                 **(self._clocks[name].environment() if name in self._clocks else {}),
                 **(self._gateway.environment if self._gateway else {}),
             },
-            contender=self._spec.design.contender,
+            contender=self._spec.design.contender_of(role.name),
         )
 
     def _is_old(self, worker: str) -> bool:
