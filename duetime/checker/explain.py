@@ -44,6 +44,11 @@ class Explainer:
         return list(islice(in_force, MAX_FAULTS))
 
     @property
+    def acknowledged_within_ns(self) -> int:
+        """A fault up to this long after a delivery may have kept its worker from acknowledging it."""
+        return self._profile.in_flight_allowance_ns
+
+    @property
     def closed_ns(self) -> int:
         assert self._closed is not None  # noqa: S101  # nothing is left over before the history is closed
         return self._closed.at_ns

@@ -46,7 +46,7 @@ def violations(
 
 def _will_repeat(obligation: Obligation, left: Leftover, explainer: Explainer) -> Violation:
     o, last = obligation.operation, left.deliveries[-1]
-    faults = explainer.faults(o.key, last.at_ns, last.at_ns)
+    faults = explainer.faults(o.key, last.at_ns, last.at_ns + explainer.acknowledged_within_ns)
     evidence = [*_evidence([o], left.deliveries, faults), "closed.json"]
     return Violation(
         o.op, "will_repeat", explainer.closed_ns, evidence, explainer.will_repeat(obligation, last, left.entry, faults)

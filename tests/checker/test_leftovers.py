@@ -57,11 +57,13 @@ def test_what_a_killed_worker_delivered_and_the_store_still_holds_will_repeat() 
     assert (results.counts["will_repeat"], results.counts["delivered"]) == (1, 1)
     assert [violation.explanation for violation in results.violations] == [
         "Will repeat. Notification a was acknowledged at 0.1 s and due at 5.0 s. "
+        "Worker-1 was killed and down from 5.2 to 8.0 s. "
         "It was delivered by worker-1 at 5.1 s, and is still held: oban_jobs, executing. It comes back after 300 s. "
         + FIXES["will_repeat"]
     ]
     assert results.violations[0].evidence == [
-        "history.jsonl:1", "history.jsonl:2", "deliveries.jsonl:1", "closed.json"
+        "history.jsonl:1", "history.jsonl:2", "deliveries.jsonl:1", *(f"faults.jsonl:{n}" for n in (1, 2, 3, 4)),
+        "closed.json",
     ]  # fmt: skip
     assert results.explanation.startswith("1 will_repeat. Notification a was acknowledged")
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import redis
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
 from duetime import reference
-from duetime.interface import Design, Notification, Role, Scheduler
+from duetime.interface import Design, Notification, Pending, Role, Scheduler
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.settings import Settings
 
@@ -82,6 +84,45 @@ class OldRevisions(reference.Reference):
         session.execute(text("DELETE FROM reference WHERE key LIKE :keys"), {"keys": f"{key}/%"})
 
 
+CLAIM = text(
+    """UPDATE reference SET due_at = clock_timestamp() + interval '300 seconds' WHERE key = (
+        SELECT key FROM reference WHERE due_at <= clock_timestamp() ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) RETURNING key, revision, body"""
+)
+DONE = text("DELETE FROM reference WHERE key = :key AND revision = :revision")
+CLAIMED = text(
+    """SELECT key, revision, due_at > clock_timestamp() AND CAST(body->>'due_at' AS timestamptz) <= clock_timestamp()
+    AS held FROM reference"""
+)
+
+
+def serve_with_claims(settings: Settings) -> None:
+    """Claim a row for five minutes, deliver it, delete it; a crash in between delivers it again after that."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    engine, gateway = create_engine(settings.database_url), gateway_from(settings)
+    os.write(sys.stdout.fileno(), f"{settings.worker} serves\n".encode())
+    while True:
+        with engine.begin() as connection:
+            row = connection.execute(CLAIM).one_or_none()
+        if row is None:
+            time.sleep(reference.CHECK_EVERY_S)
+            continue
+        gateway.deliver(Notification.from_stored_json(row.body))
+        with engine.begin() as connection:
+            connection.execute(DONE, {"key": row.key, "revision": row.revision})
+
+
+def claimed(_settings: Settings, engine: Engine) -> Sequence[Pending]:
+    with engine.connect() as connection:
+        rows = connection.execute(CLAIMED).all()
+    return [
+        Pending(f"{row.key}/{row.revision}", "row in reference, claimed", "held", 300.0)
+        if row.held
+        else Pending(f"{row.key}/{row.revision}", "row in reference")
+        for row in rows
+    ]
+
+
 def forget_everything(settings: Settings) -> None:
     """Delete all rows, as if they had been kept in the memory of a worker that ended."""
     with create_engine(settings.database_url).begin() as connection:
@@ -107,6 +148,7 @@ duplicating = broken("duplicating", "delivers every 17th again")
 early = broken("early", "300 ms early", Early)
 amnesiac = broken("amnesiac", "forgets everything at a restart")
 ignores_cancel = broken("ignores_cancel", "ignores cancel", IgnoresCancel)
+slow_rescue = replace(broken("slow_rescue", "rescues after five minutes"), pending=claimed)
 old_revisions = broken("old_revisions", "delivers old revisions", OldRevisions)
 
 WRAPPERS: dict[str, Callable[[Gateway, Counter], Gateway]] = {"lossy": Lossy, "duplicating": Duplicating}
@@ -118,6 +160,8 @@ def main() -> None:
     if wrapper is not None:
         counter = Counter(settings.deliveries.with_suffix(".count"))
         vars(reference)["gateway_from"] = lambda settings: wrapper(gateway_from(settings), counter)
+    if name == "slow_rescue":
+        serve_with_claims(settings)
     broker = redis.Redis.from_url(settings.broker_url)
     with suppress(redis.RedisError):
         broker.ping()

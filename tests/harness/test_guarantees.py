@@ -1,23 +1,31 @@
-"""The violations that guarantees allow, and the exit status that follows from cells."""
+"""The violations that guarantees cover, one by one, and the exit status that follows from cells."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
+from duetime.checker import judge_history
+from duetime.checker.in_memory import PROFILE, PUNCTUAL_CANARY
 from duetime.cli.runs import compare_status
 from duetime.faults.fault import FaultKind
 from duetime.harness.plan.plan import Environment, Persistence, Plan, PlannedFault, PlannedOperation, Profile
 from duetime.harness.runs.cell import Cell, Outcome
-from duetime.harness.runs.guarantees import allowed_violations
+from duetime.harness.runs.guarantees import not_covered, remark_on
+from duetime.history import Closed, History, RecordedPlan, StoredEntry, assemble
 from duetime.interface import Guarantees
+from tests.checker.small_histories import Record, cancelled, delivery, fault, invoke, numbered, ok, scheduled
 
 AT_LEAST_ONCE = Guarantees(delivery="at_least_once", transactional=True, cancels=True)
 AT_MOST_ONCE = Guarantees(delivery="at_most_once", transactional=False, cancels=False)
 NOTHING = Guarantees(delivery="nothing", transactional=True, cancels=True)
+IN_BROKER = replace(AT_LEAST_ONCE, as_durable_as="broker")
+KILL = fault(inject_s=5.0, healed_s=8.0)
+A = scheduled("a/1", due_s=4.9)
+TWICE = [delivery("a/1", at_s=4.9), delivery("a/1", at_s=5.4, worker="worker-2")]
 
 
 def cell(outcome: Outcome, *, within_guarantees: bool | None) -> Cell:
@@ -33,72 +41,256 @@ def cell(outcome: Outcome, *, within_guarantees: bool | None) -> Cell:
     )
 
 
-def plan(*kinds: FaultKind, persistence: Persistence = "default", visibility_timeout_s: float = 3600.0) -> Plan:
-    """One notification due 5 s after it is scheduled, under faults of these kinds."""
-    return Plan(
-        scenario="s",
-        seed=1,
-        workers=1,
-        profile=Profile(lateness_limit_s=1),
-        environment=Environment(broker_persistence=persistence, visibility_timeout_s=visibility_timeout_s),
-        required_faults=(),
-        operations=[PlannedOperation(at_s=0, client=0, do="create_event", event=1, due_s=5)],
-        faults=[PlannedFault(fault="f", kind=kind, target="all", inject_s=1, heal_s=2) for kind in kinds],
+def history_of(calls: list[Record], deliveries: list[Record], faults: list[Record], closed: Closed | None) -> History:
+    return assemble(
+        RecordedPlan.from_json({"profile": {**PROFILE, "recovery_budget_s": {"cut": 2.0, "broker_kill": 2.0}}}),
+        lines={
+            "history.jsonl": enumerate(numbered(calls), start=1),
+            "deliveries.jsonl": enumerate([*deliveries, PUNCTUAL_CANARY], start=1),
+            "faults.jsonl": enumerate(faults, start=1),
+            "clock.jsonl": [(1, {"wall_ns": 0, "mono_ns": 0})],
+        },
+        closed=closed or Closed(60 * 10**9, {}, workers_alive=True),
     )
 
 
-def test_without_faults_a_design_that_guarantees_delivery_is_allowed_no_violation() -> None:
-    assert not allowed_violations(AT_LEAST_ONCE, plan())
-    assert not allowed_violations(AT_MOST_ONCE, plan())
+def uncovered(
+    guarantees: Guarantees,
+    calls: list[Record],
+    deliveries: list[Record],
+    faults: list[Record] | None = None,
+    *,
+    closed: Closed | None = None,
+    persistence: Persistence = "default",
+    visibility_timeout_s: float = 3600.0,
+    size_s: float = 0.0,
+    **profile: Any,
+) -> list[str] | None:
+    history = history_of(calls, deliveries, faults or [], closed)
+    kinds: dict[str, FaultKind] = {line["fault"]: line["kind"] for line in faults or []}
+    plan = Plan(
+        scenario="s",
+        seed=1,
+        workers=1,
+        profile=Profile(lateness_limit_s=2, **profile),
+        environment=Environment(broker_persistence=persistence, visibility_timeout_s=visibility_timeout_s),
+        required_faults=(),
+        operations=[PlannedOperation(at_s=0, client=0, do="create_event", event=1, due_s=5)],
+        faults=[
+            PlannedFault(fault=name, kind=kind, target="worker-1", inject_s=1, heal_s=2, size_s=size_s)
+            for name, kind in kinds.items()
+        ],
+    )
+    return not_covered(guarantees, plan, history, judge_history(history))
 
 
-def test_a_fault_allows_only_the_violations_that_the_guarantees_do_not_exclude() -> None:
-    assert allowed_violations(AT_LEAST_ONCE, plan("kill")) == {"duplicate"}
-    assert allowed_violations(AT_MOST_ONCE, plan("kill")) == {"missed", "phantom", "stale"}
-    assert allowed_violations(NOTHING, plan()) == {"missed", "duplicate", "late"}
+def test_a_duplicate_is_covered_if_the_worker_of_the_first_delivery_was_killed_before_it_could_acknowledge() -> None:
+    assert uncovered(AT_LEAST_ONCE, A, TWICE, KILL) == []
 
 
-def test_a_fault_that_interrupts_no_delivery_allows_neither_a_miss_nor_a_duplicate() -> None:
-    kinds: tuple[FaultKind, ...] = ("deploy", "gateway_slow", "old_transaction")
-    for kind in kinds:
-        assert "missed" not in allowed_violations(AT_MOST_ONCE, plan(kind))
-        assert "duplicate" not in allowed_violations(AT_LEAST_ONCE, plan(kind))
+@pytest.mark.parametrize(
+    ("first_s", "again_s", "worker", "faults"),
+    [
+        (4.9, 5.4, "worker-1", []),
+        (4.9, 4.95, "worker-1", KILL),  # again before the kill
+        (4.45, 5.4, "worker-1", KILL),  # acknowledged long before the kill
+        (8.5, 8.6, "worker-1", KILL),  # by the next process
+        (4.9, 5.4, "worker-2", KILL),  # by a worker that was not hit
+        (4.9, 5.4, "worker-1", fault(kind="deploy", inject_s=5.0, healed_s=8.0)),
+        (4.9, 5.4, "worker-1", fault(kind="gateway_slow", inject_s=5.0, healed_s=8.0)),
+        (
+            4.9,
+            5.4,
+            "worker-1",
+            [{**line, "only": ["b"]} for line in fault(kind="gateway_refuse", inject_s=5, healed_s=8)],
+        ),
+    ],
+)
+def test_a_duplicate_that_no_fault_explains_is_not_covered(
+    first_s: float, again_s: float, worker: str, faults: list[Record]
+) -> None:
+    calls = scheduled("a/1", due_s=first_s)
+    deliveries = [delivery("a/1", at_s=first_s, worker=worker), delivery("a/1", at_s=again_s)]
+
+    assert uncovered(AT_LEAST_ONCE, calls, deliveries, faults) == ["duplicate a/1"]
 
 
-def test_a_killed_client_allows_misses_only_of_a_design_that_publishes_after_the_commit() -> None:
-    assert "missed" not in allowed_violations(AT_LEAST_ONCE, plan("client_kill"))
-    assert "missed" in allowed_violations(replace(AT_LEAST_ONCE, transactional=False), plan("client_kill"))
+def test_a_fault_of_a_service_hits_every_worker_until_its_recovery_is_over() -> None:
+    cut = fault(kind="cut", inject_s=5.0, healed_s=5.1)
+
+    for first_s, expected in ((4.9, []), (7.5, []), (7.7, ["duplicate a/1"])):
+        calls = scheduled("a/1", due_s=first_s)
+        deliveries = [delivery("a/1", at_s=first_s, worker="worker-2"), delivery("a/1", at_s=first_s + 1)]
+        assert uncovered(AT_LEAST_ONCE, calls, deliveries, cut) == expected
+
+
+def test_a_worker_that_was_paused_after_its_claim_delivers_what_another_took_over() -> None:
+    pause = fault(kind="pause", inject_s=4.8, healed_s=9.0)
+    deliveries = [delivery("a/1", at_s=8.0, worker="worker-2"), delivery("a/1", at_s=9.1)]
+
+    assert uncovered(AT_LEAST_ONCE, A, deliveries, pause) == []
+
+
+def test_a_worker_that_crashed_after_a_fault_explains_a_duplicate_and_one_that_crashed_by_itself_does_not() -> None:
+    cut = fault(kind="cut", inject_s=1.0, healed_s=1.1)
+    crashed = Closed(60 * 10**9, {}, workers_alive=True, restarts=((5 * 10**9, "worker-1", 1),))
+
+    assert uncovered(AT_LEAST_ONCE, A, TWICE, cut, closed=crashed) == []
+    assert uncovered(AT_LEAST_ONCE, A, TWICE, closed=crashed) == ["duplicate a/1"]
+
+
+def test_at_most_once_covers_no_duplicate_and_at_least_once_no_miss() -> None:
+    assert uncovered(AT_MOST_ONCE, A, TWICE, KILL) == ["duplicate a/1"]
+    assert uncovered(AT_LEAST_ONCE, A, [delivery("b/1", at_s=1)], KILL) == ["missed a/1", "phantom b/1"]
+
+
+@pytest.mark.parametrize(
+    ("due_s", "invoked_s", "faults", "covered"),
+    [
+        (5.5, 0.0, KILL, True),  # a worker may have held it when it was killed
+        (4.0, 0.0, KILL, True),  # not yet late when the worker was killed
+        (2.9, 0.0, KILL, False),  # late before
+        (9.0, 6.0, KILL, False),  # scheduled after the kill
+        (5.5, 0.0, [], False),
+        (5.5, 0.0, fault(kind="deploy", inject_s=5.0, healed_s=8.0), False),
+        (9.0, 6.0, fault(kind="cut", inject_s=5.0, healed_s=5.1), True),  # within its recovery
+    ],
+)
+def test_a_miss_is_covered_if_a_fault_may_have_hit_the_worker_that_held_it(
+    due_s: float, invoked_s: float, faults: list[Record], covered: bool
+) -> None:
+    missed = uncovered(AT_MOST_ONCE, scheduled("a/1", due_s=due_s, at_s=invoked_s), [], faults)
+
+    assert missed == ([] if covered else ["missed a/1"])
+
+
+def test_a_design_that_guarantees_nothing_covers_its_misses_duplicates_and_lateness() -> None:
+    calls = [*A, *scheduled("b/1", due_s=5.0, at_s=0.2), *scheduled("c/1", due_s=5.0, at_s=0.4)]
+
+    assert uncovered(NOTHING, calls, [*TWICE, delivery("b/1", at_s=9.0)]) == []
+
+
+def test_what_will_repeat_is_covered_like_a_duplicate() -> None:
+    entry = {"a/1": StoredEntry("row", "held", 300.0)}
+    left = Closed(60 * 10**9, entry, workers_alive=True, after_stop=entry, cut_short=())
+
+    assert uncovered(AT_LEAST_ONCE, A, [TWICE[0]], KILL, closed=left) == []
+    assert uncovered(NOTHING, A, [TWICE[0]], closed=left) == []
+    assert uncovered(AT_LEAST_ONCE, A, [TWICE[0]], closed=left) == ["will_repeat a/1"]
+    assert uncovered(AT_MOST_ONCE, A, [TWICE[0]], KILL, closed=left) == ["will_repeat a/1"]
+
+
+def test_lateness_is_covered_up_to_the_documented_punctuality() -> None:
+    punctual = replace(AT_LEAST_ONCE, punctual_to_s=5.0)
+
+    assert uncovered(punctual, A, [delivery("a/1", at_s=10.4)]) == []
+    assert uncovered(punctual, A, [delivery("a/1", at_s=10.5)]) == ["late a/1"]
+    assert uncovered(AT_LEAST_ONCE, A, [delivery("a/1", at_s=7.0)]) == ["late a/1"]
+
+
+@pytest.mark.parametrize(("at_s", "expected"), [(11.0, []), (11.1, ["late a/1"])])
+def test_lateness_after_a_crash_is_covered_up_to_the_documented_recovery(at_s: float, expected: list[str]) -> None:
+    recovers = replace(AT_LEAST_ONCE, recovers_within_s=4.0)
+    killed = fault(inject_s=4.99, healed_s=5.2)
+
+    assert uncovered(recovers, A, [delivery("a/1", at_s=at_s)], killed) == expected
+    assert uncovered(recovers, A, [delivery("a/1", at_s=at_s)]) == ["late a/1"]
+
+
+def test_an_early_delivery_is_covered_up_to_what_is_documented() -> None:
+    whole_seconds = replace(AT_LEAST_ONCE, early_by_s=1.0)
+
+    assert uncovered(whole_seconds, A, [delivery("a/1", at_s=3.9)]) == []
+    assert uncovered(whole_seconds, A, [delivery("a/1", at_s=3.8)]) == ["early a/1"]
+    assert uncovered(AT_LEAST_ONCE, A, [delivery("a/1", at_s=3.9)]) == ["early a/1"]
+
+
+def test_a_wrong_clock_covers_early_and_late_only_of_a_design_that_uses_the_workers_clock() -> None:
+    skewed = fault(kind="clock", inject_s=1.0, healed_s=3.0)
+
+    for due_by in ("workers", "either"):
+        by_workers = replace(AT_LEAST_ONCE, due_by=due_by)
+        assert uncovered(by_workers, A, [delivery("a/1", at_s=3.0)], skewed, size_s=2.0) == []
+        assert uncovered(by_workers, A, [delivery("a/1", at_s=8.0)], skewed, size_s=-2.0) == []
+        assert uncovered(by_workers, A, [delivery("a/1", at_s=1.0)], skewed, size_s=2.0) == ["early a/1"]
+    clocks: tuple[Literal["database", "client"], ...] = ("database", "client")
+    for other in clocks:
+        guarantees = replace(AT_LEAST_ONCE, due_by=other)
+        assert uncovered(guarantees, A, [delivery("a/1", at_s=3.0)], skewed, size_s=2.0) == ["early a/1"]
+
+
+CANCELLED = [*scheduled("a/1", due_s=5.0), *cancelled("a/2", at_s=2.0)]
+REPLACED = [*scheduled("a/1", due_s=5.0), *scheduled("a/2", due_s=9.0, at_s=2.0)]
+BOTH = [delivery("a/1", at_s=5.0), delivery("a/2", at_s=9.0)]
+
+
+def test_a_fault_undoes_a_cancel_only_after_the_cancel() -> None:
+    forgets = replace(AT_LEAST_ONCE, cancels=False)
+
+    deploy = fault(kind="deploy", inject_s=3.0, healed_s=3.0)
+    assert uncovered(forgets, CANCELLED, [BOTH[0]], deploy) == []
+    assert uncovered(forgets, REPLACED, BOTH, deploy) == []
+    assert uncovered(AT_LEAST_ONCE, CANCELLED, [BOTH[0]], deploy) == ["phantom a/1"]
+    before = fault(kind="deploy", inject_s=1.0, healed_s=1.5)
+    assert uncovered(forgets, CANCELLED, [BOTH[0]], before) == ["phantom a/1"]
+    assert uncovered(forgets, [], [delivery("x/1", at_s=5.0)], deploy) == ["phantom x/1"]
 
 
 def test_a_design_without_a_cancel_delivers_what_was_cancelled_or_replaced_also_without_a_fault() -> None:
-    assert allowed_violations(replace(AT_LEAST_ONCE, has_cancel=False), plan()) == {"phantom", "stale"}
+    without = replace(AT_LEAST_ONCE, has_cancel=False)
+
+    assert uncovered(without, CANCELLED, [BOTH[0]]) == []
+    assert uncovered(without, REPLACED, BOTH) == []
+    assert uncovered(without, [], [delivery("x/1", at_s=5.0)]) == ["phantom x/1"]
 
 
-def test_a_killed_client_undoes_only_a_cancel_that_is_published_after_the_commit() -> None:
+def test_a_killed_client_loses_what_was_not_published_in_its_transaction() -> None:
+    killed = fault(kind="client_kill", inject_s=1.9, healed_s=3.0)
+    unanswered_cancel = [
+        *scheduled("a/1", due_s=5.0), invoke("cancel", "a/2", at_s=1.905), ok("a/2", at_s=3.0)
+    ]  # fmt: skip
+    unanswered = [invoke("schedule", "b/1", due_s=5.0, at_s=1.905), ok("b/1", at_s=3.0)]
     published = replace(AT_LEAST_ONCE, transactional_cancel=False)
 
-    assert {"phantom", "stale"} <= allowed_violations(published, plan("client_kill"))
-    assert not allowed_violations(published, plan())
-    assert not allowed_violations(AT_LEAST_ONCE, plan("client_kill"))
+    assert uncovered(published, unanswered_cancel, [BOTH[0]], killed) == []
+    assert uncovered(AT_LEAST_ONCE, unanswered_cancel, [BOTH[0]], killed) == ["phantom a/1"]
+    assert uncovered(published, unanswered, [], killed) == ["missed b/1"]
+    assert uncovered(replace(published, transactional=False), unanswered, [], killed) == []
+    assert uncovered(replace(published, transactional=False), A, [], killed) == ["missed a/1"]
     assert replace(published, transactional_cancel=None).cancels_transactionally
 
 
 def test_a_design_that_keeps_notifications_in_the_broker_guarantees_no_more_than_the_broker() -> None:
-    in_broker = replace(AT_LEAST_ONCE, as_durable_as="broker")
+    kill = fault(kind="broker_kill", inject_s=3.0, healed_s=3.5)
+    long_after = [delivery("a/1", at_s=2.0), delivery("a/1", at_s=9.0)]
+    soon = scheduled("a/1", due_s=2.0)
 
-    assert "missed" in allowed_violations(in_broker, plan("broker_kill", persistence="rdb"))
-    assert "missed" not in allowed_violations(in_broker, plan("broker_kill", persistence="aof"))
-    assert "missed" not in allowed_violations(AT_LEAST_ONCE, plan("broker_kill", persistence="none"))
-    assert "duplicate" in allowed_violations(in_broker, plan(visibility_timeout_s=4))
-    assert "duplicate" not in allowed_violations(in_broker, plan())
+    assert uncovered(IN_BROKER, A, [], kill, persistence="rdb") == []
+    assert uncovered(IN_BROKER, A, [], kill, persistence="aof") == ["missed a/1"]
+    assert uncovered(AT_LEAST_ONCE, A, [], kill, persistence="none") == ["missed a/1"]
+    # A snapshot brings back what was acknowledged since.
+    assert uncovered(IN_BROKER, soon, long_after, kill, persistence="rdb") == []
+    assert uncovered(IN_BROKER, soon, long_after, kill, persistence="aof") == ["duplicate a/1"]
+    # And what was cancelled since.
+    assert uncovered(IN_BROKER, CANCELLED, [BOTH[0]], kill, persistence="rdb") == []
+    assert uncovered(IN_BROKER, CANCELLED, [BOTH[0]], kill, persistence="aof") == ["phantom a/1"]
+    assert uncovered(IN_BROKER, A, TWICE, visibility_timeout_s=4) == []
+    assert uncovered(IN_BROKER, A, TWICE) == ["duplicate a/1"]
 
 
-def test_a_wrong_clock_allows_early_and_late_only_of_a_design_that_uses_the_workers_clock() -> None:
-    assert {"early", "late"} <= allowed_violations(replace(AT_LEAST_ONCE, due_by="workers"), plan("clock"))
-    assert {"early", "late"} <= allowed_violations(replace(AT_LEAST_ONCE, due_by="either"), plan("clock"))
-    clocks: tuple[Literal["database", "client"], ...] = ("database", "client")
-    for due_by in clocks:
-        assert "early" not in allowed_violations(replace(AT_LEAST_ONCE, due_by=due_by), plan("clock"))
+def test_a_run_that_measures_capacity_guarantees_no_speed() -> None:
+    assert uncovered(AT_LEAST_ONCE, A, [delivery("a/1", at_s=9.0)], measures_capacity=True) == []
+    assert uncovered(AT_LEAST_ONCE, A, [], measures_capacity=True) == []
+
+
+def test_what_an_unknown_run_shows_is_compared_with_nothing() -> None:
+    assert uncovered(AT_LEAST_ONCE, A, [delivery("a/1", at_s=5.0)], fault(inject_s=5.0, healed_s=None)) is None
+
+
+def test_the_violations_that_are_not_covered_are_named() -> None:
+    assert remark_on([]) == remark_on(None) == ""
+    assert remark_on(["late a/1"]) == " Not covered by a guarantee: late a/1."
+    assert remark_on([f"late a/{n}" for n in range(5)]).endswith("late a/0, late a/1, late a/2 and 2 more.")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a library documents about its punctuality and its recovery is compared with a run."""
+"""A run that is too short for the recovery that a library documents is not applicable."""
 
 from __future__ import annotations
 
@@ -11,26 +11,6 @@ from duetime import registry
 from duetime.harness.plan.lookup import named
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import not_applicable_reason
-from duetime.harness.runs.guarantees import allowed_violations
-from duetime.interface import Guarantees
-
-BASE = Guarantees(delivery="at_least_once", transactional=True, cancels=True)
-
-
-@pytest.mark.parametrize(
-    ("guarantees", "scenario", "allowed"),
-    [
-        (BASE, "calm", set()),
-        (replace(BASE, punctual_to_s=5.0), "calm", {"late"}),
-        (replace(BASE, punctual_to_s=1.0), "calm", set()),
-        (replace(BASE, early_by_s=1.0), "calm", {"early"}),
-        (BASE, "crash", {"duplicate"}),
-        (replace(BASE, recovers_within_s=4.0), "crash", {"duplicate", "late"}),
-        (replace(BASE, recovers_within_s=4.0), "calm", set()),
-    ],
-)
-def test_only_what_is_documented_is_allowed(guarantees: Guarantees, scenario: str, allowed: set[str]) -> None:
-    assert allowed_violations(guarantees, named(scenario).plan(1)) == allowed
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> CellsOf:
 
     @cache
     def cells_of(scenario: str) -> Cells:
-        designs = ",".join(f"{BROKEN}:{name}" for name in ("sound", *DEFECTS, "amnesiac"))
+        names = ("sound", *DEFECTS, "slow_rescue" if scenario == "crash" else "amnesiac")
+        designs = ",".join(f"{BROKEN}:{name}" for name in names)
         out = tmp_path_factory.mktemp(scenario)
         found = compared(
             *("--designs", designs, "--scenarios", scenario, "--seed", "5", "--side-by-side", "7"), out=out
@@ -72,6 +73,22 @@ def test_each_defect_is_found_as_its_violation_in_every_scenario(cells: CellsOf,
 
     assert cell["outcome"] == "fail", cell
     assert cell["counts"][DEFECTS[name]] > 0, cell["counts"]
+
+
+@pytest.mark.parametrize("scenario", ["downtime", pytest.param("crash", marks=pytest.mark.full)])
+def test_a_defect_breaks_the_guarantee_also_in_a_run_with_a_fault(cells: CellsOf, scenario: str) -> None:
+    kept = {name: cells(scenario)[name]["within_guarantees"] for name in ("sound", "lossy", "duplicating")}
+
+    assert kept == {"sound": True, "lossy": False, "duplicating": False}
+
+
+@pytest.mark.full
+def test_what_a_killed_worker_had_delivered_and_holds_for_five_minutes_will_repeat(cells: CellsOf) -> None:
+    cell = cells("crash")["slow_rescue"]
+
+    assert (cell["outcome"], cell["counts"]["will_repeat"], cell["counts"]["duplicate"]) == ("fail", 1, 0), cell
+    assert "It comes back after 300 s." in cell["explanation"]
+    assert cell["within_guarantees"] is True
 
 
 @pytest.mark.parametrize("scenario", ["downtime", pytest.param("backlog", marks=pytest.mark.full)])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from duetime.checker import judge_history
 from duetime.errors import NotARun
 from duetime.harness.plan.plan import Plan
-from duetime.harness.runs.guarantees import within_guarantees
+from duetime.harness.runs.guarantees import not_covered, remark_on
 from duetime.history import load
 from duetime.history.format import upgraded
 from duetime.interface import Guarantees
@@ -24,7 +24,7 @@ Outcome = Literal["pass", "fail", "unknown", "not applicable"]
 class Cell:
     """The result of one run.
 
-    within_guarantees: whether the design's guarantees allow the violations; None where the run proves nothing.
+    within_guarantees: whether the design's guarantees cover every violation; None where the run proves nothing.
     slow: how many times as long as its scenario the run took.
     counts, lateness_s: from the results, empty where there are none. The results themselves, which may have a million
     notifications, are in the run directory. violations: how many there are, by label; some counts are of none.
@@ -75,13 +75,14 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         raise NotARun(
             f"{run_dir / 'plan.json'} is not a plan that this version can read: {type(error).__name__} {error}."
         ) from error
+    uncovered = not_covered(guarantees, plan, history, results)
     return Cell(
         design=design,
         scenario=plan.scenario,
         seed=plan.seed,
         outcome=results.outcome,
-        within_guarantees=within_guarantees(guarantees, plan, results),
-        explanation=results.explanation + stored_remarks(run_dir),
+        within_guarantees=None if uncovered is None else not uncovered,
+        explanation=results.explanation + remark_on(uncovered) + stored_remarks(run_dir),
         weakness=weakness,
         run_dir=run_dir,
         slow=plan.slow,

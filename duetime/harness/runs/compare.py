@@ -16,7 +16,7 @@ from duetime.harness.processes.cleanup import kill_owned
 from duetime.harness.runs.applicability import not_applicable_reason
 from duetime.harness.runs.cell import Cell, Outcome, remarks
 from duetime.harness.runs.context import RunContext
-from duetime.harness.runs.guarantees import within_guarantees
+from duetime.harness.runs.guarantees import not_covered, remark_on
 from duetime.harness.runs.run import Run
 from duetime.harness.runs.spec import RunSpec
 from duetime.harness.runs.start_barrier import StartBarrier
@@ -127,21 +127,31 @@ def _carry_out_and_judge(
     write_results(results, spec.directory)
     with suppress(Exception):
         on_judged(spec.directory, history, results)
+    uncovered = not_covered(spec.design.guarantees, spec.plan, history, results)
+    remark = remark_on(uncovered) + remarks(run.unverified, run.disorderly_exits)
     return _cell(
         spec,
         results.outcome,
-        explanation=failure + results.explanation + remarks(run.unverified, run.disorderly_exits),
+        explanation=failure + results.explanation + remark,
         results=results,
+        within_guarantees=None if uncovered is None else not uncovered,
     )
 
 
-def _cell(spec: RunSpec, outcome: Outcome, *, explanation: str, results: Results | None = None) -> Cell:
+def _cell(
+    spec: RunSpec,
+    outcome: Outcome,
+    *,
+    explanation: str,
+    results: Results | None = None,
+    within_guarantees: bool | None = None,
+) -> Cell:
     return Cell(
         design=spec.design.name,
         scenario=spec.plan.scenario,
         seed=spec.plan.seed,
         outcome=outcome,
-        within_guarantees=within_guarantees(spec.design.guarantees, spec.plan, results) if results else None,
+        within_guarantees=within_guarantees,
         explanation=explanation.strip(),
         weakness=spec.design.weakness,
         run_dir=spec.directory,

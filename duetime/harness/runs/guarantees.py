@@ -1,67 +1,183 @@
-"""Compares the violations of a run with what its design guarantees."""
+"""Compares each violation of a run with what its design guarantees, and with the faults that may explain it."""
 
 from __future__ import annotations
 
-from math import inf
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final, assert_never
 
-from duetime.checker import DELIVERY_VIOLATIONS, VIOLATIONS, Results
+from duetime.checker import DELIVERY_VIOLATIONS, Results
+from duetime.checker.interruptions import Interruptions
+from duetime.checker.labels import DeliveryViolation, Labelled
+from duetime.checker.obligations import Obligation
 from duetime.harness.plan.plan import Plan
+from duetime.history import NEVER, Delivery, History, RecordedFault
+from duetime.history.records import nanoseconds
 from duetime.interface import Guarantees
 
-NON_INTERRUPTING = {
-    "deploy",
-    "worker_added",
-    "worker_removed",
-    "clock",
-    "old_transaction",
-    "gateway_slow",
-    "client_kill",
-}
-"""Faults that interrupt no delivery: both at-least-once and at-most-once hold under them."""
+MAX_NAMED: Final = 3
+"""The most violations that are named as not covered."""
 
 
-def allowed_violations(guarantees: Guarantees, plan: Plan) -> set[str]:
-    """The violations that `guarantees` do not exclude under the faults and settings of `plan`."""
-    allowed: set[str] = set()
-    kinds = {fault.kind for fault in plan.faults}
-    if guarantees.delivery == "nothing":
-        allowed |= {"missed", "duplicate", "late"}
-    elif kinds - NON_INTERRUPTING:
-        allowed.add("duplicate" if guarantees.delivery == "at_least_once" else "missed")
-    if not guarantees.has_cancel or (not guarantees.cancels and kinds):
-        allowed |= {"phantom", "stale"}
-    if not guarantees.transactional and "client_kill" in kinds:
-        allowed.add("missed")
-    if not guarantees.cancels_transactionally and "client_kill" in kinds:
-        allowed |= {"phantom", "stale"}
-    if guarantees.as_durable_as == "broker":
-        if "broker_kill" in kinds and plan.environment.broker_persistence != "aof":
-            allowed |= {"missed", "duplicate"}
-        if plan.longest_horizon_s() > plan.environment.visibility_timeout_s:
-            allowed.add("duplicate")
-    if plan.profile.measures_capacity:
-        allowed |= {"late", "missed"}
-    if guarantees.due_by in ("workers", "either") and "clock" in kinds:
-        allowed |= {"early", "late"}
-    if guarantees.recovers_within_s > plan.profile.recovery_budget_s.get("kill", inf):
-        allowed.add("late")
-    if guarantees.punctual_to_s > plan.profile.lateness_limit_s:
-        allowed.add("late")
-    if guarantees.early_by_s > plan.profile.early_tolerance_s:
-        allowed.add("early")
-    return allowed
+def not_covered(guarantees: Guarantees, plan: Plan, history: History, results: Results) -> list[str] | None:
+    """The violations that `guarantees` exclude, each as its label and op; None if the results prove nothing.
 
-
-def violations_in(results: Results) -> set[str]:
-    """Every rule broken in `results`; of a delivery that broke several, each that no fault explains."""
-    found = {label for label in VIOLATIONS if results.counts[label]}
-    for delivery in results.labelled:
-        if delivery.label in DELIVERY_VIOLATIONS:
+    A violation is covered only if the design does not guarantee the contrary under a fault that may be its reason.
+    """
+    if results.outcome != "fail":
+        return None if results.outcome == "unknown" else []
+    coverage = _Coverage(guarantees, plan, history, results)
+    found = []
+    for violation in results.violations:
+        missed = violation.label == "missed" and not coverage.missed(results.obligations[violation.op])
+        if missed or (violation.label == "will_repeat" and not coverage.will_repeat(violation.op)):
+            found.append(f"{violation.label} {violation.op}")
+    for item in results.labelled:
+        if item.label in DELIVERY_VIOLATIONS:
             # Lateness beside another violation may be the fault's, so it counts only as the first label.
-            found |= set(delivery.also) & (set(DELIVERY_VIOLATIONS) - {"late"})
+            others = [label for label in DELIVERY_VIOLATIONS if label in item.also and label != "late"]
+            broken = [label for label in (item.label, *others) if not coverage.delivery(label, item)]
+            found += [f"{label} {item.delivery.op}" for label in broken]
     return found
 
 
-def within_guarantees(guarantees: Guarantees, plan: Plan, results: Results) -> bool | None:
-    """Return True if the violations in `results` are allowed; None if the results prove nothing."""
-    return None if results.outcome == "unknown" else violations_in(results) <= allowed_violations(guarantees, plan)
+def remark_on(uncovered: Sequence[str] | None) -> str:
+    """The sentence about violations that no guarantee covers; empty if there are none."""
+    if not uncovered:
+        return ""
+    more = f" and {len(uncovered) - MAX_NAMED} more" if len(uncovered) > MAX_NAMED else ""
+    return f" Not covered by a guarantee: {', '.join(uncovered[:MAX_NAMED])}{more}."
+
+
+class _Coverage:
+    """What `guarantees` cover in one history."""
+
+    def __init__(self, guarantees: Guarantees, plan: Plan, history: History, results: Results) -> None:
+        self._guarantees, self._plan = guarantees, plan
+        self._profile = history.plan.profile
+        self._interruptions = Interruptions(history)
+        self._faults = [fault for fault in history.faults if fault.injected_ns < NEVER]
+        self._size_ns = {fault.fault: abs(nanoseconds(fault.size_s)) for fault in plan.faults}
+        # Only of these, because a large run has a million.
+        repeated = {item.delivery.op for item in results.labelled if "duplicate" in (item.label, *item.also)}
+        repeated |= results.ops_with("will_repeat")
+        self._deliveries: dict[str, list[Delivery]] = defaultdict(list)
+        for delivery in history.deliveries:
+            if delivery.op in repeated:
+                self._deliveries[delivery.op].append(delivery)
+        self._recovers_ns = nanoseconds(guarantees.recovers_within_s)
+        self._punctual_ns = nanoseconds(guarantees.punctual_to_s)
+
+    def missed(self, obligation: Obligation) -> bool:
+        guarantees, o = self._guarantees, obligation.operation
+        if guarantees.delivery == "nothing" or self._plan.profile.measures_capacity:
+            return True
+        # The whole time in which a worker may have held it: a library may take it long before it is due.
+        until_ns = max(obligation.deadline_ns, obligation.ready_ns + self._punctual_ns)
+        held_up = self._interruptions.during(o.key, o.invoked_ns, until_ns)
+        if guarantees.delivery == "at_most_once" and any(held_up):
+            return True
+        if self._lost_by_broker(o.invoked_ns, until_ns):
+            return True
+        return not guarantees.transactional and self._client_killed_in(o.invoked_ns, o.answered_ns)
+
+    def will_repeat(self, op: str) -> bool:
+        delivery = self._guarantees.delivery
+        if delivery == "at_least_once":
+            return any(one for made in self._deliveries[op] for one in self._interruptions.of(made))
+        return delivery == "nothing"
+
+    def delivery(self, label: str, item: Labelled) -> bool:
+        """Return True if `label`, a violation of the delivery `item`, is covered."""
+        violation: DeliveryViolation = label  # type: ignore[assignment]  # one of DELIVERY_VIOLATIONS
+        match violation:
+            case "duplicate":
+                return self._duplicate(item)
+            case "phantom" | "stale":
+                return self._superseded(item)
+            case "early":
+                return self._early(item)
+            case "late":
+                return self._late(item)
+            case _:
+                assert_never(violation)
+
+    def _duplicate(self, item: Labelled) -> bool:
+        again, guarantees = item.delivery, self._guarantees
+        if guarantees.delivery == "nothing":
+            return True
+        deliveries = self._deliveries[again.op]
+        earlier = deliveries[: deliveries.index(again)]
+        if guarantees.delivery == "at_least_once" and self._interruptions.explain_repeat(earlier, again):
+            return True
+        if self._lost_by_broker(earlier[0].at_ns, again.at_ns):
+            return True
+        # A message waits in a worker's memory until it is due, and the broker gives it to another meanwhile.
+        visible_ns = nanoseconds(self._plan.environment.visibility_timeout_s)
+        held_ns = earlier[0].at_ns - item.obligation.operation.invoked_ns if item.obligation else 0
+        return guarantees.as_durable_as == "broker" and held_ns > visible_ns
+
+    def _superseded(self, item: Labelled) -> bool:
+        """A delivery after a cancel or a newer revision; one that was never scheduled is not covered."""
+        guarantees, obligation, at_ns = self._guarantees, item.obligation, item.delivery.at_ns
+        by = obligation.superseded_by if obligation else None
+        if obligation is None or by is None or at_ns <= obligation.superseded_ns:
+            return False
+        if not guarantees.has_cancel:
+            return True
+        if not guarantees.cancels and any(self._disturbs(fault, by.invoked_ns, at_ns) for fault in self._faults):
+            return True
+        if self._lost_by_broker(by.invoked_ns, at_ns):
+            return True
+        transactional = guarantees.cancels_transactionally if by.verb == "cancel" else guarantees.transactional
+        return not transactional and self._client_killed_in(by.invoked_ns, by.answered_ns)
+
+    def _early(self, item: Labelled) -> bool:
+        obligation, at_ns = item.obligation, item.delivery.at_ns
+        if obligation is None:
+            return False
+        early_ns = obligation.operation.due_ns - at_ns - self._profile.early_tolerance_ns
+        if early_ns <= nanoseconds(self._guarantees.early_by_s):
+            return True
+        slack_ns = self._interruptions.allowance_ns
+        return any(early_ns <= size_ns + slack_ns for size_ns in self._wrong_clocks(obligation, at_ns))
+
+    def _late(self, item: Labelled) -> bool:
+        obligation, at_ns = item.obligation, item.delivery.at_ns
+        if obligation is None or self._guarantees.delivery == "nothing" or self._plan.profile.measures_capacity:
+            return True
+        o, ready_ns = obligation.operation, obligation.ready_ns
+        # A busy machine may use up as much of the time again as in a delivery that is in flight.
+        slack_ns = self._interruptions.allowance_ns
+        if obligation.excused.healthy(ready_ns, at_ns) <= self._punctual_ns + slack_ns:
+            return True
+        if any(self._wrong_clocks(obligation, at_ns)):
+            return True
+        promised_ns = self._recovers_ns + self._punctual_ns + self._profile.lateness_limit_ns
+        held_up = self._interruptions.during(o.key, o.invoked_ns, at_ns) if self._recovers_ns else ()
+        return any(at_ns <= max(one.end_ns, ready_ns) + promised_ns for one in held_up)
+
+    def _lost_by_broker(self, start_ns: int, end_ns: int) -> bool:
+        """Return True if the broker was killed meanwhile, and keeps less than everything."""
+        if self._guarantees.as_durable_as != "broker" or self._plan.environment.broker_persistence == "aof":
+            return False
+        kills = (fault for fault in self._faults if fault.kind == "broker_kill")
+        return any(self._disturbs(fault, start_ns, end_ns) for fault in kills)
+
+    def _client_killed_in(self, invoked_ns: int, answered_ns: int) -> bool:
+        """Return True if a client may have been killed between the commit of this call and its publish."""
+        kills = (fault for fault in self._faults if fault.kind == "client_kill")
+        return any(
+            invoked_ns <= min(kill.observed_ns, kill.healed_ns) and kill.injected_ns <= answered_ns for kill in kills
+        )
+
+    def _disturbs(self, fault: RecordedFault, start_ns: int, end_ns: int) -> bool:
+        budget_ns = self._profile.recovery_budget_ns.get(fault.kind, 0)
+        return fault.injected_ns <= end_ns and start_ns <= min(NEVER, fault.healed_ns + budget_ns)
+
+    def _wrong_clocks(self, obligation: Obligation, at_ns: int) -> Iterator[int]:
+        """By how much the workers' clocks were wrong, if the design goes by them; a due time is read at any time."""
+        if self._guarantees.due_by in ("workers", "either"):
+            for fault in self._faults:
+                if fault.kind == "clock" and self._disturbs(fault, obligation.operation.invoked_ns, at_ns):
+                    yield self._size_ns.get(fault.fault, 0)
