@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ class DesignServer(EmbeddedServer):
 
     def kill(self) -> None:
         """SIGKILL to every process of the service, until none is left."""
+        if not self.ended():
+            os.killpg(self.pid, signal.SIGKILL)
         while found := self._members():
             for process in found:
                 with suppress(psutil.NoSuchProcess):
