@@ -19,8 +19,9 @@ from duetime.harness.plan.scenario import Scenario
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import not_applicable_reason
 from duetime.harness.runs.cell import Cell, Outcome, stored_cell
-from duetime.harness.runs.compare import compare
+from duetime.harness.runs.compare import run_side_by_side
 from duetime.harness.runs.context import RunContext
+from duetime.harness.runs.spec import RunSpec
 from duetime.interface import Design
 
 ROOT = contenders.ROOT
@@ -57,7 +58,7 @@ class Place:
         return self.design.name.removeprefix(contenders.PREFIX).partition(":")[2] or DEFAULT_VARIANT
 
     def directory(self, out: Path) -> Path:
-        """The run directory, as `compare` chooses it."""
+        """The run directory."""
         return out / self.scenario.name / f"{self.design.name.replace(':', '-')}-seed{self.seed}"
 
 
@@ -115,39 +116,52 @@ class Matrix:
         return _without_results(place, "unknown", measured["explanation"], directory)
 
     def run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
-        """Run `places`, those of a scenario and a seed side by side. A run that was there is removed."""
-        left = len(places)
+        """Run `places`, as many of a scenario side by side as it allows. A run that was there is removed."""
         tree = _tree()
-        for group in _groups(places):
-            scenario, seed = group[0].scenario, group[0].seed
-            names = {place.design.name: place.design for place in group}
+        batches = _batches(places)
+        for number, batch in enumerate(batches):
+            left_s = sum(map(_batch_s, batches[number:]))
             report(
-                f"{left} runs left, about {estimate_s(places[-left:]) / 60:.0f} minutes: {scenario.name} seed {seed}"
+                f"{batch[0].scenario.name}, batch {number + 1} of {len(batches)}, about {left_s / 60:.0f} minutes left"
             )
-            for place in group:
-                shutil.rmtree(place.directory(self._out), ignore_errors=True)
-            for cell in compare(names, [scenario], [seed], context=context, out=self._out, progress=lambda *_: None):
-                left -= 1
-                report(f"  {cell.design}: {cell.outcome}")
+            specs = [
+                RunSpec(
+                    design=place.design,
+                    design_name=place.design.name,
+                    plan=place.scenario.plan(place.seed),
+                    directory=place.directory(self._out),
+                    slot=slot,
+                    context=context,
+                )
+                for slot, place in enumerate(batch)
+            ]
+            for spec in specs:
+                shutil.rmtree(spec.directory, ignore_errors=True)
+            for cell in run_side_by_side(specs, context):
+                report(f"  {cell.design}, seed {cell.seed}: {cell.outcome}")
                 if cell.run_dir.exists():
                     (cell.run_dir / MEASURED).write_text(json.dumps({**tree, "explanation": cell.explanation}))
 
 
 def estimate_s(places: Sequence[Place]) -> float:
     """Return about how many seconds `places` take on two cores."""
-    return sum(
-        -(-len(group) // group[0].scenario.side_by_side)
-        * (group[0].scenario.plan(group[0].seed).judged_until_s() + OVERHEAD_S)
-        for group in _groups(places)
-    )
+    return sum(map(_batch_s, _batches(places)))
 
 
-def _groups(places: Sequence[Place]) -> list[list[Place]]:
-    """Return the places of each scenario and seed, in their order."""
-    found: dict[tuple[str, int], list[Place]] = {}
+def _batches(places: Sequence[Place]) -> list[Sequence[Place]]:
+    """Return the places that run side by side: of one scenario, and of any seed."""
+    by_scenario: dict[str, list[Place]] = {}
     for place in places:
-        found.setdefault((place.scenario.name, place.seed), []).append(place)
-    return list(found.values())
+        by_scenario.setdefault(place.scenario.name, []).append(place)
+    return [
+        group[first : first + group[0].scenario.side_by_side]
+        for group in by_scenario.values()
+        for first in range(0, len(group), group[0].scenario.side_by_side)
+    ]
+
+
+def _batch_s(batch: Sequence[Place]) -> float:
+    return max(place.scenario.plan(place.seed).judged_until_s() for place in batch) + OVERHEAD_S
 
 
 def _without_results(place: Place, outcome: Outcome, reason: str, directory: Path) -> Cell:

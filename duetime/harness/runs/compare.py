@@ -62,12 +62,16 @@ def compare(
                     )
                     for slot, name in enumerate(names[first : first + at_once])
                 ]
-                yield from _run_side_by_side(specs, context, progress, on_judged)
+                yield from run_side_by_side(specs, context, progress, on_judged)
 
 
-def _run_side_by_side(
-    specs: Sequence[RunSpec], context: RunContext, progress: Progress, on_judged: OnJudged
+def run_side_by_side(
+    specs: Sequence[RunSpec],
+    context: RunContext,
+    progress: Progress = lambda *_: None,
+    on_judged: OnJudged = lambda *_: None,
 ) -> list[Cell]:
+    """Run `specs` at the same time, each in a slot of its own, and judge them."""
     barrier = StartBarrier(len(specs), context.stop)
     cells: dict[int, Cell] = {}
 
