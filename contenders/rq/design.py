@@ -124,7 +124,7 @@ design = Design(
 tuned = replace(
     design,
     name="contender:rq:tuned",
-    summary="RQ 3.0 with retries, and with workers that look after the scheduler and abandoned jobs every 5 s",
+    summary="RQ 3.0 with retries, and pools of four workers that look after scheduler and abandoned jobs every 5 s",
     weakness="due times are cut to whole seconds, so it delivers up to a second early; what a killed worker held, and "
     "all due jobs if it had the scheduler, wait for more than a minute",
     guarantees=replace(design.guarantees, delivery="at_least_once", recovers_within_s=75.0),
