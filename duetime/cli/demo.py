@@ -14,6 +14,7 @@ import click
 from duetime import registry
 from duetime.cli.options import OUT, SEED, load_designs, new_directory, split_names
 from duetime.errors import BadUsage
+from duetime.interface import Design
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - accepted inside a container only
@@ -56,6 +57,7 @@ def demo_command(
     with own_environment() as caller:
         chosen = load_designs(split_names("--designs", designs) or registry.default_designs())
         _check_share_a_broker(designs, list(chosen))
+        _check_no_services(designs, chosen)
         listening = serve.bind(host, port)
         url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
         click.echo("starting the servers: a few seconds", err=True)
@@ -100,3 +102,12 @@ def _check_share_a_broker(option: str, names: list[str]) -> None:
             f"--designs {option!r}: the demo has one broker, on which the shortest visibility timeout applies to every "
             f"design (celery#6236), so only one {ONE_PER_BROKER} variant can run; write one, or use `duetime compare`"
         )
+
+
+def _check_no_services(option: str, chosen: Mapping[str, Design]) -> None:
+    for name, design in chosen.items():
+        if design.services:
+            raise BadUsage(
+                f"--designs {option!r}: {name} needs a server of its own ({design.services[0].name}), which the demo "
+                "does not start; leave it out, or use `duetime compare`"
+            )

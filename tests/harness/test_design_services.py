@@ -31,6 +31,7 @@ from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.harness.runs.applicability import not_applicable_reason
 from duetime.interface import Role, Service
 from duetime.settings import Settings
+from tests.commands import duetime
 from tests.eventually import assert_eventually
 
 processes = pytest.mark.processes
@@ -164,13 +165,13 @@ def test_nothing_of_a_service_outlives_duetime(number: signal.Signals) -> None:
         stderr=subprocess.DEVNULL,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as duetime:
-        assert duetime.stdout is not None
-        tempdir = Path(duetime.stdout.readline().strip())
+    ) as process:
+        assert process.stdout is not None
+        tempdir = Path(process.stdout.readline().strip())
         assert_eventually(lambda: len(left_of(tempdir / "second")) == 3)
 
-        duetime.send_signal(number)
-        duetime.wait(timeout=20)
+        process.send_signal(number)
+        process.wait(timeout=20)
 
     assert_eventually(lambda: not left_of(tempdir / "second"))
     assert_eventually(lambda: not tempdir.exists())
@@ -233,3 +234,17 @@ def test_a_worker_finds_the_service_in_its_command_and_its_settings(
 def test_a_name_that_means_something_else_is_refused(name: str) -> None:
     with pytest.raises(BadUsage, match="a service cannot be named"):
         replace(SECOND, name=name)
+
+
+def test_the_demo_refuses_a_design_with_a_service(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "from duetime.reference import design\n"
+        "from tests.harness.test_design_services import SECOND\n"
+        "mine = replace(design, name='mine', services=[SECOND])\n"
+    )
+
+    done = duetime("demo", "--no-browser", "--designs", f"{tmp_path / 'mine.py'}:mine")
+
+    assert done.returncode == 2
+    assert "mine needs a server of its own (second)" in done.stderr
