@@ -10,17 +10,21 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.orm import Session
 
+from duetime import registry
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
 from duetime.clock import system_clock
 from duetime.harness.processes.environment import composed_for_design
 from duetime.runtime.failpoints import VARIABLE, Failpoint
+from tests.designs.blocked_gateway import skip_unless_installed
 from tests.designs.violations.world import KILLED, MakeWorld, World
 
 pytestmark = pytest.mark.processes
+WITH_CELERY = """
+import celery
+"""
 MIGRATE = """
 import sys
-import celery
 from duetime.cli.main import cli
 from duetime.runtime.failpoints import Failpoints
 
@@ -34,7 +38,10 @@ KEYS = ("a", "b", "c", "d", "e")
 def migrate(world: World, *arguments: str) -> int:
     """Run ``duetime migrate`` in a process; return its exit status."""
     environment = {**composed_for_design(), **world.settings.environment(), VARIABLE: str(world.failpoint)}
-    command = [sys.executable, "-c", MIGRATE, *arguments]
+    command = [sys.executable, "-c", WITH_CELERY + MIGRATE, *arguments]
+    if contender := world.design.contender:
+        environment["PYTHONPATH"] = contender.python_path
+        command = [contender.python, "-c", MIGRATE, *arguments]
     return subprocess.run(command, env=environment, start_new_session=True, check=False).returncode
 
 
@@ -100,3 +107,23 @@ def test_from_the_poller_with_the_same_since_nothing_is_lost(make_world: MakeWor
     assert migrate(world, "pull_worker", new, "--since", ended.isoformat()) == 0
     assert set(_pending(world)) == {f"event-reminder:1:{number}/1" for number in range(5)}
     assert sorted(_pending(world).values()) == times
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("library", ["oban", "graphile_worker"])
+@pytest.mark.parametrize("back", [False, True])
+def test_to_a_library_and_back_nothing_is_lost_or_duplicated(make_world: MakeWorld, library: str, back: bool) -> None:
+    skip_unless_installed(library)
+    old, new = ("push_readmodel", f"contender:{library}")[:: -1 if back else 1]
+    world = make_world(f"{old}-to-{new}")
+    assert world.schedule_from_client(*KEYS, in_s=FAR_S) == 0
+
+    # Between the commit to the new design and the removal from the old one.
+    world.arm(Failpoint(point="after_commit", action="kill", nth=1))
+    assert migrate(world, old, new) == KILLED
+    assert _pending(world) == Counter({f"{key}/1": 2 for key in KEYS})
+
+    world.disarm()
+    assert migrate(world, old, new) == 0
+    assert _pending(world) == Counter(f"{key}/1" for key in KEYS)
+    assert {entry.op for entry in registry.load(new).pending(world.settings, world.engine)} == set(_pending(world))
