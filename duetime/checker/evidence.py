@@ -39,9 +39,9 @@ class Evidence:
         self._profile = history.plan.profile
         self.steps = list(_steps(history.clock))
         self._timing_unproven = bool(self.steps) or not history.clock or "clock.jsonl" in damage.altered
-        self._measured = list(_starved(history.canaries, self._profile.early_tolerance_ns))
-        self._starved = Intervals([*self._measured, *_without_canary(history)])
-        self._excused = excused.plus(self._measured)
+        starved = [*_starved(history.canaries, self._profile.early_tolerance_ns), *_without_canary(history)]
+        self._starved = Intervals(starved)
+        self._excused = excused.plus(starved)
         # The database's clock excuses nothing in a design that does not read it.
         readings = [] if history.plan.due_by_workers else history.database_clock
         self.other_clock = OtherClock.of(readings, self._profile.early_tolerance_ns)
@@ -82,7 +82,7 @@ class Evidence:
         They are computed again because a later deadline leaves more time for a lawful cancel.
         """
         stepped_ns = sum(abs(step) for _, step in self.steps) + self.other_clock.behind_ns
-        if not stepped_ns and not self._measured:
+        if not stepped_ns and not self._starved:
             return self._obligations
         limit_ns = self._profile.lateness_limit_ns + stepped_ns
         return obligations_of(self._history.operations.values(), excused=self._excused, lateness_limit_ns=limit_ns)
@@ -151,11 +151,17 @@ def _starved(canaries: Sequence[Canary], tolerance_ns: int) -> list[Interval]:
 
 
 def _without_canary(history: History) -> Iterator[Interval]:
-    """The periods before the first canary and, after a margin of two canary periods, after the last."""
+    """The periods before the first canary and, after a margin of two canary periods, after the last.
+
+    Without any canary, the whole run: its lines may be lost.
+    """
     margin_ns, canaries = 2 * history.plan.canary_period_ns, history.canaries
-    if not margin_ns or not canaries:
+    if not margin_ns:
         return
     last_ns = max([d.at_ns for d in history.deliveries], default=0)
+    if not canaries:
+        yield history.started_ns, last_ns
+        return
     if canaries[0].revision > 0:
         yield history.started_ns, canaries[0].at_ns
     if last_ns > canaries[-1].due_ns + margin_ns:
