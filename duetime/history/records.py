@@ -245,6 +245,8 @@ def _entries(rows: list[Mapping[str, Any]] | None) -> Mapping[str, StoredEntry] 
     found: dict[str, StoredEntry] = {}
     for row in rows:
         state, back_after_s = row.get("state", "waiting"), row.get("back_after_s")
+        if state not in STATES_OF_ENTRIES:
+            raise ValueError(f"the state of {row['op']} is {state!r}; a design's Pending is waiting, held or failed")
         entry = StoredEntry(str(row["where"]), state, None if back_after_s is None else float(back_after_s))
         before = found.get(row["op"])
         rank = STATES_OF_ENTRIES.index(state)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from duetime.history import Operation, RecordedFault
+from duetime.history import Operation, RecordedFault, StoredEntry
 from tests.checker.correct_worlds import World
 from tests.checker.small_histories import canary, cancelled, delivery, fault, numbered, scheduled
 
@@ -81,11 +81,20 @@ def store(world: World, run_dir: Path) -> Path:
     write(run_dir / "plan.json", {**PLAN, **_plan_of(world)})
     write_lines(run_dir / "history.jsonl", [line for o in world.operations for line in _calls(o)])
     canaries = [canary(c.revision, due_s=c.due_ns / 10**9, at_s=c.at_ns / 10**9) for c in world.canaries]
-    deliveries = [delivery(d.op, at_s=0) | {"at_ns": d.at_ns} for d in world.deliveries]
+    deliveries = [delivery(d.op, at_s=0, worker=d.worker) | {"at_ns": d.at_ns} for d in world.deliveries]
     write_lines(run_dir / "deliveries.jsonl", [*deliveries, *canaries])
     write_lines(run_dir / "faults.jsonl", [line for f in world.faults for line in _phases(f)])
     write_lines(run_dir / "clock.jsonl", [{"wall_ns": n, "mono_ns": n} for n in range(3)])
-    return close(run_dir, at_s=(world.closed_ns or 0) / 10**9)
+    close(run_dir, at_s=(world.closed_ns or 0) / 10**9)
+    closed = json.loads((run_dir / "closed.json").read_bytes())
+    stored = world.stored
+    looks = {"pending": _entries(stored.before), "after_stop": _entries(stored.after)}
+    write(run_dir / "closed.json", {**closed, **looks, "cut_short": list(stored.cut_short)})
+    return run_dir
+
+
+def _entries(stored: Mapping[str, StoredEntry]) -> list[Mapping[str, Any]]:
+    return [{"op": op, **entry._asdict()} for op, entry in stored.items()]
 
 
 def _plan_of(world: World) -> Mapping[str, Any]:
@@ -103,5 +112,6 @@ def _calls(o: Operation) -> Iterable[Mapping[str, Any]]:
 
 def _phases(f: RecordedFault) -> Iterable[Mapping[str, Any]]:
     common = {"fault": f.fault, "kind": f.kind, "target": f.target, "evidence": "seen"}
-    for phase, at_ns in (("inject", f.injected_ns), ("observed", f.injected_ns), ("healed", f.healed_ns)):
+    times = {"inject": f.injected_ns, "observed": f.observed_ns, "heal": f.heal_ns, "healed": f.healed_ns}
+    for phase, at_ns in times.items():
         yield {**common, "phase": phase, "at_ns": at_ns}

@@ -29,6 +29,42 @@ def test_a_malformed_closed_json_counts_as_missing(run_dir: Path) -> None:
     assert judge(run_dir).unknown_because[0].startswith("closed.json cannot be used")
 
 
+def test_a_state_of_a_stored_notification_that_is_not_known_is_named(run_dir: Path) -> None:
+    closed = json.loads((run_dir / "closed.json").read_bytes())
+    write(run_dir / "closed.json", {**closed, "pending": [{"op": "c/1", "where": "jobs", "state": "active"}]})
+
+    assert judge(run_dir).unknown_because[0] == (
+        "closed.json cannot be used: ValueError the state of c/1 is 'active'; a design's Pending is waiting, held or "
+        "failed"
+    )
+
+
+def left_over(run_dir: Path) -> Path:
+    """A good run whose store still has a delivered notification, whose worker was killed, and that no cancel hides."""
+    lines = (run_dir / "deliveries.jsonl").read_text().replace('"worker": "worker-1"', '"worker": "worker-2"', 1)
+    (run_dir / "deliveries.jsonl").write_text(lines)
+    append(run_dir / "deliveries.jsonl", delivery("event:4/7/1", at_s=4.4))
+    close(run_dir)
+    closed = json.loads((run_dir / "closed.json").read_bytes())
+    entry = [{"op": "c/1", "where": "jobs", "state": "held", "back_after_s": 60.0}]
+    write(run_dir / "closed.json", {**closed, "pending": entry, "after_stop": entry, "cut_short": []})
+    return run_dir
+
+
+@pytest.mark.parametrize(
+    ("file", "proven"), [("history.jsonl", False), ("deliveries.jsonl", True), ("faults.jsonl", True)]
+)
+def test_without_a_call_that_may_be_lost_a_revision_is_not_known_to_be_current(
+    run_dir: Path, file: str, proven: bool
+) -> None:
+    left_over(run_dir)
+    assert judge(run_dir).counts["will_repeat"] == 1
+    path = run_dir / file
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+    assert judge(run_dir).counts["will_repeat"] == int(proven)
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_torn_last_line_makes_the_run_unknown_and_is_named(run_dir: Path, file: str) -> None:
     path = run_dir / file

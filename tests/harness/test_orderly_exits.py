@@ -11,7 +11,7 @@ import pytest
 
 from duetime.faults.worker import AddWorker, Choice, Deploy, RemoveWorker
 from duetime.harness.processes.cancellation import CancelToken
-from duetime.harness.processes.worker_process import WorkerProcess
+from duetime.harness.processes.worker_process import WorkerProcess, stop_all
 from duetime.harness.runs.cell import remarks
 from duetime.interface import Role
 from duetime.settings import Settings
@@ -117,3 +117,40 @@ def test_a_removed_worker_and_an_added_one_have_their_status_in_the_evidence(wor
     assert "ended on SIGTERM with status 3" in after_adding
     assert "ended on SIGTERM with status 3" in after_removing
     assert len(ending.disorderly_exits) == 2
+
+
+IGNORES_SIGTERM = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); time.sleep(99)"
+LEAVES_A_CHILD = """
+import signal, subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(99)"])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "cut_short"),
+    [
+        (PROGRAM.format(signal="SIGTERM", status=0), []),
+        (PROGRAM.format(signal="SIGTERM", status=3), ["worker-1"]),
+        (DIES_OF_SIGTERM, ["worker-1"]),  # perhaps in the middle of an acknowledgement
+        (IGNORES_SIGTERM, ["worker-1"]),
+        (LEAVES_A_CHILD, ["worker-1"]),
+    ],
+)
+def test_the_end_of_a_run_knows_which_workers_it_cut_short(worker: Make, program: str, cut_short: list[str]) -> None:
+    made = worker(program)
+    made.start()
+    made.wait_ready(CancelToken())
+
+    assert stop_all([made], within_s=1.0) == cut_short
+
+
+def test_a_worker_that_was_down_already_is_not_cut_short(worker: Make) -> None:
+    made = worker(DIES_OF_SIGTERM)
+    made.start()
+    made.wait_ready(CancelToken())
+    made.end()
+
+    assert stop_all([made], within_s=1.0) == []
