@@ -61,13 +61,18 @@ class WorkerInDelivery:
         self._hold: Hold | None = None
         self._identity = ""
 
+    def arm(self) -> Hold:
+        """Ask the gateways to hold a delivery from now on."""
+        self._hold = self._hold or Hold.arm(self._deliveries, self._phase, nth=self._nth)
+        return self._hold
+
     def wait_chosen(self, stop: Sleeper, *, within_s: float) -> str:
-        """Hold a delivery. Return its description; ``worker`` is the worker.
+        """Wait until a delivery is held. Return its description; ``worker`` is the worker.
 
         Raises:
             FaultNotVerified: no delivery came to the phase.
         """
-        hold = self._hold = Hold.arm(self._deliveries, self._phase, nth=self._nth)
+        hold = self.arm()
         try:
             wait_for(
                 lambda: hold.chosen(self._deliveries) is not None,
