@@ -99,7 +99,7 @@ def test_the_table_of_a_comparison_reports_that_its_reader_has_gone() -> None:
 
 @pytest.mark.runs
 @pytest.mark.parametrize("errors_too", [False, True])
-def test_a_run_whose_reader_ended_is_carried_out_and_stored(tmp_path: Path, short_plan: Path, errors_too: bool) -> None:
+def test_a_run_whose_reader_ended_is_carried_out_and_stored(tmp_path: Path, errors_too: bool) -> None:
     """Like ``duetime compare … | head``, and ``2>&1 | head``."""
     plan, out = written_to(tmp_path / "plan.json"), tmp_path / "runs"
     arguments = ("compare", "--designs", "push_readmodel", "--scenarios", str(plan), "--out", str(out))
