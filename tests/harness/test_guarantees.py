@@ -307,3 +307,24 @@ def test_the_violations_that_are_not_covered_are_named() -> None:
 )
 def test_fail_outranks_unknown_and_unknown_outranks_pass(cells: list[Cell], strict: bool, status: int) -> None:
     assert compare_status(cells, strict=strict) == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "older_s", "is_covered"),
+    [
+        ("end-trial", 10.6, True),
+        ("end-trial", None, False),  # nothing had the effect
+        ("end-trial", 12.0, False),  # the older one came later than a worker may take, and no fault explains it
+        ("event-reminder", 10.6, False),  # a message: each revision leaves a record
+    ],
+)
+def test_a_miss_is_covered_if_an_older_revision_had_the_only_effect(
+    kind: str, older_s: float | None, is_covered: bool
+) -> None:
+    key = f"{kind}:1"
+    calls = [*scheduled(f"{key}/1", due_s=10.0), *scheduled(f"{key}/2", due_s=11.0, at_s=10.3)]
+    older = [] if older_s is None else [delivery(f"{key}/1", at_s=older_s)]
+
+    found = uncovered(AT_MOST_ONCE, calls, older)
+
+    assert (f"missed {key}/2" not in (found or [])) == is_covered

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final, assert_never
 
+from duetime.app.follow_ups import FOLLOW_UPS
 from duetime.checker import DELIVERY_VIOLATIONS, Results
 from duetime.checker.interruptions import Interruptions
 from duetime.checker.labels import DeliveryViolation, Labelled
@@ -17,6 +18,8 @@ from duetime.interface import Guarantees
 
 MAX_NAMED: Final = 3
 """The most violations that are named as not covered."""
+EFFECTS_ONCE: Final = frozenset(follow_up.kind for follow_up in FOLLOW_UPS.values() if follow_up.sets_status)
+"""Kinds whose effect, a row's status inside the database, happens once for all revisions of a key."""
 
 
 def not_covered(guarantees: Guarantees, plan: Plan, history: History, results: Results) -> list[str] | None:
@@ -65,6 +68,10 @@ class _Coverage:
         for delivery in history.deliveries:
             if delivery.op in repeated:
                 self._deliveries[delivery.op].append(delivery)
+        superseded = [item for item in results.labelled if {"zombie", "stale"} & {item.label, *item.also}]
+        self._superseded_on: dict[str, list[Labelled]] = defaultdict(list)
+        for item in superseded:
+            self._superseded_on[item.delivery.op.rpartition("/")[0]].append(item)
         self._recovers_ns = nanoseconds(guarantees.recovers_within_s)
         self._punctual_ns = nanoseconds(guarantees.punctual_to_s)
 
@@ -77,9 +84,24 @@ class _Coverage:
         held_up = self._interruptions.during(o.key, o.invoked_ns, until_ns)
         if guarantees.delivery == "at_most_once" and any(held_up):
             return True
-        if self._lost_by_broker(o.invoked_ns, until_ns):
+        if self._lost_by_broker(o.invoked_ns, until_ns) or self._effect_of_an_older_revision(obligation):
             return True
         return not guarantees.transactional and self._client_killed_in(o.invoked_ns, o.answered_ns)
+
+    def _effect_of_an_older_revision(self, obligation: Obligation) -> bool:
+        """Return True if the row's status was set by an older revision, in a delivery that is covered.
+
+        The statement of the newer one then finds nothing to do and leaves no record, although it was executed.
+        """
+        o = obligation.operation
+        if o.key.partition(":")[0] not in EFFECTS_ONCE:
+            return False
+        older = [
+            item
+            for item in self._superseded_on[o.key]
+            if item.obligation and item.obligation.operation.revision < o.revision
+        ]
+        return any("stale" not in (item.label, *item.also) or self._superseded(item) for item in older)
 
     def will_repeat(self, op: str) -> bool:
         delivery = self._guarantees.delivery
