@@ -190,14 +190,15 @@ class Service:
             )
 
 
-Delivery = Literal["at_least_once", "at_most_once", "nothing"]
+Delivery = Literal["at_least_once", "at_most_once", "once_without_faults", "nothing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantees:
     """What a design guarantees. The checker's verdict ignores it; the column *guarantee* of the matrix compares them.
 
-    delivery: at_least_once allows duplicates under faults, at_most_once allows losses, nothing allows both.
+    delivery: at_least_once allows duplicates under faults, at_most_once allows losses, once_without_faults allows both
+    under faults, nothing allows both at any time.
     transactional: a schedule() takes effect if and only if the caller's transaction commits.
     transactional_cancel: the same of a cancel(); None for the same as `transactional`.
     cancels: an acknowledged cancel or newer revision holds under every fault.

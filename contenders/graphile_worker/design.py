@@ -116,7 +116,7 @@ def migrate(_settings: Settings, engine: Engine, to: MigrationTarget, _since: da
 
 design = Design(
     name="contender:graphile_worker",
-    summary="graphile-worker 0.17 on Node with its defaults: a job in PostgreSQL in the caller's transaction",
+    summary="graphile-worker 0.17 on Node, default but four jobs at once: a job in the caller's transaction",
     weakness="it looks for due jobs every 2 s; the jobs of a dead worker are free after 4 hours",
     guarantees=Guarantees(
         delivery="at_least_once",

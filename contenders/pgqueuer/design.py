@@ -102,7 +102,7 @@ design = Design(
     summary="PgQueuer 1.6 with its defaults: a job in PostgreSQL in the caller's transaction",
     weakness="a dead worker's jobs come back after 30 to 60 s; a job that raises an error is deleted, not retried",
     # Its documentation promises neither: "a job can run more than once", and an error is not retried.
-    guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True, recovers_within_s=60.0),
+    guarantees=Guarantees(delivery="once_without_faults", transactional=True, cancels=True, recovers_within_s=60.0),
     roles=[role("consumer:main")],
     install=lambda engine: HERE.run("install.py", engine),
     scheduler=lambda _settings: PgQueuer(),

@@ -47,7 +47,7 @@ design = Design(
     "every few seconds, at random",
     guarantees=Guarantees(
         # A killed process loses jobs, and a job that raises an error is repeated.
-        delivery="nothing",
+        delivery="once_without_faults",
         transactional=False,
         cancels=True,
         as_durable_as="broker",

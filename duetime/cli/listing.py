@@ -17,6 +17,7 @@ _DELIVERY = {
     "nothing": "delivery not guaranteed",
     "at_least_once": "delivery at least once",
     "at_most_once": "delivery at most once",
+    "once_without_faults": "delivery once, not guaranteed under faults",
 }
 
 

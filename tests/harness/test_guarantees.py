@@ -22,6 +22,7 @@ from tests.checker.small_histories import Record, cancelled, delivery, fault, in
 AT_LEAST_ONCE = Guarantees(delivery="at_least_once", transactional=True, cancels=True)
 AT_MOST_ONCE = Guarantees(delivery="at_most_once", transactional=False, cancels=False)
 NOTHING = Guarantees(delivery="nothing", transactional=True, cancels=True)
+WITHOUT_FAULTS = replace(NOTHING, delivery="once_without_faults")
 IN_BROKER = replace(AT_LEAST_ONCE, as_durable_as="broker")
 KILL = fault(inject_s=5.0, healed_s=8.0)
 A = scheduled("a/1", due_s=4.9)
@@ -162,6 +163,14 @@ def test_a_miss_is_covered_if_a_fault_may_have_hit_the_worker_that_held_it(
     missed = uncovered(AT_MOST_ONCE, scheduled("a/1", due_s=due_s, at_s=invoked_s), [], faults)
 
     assert missed == ([] if covered else ["missed a/1"])
+
+
+def test_without_faults_is_covered_only_under_faults() -> None:
+    lost = scheduled("b/1", due_s=6.0)
+
+    assert uncovered(WITHOUT_FAULTS, [*A, *lost], TWICE, KILL) == []
+    assert uncovered(WITHOUT_FAULTS, [*A, *lost], TWICE) == ["missed b/1", "duplicate a/1"]
+    assert uncovered(WITHOUT_FAULTS, A, [delivery("a/1", at_s=9.0)]) == ["late a/1"]
 
 
 def test_a_design_that_guarantees_nothing_covers_its_misses_duplicates_and_lateness() -> None:

@@ -18,6 +18,9 @@ from duetime.interface import Guarantees
 
 MAX_NAMED: Final = 3
 """The most violations that are named as not covered."""
+MAY_LOSE: Final = {"at_most_once", "once_without_faults"}
+MAY_REPEAT: Final = {"at_least_once", "once_without_faults"}
+"""Under faults."""
 EFFECTS_ONCE: Final = frozenset(follow_up.kind for follow_up in FOLLOW_UPS.values() if follow_up.sets_status)
 """Kinds whose effect, a row's status inside the database, happens once for all revisions of a key."""
 
@@ -82,7 +85,7 @@ class _Coverage:
         # The whole time in which a worker may have held it: a library may take it long before it is due.
         until_ns = max(obligation.deadline_ns, obligation.ready_ns + self._punctual_ns)
         held_up = self._interruptions.during(o.key, o.invoked_ns, until_ns)
-        if guarantees.delivery == "at_most_once" and any(held_up):
+        if guarantees.delivery in MAY_LOSE and any(held_up):
             return True
         if self._lost_by_broker(o.invoked_ns, until_ns) or self._effect_of_an_older_revision(obligation):
             return True
@@ -105,7 +108,7 @@ class _Coverage:
 
     def will_repeat(self, op: str) -> bool:
         delivery = self._guarantees.delivery
-        if delivery == "at_least_once":
+        if delivery in MAY_REPEAT:
             return any(one for made in self._deliveries[op] for one in self._interruptions.of(made))
         return delivery == "nothing"
 
@@ -130,7 +133,7 @@ class _Coverage:
             return True
         deliveries = self._deliveries[again.op]
         earlier = deliveries[: deliveries.index(again)]
-        if guarantees.delivery == "at_least_once" and self._interruptions.explain_repeat(earlier, again):
+        if guarantees.delivery in MAY_REPEAT and self._interruptions.explain_repeat(earlier, again):
             return True
         if self._lost_by_broker(earlier[0].at_ns, again.at_ns):
             return True
