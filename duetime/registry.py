@@ -103,7 +103,10 @@ def _from_file(name: str, path: Path, attribute: str) -> object:
 
 
 def _import_failed(name: str, error: Exception) -> str:
-    return f"the design {name!r} cannot be imported: {type(error).__name__}: {error}"
+    hint = ""
+    if name.startswith(PREFIX) and isinstance(error, ModuleNotFoundError):
+        hint = "; import the library inside functions, because duetime loads design.py without it"
+    return f"the design {name!r} cannot be imported: {type(error).__name__}: {error}{hint}"
 
 
 def _checked(name: str, found: object) -> Design:

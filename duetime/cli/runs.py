@@ -257,6 +257,8 @@ def _print_text(comparison: _Comparison, page: Path | None) -> None:
         f"\n{len(cells)} runs in {comparison.seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, "
         f"kept in {comparison.directory}/"
     )
-    click.echo(f"Judge one again: duetime check {cells[-1].run_dir}")
+    # What is not applicable was not run.
+    if judged := [cell for cell in cells if cell.run_dir.exists()]:
+        click.echo(f"Judge one again: duetime check {judged[-1].run_dir}")
     if page:
         click.echo(f"See what happened: {page.absolute().as_uri()}")

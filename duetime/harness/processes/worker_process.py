@@ -133,7 +133,7 @@ class WorkerProcess:
             if self._main().poll() is not None:
                 raise HarnessError(f"{self.name} ended with {self._main().returncode} while starting:{self._tail()}")
             if time.monotonic() > give_up_at:
-                raise HarnessError(f"{self.name} was not ready after {START_S:.0f} s:{self._tail()}")
+                raise HarnessError(f"{self.name} did not log {self._ready!r} within {START_S:.0f} s:{self._tail()}")
             stop.sleep(0.05)
         if CONTROL in self._environment:
             self._pids_with_faketime.update(self.pids())

@@ -63,9 +63,10 @@ def _too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:
     if rescued_s > left_s:
         factor = ceil(rescued_s / left_s * plan.slow)
         minutes = ceil(plan.judged_until_s() / plan.slow * factor / 60)
+        tuned = "" if design.name.endswith(":tuned") else "a tuned variant, or "
         yield (
             f"what a dead worker held is promised within {rescued_s:g} s, and the run ends {left_s:.0f} s after the "
-            f"kill; judge a tuned variant, or a longer run: --slow {factor}, of {minutes} minutes"
+            f"kill; judge {tuned}a longer run: --slow {factor}, about {minutes} min"
         )
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from traceback import extract_tb
 
 from sqlalchemy import create_engine, insert, select
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from duetime import registry
 from duetime.app.tables import Base, Effect, User
 from duetime.clock import instant
-from duetime.errors import CannotBeListed
+from duetime.errors import CannotBeListed, HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.harness.plan.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
@@ -128,6 +129,13 @@ class RunProcesses:
             return Stored(self._spec.design.pending(self._direct, self.engine))
         except CannotBeListed as error:
             return Stored(None, str(error))
+        except Exception as error:
+            frames = extract_tb(error.__traceback__)
+            where = next((frame for frame in reversed(frames) if "site-packages" not in frame.filename), frames[-1])
+            raise HarnessError(
+                f"pending() of {self._spec.design.name} failed: {type(error).__name__}: {error} "
+                f"({where.filename}:{where.lineno})"
+            ) from error
 
     def record_effects(self) -> None:
         """Append a delivery for each effect that a follow-up had inside the database."""
