@@ -140,7 +140,7 @@ def doubts(
         yield (
             f"{_required(len(awaited))} not arrived and may still: what a dead worker held is promised within "
             f"{within_s:g} s, and the run ended {duration(closed.at_ns - since_ns)} after the fault at "
-            f"{clock.at(since_ns)}; a tuned variant can be judged"
+            f"{clock.at(since_ns)}; a longer run can be judged"
         )
     if uncertain := [one for one in left if one.proven and not one.certain]:
         yield (

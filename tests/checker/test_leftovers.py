@@ -285,7 +285,7 @@ def test_a_notification_whose_documented_recovery_ends_after_the_run_is_open() -
     assert (results.outcome, results.states) == ("unknown", {"a/1": "open"})
     assert results.unknown_because[0] == (
         "1 required notification has not arrived and may still: what a dead worker held is promised within 300 s, and "
-        "the run ended 16.2 s after the fault at 5.2 s; a tuned variant can be judged"
+        "the run ended 16.2 s after the fault at 5.2 s; a longer run can be judged"
     )
 
 
