@@ -145,12 +145,19 @@ def handler(deliver: Deliver) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-class _OverTcp(socketserver.ThreadingTCPServer):
+class _WorkersMayDie(socketserver.BaseServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing about a connection that ended with its worker."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _OverTcp(_WorkersMayDie, socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
 
-class _OverUnixSocket(socketserver.ThreadingUnixStreamServer):
+class _OverUnixSocket(_WorkersMayDie, socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 128
 
