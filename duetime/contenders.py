@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from duetime.errors import BadUsage, UnknownName
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
+
+    from duetime.settings import Settings
 
 PREFIX = "contender:"
 ROOT = Path(__file__).parent.parent
@@ -64,6 +67,15 @@ class Contender:
             "DUETIME_DATABASE_DSN": plain_url(database_url),
             "PYTHONPATH": self.python_path,
             "NODE_PATH": str(cache(self.here.name) / "node_modules"),
+        }
+
+    def places(self, settings: Settings) -> dict[str, str]:
+        """Return what stands in a command for ``{python}``, ``{here}``, ``{database}`` and ``{broker}``."""
+        return {
+            "python": self.python,
+            "here": str(self.here),
+            "database": plain_url(settings.database_url),
+            "broker": settings.broker_url,
         }
 
     def run(self, script: str, engine: Engine) -> None:
@@ -158,6 +170,13 @@ def mark_of(name: str, file: str) -> Path:
 def wanted(name: str, file: str) -> str:
     """Return the contents of the mark: a changed file leads to another installation."""
     return "\n".join([*CLIENT_NEEDS, (folder(name) / file).read_text()])
+
+
+def filled(text: str, places: Mapping[str, str]) -> str:
+    """Return `text` with the value of each name in `places` instead of the name in braces."""
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def plain_url(database_url: str) -> str:

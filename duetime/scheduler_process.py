@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from duetime.after_commit import after_commit
+from duetime.contenders import filled
 from duetime.errors import RefusedAfterCommit, SchedulerProcessFailed
 from duetime.interface import Notification, Scheduler
 from duetime.runtime import die_with_parent
@@ -48,8 +49,7 @@ class SchedulerProcess(Scheduler):
     def __init__(
         self, contender: Contender, settings: Settings, *command: str, answer_within_s: float = _ANSWER_S
     ) -> None:
-        places = {"{here}": str(contender.here), "{python}": contender.python}
-        self._command = [_replaced(part, places) for part in command]
+        self._command = [filled(part, contender.places(settings)) for part in command]
         self._environment = {**os.environ, **contender.environment(settings.database_url, settings.broker_url)}
         self._answer_within_s = answer_within_s
         self._lock = threading.Lock()
@@ -139,9 +139,3 @@ class SchedulerProcess(Scheduler):
     def _fail(self, what: str) -> NoReturn:
         self.close()
         raise SchedulerProcessFailed(self._command, what)
-
-
-def _replaced(text: str, places: dict[str, str]) -> str:
-    for name, value in places.items():
-        text = text.replace(name, value)
-    return text

@@ -17,7 +17,7 @@ import click
 from duetime import registry
 from duetime.cli.obeyed import CELERY, LIBPQ, PROCESS, settle_environment
 from duetime.cli.options import missing_for
-from duetime.contenders import Contender
+from duetime.contenders import Contender, filled
 from duetime.errors import BadUsage
 from duetime.interface import Design, Role
 from duetime.runtime.heartbeat import HeartbeatRecord, read_heartbeat
@@ -121,8 +121,8 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
     places = {"worker": name, "state": str(directory)}
     if contender := loaded.contender_of(chosen.name):
         environment = {**environment, **_of_library(loaded, contender, environment, places)}
-    environment.update({variable: _filled(value, places) for variable, value in chosen.environment.items()})
-    argv = [_filled(part, places) for part in chosen.argv]
+    environment.update({variable: filled(value, places) for variable, value in chosen.environment.items()})
+    argv = [filled(part, places) for part in chosen.argv]
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment)  # noqa: S606 - without a shell, signals reach the worker itself
 
@@ -247,8 +247,6 @@ def _of_library(
     Raises:
         BadUsage: the library is not installed, or its workers would not know where to deliver.
     """
-    from duetime.contenders import plain_url
-
     if reason := missing_for(design):
         raise BadUsage(f"{design.name}: {reason}")
     if not environment.get(GATEWAY):
@@ -257,19 +255,8 @@ def _of_library(
             "it as http://127.0.0.1:8080/deliver"
         )
     settings = Settings.from_environment(environment)
-    places.update(
-        python=contender.python,
-        here=str(contender.here),
-        database=plain_url(settings.database_url),
-        broker=settings.broker_url,
-    )
+    places.update(contender.places(settings), **settings.services)
     return contender.environment(settings.database_url, settings.broker_url)
-
-
-def _filled(text: str, places: Mapping[str, str]) -> str:
-    for name, value in places.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
 
 
 def assess(heartbeat: HeartbeatRecord | None, now_ns: int, patience_s: float) -> tuple[bool, str]:

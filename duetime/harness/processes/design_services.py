@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
+from duetime.contenders import filled
 from duetime.errors import HarnessError
 from duetime.harness.processes.embedded_servers import EmbeddedServer, free_port, running
 from duetime.harness.processes.environment import composed
 from duetime.harness.processes.proxy_control import ProxyLink, check_answers, link_to_port
-from duetime.harness.processes.worker_process import replaced
 from duetime.interface import Service
 
 MARK = "DUETIME_SERVICE_DIRECTORY"
@@ -35,14 +35,14 @@ class DesignServer(EmbeddedServer):
         self._mark = str(directory)
         super().__init__(
             f"broker {service.name}" if service.is_broker else f"service {service.name}",
-            [replaced(part, self._ports) for part in service.argv],
+            [filled(part, self._ports) for part in service.argv],
             directory,
             tempdir=tempdir,
             probe=lambda _pid: self._is_ready(),
             end_with=signal.SIGKILL,
             environment={
                 **composed(),
-                **{name: replaced(value, self._ports) for name, value in service.environment.items()},
+                **{name: filled(value, self._ports) for name, value in service.environment.items()},
                 MARK: self._mark,
             },
             starts_within_s=START_S,
@@ -51,7 +51,7 @@ class DesignServer(EmbeddedServer):
     def url(self, port: int | None = None) -> str:
         """Return the URL for clients; with `port`, the one through a proxy that listens there."""
         through = {self.service.ports[0]: str(port)} if port else {}
-        return replaced(self.service.url, {**self._ports, **through})
+        return filled(self.service.url, {**self._ports, **through})
 
     def link(self, *, tempdir: Path) -> AbstractContextManager[tuple[int, ProxyLink]]:
         """Start a proxy in front of the service; yield its port, and the proxy."""

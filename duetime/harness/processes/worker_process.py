@@ -15,7 +15,7 @@ from typing import Literal
 import psutil
 
 from duetime import registry
-from duetime.contenders import Contender, plain_url
+from duetime.contenders import Contender, filled
 from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
@@ -51,9 +51,14 @@ class WorkerProcess:
     ) -> None:
         """environment: added to what every worker gets. contender: whose worker this is, if it is one's."""
         self.name = name
-        places = {"worker": name, "state": str(state), **_places_of(contender, settings), **settings.services}
-        self._argv = [replaced(part, places) for part in role.argv]
-        self._ready = replaced(role.ready, places)
+        places = {
+            "worker": name,
+            "state": str(state),
+            **(contender.places(settings) if contender else {}),
+            **settings.services,
+        }
+        self._argv = [filled(part, places) for part in role.argv]
+        self._ready = filled(role.ready, places)
         self._stop_signal = signal.Signals[role.stop_signal]
         self._orderly_exits = role.orderly_exits
         self.disorderly_exits: list[str] = []
@@ -68,7 +73,7 @@ class WorkerProcess:
             "PYTHONWARNINGS": "ignore:You're running the worker",
             **(contender.environment(settings.database_url, settings.broker_url) if contender else {}),
             **(environment or {}),
-            **{variable: replaced(value, places) for variable, value in role.environment.items()},
+            **{variable: filled(value, places) for variable, value in role.environment.items()},
         }
         self._state = state
         self._log = log
@@ -275,24 +280,6 @@ class WorkerProcess:
 
     def _tail(self) -> str:
         return "\n" + "\n".join(self._log_since_start().splitlines()[-15:])
-
-
-def _places_of(contender: Contender | None, settings: Settings) -> dict[str, str]:
-    if contender is None:
-        return {}
-    return {
-        "python": contender.python,
-        "here": str(contender.here),
-        "database": plain_url(settings.database_url),
-        "broker": settings.broker_url,
-    }
-
-
-def replaced(text: str, places: Mapping[str, str]) -> str:
-    """Return `text` with the value of each name in `places` instead of the name in braces."""
-    for name, value in places.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
 
 
 def _send(number: signal.Signals, pids: Sequence[int]) -> None:
