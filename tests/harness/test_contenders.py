@@ -65,6 +65,16 @@ def test_a_design_that_cannot_be_imported_is_named(made: Path) -> None:
         registry.load("contender:mine")
 
 
+def test_a_library_that_is_imported_at_the_top_of_a_design_is_said_to_belong_in_functions(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made / "design.py").write_text("import no_such_library\n")
+    monkeypatch.syspath_prepend(str(made.parent.parent))
+
+    with pytest.raises(DesignNotLoadable, match=r"no_such_library.*import the library inside functions"):
+        registry.load("contender:mine")
+
+
 def test_the_command_needs_a_name(empty_cache: Path) -> None:
     done = duetime("contenders", "install")
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from duetime import registry
+from duetime.errors import HarnessError
 from duetime.harness.plan.lookup import named
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.context import RunContext
+from duetime.harness.runs.participants import RunProcesses
 from duetime.harness.runs.run_directory import OutstandingOperations, RunDirectory, Stored
 from duetime.harness.runs.spec import RunSpec
 from duetime.history import load
@@ -101,3 +105,15 @@ def test_only_what_is_not_given_up_awaits_a_delivery() -> None:
     assert Stored([failed, held]).awaits_delivery
     assert not Stored([failed]).awaits_delivery
     assert not Stored(None, "a queue shows no messages").awaits_delivery
+
+
+def test_an_error_of_pending_names_the_design_and_the_line() -> None:
+    def pending(*_: object) -> list[Pending]:
+        raise TypeError("zrange() needs a key")
+
+    run = SimpleNamespace(
+        _spec=SimpleNamespace(design=SimpleNamespace(name="mine", pending=pending)), _direct=0, engine=0
+    )
+
+    with pytest.raises(HarnessError, match=r"pending\(\) of mine failed: TypeError: zrange.*test_run_directory.py:\d+"):
+        RunProcesses.pending(cast(Any, run))
