@@ -109,7 +109,7 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
         entries = [*filter(None, [os.environ.get("PYTHONPATH")]), path]
         environment["PYTHONPATH"] = os.pathsep.join(entries)
     # Both raise BadUsage, before the process is replaced.
-    Settings.from_environment(environment)
+    settings = Settings.from_environment(environment)
     if loaded.check_environment:
         loaded.check_environment(environment)
     try:
@@ -118,9 +118,11 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
         heartbeat.unlink(missing_ok=True)
     except OSError as error:
         raise BadUsage(f"--state {str(state)!r}: cannot write below it ({error.strerror})") from error
-    places = {"worker": name, "state": str(directory)}
+    places = {"worker": name, "state": str(directory), **settings.services}
     if contender := loaded.contender_of(chosen.name):
-        environment = {**environment, **_of_library(loaded, contender, environment, places)}
+        _check_can_run(loaded, environment)
+        places.update(contender.places(settings))
+        environment |= contender.environment(settings.database_url, settings.broker_url)
     environment.update({variable: filled(value, places) for variable, value in chosen.environment.items()})
     argv = [filled(part, places) for part in chosen.argv]
     sys.stdout.flush()
@@ -239,14 +241,8 @@ def _continue_in_its_python(both: Design, contender: Contender, arguments: list[
     os.execve(contender.python, [contender.python, "-P", "-m", "duetime.cli", *arguments], environment)  # noqa: S606
 
 
-def _of_library(
-    design: Design, contender: Contender, environment: Mapping[str, str], places: dict[str, str]
-) -> Mapping[str, str]:
-    """Add to `places` what the commands of a library's workers may contain. Returns their further variables.
-
-    Raises:
-        BadUsage: the library is not installed, or its workers would not know where to deliver.
-    """
+def _check_can_run(design: Design, environment: Mapping[str, str]) -> None:
+    """Raise BadUsage if the library is not installed, or its workers would not know where to deliver."""
     if reason := missing_for(design):
         raise BadUsage(f"{design.name}: {reason}")
     if not environment.get(GATEWAY):
@@ -254,9 +250,6 @@ def _of_library(
             f"{GATEWAY} is not set; workers of {design.name} deliver with an HTTP request (docs/delivering.md): export "
             "it as http://127.0.0.1:8080/deliver"
         )
-    settings = Settings.from_environment(environment)
-    places.update(contender.places(settings), **settings.services)
-    return contender.environment(settings.database_url, settings.broker_url)
 
 
 def assess(heartbeat: HeartbeatRecord | None, now_ns: int, patience_s: float) -> tuple[bool, str]:

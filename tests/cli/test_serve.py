@@ -21,11 +21,16 @@ PRINT = "import json, os, sys; print(json.dumps([os.getpid(), sys.argv[1:], dict
 design = Design(
     name="mine", summary="", weakness="",
     guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True),
-    roles=[Role(name=name, argv=(sys.executable, "-c", PRINT, name, "{worker}", "{state}"), ready="") for name in "ab"],
+    roles=[
+        Role(name=name, argv=(sys.executable, "-c", PRINT, name, "{worker}", "{state}", "{nats}"), ready="")
+        for name in "ab"
+    ],
     install=lambda engine: None, scheduler=lambda settings: None, pending=lambda settings, engine: [],
 )
 """
 NEEDED = {"DUETIME_DATABASE_URL": "postgresql://localhost/x", "DUETIME_BROKER_URL": "redis://localhost/0"}
+
+NATS = {"DUETIME_SERVICE_NATS": "nats://localhost"}
 
 
 @pytest.fixture
@@ -44,13 +49,13 @@ def test_the_process_is_replaced_by_the_designs_own_command(
     (tmp_path / "state" / "mine" / "s-7").mkdir(parents=True)
     (tmp_path / "state" / "mine" / "s-7" / "heartbeat").write_text("of an earlier worker")
     with subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, **NEEDED, "DUETIME_WATCHED": "yes"}, stdout=subprocess.PIPE
+        command, cwd=tmp_path, env={**os.environ, **NEEDED, "DUETIME_WATCHED": "yes", **NATS}, stdout=subprocess.PIPE
     ) as process:
         pid, arguments, environment = json.loads(process.communicate(timeout=30)[0])
 
     directory = tmp_path / "state" / "mine" / "s-7"
     assert pid == process.pid
-    assert arguments == [role, "s-7", str(directory)]
+    assert arguments == [role, "s-7", str(directory), "nats://localhost"]
     assert environment["DUETIME_DESIGN"] == mine
     assert environment["DUETIME_WORKER"] == "s-7"
     assert environment["DUETIME_WATCHED"] == "yes"
