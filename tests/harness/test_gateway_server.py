@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
+from socketserver import BaseRequestHandler
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,6 +21,7 @@ from duetime.harness.processes.gateway_process import GatewayProcess
 from duetime.runtime.delivery_phases import PHASES_FILE, DeliveryPhase, Hold
 from duetime.runtime.failpoints import Failpoint, Point, hits
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
+from duetime.runtime.gateway_server import _OverTcp
 from duetime.runtime.jsonl import complete_records
 from duetime.settings import Settings
 from tests.commands import json_lines
@@ -57,6 +59,10 @@ def post(client: HTTPConnection, body: str) -> tuple[int, str]:
     return answer.status, answer.read().decode()
 
 
+def count(deliveries: Path) -> int:
+    return len(json_lines(deliveries)) if deliveries.exists() else 0
+
+
 def test_a_delivery_is_recorded_with_its_worker_attempt_and_time(client: HTTPConnection, settings: Settings) -> None:
     before_ns = time.monotonic_ns()
 
@@ -90,7 +96,7 @@ def test_a_fault_of_the_gateway_reaches_the_worker(
         with pytest.raises(RemoteDisconnected):
             post(client, json.dumps(BODY))
 
-    assert len(json_lines(settings.deliveries) if settings.deliveries.exists() else []) == recorded
+    assert count(settings.deliveries) == recorded
     assert InjectedGatewayFault.hit_count(fault_file) == 1
     InjectedGatewayFault.end(fault_file)
     assert post(client, json.dumps(BODY)) == (204, "")
@@ -113,17 +119,38 @@ def test_a_body_that_is_too_large_is_refused_unread(client: HTTPConnection) -> N
     assert client.getresponse().status == 413
 
 
+@pytest.mark.parametrize(("error", "printed"), [(ConnectionResetError(), False), (ValueError("a defect"), True)])
+def test_only_an_error_of_the_connection_is_not_printed(
+    error: Exception, printed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing(BaseRequestHandler):
+        def handle(self) -> None:
+            raise error
+
+    ours, theirs = socket.socketpair()
+    with ours, _OverTcp(("127.0.0.1", 0), Failing) as server:
+        server.process_request_thread(theirs, ("127.0.0.1", 1))
+
+    assert (type(error).__name__ in capsys.readouterr().err) is printed
+
+
 def steps(phases: Path) -> list[str]:
     return [record["step"] for record in complete_records(phases)]
+
+
+def held(phase: DeliveryPhase, client: HTTPConnection, deliveries: Path) -> Hold:
+    """Send a request that the gateway holds in `phase`."""
+    hold = Hold.arm(deliveries, phase, nth=1)
+    client.request("POST", "/deliver", json.dumps(BODY))
+    assert_eventually(lambda: hold.chosen(deliveries))
+    return hold
 
 
 @pytest.mark.parametrize("phase", ["before", "between"])
 def test_a_held_request_whose_worker_ends_is_dropped_and_the_next_one_is_not(
     phases: Path, client: HTTPConnection, settings: Settings, phase: DeliveryPhase
 ) -> None:
-    hold = Hold.arm(settings.deliveries, phase, nth=1)
-    client.request("POST", "/deliver", json.dumps(BODY))
-    assert_eventually(lambda: hold.chosen(settings.deliveries))
+    hold = held(phase, client, settings.deliveries)
     recorded = len(json_lines(settings.deliveries))
 
     client.close()
@@ -140,9 +167,7 @@ def test_a_held_request_whose_worker_ends_is_dropped_and_the_next_one_is_not(
 def test_a_held_request_of_a_worker_that_lives_is_answered(
     phases: Path, client: HTTPConnection, settings: Settings, phase: DeliveryPhase
 ) -> None:
-    hold = Hold.arm(settings.deliveries, phase, nth=1)
-    client.request("POST", "/deliver", json.dumps(BODY))
-    assert_eventually(lambda: hold.chosen(settings.deliveries))
+    hold = held(phase, client, settings.deliveries)
 
     hold.release(settings.deliveries)
 
@@ -173,7 +198,7 @@ def test_an_error_of_a_failpoint_reaches_the_worker(
     else:
         assert post(client, json.dumps(BODY))[0] == 503
 
-    assert len(json_lines(settings.deliveries) if settings.deliveries.exists() else []) == recorded
+    assert count(settings.deliveries) == recorded
     assert post(client, json.dumps(BODY)) == (204, "")
 
 
@@ -209,7 +234,7 @@ def test_a_failpoint_kills_every_process_of_the_worker_that_delivers(
         assert worker.stdout and worker.stdout.read() == b""
 
     assert [hit["action"] for hit in hits(gateway.failpoints)] == ["kill"]
-    assert len(json_lines(settings.deliveries) if settings.deliveries.exists() else []) == recorded
+    assert count(settings.deliveries) == recorded
 
 
 def test_a_failpoint_for_a_worker_that_is_not_known_says_so(gateway: GatewayProcess, client: HTTPConnection) -> None:
