@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from duetime.runtime.jsonl import JsonLinesWriter, complete_records
+from duetime.runtime.jsonl import JsonLinesWriter, complete_records, write_at_once
 
 DeliveryPhase = Literal["before", "between", "after"]
 """before: nothing is recorded. between: the line is written, and the worker has no answer. after: it has its answer."""
@@ -54,7 +54,7 @@ class Hold:
         """Begin the hold in every gateway that records to `deliveries`."""
         size = deliveries.with_name(PHASES_FILE).stat().st_size
         hold = cls(phase=phase, nth=nth, armed_ns=time.monotonic_ns(), from_byte=size)
-        _write_at_once(deliveries.with_name(HOLD_FILE), asdict(hold))
+        write_at_once(deliveries.with_name(HOLD_FILE), asdict(hold))
         return hold
 
     @classmethod
@@ -146,9 +146,3 @@ class RecordedDelivery:
             # Compared, because another hold may follow at once in the same file.
             while Hold.read(deliveries) == hold:
                 time.sleep(CHECK_EVERY_S)
-
-
-def _write_at_once(file: Path, record: Mapping[str, Any]) -> None:
-    draft = file.with_suffix(".draft")
-    draft.write_text(json.dumps(record))
-    draft.replace(file)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_never, get_args
 
 from duetime.errors import BadUsage
-from duetime.runtime.jsonl import append_once
+from duetime.runtime.jsonl import append_once, write_at_once
 
 Point = Literal["before_deliver", "after_deliver", "before_commit", "after_commit", "before_publish"]
 Action = Literal["kill", "raise", "sleep"]
@@ -55,9 +55,7 @@ class Failpoint:
 
     def arm(self, file: Path) -> None:
         """Arm the failpoint in every process that checks `file`."""
-        draft = file.with_suffix(".draft")
-        draft.write_text(json.dumps(asdict(self)))
-        draft.replace(file)
+        write_at_once(file, asdict(self))
 
 
 def disarm(file: Path) -> None:

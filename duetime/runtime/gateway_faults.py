@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
-from duetime.runtime.jsonl import append_once
+from duetime.runtime.jsonl import append_once, write_at_once
 
 Mode = Literal["slow", "refuse", "hang", "lose_answer"]
 CHECK_EVERY_S = 0.02
@@ -43,9 +43,7 @@ class InjectedGatewayFault:
 
     def begin(self, file: Path) -> None:
         """Activate the fault for every gateway that checks `file`."""
-        draft = file.with_suffix(".draft")
-        draft.write_text(json.dumps(asdict(self)))
-        draft.replace(file)
+        write_at_once(file, asdict(self))
 
     @staticmethod
     def end(file: Path) -> None:

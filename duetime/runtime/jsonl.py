@@ -1,4 +1,4 @@
-"""JSON Lines files that stay whole when a process that writes them is killed."""
+"""JSON and JSON Lines files that stay whole when a process that writes them is killed."""
 
 from __future__ import annotations
 
@@ -60,6 +60,13 @@ def append_once(path: Path, record: Mapping[str, object]) -> None:
     writer = JsonLinesWriter(path)
     writer.append(record)
     writer.close()
+
+
+def write_at_once(path: Path, record: Mapping[str, object]) -> None:
+    """Make `record` the contents of `path`; another process reads all of it or what was there before."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(record))
+    draft.replace(path)
 
 
 def complete_records(path: Path, *, from_byte: int = 0) -> list[dict[str, Any]]:
