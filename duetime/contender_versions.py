@@ -46,7 +46,7 @@ def versions_of(contender: Contender) -> Mapping[str, str]:
         found.update(_installed(lines_of(here / "apt.txt")))
         found.update(_interpreters(here / "apt.txt"))
     if (here / "unpack.txt").exists():
-        found.update(_unpacked(cache_of(here.name) / "unpacked", lines_of(here / "unpack.txt")))
+        found.update(_unpacked(contender.unpacked, lines_of(here / "unpack.txt")))
     return {f"{name} of contender:{here.name}": version for name, version in found.items()}
 
 

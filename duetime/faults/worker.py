@@ -131,7 +131,7 @@ class KillWorkers:
 
 
 class Deploy:
-    """SIGTERM to one worker after another; each is restarted before the next SIGTERM. Or its role's own signal.
+    """SIGTERM, or the signal of its role, to one worker after another; each is restarted before the next signal.
 
     The whole round is part of ``verify_injected``, so ``heal`` has nothing to do.
     """

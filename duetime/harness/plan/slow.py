@@ -58,7 +58,7 @@ def _profile(profile: Profile, factor: float) -> Profile:
 
 
 def _environment(environment: Environment, factor: float) -> Environment:
-    """Five minutes and days of the application take longer; Celery's own visibility timeout stays an hour."""
+    """Stretch the days of the application and the rescue time; a visibility timeout only if it is not Celery's own."""
     visible_s = environment.visibility_timeout_s
     return replace(
         environment,
