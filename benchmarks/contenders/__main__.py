@@ -14,8 +14,8 @@ from benchmarks.contenders.page import Explanations, page, write_page
 from duetime import contenders
 from duetime.cli.options import in_own_environment, split_names
 from duetime.errors import BadUsage
-from duetime.harness.plan import lookup
-from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
+from duetime.harness.plan import catalogue, lookup
+from duetime.harness.plan.scenario import SIDE_BY_SIDE
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
@@ -69,28 +69,29 @@ def main(
         if places:
             versions = services.prepare(side_by_side=SIDE_BY_SIDE)
             matrix.run(places, RunContext(tempdir, services, versions, CancelToken()), click.echo)
-        sys.exit(_write(page_file, out, services, chosen))
+        sys.exit(_write(page_file, out, services))
 
 
-def _write(page_file: Path, out: Path, services: Services, chosen: Sequence[Scenario]) -> int:
+def _write(page_file: Path, out: Path, services: Services) -> int:
     """Rewrite the page; print what is not explained, and return the exit status."""
-    every = [*SCENARIOS, *(each for each in chosen if each.name not in {other.name for other in SCENARIOS})]
     stored = sorted({int(path.name.rpartition("-seed")[2]) for path in out.glob("*/*-seed*")})
-    matrix = Matrix(designs(), every, stored, out)
+    matrix = Matrix(designs(), catalogue.ALL, stored, out)
     judged = [(place, cell) for place, cell in matrix.cells(services) if cell is not None]
     ran = [place for place, cell in judged if cell.outcome != "not applicable"]
     scenarios, names = {place.scenario.name for place in ran}, {place.design.name for place in ran}
-    judged = [(place, cell) for place, cell in judged if place.scenario.name in scenarios]
-    judged = [(place, cell) for place, cell in judged if place.design.name in names]
+    judged = [
+        (place, cell) for place, cell in judged if place.scenario.name in scenarios and place.design.name in names
+    ]
     found = [each for name in contenders.names() for each in mechanisms(contenders.folder(name) / "README.md")]
     explanations = Explanations(found)
     write_page(page_file, SECTION, page(judged, explanations))
     click.echo(f"wrote {page_file}")
     for text in explanations.unexplained:
         click.echo(f"no mechanism: {text}", err=True)
-    for text in explanations.unused(judged):
+    unused = explanations.unused(judged)
+    for text in unused:
         click.echo(f"no failing cell: {text}", err=True)
-    return 1 if explanations.unexplained or explanations.unused(judged) else 0
+    return 1 if explanations.unexplained or unused else 0
 
 
 def _numbers(seeds: str) -> list[int]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,12 +28,16 @@ from duetime.interface import Design
 ROOT = contenders.ROOT
 DEFAULT_VARIANT = "default"
 """How a README names the defaults, beside `tuned`."""
-EXCLUDED: Mapping[str, str] = {
-    "long_horizon": "it shortens the visibility timeout of Celery's Redis transport, which no contender has",
-    "use_cases, use_cases_downtime, wages": "they need effects inside the database; a contender's worker only delivers",
+EXCLUDED: Mapping[tuple[str, ...], str] = {
+    ("long_horizon",): "it shortens the visibility timeout of Celery's Redis transport, which no contender has",
+    (
+        "use_cases",
+        "use_cases_downtime",
+        "wages",
+    ): "they need effects inside the database; a contender's worker only delivers",
 }
 """Scenarios of a full comparison that say nothing about a contender. Those that run only if named are left out too."""
-SCENARIOS = [each for each in catalogue.FULL if each.name not in ", ".join(EXCLUDED).split(", ")]
+SCENARIOS = [each for each in catalogue.FULL if not any(each.name in names for names in EXCLUDED)]
 OVERHEAD_S = 13.0
 """Starting five contenders on two cores, and closing their runs, measured."""
 MEASURED = "measured.json"
@@ -74,10 +79,8 @@ def designs(names: Sequence[str] = ()) -> list[Design]:
     for name in contenders.names():
         if not contenders.missing(name):
             found.append(registry.load(f"{contenders.PREFIX}{name}"))
-            try:
+            with suppress(UnknownName):
                 found.append(registry.load(f"{contenders.PREFIX}{name}:tuned"))
-            except UnknownName:
-                continue
     return found
 
 

@@ -55,7 +55,7 @@ class Mechanism:
     sources: tuple[str, ...]
 
     def covers(self, scenario: str, variant: str, kind: str) -> bool:
-        """Return True if it explains violations of `kind` in `scenario`; `missed` explains lost and stuck ones too."""
+        """Return True if it explains violations of `kind` in `scenario`; `missed` explains its parts too."""
         kinds = {kind, "missed"} if kind in PARTS_OF_MISSED else {kind}
         return any(explained.covers(scenario, variant, each) for explained in self.explained for each in kinds)
 

@@ -13,6 +13,7 @@ from benchmarks.document import wrapped
 from duetime.checker import VIOLATIONS
 from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
+from duetime.harness.plan.scenario import Scenario
 from duetime.harness.runs.cell import Cell
 
 GROUPS = {
@@ -22,6 +23,8 @@ GROUPS = {
     "Load": catalogue.LOAD,
     "The gateway": catalogue.GATEWAY,
 }
+OTHERS = "Only if named"
+"""The group of all other scenarios."""
 COMMON = {"sqlalchemy", "click", "python-dateutil"}
 """Packages of every client, which say nothing about a contender."""
 Judged = Sequence[tuple[Place, Cell]]
@@ -123,7 +126,7 @@ def page(judged: Judged, explanations: Explanations) -> str:
             ),
             *_unknown(judged),
             *(
-                wrapped(f"- Not run, {_code(names)}: {_sentence(reason)}", hanging="  ")
+                wrapped(f"- Not run, {', '.join(f'`{name}`' for name in names)}: {_sentence(reason)}", hanging="  ")
                 for names, reason in EXCLUDED.items()
             ),
             "",
@@ -137,7 +140,7 @@ def _tables(judged: Judged, explanations: Explanations, reasons: dict[str, int])
         cells.setdefault((place.design.name, place.scenario.name), []).append((place, cell))
     names = sorted({place.design.name for place, _ in judged})  # the defaults of each contender come first
     present = {place.scenario.name for place, _ in judged}
-    for group, members in GROUPS.items():
+    for group, members in {**GROUPS, OTHERS: _others()}.items():
         scenarios = [scenario.name for scenario in members if scenario.name in present]
         if not scenarios:
             continue
@@ -148,6 +151,11 @@ def _tables(judged: Judged, explanations: Explanations, reasons: dict[str, int])
             row = [_cell(cells.get((design, scenario), []), explanations, reasons) for scenario in scenarios]
             yield f"| {_short(design)} | {' | '.join(row)} |"
         yield ""
+
+
+def _others() -> list[Scenario]:
+    grouped = {scenario.name for members in GROUPS.values() for scenario in members}
+    return [scenario for scenario in catalogue.ALL if scenario.name not in grouped]
 
 
 def _short(design: str) -> str:
@@ -188,10 +196,6 @@ def _unknown(judged: Judged) -> Iterator[str]:
 
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
-
-
-def _code(names: str) -> str:
-    return ", ".join(f"`{name}`" for name in names.split(", "))
 
 
 def _conditions(judged: Judged) -> str:
