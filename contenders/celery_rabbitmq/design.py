@@ -82,7 +82,7 @@ design = Design(
     name="contender:celery_rabbitmq",
     summary="Celery 5.7 on RabbitMQ: quorum queues and native delayed delivery, with Celery's defaults",
     weakness="a task is acknowledged before it runs, so a killed worker loses it; workers that are down miss a revoke, "
-    "and all that restart together forget every one",
+    "and if all restart together, every revoke is lost",
     guarantees=Guarantees(
         delivery="at_most_once",
         transactional=False,
@@ -102,8 +102,8 @@ tuned = replace(
     design,
     name="contender:celery_rabbitmq:tuned",
     summary="Celery 5.7 on RabbitMQ: acknowledged after the delivery, retried after an error, revokes kept",
-    weakness="what a killed worker had delivered, and not acknowledged, is delivered again; a killed worker forgets "
-    "its revokes, unless another one tells it",
+    weakness="a task that a killed worker had delivered, and not acknowledged, is delivered again; a killed "
+    "worker loses its revokes, unless another one is up",
     guarantees=replace(design.guarantees, delivery="at_least_once"),
     scheduler=lambda _settings: CeleryOnRabbitMq("tuned"),
     roles=[role("tuned", "--concurrency=4", "--loglevel=INFO", "--statedb={state}/revoked")],

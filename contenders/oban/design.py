@@ -180,7 +180,7 @@ def role(*options: str) -> Role:
 design = Design(
     name="contender:oban",
     summary="Oban for Python 0.7 with its defaults: a job in PostgreSQL in the caller's transaction",
-    weakness="jobs that a dead worker was executing wait for 300 s; whatever executes longer is rescued and repeated",
+    weakness="jobs that a dead worker was executing wait for 300 s; one that executes longer is rescued and repeated",
     guarantees=Guarantees(
         delivery="at_least_once",
         transactional=True,

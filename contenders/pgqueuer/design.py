@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from duetime.contenders import contender
 from duetime.interface import Design, Guarantees, Notification, Pending, Role, Scheduler
 from duetime.settings import Settings
 
+# The last two conditions are the predicate of the unique index on dedupe_key.
 ACTIVE = text(
-    "SELECT id, payload FROM pgqueuer WHERE dedupe_key = :key AND status IN ('queued', 'picked') AND dedupe_key IS NOT "
-    "NULL"
+    "SELECT id, payload FROM pgqueuer "
+    "WHERE dedupe_key = :key AND status IN ('queued', 'picked') AND dedupe_key IS NOT NULL"
 )
 PENDING = text("SELECT payload, status, attempts FROM pgqueuer WHERE entrypoint = 'deliver'")
 STATES = {"queued": "waiting", "picked": "held", "failed": "failed"}
@@ -73,9 +74,9 @@ class PgQueuer(Scheduler):
         return len(jobs) > len(older)
 
 
-def pending(back_after_s: float) -> Any:
+def pending(back_after_s: float) -> Callable[[Settings, Engine], Sequence[Pending]]:
     def jobs(_settings: Settings, engine: Engine) -> Sequence[Pending]:
-        """Return the jobs of the queue table; what is finished, or has failed and is not held, has left it."""
+        """Return the jobs of the queue table; one that is finished, or has failed and is not held, has left it."""
         with engine.connect() as connection:
             return [_pending(job, back_after_s) for job in connection.execute(PENDING)]
 

@@ -27,6 +27,7 @@ PENDING = text(
     "AND NOT (status = 'failed' AND abort_requested)"
 )
 STATES: dict[str, Literal["waiting", "held", "failed"]] = {"todo": "waiting", "doing": "held", "failed": "failed"}
+HERE = contender(__file__)
 
 
 class Procrastinate(Scheduler):
@@ -66,9 +67,6 @@ def _driver_connection(session: Session) -> psycopg.Connection[Any]:
     """Return psycopg's connection, in the caller's transaction."""
     connection: psycopg.Connection[Any] = session.connection().connection.driver_connection  # type: ignore[assignment]
     return connection
-
-
-HERE = contender(__file__)
 
 
 def pending(back_after_s: float | None) -> Callable[[Settings, Engine], Sequence[Pending]]:

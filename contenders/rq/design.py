@@ -125,8 +125,8 @@ tuned = replace(
     design,
     name="contender:rq:tuned",
     summary="RQ 3.0 with retries, and pools of four workers that look after scheduler and abandoned jobs every 5 s",
-    weakness="due times are cut to whole seconds, so it delivers up to a second early; what a killed worker held, and "
-    "all due jobs if it had the scheduler, wait for more than a minute",
+    weakness="due times are cut to whole seconds, so it delivers up to a second early; the jobs of a killed worker, "
+    "and all due jobs if it had the scheduler, wait for more than a minute",
     guarantees=replace(design.guarantees, delivery="at_least_once", recovers_within_s=75.0),
     roles=[replace(design.roles[0], argv=("{python}", "{here}/tuned_worker.py"))],
     scheduler=partial(Rq, retries=20),
