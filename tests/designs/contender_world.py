@@ -14,16 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine
 
-from duetime import contenders, registry
+from duetime import registry
 from duetime.contenders import Contender
 from duetime.harness.processes.gateway_process import GatewayProcess
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Design, Pending
 from duetime.settings import Settings
 from tests.commands import json_lines
+from tests.designs.blocked_gateway import skip_unless_installed
 from tests.eventually import assert_eventually
 
 eventually = partial(assert_eventually, within_s=60.0)
@@ -118,8 +118,7 @@ class World:
 
 def world_of(name: str, settings: Settings, engine: Engine, tempdir: Path, directory: Path) -> World:
     """Create the contender's tables, or skip the test if it is not installed."""
-    if missing := contenders.missing(name):
-        pytest.skip(f"{name}: {missing}")
+    skip_unless_installed(name)
     world = World(name, settings, engine, tempdir, directory)
     world.design().install(engine)
     return world

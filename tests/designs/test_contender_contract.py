@@ -21,6 +21,7 @@ from duetime.harness.processes.environment import composed_for_design, other_ser
 from duetime.harness.processes.services import ServiceRequirements, Services
 from duetime.interface import Design
 from duetime.settings import Settings
+from tests.designs.contender_world import CLIENT
 
 pytestmark = pytest.mark.processes
 
@@ -32,7 +33,6 @@ SKIPPED = {
     for name in contenders.names()
     if (reason := contenders.missing(name) or CANNOT_BE_LISTED.get(name, ""))
 }
-CLIENT = Path(__file__).parent / "contender_steps.py"
 
 
 class Client:

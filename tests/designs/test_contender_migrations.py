@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, TextClause, text
-from sqlalchemy.orm import Session
 
-from duetime import contenders, registry
+from duetime import registry
 from duetime.errors import BadUsage
 from duetime.interface import Notification
 from duetime.migration import MigrationDesign, migration_design
 from duetime.settings import Settings
 from push_readmodel.design import design as read_model
 from tests.commands import compared, duetime, json_lines
-from tests.designs.blocked_gateway import due_in, skip_unless_installed
+from tests.designs.blocked_gateway import due_in, schedule, skip_unless_installed
 from tests.designs.read_model import stored
 
 FAR_S = 3600.0
@@ -26,13 +25,6 @@ EXHAUST = text("UPDATE graphile_worker._private_jobs SET attempts = max_attempts
 
 def both_of(old: str, new: str) -> MigrationDesign:
     return migration_design(registry.load(old), registry.load(new))
-
-
-def schedule(engine: Engine, settings: Settings, *notifications: Notification) -> None:
-    with Session(engine) as session:
-        for notification in notifications:
-            read_model.scheduler(settings).schedule(notification, session=session)
-        session.commit()
 
 
 def migrate(settings: Settings, old: str, new: str) -> str:
@@ -88,8 +80,7 @@ def test_a_migration_to_a_library_that_is_not_installed_says_how_to_install_it(
 
 
 def test_a_worker_of_a_library_is_not_served_without_a_gateway(settings: Settings, tmp_path: Path) -> None:
-    if reason := contenders.missing("procrastinate"):
-        pytest.skip(reason)
+    skip_unless_installed("procrastinate")
     done = duetime("serve", "contender:procrastinate", "--state", str(tmp_path), **settings.environment())
 
     assert done.returncode == 2
@@ -105,7 +96,7 @@ def test_a_migration_there_and_back_keeps_every_field(
     skip_unless_installed(name.partition(":")[2])
     both_of("push_readmodel", name).install(engine)
     sent = due_in(FAR_S, payload=PAYLOAD)
-    schedule(engine, settings, sent, due_in(FAR_S, "b"))
+    schedule(read_model, settings, engine, sent, due_in(FAR_S, "b"))
 
     assert "2 moved" in migrate(settings, "push_readmodel", name)
     assert stored(engine) == []
