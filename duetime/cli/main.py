@@ -98,8 +98,12 @@ def main() -> None:
         click.echo(f"duetime: {error}", err=True)
         sys.exit(EXIT_STATUS["unknown"])
     except BrokenPipeError:
-        # Python flushes what is left at its exit, and would print a second error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Python flushes what is left at its exit, would fail again, and would end with 120.
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         sys.exit(0 if only_lists(sys.argv[1:]) else 128 + signal.SIGPIPE)
 
 
