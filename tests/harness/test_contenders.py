@@ -129,7 +129,8 @@ def assert_within_guarantees(out: Path, designs: Sequence[str]) -> None:
     assert {cell.design for cell in cells} == {f"contender:{name}" for name in designs}
     for cell in cells:
         assert cell.within_guarantees is not False, f"{cell.scenario} / {cell.design}: {cell.explanation}"
-        assert cell.scenario != "calm" or cell.counts["delivered"] == 30
+        # RQ is up to a second early, and may deliver what is then cancelled in time.
+        assert cell.scenario != "calm" or cell.counts["delivered"] >= 30
 
 
 @pytest.fixture(scope="module")
