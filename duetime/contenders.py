@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duetime.errors import BadUsage, UnknownName
+from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
@@ -125,7 +126,7 @@ def cache(name: str) -> Path:
 def missing(name: str) -> str:
     """Return what is missing on this machine to run `name`, and how to get it; empty if nothing is."""
     here = folder(name)
-    hint = f"run `duetime contenders install {name}`"
+    hint = f"run `{shell_command('contenders', 'install', name)}`"
     if (here / "requirements.txt").exists() and not up_to_date(name, "requirements.txt"):
         return f"its Python packages are not installed; {hint}"
     if (here / "package.json").exists() and not up_to_date(name, "package.json"):

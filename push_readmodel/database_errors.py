@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
+from duetime.shell_command import shell_command
+
+INSTALL = shell_command("install", "push_readmodel")
 NO_CONNECTION = "no connection to the database"
 READ_ONLY = "the database is read-only: a standby, or default_transaction_read_only is on"
 ROLLED_BACK = "PostgreSQL rolled back the transaction of a batch, whose deliveries will be repeated"
@@ -49,9 +52,9 @@ ENDING = {
     "0A": "PostgreSQL does not support what the drain needs",
     "22": "a value cannot be read from pending_notifications, or written to it",
     "23": "a constraint prevents a change of pending_notifications",
-    "42": "pending_notifications is not the table that `duetime install push_readmodel` creates",
+    "42": f"pending_notifications is not the table that `{INSTALL}` creates",
     "42501": "this role lacks a privilege on pending_notifications; GRANT SELECT, UPDATE, DELETE on it",
-    "42P01": "pending_notifications is missing; create it with `duetime install push_readmodel`",
+    "42P01": f"pending_notifications is missing; create it with `{INSTALL}`",
 }
 """The same for errors that stay until a person changes something. The worker ends with status 70."""
 

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from duetime.interface import Notification
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
+from duetime.shell_command import shell_command
 from push_readmodel.batch_sizer import BatchSizer
 from push_readmodel.clock import DatabaseClock
 from push_readmodel.connection import connect, set_up_of_transaction
@@ -230,7 +231,8 @@ class Drain:
     def _record_failure(self, batch: Batch, key: str, attempts: int, error: BaseException) -> None:
         """Note that the delivery of `key` failed after `attempts` failed before it."""
         if is_last_attempt(attempts + 1, error, self._max_attempts):
-            log.error("giving up %r after %d attempts; see `duetime failed list push_readmodel`", key, attempts + 1)
+            see = shell_command("failed", "list", "push_readmodel")
+            log.error("giving up %r after %d attempts; see `%s`", key, attempts + 1, see)
             batch.given_up.append((key, error_text(error, ascii_only=self._ascii_only)))
         else:
             batch.failed.append((retry_after(attempts), error_text(error, ascii_only=self._ascii_only), key))

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from duetime.errors import BadUsage
 from duetime.interface import GivenUp, GivenUpStore
 from duetime.runtime.gateway import GiveUp
+from duetime.shell_command import shell_command
 from push_readmodel.guards import TableRefused
 from push_readmodel.scheduler import CHANNEL
 
@@ -65,7 +66,8 @@ READABLE = """
     SELECT coalesce(has_table_privilege(to_regclass('failed_notifications')::oid, 'SELECT'), false),
            to_regclass('failed_notifications') IS NOT NULL
 """
-NOT_INSTALLED = "no table failed_notifications; an older version is installed: run `duetime install push_readmodel`"
+INSTALL = shell_command("install", "push_readmodel")
+NOT_INSTALLED = f"no table failed_notifications; an older version is installed: run `{INSTALL}`"
 COUNT = text("""
     SELECT count(*) FROM failed_notifications AS failed
     WHERE NOT EXISTS (SELECT FROM pending_notifications AS pending
@@ -110,7 +112,7 @@ def check_failed_table(connection: psycopg.Connection[Any]) -> None:
     [(role, found, missing, row_security)] = connection.execute(INSPECT).fetchall()
     grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON failed_notifications TO {role}"
     if not found:
-        reason = "there is no table failed_notifications; create it with `duetime install push_readmodel`"
+        reason = f"there is no table failed_notifications; create it with `{INSTALL}`"
     elif missing:
         reason = f"the role {role} may not {', '.join(missing)} on failed_notifications; {grant}"
     elif row_security:
@@ -175,7 +177,7 @@ def refuse_given_up(engine: Engine) -> None:
     if rows:
         raise BadUsage(
             f"failed_notifications holds {rows} given-up notifications, which a migration does not move; retry or "
-            "discard them (duetime failed list push_readmodel), then run this command again"
+            f"discard them ({shell_command('failed', 'list', 'push_readmodel')}), then run this command again"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from duetime.errors import DuetimeError
+from duetime.shell_command import shell_command
 
 log = logging.getLogger(__name__)
 
@@ -79,13 +80,15 @@ def check_table(connection: psycopg.Connection[Any]) -> bool:
     row = connection.execute(INSPECT).fetchone()
     if row is None:
         raise TableRefused(
-            f"no table {TABLE} in the search path of this connection; create it with `duetime install push_readmodel`"
+            f"no table {TABLE} in the search path of this connection; create it with "
+            f"`{shell_command('install', 'push_readmodel')}`"
         )
     table = _Inspected(*row)
     if table.kind not in ("r", "p") or table.foreign_or_inherited:
         raise TableRefused(
             f"{TABLE} is a view, a foreign table, has foreign partitions, or others inherit from it; the drain needs "
-            "an ordinary table, or one with hash partitions (`duetime install push_readmodel --partitions 8`)"
+            "an ordinary table, or one with hash partitions "
+            f"(`{shell_command('install', 'push_readmodel', '--partitions', '8')}`)"
         )
     if not table.unique_key:
         raise TableRefused(

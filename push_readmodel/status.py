@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from duetime.interface import Status
 from duetime.settings import Settings
+from duetime.shell_command import shell_command
 from push_readmodel.connection import open_connection
 from push_readmodel.failed import count_given_up
 from push_readmodel.pooler import POOLED, check_same_database, session_is_lent
@@ -74,5 +75,5 @@ def figures_of_table(settings: Settings, engine: Engine) -> Status:
     if reason:
         notes.append(reason)
     if given_up:
-        notes.append(f"nothing delivers what was given up: see duetime failed list {settings.design}")
+        notes.append(f"nothing delivers what was given up: see {shell_command('failed', 'list', settings.design)}")
     return Status(**row._asdict(), given_up=given_up, note="; ".join(notes))

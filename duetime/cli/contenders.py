@@ -8,6 +8,7 @@ import click
 
 from duetime import contender_install, contenders
 from duetime.errors import BadUsage
+from duetime.shell_command import shell_command
 
 
 @click.group(name="contenders", invoke_without_command=True)
@@ -47,7 +48,7 @@ def install_command(names: Sequence[str], every: bool) -> None:
     Exit status: 0 all are installed, 2 one cannot be had on this machine; the others are installed nevertheless.
     """
     if not names and not every:
-        raise BadUsage("name contenders, or write --all; `duetime contenders` lists them")
+        raise BadUsage(f"name contenders, or write --all; `{shell_command('contenders')}` lists them")
     failed = []
     for name in contenders.names() if every else names:
         try:

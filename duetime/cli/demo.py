@@ -15,6 +15,7 @@ from duetime import registry
 from duetime.cli.options import OUT, SEED, load_designs, new_directory, split_names
 from duetime.errors import BadUsage
 from duetime.interface import Design
+from duetime.shell_command import shell_command
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - accepted inside a container only
@@ -100,7 +101,8 @@ def _check_share_a_broker(option: str, names: list[str]) -> None:
     if sum(name.startswith(ONE_PER_BROKER) for name in names) > 1:
         raise BadUsage(
             f"--designs {option!r}: the demo has one broker, on which the shortest visibility timeout applies to every "
-            f"design (celery#6236), so only one {ONE_PER_BROKER} variant can run; write one, or use `duetime compare`"
+            f"design (celery#6236), so only one {ONE_PER_BROKER} variant can run; write one, or use "
+            f"`{shell_command('compare')}`"
         )
 
 
@@ -109,5 +111,5 @@ def _check_no_services(option: str, chosen: Mapping[str, Design]) -> None:
         if design.services:
             raise BadUsage(
                 f"--designs {option!r}: {name} needs a server of its own ({design.services[0].name}), which the demo "
-                "does not start; leave it out, or use `duetime compare`"
+                f"does not start; leave it out, or use `{shell_command('compare')}`"
             )

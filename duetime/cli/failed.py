@@ -19,6 +19,7 @@ from duetime.cli.options import JSON, reason_of
 from duetime.errors import BadUsage
 from duetime.interface import GivenUp, GivenUpStore
 from duetime.settings import Settings
+from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -128,6 +129,7 @@ def discard_command(design: str, keys: Sequence[str], everything: bool, yes: boo
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
+    design: str
     store: GivenUpStore
     engine: Engine
 
@@ -138,7 +140,9 @@ class _Opened:
             BadUsage: neither keys nor --all, or both; or a key was not given up.
         """
         if everything == bool(keys):
-            raise BadUsage(f"{verb}: write the keys that `duetime failed list` prints, or --all")
+            raise BadUsage(
+                f"{verb}: write the keys that `{shell_command('failed', 'list', self.design)}` prints, or --all"
+            )
         if everything:
             return self.store.find(self.engine)
         found = self.store.find(self.engine, keys=keys)
@@ -148,7 +152,7 @@ class _Opened:
             more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
             raise BadUsage(
                 f"{verb}: nothing is given up under {named}{more}, and nothing was changed; "
-                "write keys as `duetime failed list` prints them"
+                f"write keys as `{shell_command('failed', 'list', self.design)}` prints them"
             )
         return found
 
@@ -171,7 +175,7 @@ def _opened(name: str) -> Iterator[_Opened]:
     settings = Settings.from_environment({**os.environ, "DUETIME_DESIGN": name})
     engine = application_engine(settings)
     try:
-        yield _Opened(design.given_up, engine)
+        yield _Opened(name, design.given_up, engine)
     except SQLAlchemyError as error:
         raise BadUsage(f"cannot read what {design.name} has given up: {reason_of(error, name)}") from None
     finally:

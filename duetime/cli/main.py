@@ -6,7 +6,9 @@ few seconds.
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,13 +29,14 @@ from duetime.cli.report import report_command
 from duetime.cli.runs import compare_command, run_command
 from duetime.cli.status import status_command
 from duetime.errors import BadUsage, DuetimeError, Interrupted
+from duetime.shell_command import program
 
 LISTINGS = {("designs",), ("scenarios",), ("status",), ("report",), ("failed", "list")}
 """Commands that change nothing that their reader would have to know, and whose exit status is no verdict."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="duetime")
+@click.version_option(package_name="duetime", prog_name="duetime")
 def cli() -> None:
     """How do I reliably do X at time T?
 
@@ -79,9 +82,10 @@ def main() -> None:
     """Run the command line. Each error that duetime raises on purpose becomes one sentence and an exit status."""
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGHUP, _exit)
+    print_examples_as_run(cli)
     try:
         # Not cli(), which turns a broken pipe into status 1, and that means "fail".
-        with cli.make_context("duetime", sys.argv[1:]) as context:
+        with cli.make_context(program(), sys.argv[1:]) as context:
             cli.invoke(context)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
@@ -105,6 +109,14 @@ def main() -> None:
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         sys.exit(0 if only_lists(sys.argv[1:]) else 128 + signal.SIGPIPE)
+
+
+def print_examples_as_run(command: click.Command) -> None:
+    """Begin the examples in the help of `command`, and of its subcommands, with what starts this duetime here."""
+    text = inspect.cleandoc(command.help or "")
+    command.help = re.sub(r"(?m)^( +(?:\d  )?)duetime(?= )", lambda start: start[1] + program(), text)
+    for subcommand in command.commands.values() if isinstance(command, click.Group) else ():
+        print_examples_as_run(subcommand)
 
 
 def only_lists(arguments: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ from duetime.contenders import missing
 from duetime.errors import BadUsage
 from duetime.harness.processes.environment import own_environment
 from duetime.interface import Design
+from duetime.shell_command import shell_command
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,7 +64,7 @@ def reason_of(error: Exception, design: str) -> str:
     cause = getattr(error, "orig", None) or error
     reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     missing = getattr(cause, "sqlstate", None) in NOT_INSTALLED
-    return f"{reason}; was it installed (duetime install {design})?" if missing else reason
+    return f"{reason}; was it installed ({shell_command('install', design)})?" if missing else reason
 
 
 def load_designs(names: Sequence[str]) -> Mapping[str, Design]:

@@ -25,6 +25,7 @@ from duetime.cli.options import (
     split_names,
 )
 from duetime.cli.report import write_report
+from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
     from duetime.checker import Results
@@ -259,6 +260,6 @@ def _print_text(comparison: _Comparison, page: Path | None) -> None:
     )
     # What is not applicable was not run.
     if judged := [cell for cell in cells if cell.run_dir.exists()]:
-        click.echo(f"Judge one again: duetime check {judged[-1].run_dir}")
+        click.echo(f"Judge one again: {shell_command('check', judged[-1].run_dir)}")
     if page:
         click.echo(f"See what happened: {page.absolute().as_uri()}")

@@ -25,6 +25,7 @@ from duetime.demo.session import DemoSession
 from duetime.demo.tour import Tour
 from duetime.errors import DuetimeError
 from duetime.report.page import ASSETS as REPORT_ASSETS
+from duetime.shell_command import program
 
 ASSETS = Path(__file__).with_name("assets")
 SERVED = {
@@ -111,7 +112,9 @@ class _Endpoints:
 
     async def about(self, _request: Request) -> Response:
         scenes = [{name: getattr(scene, name) for name in SCENE_TEXTS} for scene in SCENES]
-        return JSONResponse({"scenes": scenes, "flower": self._flower_url, "designs": list(self._session.runs)})
+        return JSONResponse(
+            {"scenes": scenes, "flower": self._flower_url, "designs": list(self._session.runs), "program": program()}
+        )
 
     async def stream(self, request: Request) -> Response:
         return StreamingResponse(self._events(request), media_type="text/event-stream")

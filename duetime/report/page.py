@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from duetime.report.benchmarks import benchmark_bars
 from duetime.report.lane import Numbers
 from duetime.report.picture import Picture, load_picture
 from duetime.report.rates import labelled, rates
+from duetime.shell_command import shell_command
 
 ASSETS = Path(__file__).with_name("assets")
 STYLES = ("common.css", "report.css")
@@ -101,9 +101,9 @@ class _CellView:
     def command(self) -> str:
         cell, design = self.cell, self.plan.get("loaded_as", self.cell["design"])
         if cell["base"] not in self.known:
-            return shlex.join(("duetime", "run", design, f"{cell['run_dir']}/plan.json"))
+            return shell_command("run", design, Path(cell["run_dir"]) / "plan.json")
         slow = ("--slow", f"{cell['slow']:g}") if cell.get("slow", 1) != 1 else ()
-        return shlex.join(("duetime", "run", design, cell["base"], "--seed", str(cell["seed"]), *slow))
+        return shell_command("run", design, cell["base"], "--seed", str(cell["seed"]), *slow)
 
     def for_script(self) -> Numbers:
         fields = ("scenario", "seed", "within_guarantees", "design")

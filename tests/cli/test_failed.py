@@ -28,6 +28,7 @@ from duetime.harness.processes.services import Endpoints
 from duetime.interface import GivenUpStore
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE, InjectedGatewayFault
 from duetime.settings import Settings
+from duetime.shell_command import shell_command
 from push_readmodel.connection import connect
 from push_readmodel.drain import drain
 from push_readmodel.scheduler import CHANNEL, ReadModelScheduler
@@ -243,7 +244,7 @@ def test_a_database_without_the_table_is_refused_with_the_command_to_run(setting
     done = run(settings, "list", "push_readmodel")
 
     assert isinstance(done.exception, BadUsage)
-    assert "(duetime install push_readmodel)" in str(done.exception)
+    assert f"({shell_command('install', 'push_readmodel')})" in str(done.exception)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from duetime.cli.main import cli
 from duetime.errors import BadUsage
 from duetime.harness.processes.embedded_servers import free_port
 from duetime.settings import Settings
+from duetime.shell_command import shell_command
 
 COMMANDS = (["status", "push_readmodel"], ["failed", "list", "push_readmodel"])
 
@@ -56,4 +57,4 @@ def test_a_server_that_is_away_is_not_called_uninstalled(settings: Settings) -> 
 @pytest.mark.usefixtures("engine")
 def test_a_table_that_is_missing_was_perhaps_not_installed(settings: Settings) -> None:
     for message in refusals(settings):
-        assert message.endswith("was it installed (duetime install push_readmodel)?")
+        assert message.endswith(f"was it installed ({shell_command('install', 'push_readmodel')})?")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from duetime.harness.processes.services import Endpoints
+from duetime.shell_command import shell_command
 from tests.commands import duetime
 
 DESIGN = """
@@ -94,7 +95,7 @@ def test_a_worker_without_its_table_ends_with_a_reason(endpoints: Endpoints, tmp
     )
 
     assert done.returncode == 70, done.stderr
-    assert "create it with `duetime install push_readmodel`" in done.stderr
+    assert f"create it with `{shell_command('install', 'push_readmodel')}`" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -24,6 +24,7 @@ from duetime.clock import system_clock
 from duetime.errors import BadUsage, CannotBeListed
 from duetime.interface import Notification, Pending
 from duetime.settings import Settings
+from duetime.shell_command import shell_command
 from push_readmodel.connection import connect
 from push_readmodel.drain import Drain
 from push_readmodel.metrics import metered
@@ -136,7 +137,7 @@ def test_a_variant_without_figures_reports_the_number_of_pending_notifications(
 
 
 def test_a_design_that_is_not_installed_is_bad_usage(settings: Settings, engine: Engine) -> None:
-    with pytest.raises(BadUsage, match=r"pending_notifications.* does not exist; was it installed \(duetime install"):
+    with pytest.raises(BadUsage, match=r"pending_notifications.* does not exist; was it installed \(\S*duetime"):
         status(settings, "push_readmodel")
 
 
@@ -181,7 +182,10 @@ def test_rows_that_wait_for_a_retry_and_rows_that_were_given_up_are_two_figures(
 
     assert "pending  2\n" in printed and "retrying 1\ngiven up 2\n" in printed
     assert (figures["failed"], figures["given_up"]) == (1, 2)
-    assert "; nothing delivers what was given up: see duetime failed list push_readmodel" in figures["note"]
+    assert (
+        f"; nothing delivers what was given up: see {shell_command('failed', 'list', 'push_readmodel')}"
+        in figures["note"]
+    )
 
 
 def test_a_store_that_cannot_be_listed_has_a_note_instead_of_a_figure(

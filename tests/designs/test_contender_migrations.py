@@ -12,6 +12,7 @@ from duetime.errors import BadUsage
 from duetime.interface import Notification
 from duetime.migration import MigrationDesign, migration_design
 from duetime.settings import Settings
+from duetime.shell_command import shell_command
 from push_readmodel.design import design as read_model
 from tests.commands import compared, duetime, json_lines
 from tests.designs.blocked_gateway import due_in, schedule, skip_unless_installed
@@ -76,7 +77,7 @@ def test_a_migration_to_a_library_that_is_not_installed_says_how_to_install_it(
     )
 
     assert done.returncode == 2
-    assert "run `duetime contenders install oban`" in done.stderr
+    assert f"run `{shell_command('contenders', 'install', 'oban')}`" in done.stderr
 
 
 def test_a_worker_of_a_library_is_not_served_without_a_gateway(settings: Settings, tmp_path: Path) -> None:

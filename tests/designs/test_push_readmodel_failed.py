@@ -264,7 +264,7 @@ def test_of_two_given_up_revisions_the_newer_is_kept(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("DROP TABLE failed_notifications", "no table failed_notifications; create it with `duetime install"),
+        ("DROP TABLE failed_notifications", "no table failed_notifications; create it with `"),
         ("REVOKE INSERT ON failed_notifications FROM PUBLIC, {role}", "may not INSERT on failed_notifications; GRANT"),
     ],
     ids=["missing", "privilege"],

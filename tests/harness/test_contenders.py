@@ -15,6 +15,7 @@ from benchmarks.contenders.cells import designs as matrix_designs
 from duetime import contenders, registry
 from duetime.errors import DesignNotLoadable, UnknownName
 from duetime.harness.runs.cell import stored_cell
+from duetime.shell_command import shell_command
 from tests.commands import duetime
 
 
@@ -87,14 +88,16 @@ def test_a_run_of_what_is_not_installed_says_how_to_install_it(empty_cache: Path
     done = duetime(*command, "--out", str(empty_cache))
 
     assert done.returncode == 2, done.stderr
-    assert "contender:oban: its Python packages are not installed; run `duetime contenders install oban`" in done.stderr
+    install = shell_command("contenders", "install", "oban")
+    assert f"contender:oban: its Python packages are not installed; run `{install}`" in done.stderr
 
 
 def test_the_list_says_how_to_install(empty_cache: Path) -> None:
     done = duetime("contenders")
 
     [line] = [line for line in done.stdout.splitlines() if line.startswith("procrastinate")]
-    how = "its Python packages are not installed; run `duetime contenders install procrastinate`"
+    command_line = shell_command("contenders", "install", "procrastinate")
+    how = f"its Python packages are not installed; run `{command_line}`"
     assert how in line or "cannot be here" in line
 
 

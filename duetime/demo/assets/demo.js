@@ -6,7 +6,7 @@
   const COUNTED = ["delivered", "overdue", ...Duetime.VIOLATIONS];
   const NO_UPCOMING = "There is no upcoming event: schedule one.";
   const lanes = new Map();
-  let about = { scenes: [], designs: [] }, latest = null, receivedAt = 0, error = "";
+  let about = { scenes: [], designs: [], program: "duetime" }, latest = null, receivedAt = 0, error = "";
   let shownAt = 0, following = true, playing = true, speed = 1, drawnAt = 0, chosen = "arrive";
   const done = new Set();
 
@@ -18,7 +18,7 @@
     const response = await fetch(path, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
     }).catch(() => null);
-    const answer = response ? await response.json().catch(() => ({ error: response.statusText })) : { error: "The demo has ended; start it again with: duetime demo" };
+    const answer = response ? await response.json().catch(() => ({ error: response.statusText })) : { error: `The demo has ended; start it again with: ${about.program} demo` };
     showMessage(answer.error ?? "");
     return answer;
   }
@@ -164,7 +164,7 @@
     const table = e("table", {}, e("thead", {}, e("tr", {}, e("th", {}, "in this scene"), ...labels.map((label) => e("th", { scope: "col" }, label)))),
       e("tbody", {}, ...played.outcome.map((design) => e("tr", {}, e("th", { scope: "row" }, design.design), ...labels.map((label) => e("td", { class: label !== "delivered" && design[label] ? "fail" : "" }, ` ${design[label] ?? 0}`))))));
     return played.phase !== "over" ? [table] : [table, e("p", {}, scene.lesson), e("p", {}, e("strong", {}, "The rule: "), scene.clause),
-      e("p", {}, e("strong", {}, "The same fault in a run: "), e("code", {}, `duetime compare --scenarios ${scene.scenario}`)),
+      e("p", {}, e("strong", {}, "The same fault in a run: "), e("code", {}, `${about.program} compare --scenarios ${scene.scenario}`)),
       e("p", {}, e("button", { onclick: () => step(1) }, "Next scene"))];
   }
 
@@ -225,7 +225,7 @@
     const stream = new EventSource("/stream");
     stream.onmessage = (event) => { if ($("message").dataset.lost) { delete $("message").dataset.lost; showMessage(""); } receive(event); };
     // After a reconnect the stream sends everything again.
-    stream.onerror = () => { lanes.clear(); $("message").dataset.lost = "1"; showMessage("The demo does not answer. If it has ended, start it again: duetime demo"); };
+    stream.onerror = () => { lanes.clear(); $("message").dataset.lost = "1"; showMessage(`The demo does not answer. If it has ended, start it again: ${about.program} demo`); };
     requestAnimationFrame(draw);
   }
   start();
