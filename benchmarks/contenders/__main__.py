@@ -36,7 +36,13 @@ SECTION = "contenders"
     help="Repeat stored runs with this outcome, for instance unknown ones of a busy machine. May be repeated.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "runs" / "contenders", help="Where runs are.")
-@click.option("--page", "page_file", type=click.Path(path_type=Path), default=PAGE, help="The page to rewrite.")
+@click.option(
+    "--page",
+    "page_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=PAGE,
+    help="The page to rewrite.",
+)
 @click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
 @click.option("--no-run", is_flag=True, help="Run nothing: judge the stored runs again, and rewrite the page.")
 @in_own_environment
