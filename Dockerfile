@@ -6,7 +6,10 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/duetime
 # All dependencies are wheels, so no compiler is needed. They are a layer of their own below the package.
 COPY constraints.txt pyproject.toml README.md LICENSE ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt \
+# The extra `all`, written out: what each of these adds to the one before it.
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+extras = [project['optional-dependencies'][name] for name in ('workers', 'servers', 'demo')]; \
+print(*(it for it in sum(extras, project['dependencies']) if not it.startswith('duetime[')), sep='\n')" >requirements.txt \
     && pip install -c constraints.txt -r requirements.txt
 COPY duetime duetime
 COPY pull_worker pull_worker

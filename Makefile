@@ -15,10 +15,10 @@ setup: $(READY) ## make .venv with all packages (uses uv if installed, else pip)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "duetime needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[test,dev]'; \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[all,test,dev]'; \
 	else \
 	  echo "setting up .venv (about a minute)"; \
-	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'; \
+	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,test,dev]'; \
 	fi
 	@# FAKE_STATELESS builds libfaketime without shared memory, so nothing is left in /dev/shm. Needs a C compiler.
 	@if command -v uv >/dev/null 2>&1; then set -- uv pip install --quiet --python $(BIN)/python; \

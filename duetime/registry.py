@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from duetime.contenders import PREFIX, ROOT, folder
 from duetime.design_modules import importable, load_file, real_name
 from duetime.errors import DesignNotLoadable, UnknownName
+from duetime.extras import MissingExtra, needed_by
 from duetime.interface import MIGRATION_SEPARATOR, Design
 
 GROUP = "duetime.designs"
@@ -31,6 +34,7 @@ def load(name: str) -> Design:
 
     Raises:
         BadUsage: a migration from OLD to NEW is not possible.
+        MissingExtra: the design needs a package of an extra that is not installed.
         UnknownName: no design is registered under `name`.
         DesignNotLoadable: the object cannot be imported, or is not a ``Design``.
     """
@@ -49,10 +53,8 @@ def load(name: str) -> Design:
         if name.endswith(".py"):
             raise DesignNotLoadable(f"{name!r} names a file but no design in it; write {name}:NAME_OF_THE_DESIGN")
         raise UnknownName("design", name, known)
-    try:
+    with _importing(name):
         found = known[name].load()
-    except Exception as error:
-        raise DesignNotLoadable(_import_failed(name, error)) from error
     return _checked(name, found)
 
 
@@ -74,14 +76,9 @@ def _contender(name: str) -> Design:
     folder(folder_name)  # refuses an unknown name
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
-    try:
-        # Its siblings are on the path of its own processes, so they are here as well.
-        with importable(folder(folder_name)):
-            module = importlib.import_module(f"contenders.{folder_name}.design")
-    except DesignNotLoadable:
-        raise
-    except Exception as error:
-        raise DesignNotLoadable(_import_failed(name, error)) from error
+    # Its siblings are on the path of its own processes, so they are here as well.
+    with _importing(name), importable(folder(folder_name)):
+        module = importlib.import_module(f"contenders.{folder_name}.design")
     found = {key: value for key, value in vars(module).items() if isinstance(value, Design)}
     if (variant or "design") not in found:
         raise UnknownName("variant", variant, [key for key in found if key != "design"])
@@ -91,22 +88,28 @@ def _contender(name: str) -> Design:
 def _from_file(name: str, path: Path, attribute: str) -> object:
     if not path.is_file():
         raise DesignNotLoadable(f"{name!r}: there is no file {str(path)!r}; check the path")
-    try:
+    with _importing(name):
         module = load_file(path)
-    except DesignNotLoadable:
-        raise
-    except Exception as error:
-        raise DesignNotLoadable(_import_failed(name, error)) from error
     if not hasattr(module, attribute):
         raise DesignNotLoadable(f"{name!r}: {str(path)!r} has no attribute {attribute!r}; write the design's name")
     return getattr(module, attribute)
 
 
-def _import_failed(name: str, error: Exception) -> str:
-    hint = ""
-    if name.startswith(PREFIX) and isinstance(error, ModuleNotFoundError):
-        hint = "; import the library inside functions, because duetime loads design.py without it"
-    return f"the design {name!r} cannot be imported: {type(error).__name__}: {error}{hint}"
+@contextmanager
+def _importing(name: str) -> Iterator[None]:
+    """Turn each error of an import in this block into one about the design `name`."""
+    try:
+        with needed_by(f"the design {name!r}"):
+            yield
+    except (DesignNotLoadable, MissingExtra):
+        raise
+    except Exception as error:
+        hint = ""
+        if name.startswith(PREFIX) and isinstance(error, ModuleNotFoundError):
+            hint = "; import the library inside functions, because duetime loads design.py without it"
+        raise DesignNotLoadable(
+            f"the design {name!r} cannot be imported: {type(error).__name__}: {error}{hint}"
+        ) from error
 
 
 def _checked(name: str, found: object) -> Design:

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 PROGRAM = "duetime"
@@ -33,6 +34,18 @@ def program() -> str:
     found = shutil.which(PROGRAM)
     # pipx and uv link to the script from a folder on the PATH.
     return PROGRAM if found and Path(found).samefile(script) else _shortest(script)
+
+
+def pip_install(requirement: str) -> str:
+    """Return the command that installs `requirement` where this interpreter finds it."""
+    python = Path(sys.executable).absolute()
+    found = shutil.which("pip")
+    if found and Path(found).absolute().parent == python.parent:
+        return f"pip install {shlex.quote(requirement)}"
+    # An environment that uv has made has no pip.
+    if shutil.which("uv") and not find_spec("pip"):
+        return f"uv pip install --python {_shortest(python)} {shlex.quote(requirement)}"
+    return f"{_shortest(python)} -m pip install {shlex.quote(requirement)}"
 
 
 def _shortest(path: Path) -> str:

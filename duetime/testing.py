@@ -13,11 +13,14 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
 from duetime.app.tables import Base
-from duetime.harness.processes.cleanup import run_tempdir
-from duetime.harness.processes.environment import other_servers_hidden
-from duetime.harness.processes.external_services import own_broker_database, own_database
-from duetime.harness.processes.services import Endpoints, Services
+from duetime.extras import needed_by
 from duetime.settings import Settings
+
+with needed_by("duetime.testing", least="servers"):
+    from duetime.harness.processes.cleanup import run_tempdir
+    from duetime.harness.processes.environment import other_servers_hidden
+    from duetime.harness.processes.external_services import own_broker_database, own_database
+    from duetime.harness.processes.services import Endpoints, Services
 
 
 @pytest.fixture(scope="session")

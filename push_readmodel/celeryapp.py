@@ -13,6 +13,7 @@ from celery.worker import state
 from sqlalchemy import create_engine
 
 from duetime.errors import DuetimeError
+from duetime.extras import needed_by
 from duetime.runtime.broker import check_broker
 from duetime.runtime.database import UTF8, application_engine
 from duetime.runtime.effects import effects_from
@@ -24,7 +25,6 @@ from push_readmodel.drain import Drain
 from push_readmodel.drain_loop import DrainLoop
 from push_readmodel.drain_settings import DrainSettings
 from push_readmodel.flower_events import Failure, shown_in_flower
-from push_readmodel.metrics import metered
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,9 @@ def _make_loop(
     gateway: Gateway = gateway_from(settings)
     application = application_engine(settings)
     if drain_settings.metrics_port:
+        with needed_by("DUETIME_METRICS_PORT"):
+            from push_readmodel.metrics import metered
+
         gateway = metered(gateway, drain_settings.metrics_port, settings, application)
     if settings.watched:
         gateway = shown_in_flower(gateway, worker, failure=failure)

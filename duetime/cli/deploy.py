@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ import click
 
 from duetime import registry
 from duetime.cli.obeyed import CELERY, LIBPQ, PROCESS, settle_environment
-from duetime.cli.options import missing_for
+from duetime.cli.options import broker_errors, missing_for
 from duetime.contenders import Contender, filled
 from duetime.errors import BadUsage
 from duetime.interface import Design, Role
@@ -125,6 +126,8 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
         environment |= contender.environment(settings.database_url, settings.broker_url)
     environment.update({variable: filled(value, places) for variable, value in chosen.environment.items()})
     argv = [filled(part, places) for part in chosen.argv]
+    if "celery" in argv and not find_spec("celery"):
+        raise ModuleNotFoundError(name="celery")  # which names the extra; after the exec it would not
     sys.stdout.flush()
     os.execvpe(argv[0], argv, environment)  # noqa: S606 - without a shell, signals reach the worker itself
 
@@ -212,14 +215,9 @@ def migrate_command(old: str, new: str, since: datetime | None) -> None:
 
 def _unavailable() -> tuple[type[Exception], ...]:
     """Return the errors of a migration that mean: the database or the broker does not answer."""
-    from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
-    try:
-        from kombu.exceptions import KombuError
-    except ImportError:  # in the environment of a contender, none of whose migrations uses it
-        return OSError, RedisError, SQLAlchemyError
-    return OSError, RedisError, SQLAlchemyError, KombuError
+    return OSError, SQLAlchemyError, *broker_errors()
 
 
 def _since_option(since: datetime | None) -> list[str]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import click
 
 from duetime.cli.options import JSON
+from duetime.lint.request import run
+from duetime.lint.text import lines
 
 
 @click.command(name="lint")
@@ -72,9 +74,7 @@ def lint_command(
 
     Exit status: 0 no warning, 1 warnings, 2 bad usage.
     """
-    from duetime import lint  # imports Celery
-
-    findings = lint.run(
+    findings = run(
         {
             "targets": targets,
             "workers": workers,
@@ -90,5 +90,5 @@ def lint_command(
     if as_json:
         click.echo(json.dumps({"warnings": warnings, "findings": [finding.to_json() for finding in findings]}))
     else:
-        click.echo("\n".join(lint.lines(targets, findings)).rstrip())
+        click.echo("\n".join(lines(targets, findings)).rstrip())
     sys.exit(1 if warnings else 0)

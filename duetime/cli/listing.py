@@ -11,6 +11,7 @@ import click
 
 from duetime import registry
 from duetime.cli.options import JSON, in_own_environment
+from duetime.extras import MissingExtra
 from duetime.interface import Design, Guarantees
 
 _DELIVERY = {
@@ -29,7 +30,12 @@ def designs_command(as_json: bool) -> None:
     Prints the summary, the guarantees and the known weakness of each. `duetime run` and `duetime compare` also accept a
     design as path/to/file.py:attribute.
     """
-    designs = [registry.load(name) for name in registry.names()]
+    designs = []
+    for name in registry.names():
+        try:
+            designs.append(registry.load(name))
+        except MissingExtra as error:
+            click.echo(f"duetime: {error}", err=True)
     if as_json:
         click.echo(json.dumps([_design_as_json(design) for design in designs]))
         return

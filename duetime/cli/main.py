@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NoReturn
 
@@ -29,10 +30,13 @@ from duetime.cli.report import report_command
 from duetime.cli.runs import compare_command, run_command
 from duetime.cli.status import status_command
 from duetime.errors import BadUsage, DuetimeError, Interrupted
+from duetime.extras import needed_by
 from duetime.shell_command import program
 
 LISTINGS = {("designs",), ("scenarios",), ("status",), ("report",), ("failed", "list")}
 """Commands that change nothing that their reader would have to know, and whose exit status is no verdict."""
+NEEDS = {"demo": "demo", "compare": "servers", "doctor": "servers", "run": "servers"}
+"""The extra that a command needs; the others do with less, and say what where they need it."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -85,7 +89,7 @@ def main() -> None:
     print_examples_as_run(cli)
     try:
         # Not cli(), which turns a broken pipe into status 1, and that means "fail".
-        with cli.make_context(program(), sys.argv[1:]) as context:
+        with cli.make_context(program(), sys.argv[1:]) as context, _extra_named(sys.argv[1:]):
             cli.invoke(context)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
@@ -124,6 +128,12 @@ def only_lists(arguments: Sequence[str]) -> bool:
     if {"-h", "--help", "--version"} & set(arguments) or list(arguments) == ["contenders"]:
         return True
     return tuple(arguments[:1]) in LISTINGS or tuple(arguments[:2]) in LISTINGS
+
+
+def _extra_named(arguments: Sequence[str]) -> AbstractContextManager[None]:
+    """Name the extra that the command needs if a package is missing. Each command imports its packages itself."""
+    command = next((argument for argument in arguments if argument in cli.commands), "")
+    return needed_by(f"duetime {command}", least=NEEDS.get(command, "workers"))
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -65,6 +66,20 @@ def reason_of(error: Exception, design: str) -> str:
     reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     missing = getattr(cause, "sqlstate", None) in NOT_INSTALLED
     return f"{reason}; was it installed ({shell_command('install', design)})?" if missing else reason
+
+
+def broker_errors() -> tuple[type[Exception], ...]:
+    """Return the errors by which a library says that a broker does not answer; of the libraries that are installed."""
+    errors: list[type[Exception]] = []
+    with suppress(ImportError):
+        from redis import RedisError
+
+        errors.append(RedisError)
+    with suppress(ImportError):
+        from kombu.exceptions import KombuError
+
+        errors.append(KombuError)
+    return tuple(errors)
 
 
 def load_designs(names: Sequence[str]) -> Mapping[str, Design]:

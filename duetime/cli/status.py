@@ -10,7 +10,7 @@ import click
 
 from duetime import registry
 from duetime.cli.obeyed import LIBPQ, settle_environment
-from duetime.cli.options import JSON, reason_of
+from duetime.cli.options import JSON, broker_errors, reason_of
 from duetime.errors import BadUsage, CannotBeListed
 from duetime.interface import Design, Status
 from duetime.settings import Settings
@@ -48,7 +48,6 @@ def status_command(design: str, as_json: bool) -> None:
 
 
 def _read(design: Design, settings: Settings) -> Status:
-    from redis import RedisError
     from sqlalchemy.exc import SQLAlchemyError
 
     from duetime.runtime.database import application_engine
@@ -60,7 +59,7 @@ def _read(design: Design, settings: Settings) -> Status:
         return Status(pending=len(design.pending(settings, engine)))
     except CannotBeListed as error:
         return Status(pending=None, note=str(error))
-    except RedisError as error:
+    except broker_errors() as error:
         raise BadUsage(
             f"{design.name} has no status: the broker answers: {error}; correct DUETIME_BROKER_URL"
         ) from None

@@ -36,12 +36,13 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         import celery  # the one library that the linter needs
     except ImportError as error:
         return {
-            "error": f"{request['python']}: Celery cannot be imported there ({error}); write the project's interpreter"
+            "error": f"{request['python']}: Celery cannot be imported there ({error}); name the project's interpreter "
+            "with --python"
         }
     try:
         _import_package()
         from duetime.errors import BadUsage
-        from duetime.lint.request import answer
+        from duetime.lint.answer import answer
     except ImportError as error:
         return {
             "error": f"{request['python']}: the linter cannot use Celery {celery.__version__} there ({error}); "

@@ -13,9 +13,10 @@ from celery import Celery, Task
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from duetime import lint, registry
+from duetime import registry
 from duetime.errors import BadNotification
 from duetime.interface import Notification
+from duetime.lint.applications import load
 from duetime.settings import Settings
 from oban_style_queue.broker import QUEUE, UNACKED, held_task_ids, messages
 from oban_style_queue.celeryapp import DELIVER, make_app
@@ -125,7 +126,7 @@ def test_a_session_closed_without_a_commit_publishes_nothing_later(engine: Engin
 
 @pytest.mark.parametrize("name", [name for name in registry.names() if name != registry.REFERENCE])
 def test_each_package_of_designs_has_its_own_queue_on_a_shared_broker(name: str) -> None:
-    app = lint.load([name], [])[0].app
+    app = load([name], [])[0].app
 
     assert app.conf.task_default_queue == name.partition(":")[0]
     assert app.amqp.router.route({}, "any")["queue"].name == name.partition(":")[0]

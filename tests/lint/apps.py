@@ -7,7 +7,10 @@ from typing import Any
 
 from celery import Celery
 
-from duetime.lint import Finding, Target, lint, parse
+from duetime.lint.case import Target
+from duetime.lint.commands import parse
+from duetime.lint.finding import Finding
+from duetime.lint.rules import lint
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TIMEOUT = "broker_transport_options['visibility_timeout']"

@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 from celery.beat import Scheduler
 
-from duetime.lint import Finding
+from duetime.lint.finding import Finding
 from tests.lint.apps import GOOD_COMMAND, findings, good_app
 
 REDBEAT = "-S redbeat.RedBeatScheduler"

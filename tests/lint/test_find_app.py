@@ -10,7 +10,8 @@ import pytest
 from celery.app.utils import find_app
 
 from duetime.errors import BadUsage
-from duetime.lint import lint, load
+from duetime.lint.applications import load
+from duetime.lint.rules import lint
 from tests.lint.apps import APP_FILE, DAY, HOUR
 
 FILES = {

@@ -11,7 +11,8 @@ from celery import Celery
 from celery.schedules import crontab
 from celery.worker.request import Request
 
-from duetime.lint import Finding, clock_rules
+from duetime.lint import clock_rules
+from duetime.lint.finding import Finding
 from tests.lint.apps import DAY, GOOD_COMMAND, HOUR, TIMEOUT, findings, good_app, warnings
 
 REMAPPED = f"REMAP_SIGTERM=SIGQUIT {GOOD_COMMAND}"

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.lint import duration, load, parse
+from duetime.lint.applications import load
+from duetime.lint.commands import parse
+from duetime.lint.durations import duration
 from tests.lint.apps import APP_FILE
 
 

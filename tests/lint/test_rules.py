@@ -10,7 +10,9 @@ import pytest
 from celery import Celery
 
 from duetime.harness.plan import lookup
-from duetime.lint import Scenario, Target, lint
+from duetime.lint.case import Target
+from duetime.lint.finding import Scenario
+from duetime.lint.rules import lint
 from tests.lint.apps import DAY, GOOD_COMMAND, HOUR, TIMEOUT, do_nothing, findings, good_app, warnings
 
 

@@ -10,7 +10,9 @@ import pytest
 from celery import Celery
 from kombu import Exchange, Queue
 
-from duetime.lint import Finding, lines, rabbitmq_rules, task_rules
+from duetime.lint import rabbitmq_rules, task_rules
+from duetime.lint.finding import Finding
+from duetime.lint.text import lines
 from duetime.lint.transport import transport
 from tests.lint.apps import DAY, GOOD_COMMAND, HOUR, TIMEOUT, do_nothing, findings, good_app, warnings
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-import redis
 from psycopg import sql
 from sqlalchemy import make_url
 
@@ -119,6 +118,8 @@ def _drop(url: str, name: str) -> None:
 
 def broker_version(url: str) -> str:
     """The version of the user's own Valkey or Redis at `url`."""
+    import redis  # here, because `duetime install` needs only the database
+
     try:
         with redis.Redis.from_url(url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S) as broker:
             info = broker.info("server")
@@ -137,6 +138,8 @@ def own_broker_database(url: str, slot: int) -> Iterator[str]:
     Raises:
         ServiceUnavailable: there is no such database or it is not empty.
     """
+    import redis
+
     try:
         base = make_url(url)
         number = int(base.database or 0) + slot
