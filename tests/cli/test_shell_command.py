@@ -12,7 +12,7 @@ import click
 import pytest
 
 from duetime.cli.main import print_examples_as_run
-from duetime.shell_command import program, shell_command
+from duetime.shell_command import pip_install, program, shell_command
 
 SCRIPT = Path(sys.executable).with_name("duetime")
 
@@ -101,3 +101,23 @@ def test_every_command_of_the_help_of_a_process_runs_as_printed() -> None:
 
     assert f"Usage: {program()} run [OPTIONS]" in printed
     assert f"  {program()} run push_readmodel crash" in printed
+
+
+def test_pip_is_called_by_the_interpreter_unless_the_path_leads_to_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = python.with_name("pip")
+    python.parent.mkdir(parents=True)
+    for file in (python, pip):
+        file.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    elsewhere = pip_install("duetime[demo]")
+    monkeypatch.setenv("PATH", str(pip.parent))
+    here = pip_install("duetime[demo]")
+
+    assert elsewhere == "venv/bin/python -m pip install 'duetime[demo]'"
+    assert here == "pip install 'duetime[demo]'"
