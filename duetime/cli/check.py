@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duetime.checker import judge, label_lines, write_results
+from duetime.cli.latest import RunPath
 from duetime.cli.options import EXIT_STATUS, JSON
 from duetime.errors import BadUsage
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="check")
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=RunPath())
 @click.option("--labels", is_flag=True, help="Print one JSON line for each obligation and each delivery instead.")
 @JSON
 def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:

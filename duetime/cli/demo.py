@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from duetime import registry
+from duetime.cli.latest import link_latest
 from duetime.cli.options import OUT, SEED, load_designs, new_directory, split_names
 from duetime.errors import BadUsage
 from duetime.interface import Design
@@ -79,7 +80,9 @@ def demo_command(
                     if browser:
                         threading.Thread(target=_open_browser, args=(url, caller), daemon=True).start()
 
-                serve.serve(session, listening, out=lambda: new_directory(out), flower_url=flower_url, ready=ready)
+                serve.serve(
+                    session, listening, out=lambda: link_latest(new_directory(out)), flower_url=flower_url, ready=ready
+                )
     click.echo("the demo has ended; every process that it started has ended", err=True)
 
 

@@ -30,7 +30,7 @@ OUT = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs"),
     show_default=True,
-    help="Create the run directories below this directory.",
+    help="Create the run directories below this directory, and a link `latest` to the newest.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of text.")
 SLOW = click.option(

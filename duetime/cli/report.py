@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duetime import registry
+from duetime.cli.latest import RunPath
 from duetime.errors import BadUsage, NotARun
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="report")
-@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.argument("run_dirs", nargs=-1, required=True, metavar="RUN_DIR...", type=RunPath())
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True,
     help="The page to write: one file, which needs no network.",

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from duetime import registry
+from duetime.cli.interrupted import SoFar, printed_if_interrupted
+from duetime.cli.latest import link_latest, without_latest
 from duetime.cli.options import (
     EXIT_STATUS,
     JSON,
@@ -137,6 +139,7 @@ def run_command(design: str, scenario: str, seed: int, slow: float, as_json: boo
     from duetime.harness.plan import lookup
     from duetime.harness.plan.scenario import Replay
 
+    scenario = str(without_latest(Path(scenario))) if scenario.endswith(".json") else scenario
     chosen = lookup.slowed(lookup.named(scenario), slow)
     seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
     cells = _run_and_report([design], [chosen], seeds, out=out, as_json=as_json)
@@ -174,7 +177,11 @@ def _run_and_report(
 ) -> Sequence[Cell]:
     # Refuse a bad name before anything is started or written.
     designs = load_designs(names)
-    comparison = _run(designs, scenarios, seeds, out=out, side_by_side=side_by_side)
+    weaknesses = {design.name: design.weakness for design in designs.values()}
+    so_far = SoFar(planned=len(designs) * len(scenarios) * len(seeds), weaknesses=weaknesses)
+    with printed_if_interrupted(so_far, as_text=not as_json):
+        comparison = _run(designs, scenarios, seeds, so_far=so_far, out=out, side_by_side=side_by_side)
+    link_latest(comparison.directory)
     rows = [cell.to_json() for cell in comparison.cells]
     page = write_report(rows, comparison.directory, comparison.pictures)
     if as_json:
@@ -189,6 +196,7 @@ def _run(
     scenarios: Sequence[Scenario],
     seeds: Sequence[int],
     *,
+    so_far: SoFar,
     out: Path,
     side_by_side: int | None,
 ) -> _Comparison:
@@ -202,7 +210,6 @@ def _run(
     from duetime.report.picture import picture
 
     started = time.monotonic()
-    cells: list[Cell] = []
     pictures: dict[str, Picture] = {}
 
     def draw(run_dir: Path, history: History, results: Results) -> None:
@@ -212,7 +219,7 @@ def _run(
         services = Services(tempdir)
         at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
         context = RunContext(tempdir, services, services.prepare(side_by_side=at_once), CancelToken())
-        directory = new_directory(out)
+        so_far.directory = directory = new_directory(out)
         design_names = [design.name for design in designs.values()]
         with ProgressDisplay([scenario.name for scenario in scenarios], design_names, seeds=len(seeds)) as display:
             for cell in compare(
@@ -225,10 +232,10 @@ def _run(
                 side_by_side=side_by_side,
                 on_judged=draw,
             ):
-                cells.append(cell)
+                so_far.cells.append(cell)
                 display.cell(cell.scenario, cell.design, cell.outcome)
     seconds = time.monotonic() - started
-    return _Comparison(cells=cells, pictures=pictures, directory=directory, seeds=seeds, seconds=seconds)
+    return _Comparison(cells=so_far.cells, pictures=pictures, directory=directory, seeds=seeds, seconds=seconds)
 
 
 def _print_json(comparison: _Comparison, page: Path | None) -> None:
