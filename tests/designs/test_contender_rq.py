@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -140,3 +141,19 @@ def test_a_job_of_a_killed_worker_is_executed_again_by_the_tuned_one(world: Worl
 
     with world.worker(":tuned"):
         eventually(lambda: world.delivered() == ["killed/1"])
+
+
+@pytest.mark.full
+def test_a_delivered_job_that_is_left_in_the_intermediate_queue_is_executed_again_by_the_tuned_one(
+    world: World, store: Any
+) -> None:
+    """A connection that breaks before the first execution leaves it there; the retry of that one delivers."""
+    world.schedule("twice", variant=":tuned")
+    with world.worker(":tuned"):
+        eventually(lambda: world.delivered() == ["twice/1"] and status(store) == "finished")
+        [name] = store.keys("rq:job:*")
+        job = name.removeprefix("rq:job:")
+        store.set(f"rq:queue:default:intermediate:first_seen:{job}", time.time() - 61)  # instead of a minute
+        store.lpush("rq:queue:default:intermediate", job)
+        assert world.pending(":tuned")["twice/1"].state == "held"
+        eventually(lambda: world.delivered() == ["twice/1", "twice/1"])
