@@ -118,7 +118,7 @@ performance: $(READY) ## measure for docs/performance.md and write its tables (h
 contenders: $(READY) ## run all installed contenders and write the tables of docs/contenders.md (ARGS="--estimate")
 	@$(BIN)/python -m benchmarks.contenders $(ARGS)
 
-lessons: $(READY) ## run the commands of docs/lessons/ and write their output there (ARGS="docs/lessons/02-*.md")
+lessons: $(READY) ## run the commands of docs/lessons/ and write their output there (ARGS="docs/lessons/02-*.md", or --redraw for the pictures only)
 	@$(BIN)/python -m tests.docs.rewrite_lessons $(ARGS)
 
 clean: ## remove .venv, caches and stored runs

@@ -1,16 +1,23 @@
-"""Run the commands of lessons, and write their output and a picture onto the pages: ``make lessons``."""
+"""Run the commands of lessons, and write their output and a picture onto the pages: ``make lessons``.
+
+``make lessons ARGS=--redraw`` runs nothing and draws each picture again, from the data in it.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
+from duetime.report.strip import draw
 from tests.docs.transcript import CONSOLE_BLOCK, LESSONS, Step, follow
 
+METADATA = "{http://www.w3.org/2000/svg}metadata"
 RUN_COMMAND = re.compile(
     r"^\$ duetime (?:run (\S+) (\S+)|compare --designs ([^ ,]+)\S* --scenarios (\S+))", flags=re.MULTILINE
 )
@@ -23,6 +30,11 @@ def rewrite(page: Path) -> None:
         run_dir = next(directory.glob(f"runs/*/{pictured_run(page)}*/plan.json")).parent
         svg = page.with_suffix(".svg")
         subprocess.run([sys.executable, "-m", "duetime.cli", "report", run_dir, "--svg", svg], check=True)
+
+
+def redrawn(svg: str) -> str:
+    """Return the picture `svg` as the present code draws its data."""
+    return draw(json.loads(ElementTree.fromstring(svg).findtext(METADATA, "")))  # noqa: S314 - a file of this repository
 
 
 def with_new_output(text: str, steps: list[Step]) -> str:
@@ -49,6 +61,11 @@ def pictured_run(page: Path) -> str:
 
 
 if __name__ == "__main__":
-    for path in [Path(name).resolve() for name in sys.argv[1:]] or LESSONS:
+    names = [name for name in sys.argv[1:] if name != "--redraw"]
+    for path in [Path(name).resolve() for name in names] or LESSONS:
         print(path.name, flush=True)
-        rewrite(path)
+        if "--redraw" in sys.argv:
+            svg = path.with_suffix(".svg")
+            svg.write_text(redrawn(svg.read_text()))
+        else:
+            rewrite(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.rewrite_lessons import pictured_run, with_new_output
+from tests.docs.rewrite_lessons import pictured_run, redrawn, with_new_output
 from tests.docs.transcript import LESSONS, Step, comparable, follow, steps
 
 AT_A_TIME = 1
@@ -56,6 +56,13 @@ def test_a_lesson_has_a_command_a_picture_and_an_exercise(page: Path) -> None:
 @pytest.mark.parametrize("page", LESSONS, ids=lambda page: page.stem)
 def test_rewriting_a_page_with_its_own_output_changes_nothing(page: Path) -> None:
     assert with_new_output(page.read_text(), steps(page)) == page.read_text()
+
+
+@pytest.mark.parametrize("page", LESSONS, ids=lambda page: page.stem)
+def test_a_picture_is_drawn_by_the_present_code(page: Path) -> None:
+    svg = page.with_suffix(".svg").read_text()
+
+    assert redrawn(svg) == svg, "run `make lessons ARGS=--redraw`"
 
 
 def test_the_picture_shows_the_first_design_of_the_command_above_it() -> None:
