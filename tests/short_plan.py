@@ -11,9 +11,9 @@ from duetime.history.format import FORMAT
 
 
 def written_to(file: Path) -> Path:
-    """Write the plan to `file`, which a command takes in the place of a scenario's name."""
+    """Write the plan to `file`, which a command takes in the place of a scenario's name. Its name is the file's."""
     scenario = Scenario(
-        name="short",
+        name=file.stem,
         what="",
         demonstrates="",
         hardest_for="",

@@ -140,7 +140,7 @@ class Matrix:
             ]
             for spec in specs:
                 shutil.rmtree(spec.directory, ignore_errors=True)
-            for cell in run_side_by_side(specs, context):
+            for cell in run_side_by_side(specs):
                 report(f"  {cell.design}, seed {cell.seed}: {cell.outcome}")
                 if cell.run_dir.exists():
                     (cell.run_dir / MEASURED).write_text(json.dumps({**tree, "explanation": cell.explanation}))

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -221,19 +222,22 @@ def _run(
         context = RunContext(tempdir, services, services.prepare(side_by_side=at_once), CancelToken())
         so_far.directory = directory = new_directory(out)
         design_names = [design.name for design in designs.values()]
-        with ProgressDisplay([scenario.name for scenario in scenarios], design_names, seeds=len(seeds)) as display:
-            for cell in compare(
-                designs,
-                scenarios,
-                seeds,
-                context=context,
-                out=directory,
-                progress=display.update,
-                side_by_side=side_by_side,
-                on_judged=draw,
-            ):
+        display = ProgressDisplay([scenario.name for scenario in scenarios], design_names, seeds=len(seeds))
+        compared = compare(
+            designs,
+            scenarios,
+            seeds,
+            context=context,
+            out=directory,
+            progress=display.update,
+            side_by_side=side_by_side,
+            on_judged=draw,
+        )
+        # Closed, because its runs go on while this loop has a cell.
+        with display, closing(compared) as cells:
+            for cell in cells:
                 so_far.cells.append(cell)
-                display.cell(cell.scenario, cell.design, cell.outcome)
+                display.cell(cell)
     seconds = time.monotonic() - started
     return _Comparison(cells=so_far.cells, pictures=pictures, directory=directory, seeds=seeds, seconds=seconds)
 

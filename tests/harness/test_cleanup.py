@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.eventually import assert_eventually
+from tests.short_plan import written_to
 
 pytestmark = pytest.mark.runs
 
@@ -34,12 +35,12 @@ def temporary() -> Iterator[Path]:
 EACH_END = pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 
 
-def started_duetime(temporary: Path, tmp_path: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "duetime.cli", "compare", "--scenarios", "downtime", "--out", str(tmp_path)]
+def started_duetime(temporary: Path, tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "duetime.cli", "compare", "--out", str(tmp_path)]
     with (tmp_path / "progress").open("wb") as progress:
         # A session of its own, so that the terminal sends no signal to its children.
         return subprocess.Popen(
-            command,
+            [*command, *(options or ("--scenarios", "downtime"))],
             env={**os.environ, "TMPDIR": str(temporary)},
             stdout=progress,
             stderr=progress,
@@ -96,6 +97,24 @@ def test_nothing_is_left_after(number: signal.Signals, status: int, temporary: P
         for connection in psutil.net_connections()
         if connection.status == "LISTEN" and connection.laddr
     }
+    assert not shared_memory & all_shared_memory()
+
+
+@pytest.mark.parametrize("stage", ["*/pg", "*/worker-1"])
+def test_nothing_is_left_of_two_batches_of_which_the_second_is_starting(
+    stage: str, temporary: Path, tmp_path: Path
+) -> None:
+    plans = [str(written_to(tmp_path / f"{name}.json")) for name in ("first", "second")]
+    duetime = started_duetime(temporary, tmp_path, "--designs", "push_readmodel", "--scenarios", ",".join(plans))
+    assert_eventually(lambda: list(temporary.glob(f"duetime-*/second-{stage}")), within_s=60)
+    assert "first / push_readmodel: closing" not in (tmp_path / "progress").read_text()
+    shared_memory = shared_memory_of(processes_of(temporary))
+
+    duetime.send_signal(signal.SIGINT)
+
+    assert duetime.wait(timeout=GONE_WITHIN_S) == 130, (tmp_path / "progress").read_text()
+    assert_eventually(lambda: not processes_of(temporary), within_s=GONE_WITHIN_S)
+    assert_eventually(lambda: not list(temporary.iterdir()), within_s=GONE_WITHIN_S)
     assert not shared_memory & all_shared_memory()
 
 

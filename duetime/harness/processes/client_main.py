@@ -224,12 +224,13 @@ def main() -> None:
     plan = json.loads(planned)
     client.connect()
     client.resolve(plan["interrupted"])
+    # Before the start is chosen, because a large plan takes long.
+    operations = [operation_from(operation) for operation in plan["operations"]]
     Failpoints().watch()
     print("ready", flush=True)  # noqa: T201 - the harness reads it
     begin = sys.stdin.readline()
     if not begin:
         return  # the run was stopped before it began
-    operations = [operation_from(operation) for operation in plan["operations"]]
     started = Instant(**json.loads(begin))
     # Operations that were due while no client ran are skipped, because carried out late they would be another plan.
     begun_s = max(0.0, (time.monotonic_ns() - started.mono_ns) / 1e9)

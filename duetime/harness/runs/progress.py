@@ -12,9 +12,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from duetime.harness.runs.cell import Cell
+
 SHOWN_INDIVIDUALLY = 4
 """With more scenarios, only those that have begun are shown; with more designs, their phases are counted."""
-PHASES = ("starting", "running", "closing", "done")
+PHASES = ("starting", "running", "waiting", "closing", "done")
 
 
 class ProgressConsole(Console):
@@ -30,6 +32,7 @@ class ProgressDisplay:
     def __init__(self, scenarios: Sequence[str], designs: Sequence[str], *, seeds: int) -> None:
         self._console = ProgressConsole(stderr=True, highlight=False)
         self._designs = list(designs)
+        self._several_seeds = seeds > 1
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._phases: dict[tuple[str, str], str] = {}
@@ -66,13 +69,20 @@ class ProgressDisplay:
             self._progress.start_task(task)
             self._progress.update(task, advance=1, state=self._state(scenario), visible=True)
             if not self._console.is_terminal:
-                elapsed_s = time.monotonic() - self._started
-                self._console.print(f"{elapsed_s:6.1f} s  {scenario} / {design}: {phase}", soft_wrap=True)
+                self._print(f"{scenario} / {design}: {phase}")
 
-    def cell(self, scenario: str, design: str, outcome: str) -> None:
-        """Show the verdict of a run."""
-        self._phases[scenario, design] = outcome
-        self._progress.update(self._tasks[scenario], state=self._state(scenario))
+    def cell(self, cell: Cell) -> None:
+        """Show the verdict of a run, also on a terminal: the next row is seconds away."""
+        violations = "".join(f", {number} {label}" for label, number in sorted(cell.violations.items()))
+        seed = f", seed {cell.seed}" if self._several_seeds else ""
+        with self._lock:
+            self._phases[cell.scenario, cell.design] = cell.outcome
+            self._progress.update(self._tasks[cell.scenario], state=self._state(cell.scenario))
+            self._print(f"{cell.scenario} / {cell.design}{seed}: {cell.outcome}{violations}")
+
+    def _print(self, line: str) -> None:
+        elapsed_s = time.monotonic() - self._started
+        self._console.print(f"{elapsed_s:6.1f} s  {line}", soft_wrap=True)
 
     def _state(self, scenario: str) -> str:
         phases = {name: self._phases.get((scenario, name), "…") for name in self._designs}

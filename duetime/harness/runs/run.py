@@ -23,6 +23,12 @@ from duetime.runtime.gateway import JournalGateway
 STOP_WITHIN_S = 3.0
 SETTLED_WITHIN_S = 30.0
 CHECK_EVERY_NS = 500_000_000
+CHECK_AGAIN_NS = 100_000_000
+"""After the first check that comes to nothing."""
+NOTHING_DUE_FOR_S = 1.0
+"""One poll interval, after which a poller too has delivered what fell due last."""
+STILL_FOR_S = 0.3
+"""Without a delivery for this long, none is in progress: the next batch may use the processors."""
 QUIET_WITHIN_S = 10.0
 """A design that still delivers after this is judged by what it has delivered."""
 
@@ -128,13 +134,18 @@ class Run:
         last_ready_ns = max(started.mono_ns + int(self._plan.last_due_s() * 1e9), excused_until_ns)
         until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
         outstanding = OutstandingOperations(self._files)
-        while time.monotonic_ns() < until_ns:
+        due_ns = last_ready_ns + int(NOTHING_DUE_FOR_S * self._plan.slow * 1e9)
+        while (now_ns := time.monotonic_ns()) < until_ns:
             if profile.measures_capacity and not outstanding.remain():
                 # Wait longer than a design takes to rescue a claim, because a rescued one is delivered again.
                 rescue_ns = int((self._plan.environment.rescue_after_s + profile.grace_s) * 1e9)
                 self._stop.sleep_until(min(until_ns, time.monotonic_ns() + rescue_ns))
                 return
-            self._stop.sleep_until(min(until_ns, time.monotonic_ns() + CHECK_EVERY_NS))
+            if now_ns >= due_ns and self._files.seconds_since_last_delivery() >= STILL_FOR_S:
+                self._progress("waiting")
+                self._stop.sleep_until(until_ns)
+                return
+            self._stop.sleep_until(min(until_ns, max(now_ns + CHECK_AGAIN_NS, min(due_ns, now_ns + CHECK_EVERY_NS))))
 
     def _wait_for_pending(self, processes: RunProcesses) -> None:
         """Wait until the design's own store awaits no delivery, or the time for that is over."""

@@ -7,7 +7,8 @@ import threading
 from duetime.clock import Instant, instant
 from duetime.harness.processes.cancellation import CancelToken
 
-AHEAD_NS = 700_000_000
+AHEAD_NS = 400_000_000
+"""For the clients to receive the start, and for the canaries to begin."""
 SECOND_NS = 1_000_000_000
 
 
