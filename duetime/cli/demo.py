@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -28,8 +28,9 @@ ONE_PER_BROKER = "oban_style_queue"
 @click.option("--host", default="127.0.0.1", show_default=True, help="Loopback; 0.0.0.0 only inside a container.")
 @click.option("--port", default=8484, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
 @click.option(
-    "--rate", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Notifications due per second."
-)
+    "--rate", default=0.0, show_default=True, type=click.FloatRange(0, 100),
+    help="Notifications due per second, beside those of the scenes.",
+)  # fmt: skip
 @click.option(
     "--delivery-time", default=0.04, show_default=True, type=click.FloatRange(0, 1),
     help="Seconds that the gateway takes for one delivery; write 0.002 for a high rate.",
@@ -47,7 +48,7 @@ def demo_command(
     and `duetime run DESIGN RUN_DIR/plan.json`. Ctrl-C ends the demo.
     """
     from duetime.demo import serve
-    from duetime.demo.session import SCENARIO, DemoSession
+    from duetime.demo.session import DemoSession
     from duetime.harness.processes.cancellation import CancelToken
     from duetime.harness.processes.cleanup import run_tempdir
     from duetime.harness.processes.environment import own_environment
@@ -66,23 +67,26 @@ def demo_command(
         with run_tempdir() as tempdir:
             services = Services(tempdir)
             context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
+
+            @contextmanager
+            def dashboard(broker_url: str, start: int) -> Iterator[str]:
+                if host in ALL_INTERFACES:  # inside a container Flower's port would not be reachable
+                    yield ""
+                else:
+                    with Flower(tempdir / f"flower-{start}", tempdir=tempdir, broker_url=broker_url) as flower:
+                        yield flower.url
+
+            def ready() -> None:
+                click.echo(serve.startup_message(list(chosen), url, session.dashboard_url))
+                if browser:
+                    threading.Thread(target=_open_browser, args=(url, caller), daemon=True).start()
+
             session = DemoSession(
-                chosen, context=context, out=tempdir / "live", per_second=rate, seed=seed, delivery_time_s=delivery_time
-            )
-            with session.running(), ExitStack() as resources:
-                flower_url = ""
-                if host not in ALL_INTERFACES:  # inside a container Flower's port would not be reachable
-                    flower = Flower(tempdir / SCENARIO / "flower", tempdir=tempdir, broker_url=session.broker_url)
-                    flower_url = resources.enter_context(flower).url
-
-                def ready() -> None:
-                    click.echo(serve.startup_message(list(chosen), url, flower_url))
-                    if browser:
-                        threading.Thread(target=_open_browser, args=(url, caller), daemon=True).start()
-
-                serve.serve(
-                    session, listening, out=lambda: link_latest(new_directory(out)), flower_url=flower_url, ready=ready
-                )
+                chosen, context=context, out=tempdir / "live", per_second=rate, seed=seed,
+                delivery_time_s=delivery_time, dashboard=dashboard,
+            )  # fmt: skip
+            with session.running():
+                serve.serve(session, listening, out=lambda: link_latest(new_directory(out)), ready=ready)
     click.echo("the demo has ended; every process that it started has ended", err=True)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from math import inf
@@ -71,11 +71,12 @@ class SharedFault:
 
 @dataclass(slots=True)
 class ActiveFault:
-    """One fault in all designs. faults: by design."""
+    """One fault in all designs. faults: by design. unaffected: the designs in which it did not happen."""
 
     planned: PlannedFault
     faults: Mapping[str, Fault]
     phase: Literal["injecting", "active", "healing", "healed"] = "injecting"
+    unaffected: list[str] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -132,8 +133,9 @@ class ActiveFaults:
                 run.nemesis.unverified[-1].partition(": ")[2] for run in self._runs.values() if run.nemesis.unverified
             }
             raise ActionRejected(f"nothing happened: {'; '.join(sorted(reasons)) or self.error}")
-        if unaffected := [name for name, affected in injected.items() if not affected]:
-            self.error = f"{active.label} did not happen in {', '.join(unaffected)}"
+        active.unaffected = [name for name, affected in injected.items() if not affected]
+        if active.unaffected:
+            self.error = f"{active.label} did not happen in {', '.join(active.unaffected)}"
         active.phase = "active"
         if active.planned.kind == "deploy":
             with suppress(ActionRejected):
@@ -175,6 +177,10 @@ class ActiveFaults:
         give_up_at = time.monotonic() + within_s
         while any(fault.phase in ("injecting", "healing") for fault in self.all) and time.monotonic() < give_up_at:
             stop.sleep(0.05)
+
+    def unaffected(self, names: Collection[str]) -> set[str]:
+        """The designs in which one of the faults with these `names` did not happen."""
+        return {design for fault in self.all if fault.planned.fault in names for design in fault.unaffected}
 
     def removed_workers(self) -> set[str]:
         """Workers that were added and removed again."""

@@ -7,12 +7,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 
 from duetime.clock import Instant
-from duetime.faults.fault import Fault
+from duetime.contenders import filled
+from duetime.faults.fault import Fault, Sleeper
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.external_services import own_database
 from duetime.harness.processes.services import Endpoints
+from duetime.harness.processes.worker_process import WorkerProcess, stop_all
 from duetime.harness.runs.canary import CanarySender
 from duetime.harness.runs.fault_factory import make_fault
 from duetime.harness.runs.nemesis import Nemesis
@@ -22,6 +25,7 @@ from duetime.harness.runs.spec import RunSpec
 from duetime.runtime.gateway import JournalGateway
 
 SETTLED_WITHIN_S = 30.0
+STOP_WITHIN_S = 3.0
 USERS = 500
 
 
@@ -37,6 +41,7 @@ class DesignRun:
         self.files = files
         self.nemesis: Nemesis
         self._gateway = gateway
+        self._stopped: list[WorkerProcess] = []
         self._canaries: CanarySender
 
     def begin(self, started: Instant) -> None:
@@ -58,13 +63,35 @@ class DesignRun:
         self._canaries.stop()
         self.nemesis.close()
 
+    def stop_workers(self) -> list[str]:
+        """Stop every worker that is up; return the names of those that did not end in an orderly way."""
+        self._stopped = [worker for worker in self.processes.workers if worker.wanted]
+        return stop_all(self.processes.workers, within_s=STOP_WITHIN_S)
+
+    def start_workers(self, stop: Sleeper) -> None:
+        """Start the workers that `stop_workers` stopped.
+
+        Raises:
+            HarnessError: one of them was not ready in time.
+        """
+        for worker in self._stopped:
+            worker.start()
+        for worker in self._stopped:
+            worker.wait_ready(stop)
+
     def worker_states(self, removed: Collection[str]) -> list[Mapping[str, str]]:
-        """Name and state of each worker; not of those that were `removed`."""
+        """Name, state and Celery's name of each worker; not of those that were `removed`."""
         return [
-            {"name": worker.name, "state": worker.state}
+            {"name": worker.name, "state": worker.state, "node": self._node(worker.name)}
             for worker in self.processes.workers
             if worker.wanted or worker.name not in removed
         ]
+
+    def _node(self, worker: str) -> str:
+        """The name under which Celery and Flower know a worker; empty if it is none of Celery's."""
+        role = next(role for role in self.files.spec.design.roles if role.name == worker.rpartition("-")[0])
+        names = [after for option, after in pairwise(role.argv) if option == "-n" and "celery" in role.argv]
+        return filled(names[0], {"worker": worker}) if names else ""
 
 
 @contextmanager

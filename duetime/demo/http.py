@@ -1,13 +1,9 @@
-"""The demo's HTTP server: the page, the stream of its state, and commands. Loopback only."""
+"""The demo's HTTP server: the page, its state, commands and reports of saved runs. Loopback only."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -15,11 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from duetime.demo.commands import parse_command
 from duetime.demo.live_stream import LiveStream
+from duetime.demo.saving import SavedRuns
 from duetime.demo.scenes import SCENES
 from duetime.demo.session import DemoSession
 from duetime.demo.tour import Tour
@@ -29,7 +26,7 @@ from duetime.shell_command import program
 
 ASSETS = Path(__file__).with_name("assets")
 SERVED = {
-    **{name: ASSETS / name for name in ("demo.css", "demo.js")},
+    **{name: ASSETS / name for name in ("demo.css", "demo.js", "tour.js")},
     **{name: REPORT_ASSETS / name for name in ("common.css", "lanes.js", "story.js")},
 }
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -38,7 +35,8 @@ POLICY = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 """No other site may load anything here, or show this page in a frame and have its buttons clicked."""
-SCENE_TEXTS = ("name", "title", "what", "goal", "button", "lesson", "clause", "scenario")
+REPORT_POLICY = "frame-ancestors 'none'"
+SCENE_TEXTS = ("name", "title", "what", "asks", "button", "clause", "scenario")
 
 
 class SameOrigin(BaseHTTPMiddleware):
@@ -52,55 +50,37 @@ class SameOrigin(BaseHTTPMiddleware):
         if request.method not in {"GET", "HEAD"} and origin != f"http://{host}":
             return PlainTextResponse("Only the demo's own page may send this.\n", 403)
         response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
+        # A report has its own policy, because its scripts are inside it.
+        is_report = request.url.path.startswith("/saved/")
+        response.headers["Content-Security-Policy"] = REPORT_POLICY if is_report else POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
         return response
 
 
-def application(
-    session: DemoSession,
-    live_stream: LiveStream,
-    tour: Tour,
-    *,
-    save_runs: Callable[[], Mapping[str, Any]],
-    flower_url: str,
-    ending: threading.Event,
-) -> Starlette:
-    """The demo's web application.
-
-    save_runs: saves the runs and returns where. flower_url: empty without Flower. ending: set to end open streams.
-    """
-    endpoints = _Endpoints(session, live_stream, tour, save_runs, flower_url, ending)
+def application(session: DemoSession, live_stream: LiveStream, tour: Tour, saved: SavedRuns) -> Starlette:
+    """The demo's web application."""
+    endpoints = _Endpoints(session, live_stream, tour, saved)
     return Starlette(
         routes=[
             Route("/", endpoints.page),
             Route("/assets/{name}", endpoints.asset),
             Route("/about", endpoints.about),
-            Route("/stream", endpoints.stream),
+            Route("/state", endpoints.state),
             Route("/command", endpoints.command, methods=["POST"]),
             Route("/save", endpoints.save, methods=["POST"]),
+            Route("/saved/{number:int}", endpoints.report),
         ],
         middleware=[Middleware(SameOrigin)],
     )
 
 
 class _Endpoints:
-    def __init__(
-        self,
-        session: DemoSession,
-        live_stream: LiveStream,
-        tour: Tour,
-        save_runs: Callable[[], Mapping[str, Any]],
-        flower_url: str,
-        ending: threading.Event,
-    ) -> None:
+    def __init__(self, session: DemoSession, live_stream: LiveStream, tour: Tour, saved: SavedRuns) -> None:
         self._session = session
         self._live_stream = live_stream
         self._tour = tour
-        self._save_runs = save_runs
-        self._flower_url = flower_url
-        self._ending = ending
+        self._saved = saved
         self._saving = threading.Lock()
 
     async def page(self, _request: Request) -> Response:
@@ -112,21 +92,17 @@ class _Endpoints:
 
     async def about(self, _request: Request) -> Response:
         scenes = [{name: getattr(scene, name) for name in SCENE_TEXTS} for scene in SCENES]
-        return JSONResponse(
-            {"scenes": scenes, "flower": self._flower_url, "designs": list(self._session.runs), "program": program()}
-        )
+        return JSONResponse({"scenes": scenes, "designs": list(self._session.designs), "program": program()})
 
-    async def stream(self, request: Request) -> Response:
-        return StreamingResponse(self._events(request), media_type="text/event-stream")
-
-    async def _events(self, request: Request) -> AsyncIterator[str]:
-        sent = 0
-        while not self._ending.is_set() and not await request.is_disconnected():
-            if self._live_stream.checks > sent:
-                state = await run_in_threadpool(self._live_stream.messages, sent)
-                sent = state["check"]
-                yield f"data: {json.dumps(state, separators=(',', ':'))}\n\n"
-            await asyncio.sleep(0.05)
+    async def state(self, request: Request) -> Response:
+        """Answers at once. A page asks again and again; a stream would take one of the six connections of a browser."""
+        asked = request.query_params
+        try:
+            since = int(asked.get("since", "0"))
+        except ValueError:
+            return JSONResponse({"error": f"since={asked['since']!r} is not the number of a check"}, 400)
+        changes = await run_in_threadpool(self._live_stream.changes, asked.get("run", ""), since)
+        return Response(status_code=204) if changes is None else JSONResponse(changes)
 
     async def command(self, request: Request) -> Response:
         try:
@@ -142,8 +118,12 @@ class _Endpoints:
         if not self._saving.acquire(blocking=False):
             return JSONResponse({"error": "the session is being saved already"}, 409)
         try:
-            return JSONResponse(await run_in_threadpool(self._save_runs))
+            return JSONResponse(await run_in_threadpool(self._saved.save))
         except DuetimeError as error:
             return JSONResponse({"error": str(error)}, 409)
         finally:
             self._saving.release()
+
+    async def report(self, request: Request) -> Response:
+        path = self._saved.report(request.path_params["number"])
+        return FileResponse(path) if path else PlainTextResponse("No runs were saved under this number.\n", 404)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from duetime.demo.http import application
 from duetime.demo.live_stream import LiveStream
-from duetime.demo.saving import save_copies
+from duetime.demo.saving import SavedRuns
 from duetime.demo.session import DemoSession
 from duetime.demo.tour import Tour
 from duetime.errors import BadUsage
-from duetime.harness.runs.cell import stored_cell
-from duetime.report.page import write_page
 
 GRACE_S = 2
 """How long an open page may delay the end of the HTTP server."""
@@ -48,40 +44,29 @@ def serve(
     listening: socket.socket,
     *,
     out: Callable[[], Path],
-    flower_url: str,
     ready: Callable[[], None],
 ) -> None:
     """Serve the page about a running session until SIGINT or SIGTERM.
 
     out: makes a new directory for saved runs. ready: called when the page can be opened.
     """
-    tour = Tour(session)
-    live_stream = LiveStream(session, tour)
-    ending = threading.Event()
-    app = application(
-        session,
-        live_stream,
-        tour,
-        save_runs=lambda: save_and_report(session, out()),
-        flower_url=flower_url,
-        ending=ending,
-    )
+    tour, saved = Tour(session), SavedRuns(session, out)
+    live_stream = LiveStream(session, tour, saved)
+    app = application(session, live_stream, tour, saved)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S, lifespan="off")
-    server = _Server(config, ending, ready)
+    server = _Server(config, ready)
     live_stream.start()
     try:
         server.run(sockets=[listening])
     finally:
-        ending.set()
         live_stream.stop()
 
 
 class _Server(uvicorn.Server):
-    """Calls `ready` when it serves, and ends open streams before it stops."""
+    """Calls `ready` when it serves."""
 
-    def __init__(self, config: uvicorn.Config, ending: threading.Event, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ending = ending
         self._ready = ready
 
     @contextmanager
@@ -97,18 +82,6 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._ending.set()
-        await super().shutdown(sockets)
-
-
-def save_and_report(session: DemoSession, out: Path) -> Mapping[str, Any]:
-    """Keep closed copies of the runs under `out`, judge them, and write their report."""
-    cells = [stored_cell(run_dir).to_json() for run_dir in save_copies(session, out)]
-    report = write_page(cells, out / "report.html", descriptions={})
-    runs = [{name: cell[name] for name in ("design", "outcome", "counts", "run_dir")} for cell in cells]
-    return {"directory": str(out), "report": report.absolute().as_uri(), "runs": runs}
 
 
 def startup_message(designs: Sequence[str], url: str, flower_url: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from duetime.harness.runs.start_barrier import StartBarrier
 from duetime.interface import Design
 
 SCENARIO = "demo"
+Dashboard = Callable[[str, int], AbstractContextManager[str]]
 
 
 class DemoSession:
@@ -37,21 +38,30 @@ class DemoSession:
         *,
         context: RunContext,
         out: Path,
-        per_second: float = 2.0,
+        per_second: float = 0.0,
         workers: int = 1,
         seed: int = 1,
         delivery_time_s: float = 0.04,
+        dashboard: Dashboard = lambda _broker_url, _start: nullcontext(""),
     ) -> None:
-        """out: directory of the runs. per_second: generated notifications. delivery_time_s: of the gateway, for one."""
+        """out: directory of the runs. per_second: generated notifications. delivery_time_s: of the gateway, for one.
+
+        dashboard: starts Flower on the broker at a URL, for the start with a number, and gives its own URL.
+        """
         self.runs: dict[str, DesignRun] = {}
         self.context = context
         self.started: Instant | None = None
-        self.broker_url = ""
+        self.starts = 0
+        """How many times the designs were started: again after the machine has slept."""
+        self.dashboard_url = ""
         self.traffic = Traffic(
             per_second, seed=f"{SCENARIO}:{seed}", now_s=self.now_s, schedule=lambda in_s: self.schedule(in_s=in_s)
         )
+        self._workers = workers
         self._faults = ActiveFaults(self.runs, workers=workers, now_s=self.now_s)
-        self._designs = designs
+        self._dashboard = dashboard
+        self._resources = ExitStack()
+        self.designs = designs
         self._out = out
         self._event_numbers = count(1)
         self._operations: list[PlannedOperation] = []
@@ -59,7 +69,10 @@ class DemoSession:
         """Events whose reminders are not due yet."""
         self._client_error = ""
         self._lock = threading.RLock()
-        self._saving = False
+        self._exclusive = threading.Lock()
+        """Held while the session is saved, or its designs are started again."""
+        self._busy = ""
+        """Why no action is possible at this moment."""
         self._plan = _empty_plan(workers=workers, seed=seed, delivery_time_s=delivery_time_s)
 
     @property
@@ -84,17 +97,36 @@ class DemoSession:
         Raises:
             DuetimeError: something did not start.
         """
+        with ExitStack() as stack:
+            stack.callback(self._end_runs)
+            self._start_runs()
+            self.traffic.start()
+            stack.callback(self.traffic.stop)
+            # The first step of the end: it interrupts waits in other threads.
+            stack.callback(self.context.stop.set)
+            yield self
+
+    def restart(self) -> None:
+        """End every process and start the designs again, with empty databases and new run directories.
+
+        Raises:
+            DuetimeError: something did not start.
+        """
+        with self._exclusive, self.traffic_paused(), self._rejecting("the designs are being started again"):
+            self._end_runs()
+            self._start_runs()
+
+    def _start_runs(self) -> None:
         stop = self.context.stop
         with ExitStack() as stack:
             endpoints = stack.enter_context(self.context.services.for_run(SCENARIO, 0))
-            self.broker_url = endpoints.broker_url
-            for slot, (name, design) in enumerate(self._designs.items()):
+            for number, (name, design) in enumerate(self.designs.items()):
                 spec = RunSpec(
                     design=design,
                     design_name=name,
                     plan=self._plan,
-                    directory=self._out / SCENARIO / directory_of(design, self._plan.seed),
-                    slot=slot,
+                    directory=self._out / str(self.starts) / directory_of(design, self._plan.seed),
+                    slot=self.starts * len(self.designs) + number,
                     context=self.context,
                 )
                 self.runs[name] = stack.enter_context(prepared_run(spec, endpoints))
@@ -105,11 +137,16 @@ class DemoSession:
                 run.begin(self.started)
                 stack.callback(run.end)
             stop.sleep_until(self.started.mono_ns)
-            self.traffic.start()
-            stack.callback(self.traffic.stop)
-            # The first step of the end: it interrupts waits in other threads.
-            stack.callback(stop.set)
-            yield self
+            self.dashboard_url = stack.enter_context(self._dashboard(endpoints.broker_url, self.starts))
+            self.starts += 1
+            self._resources = stack.pop_all()
+
+    def _end_runs(self) -> None:
+        self._resources.close()
+        self.runs.clear()
+        self.started, self._client_error = None, ""
+        self._faults = ActiveFaults(self.runs, workers=self._workers, now_s=self.now_s)
+        self._operations, self._due_s = [], {}
 
     # What users do
 
@@ -122,7 +159,7 @@ class DemoSession:
     def schedule(self, *, in_s: float, people: int = 1) -> int:
         """Create one event whose reminders fall due `in_s` seconds from now; return its number."""
         with self._lock:
-            self._reject_while_saving()
+            self._reject_while_busy()
             now_s = self.now_s()
             event = next(self._event_numbers)
             users = tuple((event * 7 + guest) % USERS + 1 for guest in range(people))
@@ -143,7 +180,7 @@ class DemoSession:
             ActionRejected: the event is not upcoming.
         """
         with self._lock:
-            self._reject_while_saving()
+            self._reject_while_busy()
             due_s = round(self._due_of(event) + by_s, 6)
             at_s = round(self.now_s(), 3)
             self._send(PlannedOperation(at_s=at_s, client=0, do="move_event", event=event, due_s=due_s))
@@ -156,7 +193,7 @@ class DemoSession:
             ActionRejected: the event is not upcoming.
         """
         with self._lock:
-            self._reject_while_saving()
+            self._reject_while_busy()
             self._due_of(event)
             del self._due_s[event]
             self._send(PlannedOperation(at_s=round(self.now_s(), 3), client=0, do="cancel_event", event=event))
@@ -193,7 +230,7 @@ class DemoSession:
             ActionRejected: it makes no sense in the present state, or no design was affected.
         """
         with self._lock:
-            self._reject_while_saving()
+            self._reject_while_busy()
             active = self._faults.begin(kind, target)
         return self._faults.inject(active)
 
@@ -213,6 +250,10 @@ class DemoSession:
         """Wait until no fault is being injected or healed."""
         self._faults.wait_until_settled(self.context.stop, within_s=within_s)
 
+    def unaffected(self, faults: Collection[str]) -> set[str]:
+        """The designs in which one of the named `faults` did not happen."""
+        return self._faults.unaffected(faults)
+
     def next_worker_name(self) -> str:
         """The name of the next worker that can be added."""
         return self._faults.next_worker_name()
@@ -228,16 +269,24 @@ class DemoSession:
         """Pause the traffic and reject every action meanwhile, except healing.
 
         Raises:
-            ActionRejected: the session is being saved already.
+            ActionRejected: the session is being saved already, or the designs are being started again.
         """
-        with self.traffic_paused():
-            with self._lock:
-                self._reject_while_saving()
-                self._saving = True
-            try:
+        if not self._exclusive.acquire(blocking=False):
+            raise ActionRejected(f"{self._busy}; try again when that is done")
+        try:
+            with self.traffic_paused(), self._rejecting("the session is being saved"):
                 yield
-            finally:
-                self._saving = False
+        finally:
+            self._exclusive.release()
+
+    @contextmanager
+    def _rejecting(self, why: str) -> Iterator[None]:
+        with self._lock:
+            self._busy = why
+        try:
+            yield
+        finally:
+            self._busy = ""
 
     def plan(self) -> Plan:
         """Everything done so far, as a plan that can be run again."""
@@ -248,9 +297,9 @@ class DemoSession:
                 faults=tuple(fault.planned for fault in self._faults.all),
             )
 
-    def _reject_while_saving(self) -> None:
-        if self._saving:
-            raise ActionRejected("the session is being saved; try again when that is done")
+    def _reject_while_busy(self) -> None:
+        if self._busy:
+            raise ActionRejected(f"{self._busy}; try again when that is done")
 
 
 def directory_of(design: Design, seed: int) -> str:

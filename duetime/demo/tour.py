@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, Literal
 
 from duetime.checker.labels import VIOLATIONS
+from duetime.demo.causes import causes_of, in_words
 from duetime.demo.scenes import SCENES, Scene, Stage
 from duetime.demo.session import DemoSession
 from duetime.errors import DuetimeError
@@ -100,16 +101,34 @@ class Tour:
             "name": played.scene.name,
             "phase": played.phase,
             "error": played.error,
-            "outcome": played.outcome,
+            "events": played.stage.events,
+            "outcome": [self._explained(played, outcome) for outcome in played.outcome],
         }
+
+    def abandon(self, why: str) -> None:
+        """End the scene that is being played, if there is one, without a result."""
+        with self._lock:
+            played = self._played
+            if played and played.phase != "over":
+                played.stage.abandon()
+                played.error, played.phase, played.outcome = why, "over", []
+
+    def _explained(self, played: PlayedScene, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The outcome of a design in words, with the causes that are known; a fault that was not there has none."""
+        unaffected = outcome["design"] in self._session.unaffected(played.stage.faults)
+        no_fault = "The fault did not happen here, so this result says nothing about it."
+        causes = [no_fault] if unaffected else causes_of(played.scene.name, outcome)
+        return {**outcome, "unaffected": unaffected, "words": in_words(outcome), "causes": causes}
 
     def _play(self, played: PlayedScene) -> None:
         with self._session.traffic_paused():
             try:
                 played.scene.script(played.stage)
             except Exception as error:  # noqa: BLE001 - the page shows it, and the next scene can be played
+                if played.phase == "over":  # abandoned
+                    return
                 played.error = str(error) if isinstance(error, DuetimeError) else f"{type(error).__name__}: {error}"
-                for fault in reversed(played.stage.faults):
+                for fault in reversed(played.stage.active):
                     with suppress(DuetimeError):
                         self._session.heal_fault(fault)
         played.give_up_at = time.monotonic() + SETTLED_WITHIN_S
@@ -128,8 +147,12 @@ def _outcome(design: str, notes: Sequence[Numbers]) -> Mapping[str, Any]:
     revisions = [rev for note in notes for rev in note["revs"]]
     found = Counter(rev.get("state", "") for rev in revisions)
     found.update(delivery[3] for rev in revisions for delivery in rev.get("deliveries", ()))
+    owed = [rev for rev in revisions if rev.get("required")]
     return {
         "design": design,
-        "delivered": sum(bool(rev.get("deliveries")) for rev in revisions),
+        "owed": len(owed),
+        "delivered": sum(bool(rev.get("deliveries")) for rev in owed),
+        "repeated": sum(len(rev.get("deliveries", ())) > 1 for rev in revisions),
+        "excused": found["excused"],
         **{label: found[label] for label in (*VIOLATIONS, "overdue") if found[label]},
     }

@@ -2,15 +2,14 @@
 "use strict";
 (() => {
   const e = Duetime.element, $ = (id) => document.getElementById(id);
-  const SECONDS_BEFORE = 34, SECONDS_AFTER = 10, SECONDS_KEPT = 150;
+  const SECONDS_BEFORE = 30, SECONDS_AFTER = 11, SECONDS_KEPT = 150;
   const COUNTED = ["delivered", "overdue", ...Duetime.VIOLATIONS];
   const NO_UPCOMING = "There is no upcoming event: schedule one.";
   const lanes = new Map();
-  let about = { scenes: [], designs: [], program: "duetime" }, latest = null, receivedAt = 0, error = "";
-  let shownAt = 0, following = true, playing = true, speed = 1, drawnAt = 0, chosen = "arrive";
-  const done = new Set();
+  let latest = null, receivedAt = 0, error = "", notice = "";
+  let shownAt = 0, following = true, playing = true, speed = 1, drawnAt = 0;
 
-  const picture = new Duetime.Lanes($("lanes"), { live: true, tallest: 138, select: (lane, note) => {
+  const picture = new Duetime.Lanes($("lanes"), { live: true, select: (lane, note) => {
     $("story").replaceChildren(Duetime.story(lane, note, () => { $("story").replaceChildren(); picture.clearChoice(); }));
   } });
 
@@ -18,17 +17,50 @@
     const response = await fetch(path, {
       method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
     }).catch(() => null);
-    const answer = response ? await response.json().catch(() => ({ error: response.statusText })) : { error: `The demo has ended; start it again with: ${about.program} demo` };
-    showMessage(answer.error ?? "");
+    const answer = response ? await response.json().catch(() => ({ error: response.statusText })) : { error: `The demo has ended; start it again with: ${tour.about.program} demo` };
+    showMessage(answer.error ?? "", Boolean(answer.error));
     return answer;
   }
   const send = (command, fields = {}) => post("/command", { command, ...fields });
-  const showMessage = (text) => { $("message").textContent = text; };
+  function showMessage(text, failed = true) { $("message").textContent = text; $("message").className = failed && text ? "fail" : ""; }
 
-  /* The stream */
-  function receive(event) {
+  /* The state, asked for again and again. A hidden page does not ask. */
+  const ASK_EVERY_MS = 250, ASK_AGAIN_MS = 1000, GAP_MS = 5000;
+  let process = null, askedAt = Date.now(), lostAt = null;
+
+  async function ask() {
+    const silentMs = Date.now() - askedAt, wasHidden = document.hidden;
+    let wait = ASK_EVERY_MS;
+    if (!wasHidden) {
+      const query = new URLSearchParams({ run: latest?.run ?? "", since: latest?.check ?? 0 });
+      const response = await fetch(`/state?${query}`, { signal: AbortSignal.timeout(10_000) }).catch(() => null);
+      if (response?.ok) {
+        if (lostAt !== null) showMessage(`Connected again after ${((Date.now() - lostAt) / 1000).toFixed(0)} s. The picture shows the present.`, false);
+        else if (silentMs > GAP_MS && latest) showMessage(`This page stood still for ${(silentMs / 1000).toFixed(0)} s. The picture shows the present.`, false);
+        lostAt = null;
+        if (response.status === 200) receive(await response.json());
+      } else {
+        lostAt ??= Date.now();
+        wait = ASK_AGAIN_MS;
+        showMessage(`The demo does not answer; this page asks again every second. If it has ended, start it again: ${tour.about.program} demo`);
+      }
+    }
+    // What was hidden on purpose did not stand still.
+    askedAt = Date.now();
+    setTimeout(ask, wait);
+  }
+  document.addEventListener("visibilitychange", () => { askedAt = Date.now(); });
+
+  function receive(state) {
+    if (process && process !== state.process) location.reload();
+    process = state.process;
+    if (state.run !== latest?.run) lanes.clear();
+    if (state.notice !== notice) { notice = state.notice; showMessage(notice, false); }
+    if (state.error !== error) { error = state.error; if (error) showMessage(error); }
+    // The designs are being started again.
+    if (!state.lanes) { latest = null; return; }
     const first = latest === null;
-    latest = JSON.parse(event.data);
+    latest = state;
     if (first) shownAt = latest.now;
     receivedAt = performance.now();
     for (const lane of latest.lanes) {
@@ -39,9 +71,9 @@
       for (const [name, violation] of known.violationsByName) if (violation.at < latest.now - SECONDS_KEPT) known.violationsByName.delete(name);
       lanes.set(lane.design, { ...lane, notes: known.notes, violationsByName: known.violationsByName, violations: [...known.violationsByName.values()] });
     }
-    if (latest.error !== error) { error = latest.error; if (error) showMessage(error); }
     updateControls();
     listViolations();
+    listSaved();
   }
 
   const now = () => (latest ? latest.now + (performance.now() - receivedAt) / 1000 : 0);
@@ -61,7 +93,18 @@
     $("live").disabled = present - shownAt <= 1.5;
     const shown = [...lanes.values()].map((lane) => ({ ...lane, faults: lane.faults.filter((fault) => fault.from <= shownAt), notes: [...lane.notes.values()].filter((note) =>
       Duetime.end(note) > shownAt - SECONDS_BEFORE && Duetime.start(note) < shownAt).map((note) => stateAt(note, shownAt)) }));
-    picture.show(shown, { from: shownAt - SECONDS_BEFORE, to: shownAt + SECONDS_AFTER, now: shownAt, head });
+    const events = latest.scene?.name === tour.chosen ? latest.scene.events : [], prefixes = events.map((event) => `event-reminder:${event}:`);
+    const highlighted = events.length ? (note) => prefixes.some((prefix) => note.key.startsWith(prefix)) : null;
+    $("lanes").dataset.highlighted = events.join(" ");
+    picture.tallest = laneHeight(shown.length);
+    picture.show(shown, { from: shownAt - SECONDS_BEFORE, to: shownAt + SECONDS_AFTER, now: shownAt, head, highlighted });
+  }
+
+  /* All lanes fit in the window if it is high enough for them. */
+  function laneHeight(number) {
+    const top = $("lanes").getBoundingClientRect().top + scrollY, axis = 22, heads = [...document.querySelectorAll(".lane > header")];
+    const others = axis + heads.reduce((sum, node) => sum + node.offsetHeight, 0) + number * 7;
+    return Math.max(72, Math.min(150, Math.floor((innerHeight - top - others) / Math.max(1, number))));
   }
 
   /* A notification as it was at `instant`. */
@@ -75,7 +118,11 @@
   function head(lane) {
     const { counts } = lane;
     return [e("h3", {}, lane.design),
-      ...lane.worker_states.map((worker) => e("span", { class: "chip", "data-state": worker.state }, `${worker.name} ${worker.state}`)),
+      ...lane.worker_states.map((worker) => {
+        const text = `${worker.name} ${worker.state}`, known = worker.node && latest.flower;
+        return known ? e("a", { class: "chip", "data-state": worker.state, href: `${latest.flower}/worker/${encodeURIComponent(worker.node)}`, target: "_blank", rel: "noopener", title: "This worker in Flower" }, text)
+          : e("span", { class: "chip", "data-state": worker.state }, text);
+      }),
       ...COUNTED.filter((label) => label === "delivered" || counts[label]).map((label) =>
         e("span", { class: `count${label === "delivered" ? "" : " bad"}`, "data-count": label }, e("strong", {}, String(counts[label] ?? 0)), ` ${label}`))];
   }
@@ -84,6 +131,20 @@
     const recent = latest.lanes.flatMap((lane) => lane.violations.map((violation) => ({ ...violation, design: lane.design })))
       .sort((a, b) => b.at - a.at).slice(0, 8);
     $("violations").replaceChildren(...(recent.length ? recent.map((violation) => e("li", {}, ...Duetime.explanation(violation, ` in ${violation.design}`))) : [e("li", { class: "faint" }, "None so far.")]));
+  }
+
+  /* Saved runs, each with its counts and a link to its report. */
+  const savedRuns = (saved) => e("ul", { class: "runs" },
+    ...saved.runs.map((run) => e("li", {}, e("a", { href: run.report, target: "_blank", rel: "noopener" }, run.design), ` ${run.outcome}: delivered ${run.counts.delivered} of ${run.owed}`,
+      ...Object.entries(run.violations).map(([label, number]) => `, ${number} ${label.replace("_", " ")}`))),
+    e("li", {}, e("a", { href: saved.report, target: "_blank", rel: "noopener" }, "the report")), e("li", {}, e("code", {}, saved.directory)));
+
+  function listSaved() {
+    const all = latest.saved ?? [], shown = all.map((saved) => saved.report).join();
+    if ($("saved").dataset.shown === shown) return;
+    $("saved").dataset.shown = shown;
+    $("saved-section").hidden = !all.length;
+    $("saved").replaceChildren(...all.map(savedRuns));
   }
 
   /* Actions */
@@ -121,65 +182,30 @@
     button("pause").textContent = activeFault("pause") ? "Resume worker-1" : "Pause worker-1";
     button("remove").disabled = !activeFault("worker_added");
     button("heal-all").disabled = !latest.active_faults.some((fault) => fault.phase === "active");
-    $("active-faults").replaceChildren(...latest.active_faults.map((fault) => e("li", {},
-      `${fault.kind.replace("_", " ")}, ${fault.target}: ${fault.phase} `,
-      fault.phase === "active" ? e("button", { onclick: () => heal(fault.fault) }, "Heal") : null)));
-    updateScene();
-  }
-
-  /* The tour */
-  const currentScene = () => about.scenes.find((scene) => scene.name === chosen);
-  function choose(name) {
-    chosen = name;
-    history.replaceState(null, "", `#${new URLSearchParams({ scene: name, speed, ...(document.documentElement.dataset.theme ? { theme: document.documentElement.dataset.theme } : {}) })}`);
-    $("scene").hidden = name === "playground";
-    $("playground").hidden = name !== "playground";
-    for (const button of $("scenes").querySelectorAll("button")) {
-      button.setAttribute("aria-current", String(button.dataset.scene === name));
-      button.classList.toggle("done", done.has(button.dataset.scene));
+    // Not made again without need: it would take the focus, or a click, from a button.
+    const faults = JSON.stringify(latest.active_faults);
+    if ($("active-faults").dataset.shown !== faults) {
+      $("active-faults").dataset.shown = faults;
+      $("active-faults").replaceChildren(...latest.active_faults.map((fault) => e("li", {},
+        `${fault.kind.replace("_", " ")}, ${fault.target}: ${fault.phase} `,
+        fault.phase === "active" ? e("button", { onclick: () => heal(fault.fault) }, "Heal") : null)));
     }
-    const scene = currentScene();
-    if (!scene) return;
-    $("scene-title").textContent = scene.title; $("scene-what").textContent = scene.what; $("scene-goal").textContent = scene.goal;
-    $("outcome").dataset.shown = "";
-    if (latest) updateScene(); else $("outcome").replaceChildren();
+    $("flower-note").hidden = !latest.flower;
+    $("flower").href = latest.flower ? `${latest.flower}/tasks` : "";
+    tour.show(latest.scene);
   }
 
-  function updateScene() {
-    const scene = currentScene(), played = latest.scene;
-    if (!scene) return;
-    const isChosen = played !== null && played.name === chosen, busy = played !== null && played.phase !== "over";
-    $("begin").disabled = busy;
-    $("begin").textContent = busy && isChosen ? { playing: "Playing …", waiting: "Waiting for final results …" }[played.phase] : scene.button;
-    const state = isChosen ? JSON.stringify(played) : "";
-    if ($("outcome").dataset.shown === state) return;
-    $("outcome").dataset.shown = state;
-    $("outcome").replaceChildren(...(state ? outcome(scene, played) : []));
-    if (state && played.phase === "over" && !played.error && !done.has(chosen)) { done.add(chosen); choose(chosen); }
-  }
-
-  function outcome(scene, played) {
-    if (played.error) return [e("p", { class: "fail" }, played.error)];
-    const labels = ["delivered", ...["overdue", ...Duetime.VIOLATIONS].filter((label) => played.outcome.some((design) => design[label]))];
-    const table = e("table", {}, e("thead", {}, e("tr", {}, e("th", {}, "in this scene"), ...labels.map((label) => e("th", { scope: "col" }, label)))),
-      e("tbody", {}, ...played.outcome.map((design) => e("tr", {}, e("th", { scope: "row" }, design.design), ...labels.map((label) => e("td", { class: label !== "delivered" && design[label] ? "fail" : "" }, ` ${design[label] ?? 0}`))))));
-    return played.phase !== "over" ? [table] : [table, e("p", {}, scene.lesson), e("p", {}, e("strong", {}, "The rule: "), scene.clause),
-      e("p", {}, e("strong", {}, "The same fault in a run: "), e("code", {}, `${about.program} compare --scenarios ${scene.scenario}`)),
-      e("p", {}, e("button", { onclick: () => step(1) }, "Next scene"))];
-  }
-
-  function step(by) {
-    const names = [...about.scenes.map((scene) => scene.name), "playground"];
-    choose(names[Math.max(0, Math.min(names.length - 1, names.indexOf(chosen) + by))]);
-    if (by > 0) ($("begin").disabled || $("scene").hidden ? $("playground").querySelector("button") : $("begin"))?.focus();
-  }
+  const tour = new Duetime.Tour({ play: (name) => send("scene", { name }), chose: (name) => {
+    const { theme } = document.documentElement.dataset;
+    history.replaceState(null, "", `#${new URLSearchParams({ scene: name, speed, ...(theme ? { theme } : {}) })}`);
+  } });
 
   async function save() {
     $("save").disabled = true;
-    showMessage("Saving: healing all faults, then waiting until every deadline is over. This takes some seconds after the last due time …");
+    $("last-saved").replaceChildren(e("span", {}, "Saving: all faults are healed, then every deadline must be over. This takes some seconds …"));
     const saved = await post("/save", {});
     $("save").disabled = false;
-    if (saved.runs) showMessage(`Saved in ${saved.directory}: ${saved.runs.map((run) => `${run.design} ${run.outcome}`).join(", ")}. The report: ${saved.report}`);
+    $("last-saved").replaceChildren(...(saved.runs ? [savedRuns(saved)] : []));
   }
 
   function play(on) {
@@ -191,41 +217,42 @@
   function toggleTheme() {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches, root = document.documentElement.dataset;
     root.theme = (root.theme ?? (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
-    choose(chosen);
+    tour.choose(tour.chosen);
   }
 
-  const keys = { " ": () => play(!playing), n: () => step(1), p: () => step(-1), k: actions.kill, d: actions["kill-all"], u: actions["heal-all"], a: actions.add,
+  const keys = { " ": () => play(!playing), n: () => tour.step(1), p: () => tour.step(-1), k: actions.kill, d: actions["kill-all"], u: actions["heal-all"], a: actions.add,
     r: actions.remove, s: actions.schedule, m: actions.move, c: actions.cancel, b: actions.broker, "?": () => $("keys").showModal() };
+
+  /* Space presses a button that has the focus, but once: after that it is the key of the picture again, so that it does
+     not repeat a fault that was injected with the mouse. Enter presses a button every time. */
+  let pressed = null;
+  const isSpent = (event) => event.key === " " && event.target === pressed;
+  document.addEventListener("click", (event) => { pressed = event.target.closest("button"); }, true);
+  document.addEventListener("focusin", (event) => { if (event.target !== pressed) pressed = null; });
+  document.addEventListener("keyup", (event) => { if (isSpent(event)) event.preventDefault(); });
   document.addEventListener("keydown", (event) => {
-    const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName), pressing = event.key === " " && event.target.tagName === "BUTTON";
+    const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName), pressing = event.key === " " && ["BUTTON", "A", "SUMMARY"].includes(event.target.tagName) && !isSpent(event);
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing || pressing || $("keys").open || !latest) return;
     const action = keys[event.key.toLowerCase()];
     if (action) { event.preventDefault(); action(); }
   });
-  for (const button of document.querySelectorAll("[data-action]")) button.addEventListener("click", () => actions[button.dataset.action]());
+  for (const button of document.querySelectorAll("[data-action]")) button.addEventListener("click", () => { if (latest) actions[button.dataset.action](); });
   $("play").addEventListener("click", () => play(!playing));
-  $("speed").addEventListener("change", () => { speed = +$("speed").value; choose(chosen); });
+  $("speed").addEventListener("change", () => { speed = +$("speed").value; tour.choose(tour.chosen); });
   $("live").addEventListener("click", () => { shownAt = now(); following = true; speed = 1; $("speed").value = "1"; play(true); });
   $("rate").addEventListener("change", () => send("traffic", { per_second: +$("rate").value }));
   $("save").addEventListener("click", save);
   $("theme").addEventListener("click", toggleTheme);
   $("help").addEventListener("click", () => $("keys").showModal());
-  $("begin").addEventListener("click", () => { done.delete(chosen); send("scene", { name: chosen }); });
 
   async function start() {
-    about = await (await fetch("/about")).json();
-    $("scenes").replaceChildren(...[...about.scenes, { name: "playground", title: "Playground" }].map((scene) =>
-      e("li", {}, e("button", { type: "button", "data-scene": scene.name, onclick: () => choose(scene.name) }, scene.title))));
-    if (about.flower) { $("flower").href = about.flower; $("flower").hidden = false; }
+    tour.fill(await (await fetch("/about")).json());
     const state = new URLSearchParams(location.hash.slice(1));
     if (state.get("theme")) document.documentElement.dataset.theme = state.get("theme");
     if (["0.25", "0.5"].includes(state.get("speed"))) { speed = +state.get("speed"); $("speed").value = state.get("speed"); }
-    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS.filter((label) => label !== "will_repeat")]));
-    choose([...about.scenes.map((scene) => scene.name), "playground"].includes(state.get("scene")) ? state.get("scene") : "arrive");
-    const stream = new EventSource("/stream");
-    stream.onmessage = (event) => { if ($("message").dataset.lost) { delete $("message").dataset.lost; showMessage(""); } receive(event); };
-    // After a reconnect the stream sends everything again.
-    stream.onerror = () => { lanes.clear(); $("message").dataset.lost = "1"; showMessage(`The demo does not answer. If it has ended, start it again: ${about.program} demo`); };
+    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS.filter((label) => label !== "will_repeat")], { overdue: "overdue" }));
+    tour.choose(state.get("scene"));
+    ask();
     requestAnimationFrame(draw);
   }
   start();

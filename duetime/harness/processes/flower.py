@@ -13,7 +13,7 @@ from duetime.harness.processes.embedded_servers import EmbeddedServer, free_port
 from duetime.harness.processes.environment import composed
 
 LOOPBACK = "127.0.0.1"
-COLUMNS = "name,uuid,state,args,retries,eta,received,started,runtime,worker"
+COLUMNS = "name,uuid,state,eta,args,retries,received,started,runtime,worker"
 """The columns of Flower's list of tasks. The due time, `eta`, is not among its defaults."""
 
 

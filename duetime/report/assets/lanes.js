@@ -1,6 +1,7 @@
 /* Draws runs as lanes over one time axis, from the data of lane.py. Used by the report and by the live page. */
 "use strict";
 const Duetime = {};
+const FONT = "11px system-ui, sans-serif", LABEL_ROW = 13;
 
 Duetime.VIOLATIONS = ["missed", "duplicate", "will_repeat", "phantom", "stale", "early", "late"];
 Duetime.LABELS = {
@@ -72,14 +73,14 @@ Duetime.mark = function mark(context, label, x, y, size, colour = Duetime.colour
   }
 };
 
-Duetime.legend = function legend(labels) {
+Duetime.legend = function legend(labels, shorter = {}) {
   const list = Duetime.element("ul", { class: "legend", "aria-label": "Legend" });
   const entry = (text, draw) => {
     const canvas = Duetime.element("canvas", { "aria-hidden": "true" });
     list.append(Duetime.element("li", {}, canvas, text));
     draw(Duetime.canvas(canvas, 22, 16));
   };
-  for (const label of labels) entry(Duetime.LABELS[label], (context) => Duetime.mark(context, label, 11, 8, 4.5));
+  for (const label of labels) entry(shorter[label] ?? Duetime.LABELS[label], (context) => Duetime.mark(context, label, 11, 8, 4.5));
   entry("due", (context) => { context.fillStyle = Duetime.colour("due"); context.fillRect(10, 2, 2, 12); });
   entry("until the deadline", (context) => { context.fillStyle = Duetime.colour("window"); context.fillRect(1, 4, 20, 8); });
   entry("excused", (context) => Duetime.hatch(context, 1, 4, 20, 8, Duetime.colour("hatch")));
@@ -144,8 +145,8 @@ Duetime.Lanes = class Lanes {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  /* lanes: data of lane.py. head(lane): the elements above a lane. */
-  show(lanes, { from, to, now = null, head }) {
+  /* lanes: data of lane.py. head(lane): the elements above a lane. highlighted(note): others are drawn pale. */
+  show(lanes, { from, to, now = null, head, highlighted = null }) {
     const same = this.drawn.length === lanes.length && this.drawn.every((view, i) => view.lane.design === lanes[i].design);
     if (!same) {
       this.host.replaceChildren();
@@ -153,7 +154,7 @@ Duetime.Lanes = class Lanes {
       this.host.append(Duetime.element("div", { class: "axis" }, this.axis));
       this.drawn = lanes.map((lane, number) => this.makeView(lane, number));
     }
-    Object.assign(this, { from, to, now, whole: [from, to] });
+    Object.assign(this, { from, to, now, highlighted, whole: [from, to] });
     lanes.forEach((lane, number) => {
       const view = this.drawn[number];
       const keep = this.live ? view.layout?.rows ?? new Map() : null;
@@ -250,38 +251,51 @@ Duetime.Lanes = class Lanes {
     const context = Duetime.canvas(this.axis, this.width, 22);
     context.fillStyle = Duetime.colour("faint"); context.font = "12px system-ui, sans-serif"; context.textAlign = "center";
     const step = Duetime.step(this.to - this.from, this.width / 60);
-    for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) {
+    for (let at = Math.ceil((this.live ? Math.max(0, this.from) : this.from) / step) * step; at <= this.to; at += step) {
       context.fillText(`${+at.toFixed(2)} s`, Math.max(14, Math.min(this.width - 16, this.x(at))), 15);
     }
   }
 
   /* Set the height of a lane and of its rows: up to ten rows with violations are tall, the others share the rest. */
-  measureRows(view) {
-    const { layout } = view, tallRows = Math.min(layout.violating, 10), otherRows = layout.count - tallRows, top = 20;
+  measureRows(view, labelRows) {
+    const { layout } = view, tallRows = Math.min(layout.violating, 10), otherRows = layout.count - tallRows;
+    const top = 20 + Math.max(0, labelRows - 1) * LABEL_ROW;
     const low = otherRows ? Math.max(2, Math.min(9, (this.tallest - top - tallRows * 16) / otherRows)) : 0;
     const height = this.live ? this.tallest : Math.max(60, top + tallRows * 16 + otherRows * low + 6);
-    const each = this.live ? Math.min(14, (height - top - 6) / Math.max(layout.count, 1)) : low;
+    const each = this.live ? Math.min(20, (height - top - 6) / Math.max(layout.count, 1)) : low;
     view.y = this.live ? (row) => top + (row + 0.5) * each
       : (row) => (row < tallRows ? top + (row + 0.5) * 16 : top + tallRows * 16 + (row - tallRows + 0.5) * low);
     return { height, each, isTall: (row) => !this.live && row < tallRows };
   }
 
   drawLane(view, number) {
-    const { lane, layout } = view, { height, each, isTall } = this.measureRows(view);
-    const context = Duetime.canvas(view.canvas, this.width, height);
-    context.font = "11px system-ui, sans-serif";
+    const { lane, layout } = view, context = view.canvas.getContext("2d");
+    context.font = FONT;
+    const faults = this.faultLabels(context, lane), { height, each, isTall } = this.measureRows(view, faults.rows);
+    Duetime.canvas(view.canvas, this.width, height).font = FONT;
     this.drawGrid(context, height);
-    this.drawFaults(context, lane, height);
-    for (const { note, worst } of layout.all) {
+    const isStrong = ({ note }) => !this.highlighted || this.highlighted(note), strong = layout.all.filter(isStrong);
+    const pale = layout.all.filter((placed) => !isStrong(placed));
+    const draw = ({ note, worst }) => {
       const row = layout.rows.get(note.key), y = view.y(row);
-      this.drawNote(context, lane, note, y, isTall(row) ? 4.5 : Math.max(1.3, Math.min(4.5, each * 0.45)));
+      this.drawNote(context, lane, note, y, isTall(row) ? 4.5 : Math.max(1.3, Math.min(this.live ? 6 : 4.5, each * 0.45)));
       if (worst && (isTall(row) || (this.live && each > 8))) this.drawLabel(context, note, worst, y);
       if (this.chosen && this.chosen.number === number && this.chosen.key === note.key) {
+        const left = this.x(Duetime.start(note)) - 7;
         context.strokeStyle = Duetime.colour("focus"); context.lineWidth = 2;
-        const [left, right] = [this.x(Duetime.start(note)) - 7, this.x(Duetime.end(note)) + 7];
-        context.strokeRect(left, y - 8, right - left, 16);
+        context.strokeRect(left, y - 8, this.x(Duetime.end(note)) + 7 - left, 16);
       }
+    };
+    pale.forEach(draw);
+    context.globalAlpha = 0.65; context.fillStyle = Duetime.colour("raised");
+    if (pale.length) context.fillRect(0, 0, this.width, height);
+    context.globalAlpha = 1; this.drawFaults(context, lane, height, faults);
+    context.globalAlpha = 0.12; context.fillStyle = Duetime.colour("focus");
+    if (this.highlighted) for (const { note } of strong) {
+      const left = this.x(Duetime.start(note)) - 6, y = view.y(layout.rows.get(note.key));
+      context.fillRect(left, y - each / 2, this.x(Duetime.end(note)) + 6 - left, each);
     }
+    context.globalAlpha = 1; strong.forEach(draw);
     if (this.now !== null) {
       context.fillStyle = Duetime.colour("fail"); context.fillRect(this.x(this.now) - 1, 0, 2, height);
     }
@@ -296,7 +310,21 @@ Duetime.Lanes = class Lanes {
     for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) context.fillRect(this.x(at), 0, 1, height);
   }
 
-  drawFaults(context, lane, height) {
+  /* Labels of visible faults. Those that would overlap get rows of their own. */
+  faultLabels(context, lane) {
+    const usedUntil = [], labels = new Map();
+    for (const fault of lane.faults) {
+      const words = `${fault.title}${fault.target && !fault.title.includes(fault.target) ? ` (${fault.target})` : ""}`;
+      const width = context.measureText(words).width, begins = this.x(fault.from);
+      if (begins > this.width || this.x(fault.to ?? this.to) < 0) continue;
+      const x = Math.max(4, Math.min(begins + 4, this.width - width - 4));
+      const free = usedUntil.findIndex((until) => until <= x), row = free < 0 ? usedUntil.length : free;
+      usedUntil[row] = x + width + 8; labels.set(fault, { words, x, row });
+    }
+    return { labels, rows: usedUntil.length };
+  }
+
+  drawFaults(context, lane, height, { labels }) {
     lane.faults.forEach((fault) => {
       const healed = fault.to ?? this.to, left = this.x(fault.from), right = Math.max(this.x(healed), left + 2);
       if (right < 0 || left > this.width) return;
@@ -306,10 +334,10 @@ Duetime.Lanes = class Lanes {
       if (recovered > healed) {
         context.globalAlpha = 0.35; Duetime.hatch(context, right, 0, this.x(recovered) - right, 16, fault.colour); context.globalAlpha = 1;
       }
-      context.fillStyle = Duetime.colour("ink"); context.textAlign = "left";
-      const words = `${fault.title}${fault.target && !fault.title.includes(fault.target) ? ` (${fault.target})` : ""}`;
-      context.fillText(words, Math.max(left + 4, 4), 14);
     });
+    // After all grounds, which would tint them.
+    context.fillStyle = Duetime.colour("ink"); context.textAlign = "left";
+    for (const { words, x, row } of labels.values()) context.fillText(words, x, 14 + row * LABEL_ROW);
   }
 
   drawNote(context, lane, note, y, size) {
