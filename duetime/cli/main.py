@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import click
 
+from duetime.cli.audit import audit_command
 from duetime.cli.check import check_command
 from duetime.cli.contenders import contenders_group
 from duetime.cli.demo import demo_command
@@ -65,6 +66,7 @@ for command in (
     compare_command,
     run_command,
     check_command,
+    audit_command,
     report_command,
     demo_command,
     designs_command,
