@@ -114,7 +114,8 @@ class Judge:
         elif not data.revisions.matched:
             if len(key.promises) > 1 and violation != "duplicate":
                 return "several"
-            if violation != "late" and not self._complete:
+            # No delivery in time is a violation, whichever promise the first one belongs to.
+            if not self._complete and (violation != "late" or item.first is not item.delivery):
                 return "other promise"
         if (violation != "duplicate" or not data.revisions.matched) and data.bad_promised.concern(key.name):
             return "bad rows"

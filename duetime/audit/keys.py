@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from duetime.audit.rows import Delivered, Promise
+from duetime.audit.rows import Delivered, Promised
 from duetime.audit.terms import Reading
 from duetime.checker.obligations import Obligation, obligations_of
 from duetime.history import Operation
 
-BEGINNING: Final = -(1 << 62)
+EARLIEST_NS: Final = -(1 << 62)
 """Earlier than every instant of the data."""
 BOUNDARIES: Final = 200
 """With more cancelled revisions, the cancels of a key forbid no delivery; each costs another look at the whole key."""
@@ -26,8 +26,8 @@ class Key:
     """
 
     name: str
-    promises: list[Promise] = field(default_factory=list)
-    cancels: list[Promise] = field(default_factory=list)
+    promises: list[Promised] = field(default_factory=list)
+    cancels: list[Promised] = field(default_factory=list)
     deliveries: list[Delivered] = field(default_factory=list)
     contradictory: set[int] = field(default_factory=set)
     repeated: int = 0
@@ -50,7 +50,7 @@ class Revisions:
         return self.promised and self.delivered
 
 
-def by_key(promises: Iterable[Promise], deliveries: Iterable[Delivered], *, revisions: Revisions) -> list[Key]:
+def by_key(promises: Iterable[Promised], deliveries: Iterable[Delivered], *, revisions: Revisions) -> list[Key]:
     """Group rows by key; rows of one revision become one promise."""
     keys: dict[str, Key] = {}
     for promise in promises:
@@ -70,7 +70,7 @@ def by_key(promises: Iterable[Promise], deliveries: Iterable[Delivered], *, revi
 
 
 def _merge(key: Key) -> None:
-    rows: dict[int | None, list[Promise]] = {}
+    rows: dict[int | None, list[Promised]] = {}
     for promise in key.promises:
         rows.setdefault(promise.revision, []).append(promise)
     if len(rows) == len(key.promises):
@@ -152,11 +152,11 @@ def _groups(
 
 def _reach_newer(schedules: Sequence[Operation], cancels: Sequence[Operation]) -> bool:
     """Return True if the cancel of a revision is not surely before every newer one."""
-    latest_end, in_order = BEGINNING, sorted([*schedules, *cancels], key=lambda o: (o.revision, o.verb == "cancel"))
+    latest_end, in_order = EARLIEST_NS, sorted([*schedules, *cancels], key=lambda o: (o.revision, o.verb == "cancel"))
     for o in in_order:
         if o.verb == "cancel":
             latest_end = max(latest_end, o.end_ns)
-        elif latest_end >= o.invoked_ns and latest_end > BEGINNING:
+        elif latest_end >= o.invoked_ns and latest_end > EARLIEST_NS:
             return True
     return False
 
@@ -169,7 +169,7 @@ def _schedule(key: Key, position: int, reading: Reading) -> Operation:
     """The acceptance of a promise: an interval, or a call without an answer if the data does not say when it was."""
     promise, tolerance_ns = key.promises[position], reading.tolerance_ns
     accepted_ns, cancelled_ns, due_ns = promise.accepted_ns, promise.cancelled_ns, promise.due_ns or 0
-    o = Operation(key.op(position), key.name, promise.revision or 0, "schedule", due_ns, BEGINNING, promise.line)
+    o = Operation(key.op(position), key.name, promise.revision or 0, "schedule", due_ns, EARLIEST_NS, promise.line)
     if position in key.contradictory or _cancelled_before(promise, reading):
         return o
     known = [cancelled_ns + tolerance_ns] if cancelled_ns is not None else []
@@ -183,7 +183,7 @@ def _schedule(key: Key, position: int, reading: Reading) -> Operation:
     return o
 
 
-def _cancelled_before(promise: Promise, reading: Reading) -> bool:
+def _cancelled_before(promise: Promised, reading: Reading) -> bool:
     """Return True if a promise was cancelled before it was accepted: the row was used again, or a clock was wrong."""
     if promise.accepted_ns is None or promise.cancelled_ns is None:
         return False
@@ -203,11 +203,11 @@ def _own_cancel(key: Key, position: int, schedule: Operation, reading: Reading) 
     return cancel
 
 
-def _cancel_row(key: Key, row: Promise, reading: Reading) -> Operation:
+def _cancel_row(key: Key, row: Promised, reading: Reading) -> Operation:
     return _cancel(f"{key.name}/cancel {row.line}", key, row, row.cancelled_ns or 0, reading)
 
 
-def _cancel(op: str, key: Key, row: Promise, at_ns: int, reading: Reading) -> Operation:
+def _cancel(op: str, key: Key, row: Promised, at_ns: int, reading: Reading) -> Operation:
     tolerance_ns = reading.tolerance_ns
     return Operation(
         *(op, key.name, row.revision or 0, "cancel", 0, at_ns - tolerance_ns, row.line),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 from zlib import crc32
 
 PARTITIONS: Final = 128
-"""Ten million rows are eighty thousand to a partition. Each is a file, of which a process may open a thousand."""
-BUFFERED_ROWS: Final = 256
+"""Ten million rows are eighty thousand to a partition."""
+BUFFERED_ROWS: Final = 500
 
 
 class Partitions:
@@ -23,34 +22,37 @@ class Partitions:
 
     def write(self, rows: Iterable[tuple[Any, ...]]) -> int:
         """Write all `rows`, whose first value is the key; return their number."""
-        with ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb")) for path in self._paths]
-            buffers: list[list[tuple[Any, ...]]] = [[] for _ in files]
-            number = 0
-            for row in rows:
-                number += 1
-                at = crc32(row[0].encode("utf-8", "surrogatepass")) % PARTITIONS
-                buffer = buffers[at]
-                buffer.append(tuple(row))
-                if len(buffer) >= BUFFERED_ROWS:
-                    _append(files[at], buffer)
-            for file, buffer in zip(files, buffers, strict=True):
-                _append(file, buffer)
+        buffers: list[list[tuple[Any, ...]]] = [[] for _ in self._paths]
+        number = 0
+        for row in rows:
+            number += 1
+            at = crc32(row[0].encode("utf-8", "surrogatepass")) % PARTITIONS
+            buffer = buffers[at]
+            buffer.append(tuple(row))
+            if len(buffer) >= BUFFERED_ROWS:
+                _append(self._paths[at], buffer)
+        for path, buffer in zip(self._paths, buffers, strict=True):
+            if buffer:
+                _append(path, buffer)
         return number
 
     def read(self, number: int) -> Iterator[tuple[Any, ...]]:
         """Return the rows of partition `number`, and remove it."""
-        with self._paths[number].open("rb") as file:
+        path = self._paths[number]
+        if not path.exists():
+            return
+        with path.open("rb") as file:
             while True:
                 try:
-                    # Our own files, in a directory that only this user can read.
-                    yield from marshal.load(file)  # noqa: S302
+                    # Our own file, in a directory that only this user can read.
+                    rows = marshal.load(file)  # noqa: S302
                 except EOFError:
                     break
-        self._paths[number].unlink()
+                yield from rows
+        path.unlink()
 
 
-def _append(file: IO[bytes], buffer: list[tuple[Any, ...]]) -> None:
-    if buffer:
+def _append(path: Path, buffer: list[tuple[Any, ...]]) -> None:
+    with path.open("ab") as file:
         marshal.dump(buffer, file)
-        buffer.clear()
+    buffer.clear()

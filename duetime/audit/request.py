@@ -14,7 +14,7 @@ from duetime.audit.judge import Data, Judge
 from duetime.audit.keys import Revisions, by_key
 from duetime.audit.partitions import PARTITIONS, Partitions
 from duetime.audit.report import Report, SourceCount
-from duetime.audit.rows import BadRows, Delivered, Promise, Reader
+from duetime.audit.rows import BadRows, Delivered, Promised, Reader
 from duetime.audit.sources import READERS, Source, open_file
 from duetime.audit.tally import Tally
 from duetime.audit.terms import Terms
@@ -136,7 +136,7 @@ def _judge(request: Request, promised: _Stored, delivered: _Stored, window: _Win
     zone = request.instants.zone
     judge = Judge(terms, data, tally, Witness(terms, promised.source.name, delivered.source.name, zone, to_ns))
     for number in range(PARTITIONS):
-        promises = (Promise._make(row) for row in promised.partitions.read(number))
+        promises = (Promised._make(row) for row in promised.partitions.read(number))
         deliveries = (Delivered._make(row) for row in delivered.partitions.read(number))
         judge.judge(by_key(promises, deliveries, revisions=data.revisions))
     return Report(

@@ -17,7 +17,7 @@ TAINTED_KEYS: Final = 100_000
 """With more bad rows than this, every key counts as one with a bad row."""
 
 
-class Promise(NamedTuple):
+class Promised(NamedTuple):
     """One row of what was promised. due_ns: None for a row that only cancels its key."""
 
     key: str
@@ -87,7 +87,7 @@ class Reader:
     instants: Instants
     rename: Callable[[str], str] | None = None
 
-    def promised(self, source: Source, bad: BadRows) -> Iterator[Promise]:
+    def promised(self, source: Source, bad: BadRows) -> Iterator[Promised]:
         return self._read(source, bad, self._promise)
 
     def delivered(self, source: Source, bad: BadRows) -> Iterator[Delivered]:
@@ -107,13 +107,13 @@ class Reader:
             except (ValueError, OverflowError) as error:
                 bad.add(f"{source.name}:{line}", str(error), key)
 
-    def _promise(self, key: str, revision: int | None, values: Sequence[Any], line: int) -> Promise:
+    def _promise(self, key: str, revision: int | None, values: Sequence[Any], line: int) -> Promised:
         _, _, due, accepted, cancelled = values
         due_ns = self._optional("due", due)
         accepted_ns, cancelled_ns = self._optional("accepted_at", accepted), self._optional("cancelled_at", cancelled)
         if due_ns is None and cancelled_ns is None:
             raise ValueError("due is empty; a row needs a due time, or else a cancelled time")
-        return Promise(key, revision, due_ns, accepted_ns, cancelled_ns, line)
+        return Promised(key, revision, due_ns, accepted_ns, cancelled_ns, line)
 
     def _delivered(self, key: str, revision: int | None, values: Sequence[Any], line: int) -> Delivered:
         at_ns = self._optional("at", values[2])

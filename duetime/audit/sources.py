@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from duetime.audit.columns import Wanted
 from duetime.errors import BadUsage
+from duetime.extras import MissingExtra
 
 Row = tuple[int, Sequence[Any] | ValueError]
 """The number of a line or row, and the values in the order of the fields, None for a field without a column.
@@ -122,7 +123,7 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[Source]:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise BadUsage(f"{path}: reading Parquet needs an extra: pip install 'duetime[parquet]'") from None
+        raise MissingExtra(f"reading {path.name}", "pyarrow", "parquet") from None
     path.open("rb").close()
     try:
         file = ParquetFile(path)

@@ -98,19 +98,24 @@ def _lateness(report: Report, width: int) -> Iterator[str]:
     values = [bar.lateness.percentiles()["p99"] or 0.0 for bar in bars]
     room, top = max(10, min(40, width - 52)), max(values) or 1.0
     total = report.tally.lateness.percentiles()
-    shares = ", ".join(f"{name} {span(int((value or 0) * 1e9))}" for name, value in total.items())
+    shares = ", ".join(f"{name} {seconds(value)}" for name, value in total.items())
     yield ""
-    yield f"Lateness: {shares}; its 99th percentile by {_step(bars[0].hours)} of the due time:"
+    yield f"Lateness: {shares}; its 99th percentile by {bar_length(bars[0].hours)} of the due time:"
     for bar, value in zip(bars, values, strict=True):
         late = f"{span(int(value * 1e9))} of {bar.lateness.number:,}" if bar.lateness.number else "none"
         missed = f", {bar.missed:,} missed" if bar.missed else ""
         yield f"  {shown(bar.start_ns, report.zone)[:16]}  {_drawn(value / top, room)} {late}{missed}"
 
 
-def _step(hours: int) -> str:
-    if hours == 1:
-        return "hour"
-    return f"{hours} hours" if hours % 24 else f"{hours // 24} day{'s' if hours > 24 else ''}"
+def seconds(value: float | None) -> str:
+    """A lateness in words; a dash if nothing was delivered."""
+    return "-" if value is None else span(int(value * 1e9))
+
+
+def bar_length(hours: int) -> str:
+    if hours in (1, 24):
+        return "hour" if hours == 1 else "day"
+    return f"{hours} hours" if hours % 24 else f"{hours // 24} days"
 
 
 def _drawn(share: float, room: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from duetime.audit.rows import Promise
+from duetime.audit.rows import Promised
 from duetime.audit.tally import Example
 from duetime.audit.terms import Terms
 from duetime.audit.times import shown, span
@@ -44,7 +44,7 @@ class Witness:
     zone: ZoneInfo | None
     to_ns: int
 
-    def promise(self, label: str, key: str, promise: Promise, obligation: Obligation) -> Example:
+    def promise(self, label: str, key: str, promise: Promised, obligation: Obligation) -> Example:
         """The example of a promise without a delivery."""
         until = f" It had until {self._at(obligation.deadline_ns)}{self._outage(obligation)}."
         text = (
@@ -54,7 +54,7 @@ class Witness:
         at_ns = min(obligation.deadline_ns, obligation.operation.due_ns + self.terms.lateness_limit_ns)
         return Example(at_ns, key, promise.revision, label, (f"{self.promised}:{promise.line}",), text)
 
-    def delivery(self, label: str, key: str, promise: Promise | None, revision: int | None, item: Labelled) -> Example:
+    def delivery(self, label: str, key: str, promise: Promised | None, revision: int | None, item: Labelled) -> Example:
         """The example of a delivery."""
         evidence = [f"{self.promised}:{promise.line}"] if promise else []
         obligation = item.obligation
@@ -89,7 +89,7 @@ class Witness:
             ]
         return [came]
 
-    def _promised(self, promise: Promise) -> str:
+    def _promised(self, promise: Promised) -> str:
         accepted = "Accepted at an unknown time"
         if promise.accepted_ns is not None:
             accepted = f"Accepted {self._at(promise.accepted_ns)}"

@@ -1,0 +1,192 @@
+"""Sources that are files: formats, columns, bad rows, hashed keys, memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from duetime.audit import audit, key_hash
+from duetime.audit.partitions import Partitions
+from duetime.errors import BadUsage
+from tests.audit.small import (
+    DELIVERED_COLUMNS,
+    PROMISED_COLUMNS,
+    at,
+    audited,
+    promise,
+    reasons,
+    request,
+    violations,
+    write,
+)
+
+PROMISES = [promise(), promise("l", due=300), promise("first", due=0, accepted=-60), promise("last", due=1000)]
+DELIVERIES = [["first", 1, at(0)], ["k", 1, at(100)], ["last", 1, at(1000)]]
+
+
+def json_lines(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    records = [{name: value or None for name, value in zip(columns, row, strict=True)} for row in rows]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def parquet(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    arrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    table = pytest.importorskip("pyarrow.parquet")
+    values = {name: [row[number] or None for row in rows] for number, name in enumerate(columns)}
+    times = {name for name in columns if name not in ("key", "revision")}
+    arrays: Mapping[str, Any] = {
+        name: arrow.array([None if one is None else one for one in some]).cast(arrow.timestamp("ns", tz="UTC"))
+        if name in times
+        else arrow.array(some)
+        for name, some in values.items()
+    }
+    table.write_table(arrow.table(arrays), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("writer", "ending"), [(write, "csv"), (json_lines, "jsonl"), (json_lines, "ndjson"), (parquet, "parquet")]
+)
+def test_every_format_gives_the_same_verdict(writer: Any, ending: str, tmp_path: Path) -> None:
+    promised = writer(tmp_path / f"promised.{ending}", PROMISED_COLUMNS, PROMISES)
+    delivered = writer(tmp_path / f"delivered.{ending}", DELIVERED_COLUMNS, DELIVERIES)
+
+    report = audit(request(str(promised), str(delivered)))
+
+    assert violations(report) == {"missed": 1}
+    assert [one.key for one in report.examples()["missed"]] == ["l"]
+    number = 3 if ending == "csv" else 2
+    assert report.examples()["missed"][0].evidence == (f"promised.{ending}:{number}",)
+
+
+def test_columns_can_have_other_names(tmp_path: Path) -> None:
+    promised = write(tmp_path / "p.csv", ("id", "nr", "run_at", "inserted_at", "cancelled_at"), PROMISES)
+    delivered = write(tmp_path / "d.csv", ("id", "nr", "sent"), DELIVERIES)
+
+    report = audit(
+        request(
+            str(promised),
+            str(delivered),
+            promised_columns="key=id,revision=nr,due=run_at,accepted_at=inserted_at",
+            delivered_columns="key=id, revision=nr, at=sent",
+        )
+    )
+
+    assert violations(report) == {"missed": 1}
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ("", r"has no column 'due'; it has key, revision, when.*--promised-columns due=COLUMN"),
+        ("due=wenn", r"has no column 'wenn'; it has key, revision, when"),
+        ("due", r"--promised-columns 'due': write field=column"),
+        ("dua=when", r"--promised-columns 'dua=when'.*fields: key, revision, due, accepted_at, cancelled_at"),
+    ],
+)
+def test_a_missing_column_is_named_with_the_fix(columns: str, says: str, tmp_path: Path) -> None:
+    promised = write(tmp_path / "p.csv", ("key", "revision", "when"), [])
+    delivered = write(tmp_path / "d.csv", DELIVERED_COLUMNS, DELIVERIES)
+
+    with pytest.raises(BadUsage, match=says):
+        audit(request(str(promised), str(delivered), promised_columns=columns))
+
+
+BAD = [
+    (["", 1, at(100), at(50), ""], "key is empty"),
+    (["b", "one", at(100), at(50), ""], "revision 'one' is no whole number"),
+    (["b", 1, "soon", at(50), ""], "due 'soon' is no time"),
+    (["b", 1, at(100)[:-6], at(50), ""], "due '2026-03-10 12:01:40' has no time zone; .*--zone"),
+    (["b", 1, "", at(50), ""], "due is empty"),
+    (["b", 1], "it has 2 values, and the header has 5 names"),
+]
+
+
+@pytest.mark.parametrize(("row", "says"), BAD)
+def test_a_bad_row_is_named_by_file_and_line(row: list[Any], says: str, tmp_path: Path) -> None:
+    promised = write(tmp_path / "promised.csv", PROMISED_COLUMNS, [*PROMISES, row])
+    delivered = write(tmp_path / "delivered.csv", DELIVERED_COLUMNS, DELIVERIES)
+
+    with pytest.raises(BadUsage, match=rf"1 bad row; .*--skip-bad-rows:\n  promised.csv:6: {says}"):
+        audit(request(str(promised), str(delivered)))
+
+
+def test_many_bad_rows_are_counted_and_the_first_ones_named(tmp_path: Path) -> None:
+    delivered = write(tmp_path / "delivered.csv", DELIVERED_COLUMNS, [["k", 1, "x"]] * 30)
+    promised = write(tmp_path / "promised.csv", PROMISED_COLUMNS, PROMISES)
+
+    with pytest.raises(BadUsage, match="30 bad rows") as error:
+        audit(request(str(promised), str(delivered)))
+
+    assert len(re.findall("delivered.csv:", str(error.value))) == 10
+    assert "and 20 more" in str(error.value)
+
+
+def test_a_skipped_row_proves_nothing_about_its_key_and_does_not_concern_others(tmp_path: Path) -> None:
+    promises = [promise(), promise("l", due=300)]
+
+    report = audited(tmp_path, [*promises], [("k", "?", 100)], skip_bad_rows=True)
+
+    assert report.delivered.bad == 1
+    assert [one.key for one in report.examples()["missed"]] == ["l"]
+    assert reasons(report) == {"promises bad rows": 1}
+
+
+def test_a_skipped_row_without_key_proves_nothing_about_all(tmp_path: Path) -> None:
+    report = audited(tmp_path, [promise()], [("", 1, 100)], skip_bad_rows=True)
+
+    assert report.outcome == "unknown"
+
+
+def test_hashed_keys_match_and_are_not_shown(tmp_path: Path) -> None:
+    report = audited(tmp_path, [promise("ada@example.org"), promise("l")], [("l", 1, 100)], rename=key_hash(b"s"))
+
+    assert violations(report) == {"missed": 1}
+    assert report.examples()["missed"][0].key == key_hash(b"s")("ada@example.org")
+    assert key_hash(b"s")("ada@example.org") != key_hash(b"t")("ada@example.org")
+    assert "ada" not in json.dumps(report.to_json())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("missing.csv", "cannot be read .No such file"),
+        ("promised.xlsx", r"write a file that ends in .csv, .jsonl, .ndjson, .parquet, or a query"),
+        ("select 1 as key", "name its database with --database"),
+        ("missing.sql", "cannot be read"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_refused(name: str, says: str, tmp_path: Path) -> None:
+    delivered = write(tmp_path / "d.csv", DELIVERED_COLUMNS, DELIVERIES)
+
+    with pytest.raises(BadUsage, match=says):
+        audit(request(name if " " in name else str(tmp_path / name), str(delivered)))
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    promised = tmp_path / "p.csv"
+    promised.write_bytes("key,due\nmüller,1773144000\n".encode("latin-1"))
+
+    with pytest.raises(BadUsage, match="not UTF-8"):
+        audit(request(str(promised), str(write(tmp_path / "d.csv", DELIVERED_COLUMNS, DELIVERIES))))
+
+
+def test_the_rows_of_a_key_stay_together_and_in_order(tmp_path: Path) -> None:
+    partitions = Partitions(tmp_path / "rows")
+    written = [(f"key {number % 700}", number) for number in range(70_000)]
+
+    number = partitions.write(iter(written))
+    read = [list(partitions.read(at)) for at in range(128)]
+
+    assert number == 70_000
+    assert sorted(row for part in read for row in part) == sorted(written)
+    assert max(map(len, read)) < 3000
+    for part in read:
+        assert [row for row in part if row[0] == "key 5"] in ([], [row for row in written if row[0] == "key 5"])
+    assert list((tmp_path / "rows").iterdir()) == []
