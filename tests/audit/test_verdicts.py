@@ -58,18 +58,18 @@ def test_a_miss_needs_a_cancel_column_or_the_users_word(tmp_path: Path) -> None:
     without = ["promised.cancelled_at"]
 
     silent = audited(tmp_path, [promise()], without=without)
-    told = audited(tmp_path, [promise()], without=without, terms={"assumed": frozenset({"no-cancels"})})
+    stated = audited(tmp_path, [promise()], without=without, terms={"assumed": frozenset({"no-cancels"})})
 
     assert (silent.outcome, reasons(silent)) == ("unknown", {"promises no cancels": 1})
-    assert violations(told) == {"missed": 1}
+    assert violations(stated) == {"missed": 1}
 
 
 def test_a_miss_needs_an_accepted_time_or_the_users_word(tmp_path: Path) -> None:
     silent = audited(tmp_path, [promise(accepted=None)])
-    told = audited(tmp_path, [promise(accepted=None)], terms={"assumed": frozenset({"accepted-early"})})
+    stated = audited(tmp_path, [promise(accepted=None)], terms={"assumed": frozenset({"accepted-early"})})
 
     assert (silent.outcome, reasons(silent)) == ("unknown", {"promises no accepted time": 1})
-    assert violations(told) == {"missed": 1}
+    assert violations(stated) == {"missed": 1}
 
 
 def test_a_late_delivery_of_a_promise_without_accepted_time_is_unknown(tmp_path: Path) -> None:
@@ -80,10 +80,10 @@ def test_a_late_delivery_of_a_promise_without_accepted_time_is_unknown(tmp_path:
 
 def test_a_delivery_without_promise_is_a_phantom_only_if_the_promises_are_complete(tmp_path: Path) -> None:
     silent = audited(tmp_path, [], [("x", 1, 100)])
-    told = audited(tmp_path, [], [("x", 1, 100)], terms={"assumed": frozenset({"complete"})})
+    stated = audited(tmp_path, [], [("x", 1, 100)], terms={"assumed": frozenset({"complete"})})
 
     assert (silent.outcome, reasons(silent)) == ("unknown", {"deliveries no promise": 1})
-    assert violations(told) == {"phantom": 1}
+    assert violations(stated) == {"phantom": 1}
 
 
 def test_an_old_revision_is_stale_and_not_missed(tmp_path: Path) -> None:
