@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duetime.checker import judge, label_lines, write_results
+from duetime.checker import judge_history, label_lines
+from duetime.cli.check_runs import check_runs, deliver, save_results
 from duetime.cli.latest import RunPath
-from duetime.cli.options import EXIT_STATUS, JSON
+from duetime.cli.options import EXIT_STATUS
+from duetime.cli.output import Output, output_options
 from duetime.errors import BadUsage
 
 if TYPE_CHECKING:
@@ -21,31 +23,56 @@ if TYPE_CHECKING:
 @click.command(name="check")
 @click.argument("run_dir", type=RunPath())
 @click.option("--labels", is_flag=True, help="Print one JSON line for each obligation and each delivery instead.")
-@JSON
-def check_command(run_dir: Path, labels: bool, as_json: bool) -> None:
-    """Judge a stored run again.
+@click.option("--strict", is_flag=True, help="Exit with 1 for every violation, also one that the guarantees allow.")
+@output_options
+def check_command(wanted: Output, run_dir: Path, labels: bool, strict: bool) -> None:
+    """Judge stored runs again.
 
-    Uses only the files in RUN_DIR, so the result is always the same. Writes RUN_DIR/results.json and prints the
-    verdict, the counts, and the evidence of each violation.
+    RUN_DIR is the directory of a run, or one with runs below it: `runs/latest` is the newest. Uses only the files in
+    there, so the result is always the same, and writes results.json into the directory of each run.
 
-    Exit status: 0 pass, 1 fail, 2 bad usage, 3 unknown.
+    For one run, prints the verdict, the counts, and the evidence of each violation. For several, prints the matrix and
+    their causes: violations of one design that came about in the same way, with an example of each.
+
+    \b
+      duetime check runs/latest
+      duetime check runs/latest/crash/push_readmodel-seed1
+      duetime check runs/latest --format markdown >> "$GITHUB_STEP_SUMMARY"
+      duetime check runs/latest --format junit --output duetime.xml
+
+    Exit status for one run: 0 pass, 1 fail, 2 bad usage, 3 unknown. For several, as of `duetime compare`: 0 if every
+    design kept its guarantees, 1 if one broke them, 3 if a run is unknown or did not finish.
     """
+    if not (run_dir / "plan.json").exists() and (found := sorted(run_dir.rglob("plan.json"))):
+        if labels:
+            raise BadUsage(f"--labels is for one run, and there are {len(found)} below {run_dir}; name one of them")
+        sys.exit(check_runs([plan.parent for plan in found], run_dir, wanted, strict=strict))
+    sys.exit(_check_run(run_dir, wanted, labels=labels))
+
+
+def _check_run(run_dir: Path, wanted: Output, *, labels: bool) -> int:
+    from duetime.history import load
+
     try:
-        results = judge(run_dir)
+        history = load(run_dir)
     except OSError as error:
         raise BadUsage(f"{error.filename}: cannot be read ({error.strerror})") from error
-    try:
-        write_results(results, run_dir)
-    except OSError as error:
-        click.echo(f"duetime: cannot write results.json ({error.strerror}); the verdict is valid", err=True)
+    results = judge_history(history)
+    save_results(results, run_dir)
     if labels:
         for line in label_lines(run_dir):
             click.echo(json.dumps(line))
-    elif as_json:
-        click.echo(json.dumps(results.to_json()))
-    else:
+        return EXIT_STATUS[results.outcome]
+    if wanted.prints_text:
         _print_results(results)
-    sys.exit(EXIT_STATUS[results.outcome])
+    if wanted.baseline is None and wanted.form in ("text", "json"):
+        if wanted.form == "json":
+            wanted.write(json.dumps(results.to_json()) + "\n")
+        return EXIT_STATUS[results.outcome]
+    from duetime.harness.runs.cell import cell_of
+
+    cell = cell_of(run_dir, history, results)
+    return deliver([cell], run_dir, wanted, fails=[results.outcome == "fail"], status=EXIT_STATUS[results.outcome])
 
 
 def _print_results(results: Results) -> None:

@@ -77,7 +77,7 @@ def _read_cells(run_dirs: Sequence[Path]) -> list[dict[str, Any]]:
             click.echo(f"duetime: skipped: {error}", err=True)
     if not cells:
         raise BadUsage("none of these runs can be read; the messages above give the reasons")
-    return sorted(cells, key=_position)
+    return sorted(cells, key=position)
 
 
 def _write(cells: Sequence[Mapping[str, Any]], out: Path, benchmark: Path | None) -> Path:
@@ -112,7 +112,7 @@ def _draw(run_dirs: Sequence[Path], svg: Path) -> None:
     click.echo(f"{svg} is a picture of {run_dirs[0]}")
 
 
-def _position(cell: Mapping[str, Any]) -> tuple[int, int, int]:
+def position(cell: Mapping[str, Any]) -> tuple[int, int, int]:
     """Return the position of a cell in the matrix: in the order of `duetime scenarios` and `duetime designs`."""
     from duetime.harness.plan import lookup
 

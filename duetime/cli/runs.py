@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ from duetime.cli.interrupted import SoFar, printed_if_interrupted
 from duetime.cli.latest import link_latest, without_latest
 from duetime.cli.options import (
     EXIT_STATUS,
-    JSON,
     OUT,
     SEED,
     SLOW,
@@ -27,6 +25,7 @@ from duetime.cli.options import (
     new_directory,
     split_names,
 )
+from duetime.cli.output import Output, compared_status, outcome_of, output_options, planned
 from duetime.cli.report import write_report
 from duetime.shell_command import shell_command
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from duetime.harness.runs.cell import Cell
     from duetime.history import History
     from duetime.interface import Design
+    from duetime.report.baseline import Compared
     from duetime.report.picture import Picture
 
 OVERVIEW_FROM = 3
@@ -80,10 +80,11 @@ OVERVIEW_FROM = 3
 @SLOW
 @click.option("--strict", is_flag=True, help="Exit with 1 for every violation, also one that the guarantees allow.")
 @SEED
-@JSON
+@output_options
 @OUT
 @in_own_environment
 def compare_command(
+    wanted: Output,
     designs: str,
     scenario_names: str,
     full: bool,
@@ -92,7 +93,6 @@ def compare_command(
     slow: float,
     strict: bool,
     seed: int,
-    as_json: bool,
     out: Path,
 ) -> None:
     """Run designs in scenarios and print the verdicts.
@@ -113,8 +113,12 @@ def compare_command(
     named = [lookup.named(name) for name in split_names("--scenarios", scenario_names)]
     scenarios = [lookup.slowed(scenario, slow) for scenario in named or default]
     seeds = list(range(seed, seed + runs))
-    cells = _run_and_report(names, scenarios, seeds, out=out, as_json=as_json, side_by_side=side_by_side)
-    sys.exit(compare_status(cells, strict=strict))
+
+    def fails(cell: Cell) -> bool:
+        return breaks(cell, strict=strict)
+
+    ran = _run_and_report(wanted, names, scenarios, seeds, out=out, fails=fails, side_by_side=side_by_side)
+    sys.exit(compared_status(ran.compared) if ran.compared else compare_status(ran.cells, strict=strict))
 
 
 @click.command(name="run")
@@ -122,10 +126,10 @@ def compare_command(
 @click.argument("scenario")
 @SEED
 @SLOW
-@JSON
+@output_options
 @OUT
 @in_own_environment
-def run_command(design: str, scenario: str, seed: int, slow: float, as_json: bool, out: Path) -> None:
+def run_command(wanted: Output, design: str, scenario: str, seed: int, slow: float, out: Path) -> None:
     """Run one design in one scenario.
 
     SCENARIO is a name, or the plan.json of a stored run, which is then repeated. The run ignores the shell's variables
@@ -143,13 +147,18 @@ def run_command(design: str, scenario: str, seed: int, slow: float, as_json: boo
     scenario = str(without_latest(Path(scenario))) if scenario.endswith(".json") else scenario
     chosen = lookup.slowed(lookup.named(scenario), slow)
     seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
-    cells = _run_and_report([design], [chosen], seeds, out=out, as_json=as_json)
-    sys.exit(EXIT_STATUS[cells[0].outcome])
+    ran = _run_and_report(wanted, [design], [chosen], seeds, out=out, fails=lambda cell: cell.outcome == "fail")
+    sys.exit(compared_status(ran.compared) if ran.compared else EXIT_STATUS[ran.cells[0].outcome])
+
+
+def breaks(cell: Cell, *, strict: bool) -> bool:
+    """Return True if `cell` makes a comparison fail: the design broke a guarantee; if `strict`, for any violation."""
+    return cell.outcome == "fail" and (strict or cell.within_guarantees is False)
 
 
 def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
     """Return 1 if a design broke its guarantees (strict: if a cell failed), else 3 if a cell is unknown, else 0."""
-    if any(cell.outcome == "fail" and (strict or cell.within_guarantees is False) for cell in cells):
+    if any(breaks(cell, strict=strict) for cell in cells):
         return EXIT_STATUS["fail"]
     none_applicable = all(cell.outcome == "not applicable" for cell in cells)
     unknown = none_applicable or any(cell.outcome == "unknown" for cell in cells)
@@ -165,31 +174,36 @@ class _Comparison:
     directory: Path
     seeds: Sequence[int]
     seconds: float
+    compared: Compared | None = None
 
 
 def _run_and_report(
+    wanted: Output,
     names: Sequence[str],
     scenarios: Sequence[Scenario],
     seeds: Sequence[int],
     *,
     out: Path,
-    as_json: bool,
+    fails: Callable[[Cell], bool],
     side_by_side: int | None = None,
-) -> Sequence[Cell]:
+) -> _Comparison:
     # Refuse a bad name before anything is started or written.
     designs = load_designs(names)
+    wanted.check_comparable(lambda: planned(scenarios, [design.name for design in designs.values()], seeds))
     weaknesses = {design.name: design.weakness for design in designs.values()}
     so_far = SoFar(planned=len(designs) * len(scenarios) * len(seeds), weaknesses=weaknesses)
-    with printed_if_interrupted(so_far, as_text=not as_json):
+    with printed_if_interrupted(so_far, as_text=wanted.prints_text):
         comparison = _run(designs, scenarios, seeds, so_far=so_far, out=out, side_by_side=side_by_side)
     link_latest(comparison.directory)
     rows = [cell.to_json() for cell in comparison.cells]
     page = write_report(rows, comparison.directory, comparison.pictures)
-    if as_json:
-        _print_json(comparison, page)
-    else:
+    more = {"seconds": round(comparison.seconds, 1), "report": str(page) if page else None}
+    failed = [fails(cell) for cell in comparison.cells]
+    outcome = outcome_of(rows, fails=failed, runs=comparison.directory, wanted=wanted, more=more)
+    if wanted.prints_text:
         _print_text(comparison, page)
-    return comparison.cells
+    wanted.deliver(outcome)
+    return replace(comparison, compared=outcome.compared)
 
 
 def _run(
@@ -240,20 +254,6 @@ def _run(
                 display.cell(cell)
     seconds = time.monotonic() - started
     return _Comparison(cells=so_far.cells, pictures=pictures, directory=directory, seeds=seeds, seconds=seconds)
-
-
-def _print_json(comparison: _Comparison, page: Path | None) -> None:
-    from duetime.report.rates import rates
-
-    rows = [cell.to_json() for cell in comparison.cells]
-    printed = {
-        "cells": rows,
-        "rates": [rate.to_json() for rate in rates(rows)],
-        "seconds": round(comparison.seconds, 1),
-        "runs": str(comparison.directory),
-        "report": str(page) if page else None,
-    }
-    click.echo(json.dumps(printed))
 
 
 def _print_text(comparison: _Comparison, page: Path | None) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from duetime.checker import judge_history
+from duetime.checker import Results, judge_history
 from duetime.errors import NotARun
 from duetime.harness.plan.plan import Plan
 from duetime.harness.runs.guarantees import not_covered, remark_on
-from duetime.history import load
+from duetime.history import History, load
 from duetime.history.format import upgraded
 from duetime.interface import Guarantees
 
@@ -28,6 +28,7 @@ class Cell:
     slow: how many times as long as its scenario the run took.
     counts, lateness_s: from the results, empty where there are none. The results themselves, which may have a million
     notifications, are in the run directory. violations: how many there are, by label; some counts are of none.
+    loaded_as: the name under which a command loads the design. plan_hash: of its plan, the same for every design.
     """
 
     design: str
@@ -42,6 +43,8 @@ class Cell:
     counts: Mapping[str, int] = field(default_factory=dict)
     lateness_s: Mapping[str, Any] = field(default_factory=dict)
     violations: Mapping[str, int] = field(default_factory=dict)
+    loaded_as: str = ""
+    plan_hash: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -51,11 +54,14 @@ class Cell:
             "slow": self.slow,
             "outcome": self.outcome,
             "within_guarantees": self.within_guarantees,
+            "violations": dict(self.violations),
             "counts": self.counts,
             "lateness_s": self.lateness_s,
             "explanation": self.explanation,
             "weakness": self.weakness,
             "run_dir": str(self.run_dir),
+            "loaded_as": self.loaded_as or self.design,
+            "plan_hash": self.plan_hash,
         }
 
 
@@ -66,11 +72,19 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         NotARun: `run_dir` holds no run, or one that this version cannot read.
     """
     history = load(run_dir)
-    results = judge_history(history)
+    return cell_of(run_dir, history, judge_history(history), weakness=weakness)
+
+
+def cell_of(run_dir: Path, history: History, results: Results, *, weakness: str = "") -> Cell:
+    """The cell of a stored run that has been judged.
+
+    Raises:
+        NotARun: its plan.json is not one that this version can read.
+    """
     try:
         written = upgraded(json.loads((run_dir / "plan.json").read_bytes()))
         plan, guarantees = Plan.from_json(written), Guarantees(**written["guarantees"])
-        design = str(written["design"])
+        design, loaded_as = str(written["design"]), str(written.get("loaded_as", written["design"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise NotARun(
             f"{run_dir / 'plan.json'} is not a plan that this version can read: {type(error).__name__} {error}."
@@ -89,6 +103,8 @@ def stored_cell(run_dir: Path, *, weakness: str = "") -> Cell:
         counts=results.counts,
         lateness_s=results.lateness_s,
         violations=Counter(violation.label for violation in results.violations),
+        loaded_as=loaded_as,
+        plan_hash=str(written["plan_hash"]),
     )
 
 

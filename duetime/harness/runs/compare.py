@@ -190,4 +190,6 @@ def _cell(
         counts=results.counts if results else {},
         lateness_s=results.lateness_s if results else {},
         violations=Counter(violation.label for violation in results.violations) if results else {},
+        loaded_as=spec.design_name,
+        plan_hash=spec.plan.hash(),
     )
