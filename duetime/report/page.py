@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from duetime.checker import VIOLATIONS
 from duetime.report.benchmarks import benchmark_bars
 from duetime.report.lane import Numbers
+from duetime.report.opening import advice, in_words, opening, severity
 from duetime.report.picture import Picture, load_picture
 from duetime.report.rates import labelled, rates
 from duetime.shell_command import shell_command
@@ -61,19 +63,24 @@ def page(
     views = [_CellView(cell, known=descriptions, picture=(pictures or {}).get(cell["run_dir"])) for cell in cells]
     drawn = [view for view in views if view.picture]
     scenarios = list(dict.fromkeys(cell["scenario"] for cell in cells))
+    opens = opening(cells)
     data = {
         "scenarios": {cell["scenario"]: descriptions.get(cell["base"], "") for cell in cells},
         "runs": [view.for_script() for view in drawn],
+        "opens_on": max(drawn, key=lambda view: severity(view.cell)).address if drawn else None,
     }
     environment = Environment(
         loader=PackageLoader("duetime.report", "assets"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html.j2").render(
         designs=list(dict.fromkeys(cell["design"] for cell in cells)),
-        scenarios=[{"name": name} for name in scenarios],
+        scenarios=scenarios,
         seeds=sorted({cell["seed"] for cell in cells}),
+        opening=opens,
+        worst=next(view for view in views if view.cell is opens.worst_cell),
+        advice=advice(cells),
         matrix=_matrix(cells, views),
-        cells=[view.for_table() for view in views],
+        rows=views,
         versions=_versions(drawn),
         bases=_bases(drawn),
         benchmarks=benchmark_bars(benchmark) if benchmark else None,
@@ -105,37 +112,58 @@ class _CellView:
         slow = ("--slow", f"{cell['slow']:g}") if cell.get("slow", 1) != 1 else ()
         return shell_command("run", design, cell["base"], "--seed", str(cell["seed"]), *slow)
 
-    def for_script(self) -> Numbers:
-        fields = ("scenario", "seed", "within_guarantees", "design")
-        return {**{name: self.cell[name] for name in fields}, "command": self.command}
+    @property
+    def address(self) -> dict[str, str]:
+        """The fragment of the page's address that opens this cell."""
+        return {"show": f"{self.cell['scenario']} seed {self.cell['seed']}", "design": self.cell["design"]}
 
-    def for_table(self) -> Numbers:
+    @property
+    def fragment(self) -> str:
+        """For a run that is not drawn, its row in the table."""
+        return urlencode(self.address, quote_via=quote) if self.picture else self.row
+
+    @property
+    def row(self) -> str:
+        """The id of its row in the table."""
+        return quote(f"run {self.address['show']} {self.cell['design']}".replace(" ", "-"), safe=":")
+
+    @property
+    def lateness(self) -> str:
         raw = self.cell["lateness_s"].get("raw", {})
         known = [f"{raw[name]:.3f}" for name in ("p50", "p99", "max") if raw.get(name) is not None]
-        return {**self.cell, "command": self.command, "lateness": f"{', '.join(known)} s" if known else "-"}
+        return f"{', '.join(known)} s" if known else "-"
 
+    @property
     def brief(self) -> str:
         counts = self.cell["counts"]
-        violations = [f"{counts[label]} {label}" for label in VIOLATIONS if counts.get(label)]
-        return ", ".join(violations) or (f"{counts['delivered']} delivered" if counts else "")
+        return in_words(self.cell) or (f"{counts['delivered']} delivered" if counts else "")
+
+    def for_script(self) -> Numbers:
+        fields = ("scenario", "seed", "within_guarantees", "design", "explanation")
+        return {**{name: self.cell[name] for name in fields}, "command": self.command}
 
 
-def _matrix(cells: Sequence[Cell], views: Sequence[_CellView]) -> Mapping[tuple[str, str], Numbers]:
-    """By scenario and design: the worst run, with the rate of failed runs if there are several."""
-    worst: dict[tuple[str, str], Numbers] = {}
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of the matrix: the worst run of a design in a scenario, and the rate of failed runs of several."""
+
+    view: _CellView
+    rate: str
+
+
+def _matrix(cells: Sequence[Cell], views: Sequence[_CellView]) -> Mapping[tuple[str, str], _Entry]:
     rate_of = {(rate.scenario, rate.design): rate for rate in rates(cells)}
+    by_place: dict[tuple[str, str], list[_CellView]] = {}
     for view in views:
-        at = (view.cell["scenario"], view.cell["design"])
-        if at in worst and (_severity(view.cell), -view.cell["seed"]) <= (_severity(worst[at]), -worst[at]["seed"]):
-            continue
-        rate = rate_of.get(at)
+        by_place.setdefault((view.cell["scenario"], view.cell["design"]), []).append(view)
+    entries = {}
+    for place, found in by_place.items():
+        rate = rate_of.get(place)
         several = rate is not None and rate.n + rate.unknown > 1
-        worst[at] = {**view.cell, "brief": view.brief(), "rate": f"{rate.bad}/{rate.n}" if rate and several else ""}
-    return worst
-
-
-def _severity(cell: Cell) -> tuple[bool, int]:
-    return cell["within_guarantees"] is False, ["not applicable", "pass", "unknown", "fail"].index(cell["outcome"])
+        # Of equal runs, the one with the lowest seed.
+        worst = max(found, key=lambda view: (severity(view.cell), -view.cell["seed"]))
+        entries[place] = _Entry(worst, f"{rate.bad}/{rate.n}" if rate and several else "")
+    return entries
 
 
 def _versions(views: Iterable[_CellView]) -> list[tuple[str, str]]:

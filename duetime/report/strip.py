@@ -24,7 +24,7 @@ FILLED, OPEN = "filled", "open"
 MARKS: Final[Mapping[str, tuple[str, str, str, str]]] = {
     "on_time": (CIRCLE, FILLED, BLUE, "delivered"),
     "excused": (CIRCLE, OPEN, BLUE, "late, excused by the fault"),
-    "zombie": (SQUARE, OPEN, BLUE, "soon after a cancel or move: allowed"),
+    "zombie": ("M-3.5 -3h7l-3.5 6z", OPEN, BLUE, "soon after a cancel or move: allowed"),
     "missed": ("M-3 -3l6 6m0 -6l-6 6", OPEN, "#c64a00", "missed, at its deadline"),
     "duplicate": (DIAMOND, FILLED, PINK, "delivered again"),
     "will_repeat": (DIAMOND, OPEN, PINK, "will be delivered again"),

@@ -165,6 +165,8 @@ def test_the_matrix_shows_the_rate_over_several_seeds_and_links_to_the_worst_run
 
     assert '<span class="verdict fail">fail 1/2</span>' in html
     assert 'data-show="crash seed 2"' in html
+    # Of equal runs, the first.
+    assert 'data-show="crash seed 3"' in page([cell(bad, seed=4), cell(bad, seed=3)], descriptions={})
 
 
 def test_a_run_that_cannot_be_read_is_in_the_matrix_only(good: Path, tmp_path: Path) -> None:
@@ -174,6 +176,8 @@ def test_a_run_that_cannot_be_read_is_in_the_matrix_only(good: Path, tmp_path: P
 
     assert "it broke" in html
     assert len(drawn(html)) == 1
+    # Its entry in the matrix leads to its row in the table, because it has no lane.
+    assert '<tr id="run-crash-seed-1-gone">' in html and '<a href="#run-crash-seed-1-gone">' in html
 
 
 def test_a_run_with_a_picture_is_not_read_again(good: Path) -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from duetime.checker import judge_history
 from duetime.harness.runs.cell import stored_cell
+from duetime.history import load
 from duetime.report.page import write_page
+from duetime.report.picture import picture
 from tests.browser import AssertAccessible, OpenPage, Screenshot
 from tests.checker.small_histories import canary, delivery, fault, numbered, scheduled
 from tests.checker.stored_runs import PLAN, close, write, write_lines
@@ -64,12 +67,25 @@ def test_a_page_with_a_sample_says_so_and_counts_all_violations(
     assert page.inner_text("#how-many") == "3"
 
 
+def test_the_page_opens_on_the_worst_run_below_the_conclusion(report: str, open_page: OpenPage) -> None:
+    page = ready(open_page(report))
+
+    assert page.inner_text(".answer").startswith("push_readmodel passed 1 of 1 run.")
+    assert page.inner_text("#cell h3").startswith("The worst run: pull_worker in downtime")
+    assert page.get_attribute(".matrix [aria-current]", "data-design") == "pull_worker"
+    # Its lane is the first, whatever the order of the designs.
+    assert page.inner_text(".lane >> nth=0").startswith("pull_worker")
+    assert page.evaluate("scrollY") == 0
+
+
 def test_a_cell_opens_its_lane_and_a_violation_opens_its_events(
     report: str, open_page: OpenPage, screenshot: Screenshot
 ) -> None:
-    page = ready(open_page(report))
-    page.click('[data-design="pull_worker"][data-show]')
-    page.click("#violations button:has-text('missed') >> nth=0")
+    page = ready(open_page(report, reduced_motion="reduce"))
+    page.click('.matrix [data-design="push_readmodel"]')
+    page.wait_for_selector(".lane[data-design='push_readmodel']:first-of-type canvas:focus")
+    page.click("#violations a:has-text('missed') >> nth=0")
+    page.wait_for_selector(".story")
 
     story = page.inner_text("#story")
     assert "missed" in story and "Reminder " in story and "workers killed" in story
@@ -77,6 +93,68 @@ def test_a_cell_opens_its_lane_and_a_violation_opens_its_events(
     # The address of the page keeps the choice.
     again = ready(open_page(page.url))
     assert again.inner_text("#story") == story
+
+
+def test_the_link_of_a_violation_opens_the_page_on_it(report: str, open_page: OpenPage) -> None:
+    page = ready(open_page(report, permissions=["clipboard-read", "clipboard-write"]))
+    last = page.locator("#violations li:has-text('duplicate')")
+    last.locator("button").click()
+    last.locator("button:has-text('Copied')").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+
+    opened = ready(open_page(link, reduced_motion="reduce"))
+
+    assert link.startswith("file:///") and last.locator("a").get_attribute("href") == f"#{link.split('#')[1]}"
+    assert opened.inner_text(".story [aria-current]").startswith("Duplicate.")
+    assert opened.evaluate("document.activeElement.className") == "story"
+    box = opened.locator(".story").bounding_box()
+    assert box and 0 <= box["y"] < 900
+    # The list of the same page has links too, which change the address only.
+    opened.click("#violations a:has-text('missed') >> nth=0")
+    opened.locator(".story [aria-current]:has-text('Missed.')").wait_for()
+
+
+def test_a_link_to_a_run_that_the_page_does_not_have_says_so(report: str, open_page: OpenPage) -> None:
+    page = ready(open_page(f"{report}#show=calm+seed+9&design=mine&key=a"))
+
+    assert "does not have" in page.inner_text("#not-here")
+    assert page.inner_text("#cell h3").startswith("The worst run: pull_worker")
+    page.click('.matrix [data-design="push_readmodel"]')
+    page.wait_for_selector("#not-here", state="hidden")
+
+
+def test_the_story_is_below_its_lane_and_is_closed_with_the_run(report: str, open_page: OpenPage) -> None:
+    page = ready(open_page(report))
+    page.focus('.lane[data-design="push_readmodel"] canvas')
+    page.keyboard.press("ArrowRight")
+    assert page.locator('.lane[data-design="push_readmodel"] .story').count() == 1
+
+    page.click('.matrix [data-design="pull_worker"]')
+    page.wait_for_selector(".story", state="detached")
+
+
+DRAWS_AGAIN = """() => {
+  const cut = [], fillText = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (words, x, y) {
+    const width = this.measureText(words).width;
+    const left = x - ({ center: width / 2, right: width }[this.textAlign] ?? 0), matrix = this.getTransform();
+    const ends = [left, left + width].map((at) => matrix.transformPoint({ x: at, y }).x);
+    if (Math.min(...ends) < -1 || Math.max(...ends) > this.canvas.width + 1) cut.push(words);
+    return fillText.call(this, words, x, y);
+  };
+  for (const button of ["in", "right", "all"]) document.getElementById(button).click();
+  return cut;
+}"""
+"""Draws the lanes three times; returns the texts that go over the edge of their canvas."""
+BEYOND_THE_EDGE = """() => [...document.body.querySelectorAll("*")]
+  .filter((node) => node.getBoundingClientRect().right > innerWidth + 1 && !node.closest(".wide"))
+  .map((node) => node.outerHTML.slice(0, 100))"""
+
+
+def test_labels_in_a_lane_end_at_its_edges(report: str, open_page: OpenPage) -> None:
+    page = ready(open_page(report, width=390, height=844))
+
+    assert page.evaluate(DRAWS_AGAIN) == []
 
 
 def test_notifications_can_be_selected_and_closed_with_the_keyboard(report: str, open_page: OpenPage) -> None:
@@ -106,24 +184,59 @@ def test_the_table_has_the_same_facts_as_the_lanes(report: str, open_page: OpenP
     assert sum("duplicate" in row for row in rows) == 1
 
 
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(
-    report: str, open_page: OpenPage, assert_accessible: AssertAccessible, scheme: str, screenshot: Screenshot
+    report: str,
+    open_page: OpenPage,
+    assert_accessible: AssertAccessible,
+    scheme: str,
+    width: int,
+    screenshot: Screenshot,
 ) -> None:
-    page = ready(open_page(report, color_scheme=scheme, reduced_motion="reduce"))
-    page.click("#violations button >> nth=0")
+    page = ready(open_page(report, width=width, color_scheme=scheme, reduced_motion="reduce"))
+    page.click("#violations a >> nth=0")
+    page.wait_for_selector(".story")
 
     assert_accessible(page)
-    screenshot(page, f"report-{scheme}")
+    screenshot(page, f"report-{width}-{scheme}")
 
 
+@pytest.fixture
+def many(tmp_path: Path) -> str:
+    """URL of a report about thirteen designs in ten scenarios, all with long names and the same bad run."""
+    ops = [f"event-reminder:{n}:1/1" for n in range(6)]
+    run_dir = stored(tmp_path / "bad", "pull_worker", *((op, 7.5) for op in ops[2:]), (ops[5], 7.6))
+    history, bad = load(run_dir), stored_cell(run_dir).to_json()
+    cells = [
+        {**bad, "scenario": f"broker_restart_{m}", "design": f"contender:graphile_worker_{n}:tuned"}
+        for m in range(10)
+        for n in range(13)
+    ]
+    drawn = {str(run_dir): picture(run_dir, history, judge_history(history))}
+    return write_page(cells, tmp_path / "many.html", descriptions={}, pictures=drawn).as_uri()
+
+
+@pytest.mark.parametrize("name", ["report", "many"])
 def test_nothing_is_wider_than_the_screen_of_a_telephone(
-    report: str, open_page: OpenPage, screenshot: Screenshot
+    name: str, request: pytest.FixtureRequest, open_page: OpenPage, screenshot: Screenshot
 ) -> None:
-    page = ready(open_page(report, width=390, height=800))
+    page = ready(open_page(request.getfixturevalue(name), width=390, height=844))
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    screenshot(page, "report-390")
+    assert page.evaluate(BEYOND_THE_EDGE) == []
+    # Not even inside a region that scrolls.
+    for table in (".matrix", ".sentences"):
+        assert page.locator(table).evaluate("table => table.scrollWidth") <= 390
+    screenshot(page, f"{name}-390")
+
+
+def test_a_matrix_of_thirteen_designs_fits_beside_its_scenarios(many: str, open_page: OpenPage) -> None:
+    page = ready(open_page(many, width=1280, height=800))
+
+    assert page.locator(".matrix").evaluate("table => table.scrollWidth <= table.parentElement.clientWidth")
+    # A long table of all runs is closed, so that the page can be scrolled.
+    assert page.locator(".sentences").is_hidden()
 
 
 def test_the_tables_are_visible_without_scripts(report: str, open_page: OpenPage) -> None:

@@ -5,7 +5,7 @@ const FONT = "11px system-ui, sans-serif", LABEL_ROW = 13;
 
 Duetime.VIOLATIONS = ["missed", "duplicate", "will_repeat", "phantom", "stale", "early", "late"];
 Duetime.LABELS = {
-  on_time: "delivered", excused: "delivered late, excused", zombie: "delivered during its cancellation",
+  on_time: "delivered", excused: "delivered late, excused", zombie: "soon after a cancel or move: allowed",
   recovered: "delivered, never acknowledged", overdue: "overdue, not final",
   ...Object.fromEntries(Duetime.VIOLATIONS.map((label) => [label, label])), will_repeat: "delivered, and will repeat",
 };
@@ -68,7 +68,10 @@ Duetime.mark = function mark(context, label, x, y, size, colour = Duetime.colour
       context.closePath(); context.fill(); break;
     case "phantom": context.rect(x - size, y - size, 2 * size, 2 * size); context.fill(); break;
     case "stale": context.rect(x - size, y - size, 2 * size, 2 * size); context.stroke(); break;
-    case "excused": case "zombie": context.arc(x, y, size * 0.85, 0, 7); context.stroke(); break;
+    case "excused": context.arc(x, y, size * 0.85, 0, 7); context.stroke(); break;
+    case "zombie":
+      context.moveTo(x - size, y - size * 0.8); context.lineTo(x + size, y - size * 0.8); context.lineTo(x, y + size);
+      context.closePath(); context.stroke(); break;
     default: context.arc(x, y, size * 0.85, 0, 7); context.fill();
   }
 };
@@ -207,10 +210,11 @@ Duetime.Lanes = class Lanes {
     event.preventDefault();
   }
 
-  choose(number, note) {
+  /* violation: its number, if one of several of the notification is meant. */
+  choose(number, note, violation = null) {
     this.chosen = { number, key: note.key };
     this.draw();
-    this.select(this.drawn[number].lane, note);
+    this.select(this.drawn[number].lane, note, violation);
   }
 
   clearChoice() { this.chosen = null; this.draw(); }
@@ -363,7 +367,7 @@ Duetime.Lanes = class Lanes {
     const from = this.x(rev.invoked), to = this.x(Math.min(rev.due, replaced));
     context.globalAlpha = 0.6; context.fillRect(from, y - 0.5, Math.max(1, to - from), 1); context.globalAlpha = 1;
     context.beginPath(); context.arc(from, y, Math.min(2, size * 0.6), 0, 7); context.fill();
-    if (number && size > 4) { context.textAlign = "left"; context.fillText("moved", this.x(rev.answered ?? rev.invoked) + 2, y - 2); }
+    if (number && size >= 4.5) { context.textAlign = "left"; this.drawMoved(context, this.x(rev.answered ?? rev.invoked) + 2, y - 2); }
     if (rev.required) {
       this.drawWindow(context, lane, note, rev, y, half);
       context.fillStyle = Duetime.colour("due");
@@ -373,6 +377,12 @@ Duetime.Lanes = class Lanes {
     if (rev.state === "missed") Duetime.mark(context, "missed", this.x(deadline), y, size);
     if (rev.state === "will_repeat") Duetime.mark(context, "will_repeat", this.x(lane.ends), y, size);
     if (rev.state === "overdue") Duetime.mark(context, "overdue", this.x(Math.min(deadline, this.now ?? Infinity)), y, size);
+  }
+
+  /* Small, so that it stays in its row. */
+  drawMoved(context, x, y) {
+    const font = context.font;
+    context.font = "9px system-ui, sans-serif"; context.fillText("moved", x, y); context.font = font;
   }
 
   drawWindow(context, lane, note, rev, y, half) {
@@ -390,11 +400,16 @@ Duetime.Lanes = class Lanes {
     }
   }
 
+  /* On the right of its mark, or on the left; where neither has room, without the key, or not at all. */
   drawLabel(context, note, label, y) {
+    const right = this.x(Duetime.end(note)) + 14, left = this.x(Duetime.start(note)) - 6;
     context.fillStyle = Duetime.colourOf(label);
-    const x = this.x(Duetime.end(note)) + 9, words = this.live ? label : `${label} ${note.key}`;
-    const fits = x + context.measureText(words).width < this.width;
-    context.textAlign = fits ? "left" : "right";
-    context.fillText(words, fits ? x : this.x(Duetime.start(note)) - 6, y + 4);
+    for (const words of this.live ? [label] : [`${label} ${note.key}`, label]) {
+      const width = context.measureText(words).width, fits = right + width < this.width;
+      if (!fits && left - width < 0) continue;
+      context.textAlign = fits ? "left" : "right";
+      context.fillText(words, fits ? right : left, y + 4);
+      return;
+    }
   }
 };

@@ -10,7 +10,8 @@
     const name = `${run.scenario} seed ${run.seed}`;
     groups.set(name, [...(groups.get(name) || []), run]);
   });
-  let name = null, open = null;
+  // The choice: a group of runs, one of its designs, and a notification with one of its violations.
+  let name = null, design = null, open = null, shown = [];
 
   /* Unpack a run the first time it is shown. */
   async function unpack(run) {
@@ -19,61 +20,105 @@
     run.lane = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   }
 
-  const lanes = new Duetime.Lanes($("lanes"), { select: (lane, note) => showStory(lane, note) });
+  const lanes = new Duetime.Lanes($("lanes"), { select: showStory });
 
-  async function show(wanted) {
-    name = groups.has(wanted) ? wanted : groups.keys().next().value;
+  /* Show a group of runs, with the chosen design first. */
+  async function show(wanted, wantedDesign) {
+    name = groups.has(wanted) ? wanted : page.opens_on.show;
     const wantedNow = name, runs = groups.get(name);
+    const chosen = runs.find((run) => run.design === wantedDesign) || (name === page.opens_on.show && runs.find((run) => run.design === page.opens_on.design)) || runs[0];
+    design = chosen.design;
     await Promise.all(runs.map(unpack));
     // Another scenario was chosen meanwhile.
-    if (wantedNow !== name) return;
+    if (wantedNow !== name || design !== chosen.design) return false;
+    shown = [chosen, ...runs.filter((run) => run !== chosen)];
     const to = Math.max(...runs.map((run) => run.lane.ends), 1);
     $("which").value = name;
-    $("what").textContent = page.scenarios[runs[0].scenario] || "";
+    $("what").textContent = page.scenarios[chosen.scenario] || "";
     close();
-    lanes.show(runs.map((run) => run.lane), { from: Math.min(0, ...runs.flatMap((run) => run.lane.notes.map(Duetime.start))), to, head });
-    listViolations(runs); fillTable(runs); drawCharts();
+    $("cell").replaceChildren(cellPanel(chosen));
+    lanes.show(shown.map((run) => run.lane), { from: Math.min(0, ...runs.flatMap((run) => run.lane.notes.map(Duetime.start))), to, head });
+    $("legend").replaceChildren(Duetime.legend(Duetime.usedLabels(shown.map((run) => run.lane))));
+    listViolations(shown); fillTable(shown); drawCharts();
+    for (const link of document.querySelectorAll(".matrix [data-show]")) {
+      if (link.dataset.show === name && link.dataset.design === design) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+    return true;
+  }
+
+  const isWorst = (run) => run.lane.outcome === "fail" && name === page.opens_on.show && run.design === page.opens_on.design;
+
+  function cellPanel(run) {
+    const { outcome } = run.lane;
+    return e("section", { class: `cell is-${outcome}`, "aria-label": "The chosen run" },
+      e("h3", {}, isWorst(run) ? e("span", { class: "faint" }, "The worst run: ") : null, `${run.design} in ${run.scenario}: `, e("span", { class: `verdict ${outcome}` }, outcome), " ", copyButton({ show: name, design: run.design })),
+      outcome === "fail" ? e("p", {}, e("strong", {}, run.within_guarantees ? "It fails as documented: " : "It breaks its guarantee: "), run.explanation)
+        : e("p", {}, run.explanation || "No violation."),
+      e("p", { class: "faint" }, "Repeat it: ", e("code", {}, run.command)));
   }
 
   function head(lane) {
-    const run = groups.get(name).find((candidate) => candidate.lane === lane);
+    const run = shown.find((candidate) => candidate.lane === lane);
     return [
       e("h3", {}, lane.design),
       e("span", { class: `verdict ${lane.outcome}` }, lane.outcome),
       e("span", {}, Duetime.tally(lane) || `${Duetime.noteCount(lane)} notifications`),
       lane.sample ? e("span", { class: "faint" }, Duetime.sampleText(lane)) : null,
       run.lane.outcome === "fail" ? e("span", { class: "faint" }, run.within_guarantees ? "within its guarantees" : "breaks its guarantee") : null,
-      e("code", { class: "faint" }, run.command),
+      run.design === design ? null : e("a", { href: fragment({ show: name, design: run.design }) }, "explain"),
     ].filter(Boolean);
   }
 
-  function showStory(lane, note) {
-    open = { design: lane.design, key: note.key };
-    const story = Duetime.story(lane, note, () => { close(); remember(); });
+  function showStory(lane, note, violation = null) {
+    open = { key: note.key, ...(violation === null ? {} : { violation }) };
+    const run = shown.find((candidate) => candidate.lane === lane);
+    const story = Duetime.story(lane, note, () => { close(); remember(); }, {
+      extras: (number) => [" ", copyButton(addressOf(run, note, number))],
+      chosen: violation,
+    });
     $("story").replaceChildren(story);
-    remember();
+    // Below its lane: the page may have a dozen.
+    lanes.drawn.find((view) => view.lane === lane).canvas.after($("story"));
+    remember(run.design);
   }
 
   function close() {
     open = null;
     $("story").replaceChildren();
+    $("lanes").after($("story"));
     lanes.clearChoice();
+  }
+
+  /* The fragment of an address, and the whole address, which another person with the file can open. */
+  const fragment = (address) => `#${new URLSearchParams(address)}`;
+  const addressOf = (run, note, number) => ({ show: name, design: run.design, key: note.key, violation: number });
+
+  function copyButton(address) {
+    return e("button", { class: "copy", type: "button", onclick: async (event) => {
+      const button = event.currentTarget, link = location.href.split("#")[0] + fragment(address);
+      // A file has no clipboard in some browsers.
+      try { await navigator.clipboard.writeText(link); button.textContent = "Copied"; } catch { prompt("The link:", link); }
+      setTimeout(() => { button.textContent = "Copy link"; }, 2000);
+    } }, "Copy link");
   }
 
   function listViolations(runs) {
     const items = [];
-    runs.forEach((run, number) => {
-      for (const violation of run.lane.violations.slice(0, 100)) {
-        const note = run.lane.notes.find((candidate) => candidate.revs.some((rev) => rev.op === violation.op));
-        if (note) items.push(e("li", {}, e("button", { onclick: () => { lanes.choose(number, note); $("story").firstChild.focus(); } },
-          `${violation.label} ${violation.op}`), ` ${run.lane.design}, ${Duetime.seconds(violation.at)}`));
-      }
+    for (const run of runs) {
+      run.lane.violations.slice(0, 100).forEach((violation, number) => {
+        const note = noteOf(run, violation);
+        if (note) items.push(e("li", {}, e("a", { href: fragment(addressOf(run, note, number)) }, `${violation.label} ${violation.op}`),
+          ` ${run.lane.design}, ${Duetime.seconds(violation.at)} `, copyButton(addressOf(run, note, number))));
+      });
       const all = total(run);
       if (all > 100) items.push(e("li", {}, `and ${all - 100} more of ${run.lane.design}${run.lane.sample ? "" : ", in the table below"}`));
-    });
+    }
     $("violations").replaceChildren(...(items.length ? items : [e("li", {}, "None.")]));
     $("how-many").textContent = `${runs.reduce((sum, run) => sum + total(run), 0)}`;
   }
+
+  const noteOf = (run, violation) => run.lane.notes.find((note) => note.revs.some((rev) => rev.op === violation?.op));
 
   function total(run) { return [...Duetime.violationCounts(run.lane).values()].reduce((sum, number) => sum + number, 0); }
 
@@ -103,39 +148,39 @@
   }
 
   /* Keep the choice in the address, so that it can be linked. */
-  function remember() {
-    const state = new URLSearchParams({ show: name, ...(open || {}) });
-    history.replaceState(null, "", `#${state}`);
-  }
+  function remember(of = design) { history.replaceState(null, "", fragment({ show: name, design: of, ...open })); }
 
+  /* Show what the address asks for; without one, the worst run. */
   async function recall() {
-    const state = new URLSearchParams(location.hash.slice(1));
-    await show(state.get("show"));
-    const number = groups.get(name).findIndex((run) => run.design === state.get("design"));
-    const note = number >= 0 && groups.get(name)[number].lane.notes.find((candidate) => candidate.key === state.get("key"));
-    if (note) lanes.choose(number, note);
+    const asked = new URLSearchParams(location.hash.slice(1)), wanted = asked.get("show");
+    if (!wanted && location.hash && groups.has(name)) return;
+    if (!await show(wanted, asked.get("design"))) return;
+    const run = shown[0], number = asked.has("violation") ? Number(asked.get("violation")) : null;
+    const violation = number === null ? null : run.lane.violations[number];
+    const note = run.lane.notes.find((candidate) => candidate.key === asked.get("key"));
+    const missing = wanted && (wanted !== name || (asked.has("design") && run.design !== asked.get("design")) || (asked.has("key") && !note));
+    $("not-here").hidden = !missing;
+    $("not-here").textContent = missing ? "The link names a run or a notification that this report does not have. This is the nearest." : "";
+    if (note) {
+      lanes.choose(0, note, noteOf(run, violation) === note ? number : null);
+      $("story").firstChild.focus({ preventScroll: true });
+    }
+    else if (wanted) $("lanes").querySelector(".lane canvas").focus({ preventScroll: true });
+    if (wanted) $(note ? "story" : "runs-section").scrollIntoView({ behavior: Duetime.reducedMotion() ? "auto" : "smooth", block: note ? "center" : "start" });
   }
 
   document.body.classList.add("drawn");
   if (!groups.size) { $("runs-section").hidden = true; document.body.classList.add("ready"); return; }
   $("which").replaceChildren(...[...groups.keys()].map((group) => e("option", { value: group }, group)));
   $("which").addEventListener("change", async () => { await show($("which").value); remember(); });
-  for (const link of document.querySelectorAll("[data-show]")) {
-    link.addEventListener("click", async (event) => {
-      event.preventDefault();
-      if (!groups.has(link.dataset.show)) return;
-      await show(link.dataset.show); remember();
-      $("runs-section").scrollIntoView({ behavior: Duetime.reducedMotion() ? "auto" : "smooth" });
-      $("lanes").querySelector(`[data-design="${CSS.escape(link.dataset.design)}"] canvas`)?.focus({ preventScroll: true });
-    });
-  }
+  // A second click on a link changes no address.
+  document.addEventListener("click", (event) => { const link = event.target.closest("a[href^='#']"); if (link?.hash === location.hash) recall(); });
   $("in").addEventListener("click", () => lanes.zoom(0.6));
   $("out").addEventListener("click", () => lanes.zoom(1 / 0.6));
   $("all").addEventListener("click", () => lanes.zoom(1e9));
   $("left").addEventListener("click", () => lanes.pan(-0.3));
   $("right").addEventListener("click", () => lanes.pan(0.3));
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && open) { close(); remember(); } });
-  $("legend").replaceChildren(Duetime.legend(["on_time", "excused", ...Duetime.VIOLATIONS]));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
   new ResizeObserver(drawCharts).observe($("charts"));
   addEventListener("hashchange", recall);

@@ -15,6 +15,13 @@ Duetime.tally = function tally(lane) {
   return Duetime.VIOLATIONS.filter((label) => counts.has(label)).map((label) => `${counts.get(label)} ${label}`).join(", ");
 };
 
+/* The labels of the marks in `lanes`, in the order of the legend. */
+Duetime.usedLabels = function usedLabels(lanes) {
+  const revs = lanes.flatMap((lane) => lane.notes.flatMap((note) => note.revs));
+  const used = new Set(revs.flatMap((rev) => [rev.state, ...(rev.deliveries || []).map((delivery) => delivery[3])]));
+  return ["on_time", "excused", "zombie", ...Duetime.VIOLATIONS].filter((label) => used.has(label));
+};
+
 /* The explanation of a violation, with its first sentence, the verdict, in bold; `where` is added to the verdict. */
 Duetime.explanation = function explanation(violation, where = "") {
   const [verdict, ...rest] = violation.text.split(". ");
@@ -55,13 +62,16 @@ Duetime.events = function events(lane, note) {
   return lines.sort((a, b) => a[0] - b[0]);
 };
 
-Duetime.story = function story(lane, note, close) {
-  const violations = lane.violations.filter((violation) => note.revs.some((rev) => rev.op === violation.op));
+/* The section about a notification. extras(number): what stands after the explanation of that violation of the lane.
+   chosen: the number of the violation that a link names. */
+Duetime.story = function story(lane, note, close, { extras = () => [], chosen = null } = {}) {
+  const violations = lane.violations.map((violation, number) => ({ ...violation, number }))
+    .filter((violation) => note.revs.some((rev) => rev.op === violation.op));
   const log = [...new Set(violations.flatMap((violation) => violation.log || []))];
   const e = Duetime.element;
   return e("section", { class: "story", "aria-label": `Events of ${note.key}`, tabindex: "-1" },
     e("h3", {}, `${note.key} in ${lane.design}: ${Duetime.outcome(note)} `, e("button", { onclick: close }, "Close")),
-    ...violations.map((violation) => e("p", {}, ...Duetime.explanation(violation))),
+    ...violations.map((violation) => e("p", { "aria-current": violation.number === chosen && "true" }, ...Duetime.explanation(violation), ...extras(violation.number))),
     e("table", {}, e("tbody", {}, ...Duetime.events(lane, note).map(([at, words]) =>
       e("tr", {}, e("td", {}, Duetime.seconds(at)), e("td", {}, words))))),
     log.length ? e("details", { open: true }, e("summary", {}, "Worker logs"), e("pre", {}, log.join("\n"))) : null,
