@@ -79,7 +79,9 @@ class Compared:
 
     @property
     def conclusion(self) -> str:
-        got_worse = f"{len({it.place for it in self.worse}) or 'none'} of {self.cells} cells got worse"
+        worse = len({it.place for it in self.worse})
+        cells = f"{self.cells} cell{'s' if self.cells != 1 else ''}"
+        got_worse = f"{worse} of {cells} got worse" if worse else f"nothing got worse in {cells}"
         return f"{got_worse}, and {len(self.unproven)} could not be compared" if self.unproven else got_worse
 
     @property

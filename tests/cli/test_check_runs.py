@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,16 @@ def test_a_baseline_of_other_seeds_is_refused(runs: Path, tmp_path: Path) -> Non
 
     done = check(runs / "crash" / "push_readmodel-seed1", "--baseline", file)
     assert "has seeds 1 to 3 of crash / push_readmodel, and this command seed 1" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", [["run", "push_readmodel", "crash"], ["compare", "--scenarios", "crash"]])
+def test_a_run_that_the_baseline_does_not_have_is_refused_before_it_begins(tmp_path: Path, command: list[str]) -> None:
+    file, out = tmp_path / "baseline.json", tmp_path / "out"
+    stored_run(tmp_path / "runs", seed=7)
+    check(tmp_path / "runs", "--format", "json", "--output", file)
+
+    done = CliRunner().invoke(cli, [*command, "--baseline", str(file), "--out", str(out)])
+
+    assert isinstance(done.exception, BadUsage)
+    assert re.search(r"has (no crash / \w+, only|seed 7 of crash / push_readmodel, and this)", str(done.exception))
+    assert not out.exists()

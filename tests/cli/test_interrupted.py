@@ -84,7 +84,8 @@ def test_ctrl_c_in_the_second_of_two_runs_keeps_the_first(tmp_path: Path) -> Non
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    assert_eventually(lambda: list(out.glob("*/downtime/*/history.jsonl")), within_s=120)
+    # The second run starts its processes while the first one ends.
+    assert_eventually(lambda: list(out.glob("*/short/*/results.json")), within_s=120)
     os.kill(process.pid, signal.SIGINT)
     printed, messages = process.communicate(timeout=60)
 

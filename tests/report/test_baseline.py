@@ -55,6 +55,11 @@ def test_a_rate_that_rose_beyond_chance_is_worse(tmp_path: Path, before: int, no
     assert f"missed in {now} of 20 runs, before in {before} of 20 (p = " in worse.sentence
 
 
+def test_the_conclusion_counts_cells(tmp_path: Path) -> None:
+    assert compared(tmp_path, runs(0, 20), runs(20, 20)).conclusion == "1 of 1 cell got worse"
+    assert compared(tmp_path, runs(0, 20), runs(1, 20)).conclusion == "nothing got worse in 1 cell"
+
+
 @pytest.mark.parametrize(("before", "now"), [(0, 1), (0, 4), (2, 6), (18, 2), (20, 20)])
 def test_a_rate_that_chance_explains_or_that_fell_is_not_worse(tmp_path: Path, before: int, now: int) -> None:
     assert compared(tmp_path, runs(before, 20), runs(now, 20)).worse == []

@@ -131,7 +131,7 @@ def test_a_design_without_a_file_gets_an_annotation_without_one() -> None:
 def test_the_job_summary_has_the_matrix_and_the_telling_count() -> None:
     text = written(outcome(*ALL), "markdown")
 
-    assert text.startswith("## duetime: 4 runs: 1 fail, 1 fail as documented, 1 are unknown\n")
+    assert text.startswith("## duetime: 4 runs: 1 fail, 1 fail as documented, 1 unknown\n")
     assert "| scenario | mine | other |\n|---|---|---|\n" in text
     assert "| crash | ❌ 1 of 2 runs: 3 missed | n/a |" in text
     assert "| calm | ⚠️ 3 missed | n/a |" in text

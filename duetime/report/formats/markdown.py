@@ -66,7 +66,7 @@ def _details(outcome: Outcome) -> Iterator[str]:
         yield ""
     if len(telling) > MOST_DETAILS:
         yield f"…and {len(telling) - MOST_DETAILS} more runs."
-    yield f"{len(outcome.cells)} runs, kept in {_escaped(str(outcome.runs))}/"
+    yield f"Kept in {_escaped(str(outcome.runs))}/"
     yield ""
 
 

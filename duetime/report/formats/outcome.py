@@ -83,6 +83,10 @@ class Outcome:
         failing = sum(self.fails)
         expected = outcomes.count("fail") - failing
         known = "fail as before" if self.compared else "fail as documented"
-        counted = [(failing, "fail"), (expected, known), (outcomes.count("unknown"), "are unknown")]
+        counted = [(failing, "fail"), (expected, known), (outcomes.count("unknown"), "unknown")]
         listed = ", ".join(f"{number} {what}" for number, what in counted if number)
-        return f"{len(outcomes)} runs: {listed or 'all pass'}"
+        return f"{_runs(len(outcomes))}: {listed or 'all pass'}"
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' if number != 1 else ''}"
