@@ -72,12 +72,7 @@ class Contender:
 
     def places(self, settings: Settings) -> dict[str, str]:
         """Return what stands in a command for ``{python}``, ``{here}``, ``{database}`` and ``{broker}``."""
-        return {
-            "python": self.python,
-            "here": str(self.here),
-            "database": plain_url(settings.database_url),
-            "broker": settings.broker_url,
-        }
+        return {**places_of(settings), "python": self.python, "here": str(self.here)}
 
     def run(self, script: str, engine: Engine) -> None:
         """Run a Python script of the folder, for instance one that creates the library's tables.
@@ -171,6 +166,15 @@ def mark_of(name: str, file: str) -> Path:
 def wanted(name: str, file: str) -> str:
     """Return the contents of the mark: a changed file leads to another installation."""
     return "\n".join([*CLIENT_NEEDS, (folder(name) / file).read_text()])
+
+
+def places_of(settings: Settings) -> dict[str, str]:
+    """Return what stands in a command of any design for ``{python}``, ``{database}`` and ``{broker}``."""
+    return {
+        "python": sys.executable,
+        "database": plain_url(settings.database_url),
+        "broker": settings.broker_url,
+    }
 
 
 def filled(text: str, places: Mapping[str, str]) -> str:

@@ -134,8 +134,8 @@ class Role:
     """One kind of process that a design needs, for instance its worker or its scheduler.
 
     argv: the command; ``{worker}`` is replaced by the worker's name, ``{state}`` by its own directory, which survives
-    a restart. For a contender also ``{python}``, ``{here}``, ``{database}`` and ``{broker}``. The name of a service in
-    braces, for instance ``{rabbitmq}``, is replaced by its URL.
+    a restart, ``{python}`` by the interpreter, ``{database}`` and ``{broker}`` by their URLs, and the name of a
+    service, for instance ``{rabbitmq}``, by its URL. For a contender ``{here}`` is its folder.
     ready: the text in the log that shows the process is ready, for instance ``{worker} ready``.
     replicas: the number of processes of this role in a run; None for one per worker of the scenario.
     environment: variables for these processes, with the same replacements.

@@ -18,7 +18,7 @@ import click
 from duetime import registry
 from duetime.cli.obeyed import CELERY, LIBPQ, PROCESS, settle_environment
 from duetime.cli.options import broker_errors, missing_for
-from duetime.contenders import Contender, filled
+from duetime.contenders import Contender, filled, places_of
 from duetime.errors import BadUsage
 from duetime.interface import Design, Role
 from duetime.runtime.heartbeat import HeartbeatRecord, read_heartbeat
@@ -119,7 +119,7 @@ def serve_command(design: str, role: str | None, name: str, state: Path) -> NoRe
         heartbeat.unlink(missing_ok=True)
     except OSError as error:
         raise BadUsage(f"--state {str(state)!r}: cannot write below it ({error.strerror})") from error
-    places = {"worker": name, "state": str(directory), **settings.services}
+    places = {"worker": name, "state": str(directory), **places_of(settings), **settings.services}
     if contender := loaded.contender_of(chosen.name):
         _check_can_run(loaded, environment)
         places.update(contender.places(settings))

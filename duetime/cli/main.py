@@ -20,6 +20,7 @@ import click
 
 from duetime.cli.audit import audit_command
 from duetime.cli.check import check_command
+from duetime.cli.conform import conform_command
 from duetime.cli.contenders import contenders_group
 from duetime.cli.demo import demo_command
 from duetime.cli.deploy import health_command, install_command, migrate_command, serve_command
@@ -36,7 +37,7 @@ from duetime.shell_command import program
 
 LISTINGS = {("designs",), ("scenarios",), ("status",), ("report",), ("failed", "list")}
 """Commands that change nothing that their reader would have to know, and whose exit status is no verdict."""
-NEEDS = {"demo": "demo", "compare": "servers", "doctor": "servers", "run": "servers"}
+NEEDS = {"demo": "demo", "compare": "servers", "conform": "servers", "doctor": "servers", "run": "servers"}
 """The extra that a command needs; the others do with less, and say what where they need it."""
 
 
@@ -67,6 +68,7 @@ for command in (
     run_command,
     check_command,
     audit_command,
+    conform_command,
     report_command,
     demo_command,
     designs_command,

@@ -9,6 +9,7 @@ __all__ = [
     "ALL",
     "CAPACITY",
     "CLOCKS",
+    "CONFORMANCE",
     "DEFAULT",
     "FULL",
     "GATEWAY",
@@ -21,4 +22,10 @@ __all__ = [
 
 FULL = (*DEFAULT, *WORKERS, *SERVICES, *CLOCKS, *LOAD, *GATEWAY, *USE_CASES)
 """The scenarios of a full comparison."""
+CONFORMANCE = tuple(
+    scenario
+    for scenario in FULL
+    if scenario.name in ("calm", "more_servers", "downtime", "crash", "dual_write", "move_and_cancel")
+)
+"""The scenarios of `duetime conform`: deliveries, faults of workers and of the application, and cancels."""
 ALL = (*FULL, *ON_REQUEST, *CAPACITY)

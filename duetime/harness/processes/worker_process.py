@@ -15,7 +15,7 @@ from typing import Literal
 import psutil
 
 from duetime import registry
-from duetime.contenders import Contender, filled
+from duetime.contenders import Contender, filled, places_of
 from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
@@ -54,7 +54,7 @@ class WorkerProcess:
         places = {
             "worker": name,
             "state": str(state),
-            **(contender.places(settings) if contender else {}),
+            **(contender.places(settings) if contender else places_of(settings)),
             **settings.services,
         }
         self._argv = [filled(part, places) for part in role.argv]

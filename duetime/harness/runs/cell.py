@@ -46,6 +46,19 @@ class Cell:
     loaded_as: str = ""
     plan_hash: str = ""
 
+    @property
+    def promise_state(self) -> Literal["kept", "allowed", "BROKEN", "unknown", "not tested"]:
+        """What the run says about the design's guarantees. allowed: it failed, as they allow."""
+        match self.outcome:
+            case "pass":
+                return "kept"
+            case "fail" if self.within_guarantees is not None:
+                return "allowed" if self.within_guarantees else "BROKEN"
+            case "not applicable":
+                return "not tested"
+            case _:
+                return "unknown"
+
     def to_json(self) -> dict[str, Any]:
         return {
             "design": self.design,

@@ -1,0 +1,162 @@
+"""``pytest --duetime-design=my_design.py:design``: the tests of `duetime conform` among the tests of a project.
+
+pytest loads this plugin wherever duetime is installed. So it has no fixtures, and without that option it imports
+nothing of duetime and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from duetime.conformance import Conformance, Promise
+    from duetime.harness.plan.scenario import Scenario
+    from duetime.harness.runs.conformance_bench import ConformanceBench
+    from duetime.interface import Design
+
+DESIGN, SCENARIOS, OUT = "--duetime-design", "--duetime-scenarios", "--duetime-out"
+SEED = 1
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("duetime", "duetime: conformance of a scheduler of notifications")
+    group.addoption(
+        DESIGN,
+        action="append",
+        default=[],
+        metavar="FILE:NAME",
+        help="test this design: path/to/file.py:attribute, or a registered name; may be repeated",
+    )
+    group.addoption(
+        SCENARIOS, metavar="A,B", help="the scenarios to run it in; none: the promises of its scheduler only"
+    )
+    group.addoption(OUT, default="runs", metavar="DIR", help="create the run directories below DIR")
+
+
+@pytest.hookimpl(tryfirst=True)  # so that -k and -m select among these tests too
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Add the tests of each design that the command line names.
+
+    Raises:
+        UsageError: a design or a scenario has no such name, or a package is missing.
+    """
+    if not (names := config.getoption(DESIGN)):
+        return
+    from duetime.errors import DuetimeError
+    from duetime.extras import needed_by
+
+    try:
+        with needed_by(DESIGN, least="servers"):
+            for name in names:
+                items.extend(_suite(session, config, name).collect())
+    except DuetimeError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _suite(session: pytest.Session, config: pytest.Config, name: str) -> ConformanceSuite:
+    from duetime import registry
+    from duetime.harness.plan import catalogue, lookup
+
+    given = config.getoption(SCENARIOS)
+    chosen = (
+        catalogue.CONFORMANCE if given is None else [lookup.named(each) for each in given.split(",") if each != "none"]
+    )
+    suite = ConformanceSuite.from_parent(session, name=name, nodeid=name)
+    suite.design_name, suite.design, suite.scenarios = registry.absolute(name), registry.load(name), chosen
+    suite.out = (
+        config.invocation_params.dir / config.getoption(OUT) / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    )
+    return suite
+
+
+class ConformanceSuite(pytest.Collector):
+    """The tests of one design, and the servers that they share."""
+
+    design_name: str
+    design: Design
+    scenarios: Sequence[Scenario]
+    out: Path
+    bench: ConformanceBench
+    conformance: Conformance
+
+    def collect(self) -> Iterator[pytest.Item]:
+        from duetime.conformance import PROMISES
+
+        for promise in PROMISES:
+            yield PromiseTest.from_parent(self, name=promise.name, promise=promise)
+        for scenario in self.scenarios:
+            yield ScenarioTest.from_parent(self, name=scenario.name, scenario=scenario)
+
+    def setup(self) -> None:
+        """Start the servers before the first test of the suite; the suite's teardown ends them."""
+        from duetime.errors import DuetimeError
+        from duetime.harness.processes.environment import other_servers_hidden
+        from duetime.harness.runs.conformance_bench import conformance_bench
+
+        stack = ExitStack()
+        self.addfinalizer(stack.close)
+        try:
+            stack.enter_context(other_servers_hidden())
+            self.bench = stack.enter_context(conformance_bench(self.design_name, self.design))
+            self.conformance = stack.enter_context(self.bench.conformance())
+        except DuetimeError as error:
+            pytest.fail(str(error), pytrace=False)
+
+
+class ConformanceTest(pytest.Item):
+    """A test whose failure shows the evidence, and no traceback of ours."""
+
+    suite: ConformanceSuite
+
+    def __init__(self, *, parent: ConformanceSuite, **arguments: Any) -> None:
+        super().__init__(parent=parent, **arguments)
+        self.suite = parent
+        self.extra_keyword_matches.add("duetime")
+
+    def end_as(self, state: str, evidence: str, read: str) -> None:
+        """End the test: it passes if `state` is kept or allowed."""
+        match state:
+            case "kept":
+                return
+            case "allowed":
+                self.add_report_section("call", "duetime", f"fails, as its guarantees allow: {evidence}")
+            case "BROKEN" | "unknown":
+                pytest.fail(f"{state}: {evidence}\nread {read}", pytrace=False)
+            case _:
+                pytest.skip(f"{state}: {evidence}")
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, f"{self.suite.name}: {self.name}"
+
+
+class PromiseTest(ConformanceTest):
+    """One promise of the scheduler, without any worker."""
+
+    def __init__(self, *, promise: Promise, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.promise = promise
+
+    def runtest(self) -> None:
+        tested = self.suite.conformance.test(self.promise)
+        self.end_as(tested.state, tested.evidence, tested.read)
+
+
+class ScenarioTest(ConformanceTest):
+    """One run of the design with its workers."""
+
+    def __init__(self, *, scenario: Scenario, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.scenario = scenario
+
+    def runtest(self) -> None:
+        from duetime.shell_command import shell_command
+
+        [cell] = self.suite.bench.run([self.scenario], SEED, self.suite.out)
+        read = f"docs/findings.md, and {shell_command('check', cell.run_dir)}"
+        self.end_as(cell.promise_state, cell.explanation, read)
