@@ -28,7 +28,6 @@ from push_readmodel.scheduler import CHANNEL
 from push_readmodel.statements import BEGIN, CLAIM, DELETE, FRONT_OF_INDEX
 from push_readmodel.variants.delete_first import TAKE
 
-TAKE_WITH_TEXT = TAKE.replace("payload", "payload::text")
 Rows = Sequence[tuple[Any, ...]]
 Deliver = Callable[[Rows], list[str]]
 
@@ -101,8 +100,9 @@ def deliver_on_time(url: str, deliver: Deliver) -> None:
         listening.execute(f"LISTEN {CHANNEL}")
         cursor = connection.cursor(binary=True)
         while True:
-            rows = cursor.execute(TAKE_WITH_TEXT, [1000], prepare=True).fetchall()
-            deliver([(0, None, None, *row[1:]) for row in rows])
+            rows = cursor.execute(TAKE, [1000], prepare=True).fetchall()
+            # As a claim has them: the attempts come first there, and last here.
+            deliver([(attempts, None, None, *row) for *row, attempts in rows])
             next_row = cursor.execute(NEXT_DUE_IN, prepare=True).fetchone()
             if select.select([listening.fileno()], [], [], max(0.0, next_row[0]) if next_row else 60)[0]:
                 for _ in listening.notifies(timeout=0):

@@ -1,10 +1,11 @@
-"""Shared by the benchmarks: designs on live servers in three sizes, and conclusions printed at the end."""
+"""Shared by the benchmarks: designs on live servers in three sizes, and answers printed at the end."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any, Literal, TypeVar
 
 import pytest
@@ -24,6 +26,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sqlalchemy import Engine, create_engine, insert, text
 from sqlalchemy.orm import Session
 
+from benchmarks.answers import WIDEST, Answer, answers_text, size_text
 from duetime import registry
 from duetime.app.tables import User
 from duetime.app.use_cases import Application
@@ -35,10 +38,13 @@ from duetime.interface import Design, Notification
 from duetime.settings import Settings
 
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue")
+ORDER = ("test_schedule", "test_drain", "test_lateness", "test_recovery", "test_memory", "test_growth", "test_churn")
+"""Of the questions."""
 SIZES = ("quick", "default", "full")
 CHUNK = 1000
 """Notifications in one ``schedule_many()``."""
-CONCLUSIONS: list[str] = []
+ANSWERS: list[Answer] = []
+"""Of the benchmarks that ran, in their order."""
 
 Number = TypeVar("Number", int, float)
 
@@ -64,14 +70,15 @@ class Findings:
     """The results of a benchmark: stored with its figures (`--benchmark-json`), and printed at the end."""
 
     benchmark: BenchmarkFixture
-    question: str
+    answer: Answer
 
     def conclude(self, sentence: str) -> None:
         """Add a conclusion: one sentence with a ratio."""
         self.benchmark.extra_info.setdefault("conclusions", []).append(sentence)
-        CONCLUSIONS.append(f"{self.question}: {sentence}")
+        self.answer.conclusions.append(sentence)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self.answer.columns, self.answer.rows = columns, rows
         self.benchmark.extra_info["table"] = {"columns": list(columns), "rows": [list(row) for row in rows]}
 
     def plot(
@@ -277,8 +284,10 @@ def size(request: pytest.FixtureRequest) -> Size:
 
 
 @pytest.fixture
-def findings(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Findings:
-    return Findings(benchmark, request.node.originalname.removeprefix("test_").replace("_", " "))
+def findings(benchmark: BenchmarkFixture) -> Findings:
+    """The group of a benchmark is its question."""
+    ANSWERS.append(Answer(str(benchmark.group)))
+    return Findings(benchmark, ANSWERS[-1])
 
 
 @pytest.fixture
@@ -310,11 +319,22 @@ def make_bench(
         bench.engine.dispose()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if CONCLUSIONS:
-        terminalreporter.section("conclusions")
-        terminalreporter.line(
-            f"{os.cpu_count()} cores, Python {platform.python_version()}; ratios and medians within this run"
-        )
-        for sentence in CONCLUSIONS:
-            terminalreporter.line(f"- {sentence}")
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out pytest-benchmark's own table, of the durations of rounds; with -v it prints it."""
+    config.option.benchmark_quiet = True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ask what a reader asks first, first."""
+    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if ANSWERS:
+        width = shutil.get_terminal_size().columns
+        terminalreporter.section("benchmarks by question")
+        about = f"{os.cpu_count()} cores, Python {platform.python_version()}; medians and ratios within this run"
+        size = config.getoption("--size")
+        for line in (about, size_text(size)):
+            terminalreporter.line(fill(line, min(width, WIDEST)))
+        terminalreporter.line(f"\n{answers_text(ANSWERS, size=size, width=width)}")

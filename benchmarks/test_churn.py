@@ -34,7 +34,7 @@ def old_transaction(bench: Bench) -> Iterator[None]:
         yield
 
 
-@pytest.mark.benchmark(group="a backlog with an old transaction held open")
+@pytest.mark.benchmark(group="How fast is a backlog drained beside an old open transaction?")
 def test_churn_of_one_large_backlog(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:
@@ -68,7 +68,7 @@ def test_churn_of_one_large_backlog(
     )
 
 
-@pytest.mark.benchmark(group="an hour's inserts and deletes")
+@pytest.mark.benchmark(group="How late are notifications after an hour's inserts and deletes?")
 def test_churn_of_a_stream(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
     """36,000 notifications are ten per second for an hour."""
     read_model, bursts = make_bench("push_readmodel"), size.pick(2, 5, 72)

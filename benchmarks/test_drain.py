@@ -63,7 +63,7 @@ def settle(bench: Bench) -> None:
     bench.execute("CHECKPOINT")
 
 
-@pytest.mark.benchmark(group="drain a backlog that is due, one worker")
+@pytest.mark.benchmark(group="How fast is a backlog drained by one worker?")
 def test_drain_a_backlog(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
     rows, one_by_one = size.pick(500, 20_000, 100_000), size.pick(100, 1_000, 5_000)
     queued = size.pick(100, 400, 5_000)
@@ -116,7 +116,7 @@ def test_drain_a_backlog(make_bench: MakeBench, benchmark: BenchmarkFixture, fin
     )
 
 
-@pytest.mark.benchmark(group="drain with more workers")
+@pytest.mark.benchmark(group="How fast is a backlog drained by more workers?")
 def test_drain_with_more_workers(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:
@@ -152,7 +152,7 @@ def test_drain_with_more_workers(
     )
 
 
-@pytest.mark.benchmark(group="the same statement under pgbench")
+@pytest.mark.benchmark(group="How fast is the same statement under pgbench?")
 def test_drain_by_pgbench(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size, tempdir: Path
 ) -> None:
@@ -188,7 +188,7 @@ def test_drain_by_pgbench(
     )
 
 
-@pytest.mark.benchmark(group="drain a table in partitions")
+@pytest.mark.benchmark(group="How fast is a table in partitions drained?")
 def test_drain_in_partitions(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:

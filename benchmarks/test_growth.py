@@ -103,7 +103,7 @@ def grow(read_model: Bench, sizes: Sequence[int]) -> Growth:
     return growth
 
 
-@pytest.mark.benchmark(group="one query as the application grows")
+@pytest.mark.benchmark(group="What does a query for due notifications cost as the application grows?")
 def test_growth_of_the_main_table(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:
@@ -161,7 +161,7 @@ SLEEP_S = 5.0
 """The default of DUETIME_CHECK_EVERY_S."""
 
 
-@pytest.mark.benchmark(group="one check of a table in which nothing is due")
+@pytest.mark.benchmark(group="What does a check cost while nothing is due?")
 def test_cost_of_a_check(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
     bench, rows = make_bench("push_readmodel"), size.pick(1_000, 50_000, 1_000_000)
     took_ms: dict[str, tuple[float, float]] = {}

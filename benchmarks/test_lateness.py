@@ -89,7 +89,7 @@ def percentile(late_ms: Sequence[float], percent: int) -> float:
     return quantiles(late_ms, n=100)[percent - 1]
 
 
-@pytest.mark.benchmark(group=f"lateness, Poisson {PER_SECOND} a second, one worker")
+@pytest.mark.benchmark(group=f"How late are notifications under load, {PER_SECOND} a second, one worker?")
 def test_lateness_of_a_stream(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:
@@ -150,7 +150,7 @@ def test_lateness_of_a_stream(
     )
 
 
-@pytest.mark.benchmark(group="lateness of a burst, two workers")
+@pytest.mark.benchmark(group="How late is the last of a burst, two workers?")
 def test_lateness_of_a_burst(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:

@@ -56,7 +56,7 @@ def count_queries(bench: Bench, seconds: float) -> int:
     return len(seen - before)
 
 
-@pytest.mark.benchmark(group="many pending notifications, all far off")
+@pytest.mark.benchmark(group="What do many far-off notifications cost a worker?")
 def test_memory_of_a_worker(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
     numbers = {"quick": [0, 500], "default": [0, 20_000], "full": [0, 10_000, 100_000, 1_000_000]}[size.name]
     queued = {"quick": [0, 200], "default": [0, 1_000], "full": [0, 10_000]}[size.name]

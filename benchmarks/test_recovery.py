@@ -13,7 +13,7 @@ from benchmarks.conftest import Bench, Findings, PairedFigures, Size, past_due_t
 MakeBench = Callable[..., Bench]
 
 
-@pytest.mark.benchmark(group="from a restart to an empty backlog")
+@pytest.mark.benchmark(group="How long after a restart is the backlog delivered?")
 def test_recovery_after_downtime(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:

@@ -59,7 +59,7 @@ def per_second(number: int, action: Callable[[], object]) -> float:
     return number / (time.perf_counter() - began_s)
 
 
-@pytest.mark.benchmark(group="one schedule() in a committed transaction")
+@pytest.mark.benchmark(group="How fast does schedule() return?")
 def test_schedule_one_at_a_time(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:
@@ -111,7 +111,7 @@ def test_schedule_one_at_a_time(
     )
 
 
-@pytest.mark.benchmark(group="a thousand in one transaction")
+@pytest.mark.benchmark(group="How fast are a thousand scheduled in one transaction?")
 def test_schedule_in_bulk(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
     read_model, many, repeats = make_bench("push_readmodel"), 1000, size.pick(1, 10, 50)
     paired, keys = PairedFigures(), count()
@@ -158,7 +158,7 @@ def test_schedule_in_bulk(make_bench: MakeBench, benchmark: BenchmarkFixture, fi
     )
 
 
-@pytest.mark.benchmark(group="what schedule() adds to a business transaction of ten reminders")
+@pytest.mark.benchmark(group="What does schedule() add to a transaction with ten reminders?")
 def test_create_an_event(make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
     calls, paired = size.pick(5, 50, 200), PairedFigures()
     benches = [make_bench(name) for name in DESIGNS]
