@@ -284,8 +284,9 @@ def size(request: pytest.FixtureRequest) -> Size:
 
 
 @pytest.fixture
-def findings(benchmark: BenchmarkFixture) -> Findings:
+def findings(benchmark: BenchmarkFixture, size: Size) -> Findings:
     """The group of a benchmark is its question."""
+    benchmark.extra_info["size"] = size.name
     ANSWERS.append(Answer(str(benchmark.group)))
     return Findings(benchmark, ANSWERS[-1])
 

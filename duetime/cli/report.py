@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--benchmark", type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Include the medians of this file, written by pytest benchmarks/ --benchmark-json FILE.",
+    help="Include the tables of this file, written by pytest benchmarks/ --benchmark-json FILE.",
 )  # fmt: skip
 @click.option(
     "--svg", type=click.Path(path_type=Path, dir_okay=False),

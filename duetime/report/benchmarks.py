@@ -1,4 +1,4 @@
-"""Bars of a stored benchmark."""
+"""The figures of a stored benchmark, by question."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ from duetime.report.lane import Numbers
 
 
 def benchmark_bars(stored: Mapping[str, Any]) -> Numbers:
-    """Medians by group, from a file of ``pytest benchmarks/ --benchmark-json FILE``."""
+    """The table of each benchmark, from a file of ``pytest benchmarks/ --benchmark-json FILE``.
+
+    A benchmark without a table of its own has a bar, the median duration of its rounds, beside those of its group.
+    """
     groups: dict[str, list[tuple[str, float]]] = {}
+    tables, sizes = [], set()
     for bench in stored["benchmarks"]:
-        groups.setdefault(bench["group"] or bench["name"].partition("[")[0], []).append(
-            (bench["name"], bench["stats"]["median"])
-        )
+        name, info = bench["group"] or bench["name"].partition("[")[0], bench.get("extra_info", {})
+        sizes.add(info.get("size"))
+        if "table" in info:
+            conclusions = info.get("conclusions", ()) if info.get("size") != "quick" else ()
+            tables.append({"name": name, **info["table"], "conclusions": list(conclusions)})
+        else:
+            groups.setdefault(name, []).append((bench["name"], bench["stats"]["median"]))
     cpu = stored.get("machine_info", {}).get("cpu", {})
     return {
         "conditions": f"{cpu.get('count', '?')} cores, {cpu.get('brand_raw', 'processor unknown')}, "
-        f"{stored.get('datetime', '')[:10]}; compare within one group only",
+        f"{stored.get('datetime', '')[:10]}; compare within one question only",
+        "no_measurement": "quick" in sizes,
+        "tables": tables,
         "groups": [{"name": name, "bars": list(_bars(medians))} for name, medians in groups.items()],
     }
 

@@ -205,6 +205,20 @@ def test_a_stored_benchmark_is_on_the_page(good: Path) -> None:
     assert "2 cores, a processor" in html and "1000.00 ms" in html and "<td>2.0</td>" in html
 
 
+@pytest.mark.parametrize("size", ["quick", "full"])
+def test_a_stored_benchmark_is_a_table_by_question_and_quick_is_no_measurement(good: Path, size: str) -> None:
+    table = {"columns": ["contender", "a second"], "rows": [["bare <loop>", 84566]]}
+    info = {"size": size, "table": table, "conclusions": ["it is fast"]}
+    bench = {"group": "How fast is it?", "name": "test_it", "stats": {"median": 0.5}, "extra_info": info}
+
+    html = page([cell(good)], descriptions={}, benchmark={"benchmarks": [bench]})
+
+    assert "<h3>How fast is it?</h3>" in html
+    assert "<td>bare &lt;loop&gt;</td><td>84,566</td>" in html
+    assert ("No measurement" in html) == (size == "quick") == ("it is fast" not in html)
+    assert "500.00 ms" not in html
+
+
 def test_a_page_that_cannot_be_written_leaves_the_verdicts(
     good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
