@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -51,28 +52,26 @@ def test_the_plan_of_the_latest_run_can_be_repeated(out: Path) -> None:
     assert "a stored plan is repeated as it is" in str(done.exception)
 
 
-def test_of_two_commands_that_end_at_once_one_sets_it_and_it_is_never_absent(out: Path) -> None:
+def test_of_two_commands_that_end_at_once_one_sets_it_and_it_is_never_absent(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directories = [out / f"20300101-12000{n}" for n in range(1, 9)]
     for directory in directories:
         directory.mkdir()
-    absent, ended = [], threading.Event()
+    real_symlink, there = os.symlink, []
 
-    def watch() -> None:
-        while not ended.is_set():
-            if not (out / "latest").exists():
-                absent.append(True)
+    def symlink(*arguments: Any, **options: Any) -> None:
+        there.append((out / "latest").exists())
+        real_symlink(*arguments, **options)
 
+    monkeypatch.setattr(os, "symlink", symlink)
     threads = [threading.Thread(target=link_latest, args=(directory,)) for directory in directories]
-    watcher = threading.Thread(target=watch)
-    watcher.start()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    ended.set()
-    watcher.join()
 
-    assert not absent
+    assert there == [True] * 8
     assert (out / "latest").resolve() in directories
     assert not list(out.glob(".latest*"))
 
