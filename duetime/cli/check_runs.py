@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from duetime.report.causes import Causes
 
 
+MOST_NAMED = 20
+"""The most runs that are named as those that make the command fail."""
+
+
 def check_runs(run_dirs: Sequence[Path], directory: Path, wanted: Output, *, strict: bool) -> int:
     """Judge `run_dirs`, which are below `directory`, print what was found, and return the exit status."""
     from duetime.cli.report import position
@@ -64,6 +68,11 @@ def deliver(
     outcome = outcome_of(rows, fails=fails, runs=directory, wanted=wanted, more=more or {})
     if wanted.prints_text and len(cells) > 1:
         click.echo(f"\n{outcome.verdicts}")
+        failing = [f"{row.place}, seed {row.cell['seed']}: {row.finding}" for row in outcome.rows if row.fails]
+        for line in failing[:MOST_NAMED]:
+            click.echo(f"  {line}")
+        if len(failing) > MOST_NAMED:
+            click.echo(f"  and {len(failing) - MOST_NAMED} more")
     wanted.deliver(outcome)
     return compared_status(outcome.compared) if outcome.compared else status
 

@@ -87,7 +87,11 @@ def test_the_exit_status_is_that_of_compare(tmp_path: Path) -> None:
     assert "1 of 3 runs did not finish" in done.stderr
 
     broken(missed)
-    assert check(tmp_path).exit_code == 1
+    done = check(tmp_path)
+    assert done.exit_code == 1
+    assert (
+        "3 runs: 1 fail, 1 unknown\n  crash / oban_style_queue, seed 1: breaks its guarantee: 1 missed\n" in done.stdout
+    )
 
 
 def test_a_run_that_cannot_be_read_is_named_and_is_no_pass(tmp_path: Path) -> None:
