@@ -162,3 +162,26 @@ def test_a_killed_worker_is_gone_together_with_a_child_that_left_its_process_gro
 
     assert worker.pids() == []
     assert "status -9, every process of this worker gone" in evidence
+
+
+@pytest.mark.parametrize("then", ["print('imported', flush=True); time.sleep(600)", "raise SystemExit(3)"])
+def test_a_worker_is_silent_until_it_logs_a_line_or_ends(
+    then: str, settings: Settings, tempdir: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    program = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n{then}"
+    worker = WorkerProcess(
+        name="worker-1",
+        role=Role(name="worker", argv=(sys.executable, "-c", program), ready="serving"),
+        settings=settings,
+        state=tmp_path / "state",
+        log=tmp_path / "log",
+        tempdir=tempdir,
+    )
+    worker.start()
+    try:
+        assert worker.silent()
+        go.touch()
+        assert_eventually(lambda: not worker.silent())
+    finally:
+        worker.end()

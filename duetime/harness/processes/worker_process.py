@@ -127,6 +127,10 @@ class WorkerProcess:
         """Return True if the worker runs and has logged the ready line of its role since its last start."""
         return self.alive() and self._ready_line() is not None
 
+    def silent(self) -> bool:
+        """Return True if the worker runs and has logged nothing since its last start."""
+        return self.alive() and self._log.stat().st_size == self._log_offset
+
     def wait_ready(self, stop: Sleeper) -> str:
         """Wait for the ready line since the last start; return the evidence.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +35,9 @@ from duetime.migration import OLD
 from duetime.runtime.gateway_faults import GATEWAY_FAULT_FILE
 from duetime.runtime.jsonl import JsonLinesWriter
 from duetime.settings import Settings
+
+HEAD_START_S = 3.0
+"""Of the workers before the clients, at most: some log their first line when they are ready."""
 
 
 class RunProcesses:
@@ -79,9 +83,21 @@ class RunProcesses:
             connection.execute(insert(User), rows)
 
     def start(self, clients: int) -> None:
-        """Begin to start `clients` clients and the workers that the run begins with."""
+        """Begin to start the workers that the run begins with, and `clients` clients."""
+        self.start_workers()
+        self.start_clients(clients)
+
+    def start_workers(self) -> None:
         for worker in self._initial_workers():
             worker.start()
+
+    def wait_for_log_lines(self, stop: Sleeper) -> None:
+        """Wait until each worker has logged a line or has ended, at most `HEAD_START_S`."""
+        give_up_at = time.monotonic() + HEAD_START_S
+        while any(worker.silent() for worker in self._initial_workers()) and time.monotonic() < give_up_at:
+            stop.sleep(0.02)
+
+    def start_clients(self, clients: int) -> None:
         killed = {fault.target for fault in self._spec.plan.faults if fault.kind == "client_kill"}
         for number in range(clients):
             self.clients.append(

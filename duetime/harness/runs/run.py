@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 
 from duetime.clock import Instant
+from duetime.harness.plan.scenario import POLL_INTERVAL_S
 from duetime.harness.plan.workload import CLIENTS
 from duetime.harness.processes.services import ServiceRequirements
 from duetime.harness.processes.worker_process import stop_all
@@ -25,8 +26,6 @@ SETTLED_WITHIN_S = 30.0
 CHECK_EVERY_NS = 500_000_000
 CHECK_AGAIN_NS = 100_000_000
 """After the first check that comes to nothing."""
-NOTHING_DUE_FOR_S = 1.0
-"""One poll interval, after which a poller too has delivered what fell due last."""
 STILL_FOR_S = 0.3
 """Without a delivery for this long, none is in progress: the next batch may use the processors."""
 QUIET_WITHIN_S = 10.0
@@ -72,7 +71,10 @@ class Run:
             processes = RunProcesses(self._files, stack.enter_context(services))
             stack.callback(processes.kill)
             processes.install(sorted({user for operation in self._plan.operations for user in operation.users}))
-            processes.start(CLIENTS)
+            processes.start_workers()
+            # A Celery worker that has imported waits a second for its neighbours. The clients import meanwhile.
+            processes.wait_for_log_lines(self._stop)
+            processes.start_clients(CLIENTS)
             processes.wait_ready(self._stop)
             gateway = JournalGateway(self._files.deliveries, worker="canary", delivery_time=timedelta())
             stack.callback(gateway.close)
@@ -134,7 +136,8 @@ class Run:
         last_ready_ns = max(started.mono_ns + int(self._plan.last_due_s() * 1e9), excused_until_ns)
         until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
         outstanding = OutstandingOperations(self._files)
-        due_ns = last_ready_ns + int(NOTHING_DUE_FOR_S * self._plan.slow * 1e9)
+        # After a poll interval a poller too has delivered what fell due last.
+        due_ns = last_ready_ns + int(POLL_INTERVAL_S * self._plan.slow * 1e9)
         while (now_ns := time.monotonic_ns()) < until_ns:
             if profile.measures_capacity and not outstanding.remain():
                 # Wait longer than a design takes to rescue a claim, because a rescued one is delivered again.
