@@ -11,6 +11,7 @@ from zlib import crc32
 PARTITIONS: Final = 128
 """Ten million rows are eighty thousand to a partition."""
 BUFFERED_ROWS: Final = 500
+LENGTH_BYTES: Final = 8
 
 
 class Partitions:
@@ -41,18 +42,19 @@ class Partitions:
         path = self._paths[number]
         if not path.exists():
             return
-        with path.open("rb") as file:
-            while True:
-                try:
-                    # Our own file, in a directory that only this user can read.
-                    rows = marshal.load(file)  # noqa: S302
-                except EOFError:
-                    break
-                yield from rows
+        content, at = memoryview(path.read_bytes()), 0
         path.unlink()
+        while at < len(content):
+            end = at + LENGTH_BYTES + int.from_bytes(content[at : at + LENGTH_BYTES])
+            # Our own file, in a directory that only this user can read.
+            yield from marshal.loads(content[at + LENGTH_BYTES : end])  # noqa: S302
+            at = end
 
 
 def _append(path: Path, buffer: list[tuple[Any, ...]]) -> None:
+    # marshal.load() from a file reads byte by byte, so the length of each part is written before it.
+    part = marshal.dumps(buffer)
     with path.open("ab") as file:
-        marshal.dump(buffer, file)
+        file.write(len(part).to_bytes(LENGTH_BYTES))
+        file.write(part)
     buffer.clear()

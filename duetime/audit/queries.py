@@ -13,6 +13,7 @@ from psycopg.rows import tuple_row
 from duetime.audit.columns import Wanted
 from duetime.audit.sources import Row, Source
 from duetime.errors import BadUsage
+from duetime.urls import sqlalchemy_url
 
 BATCH_ROWS: Final = 10_000
 """The rows that the server sends at a time."""
@@ -27,7 +28,11 @@ class Database:
     def __init__(self, url: str, *, statement_timeout_ms: int) -> None:
         self._stack = ExitStack()
         try:
-            connection = psycopg.connect(url, application_name="duetime audit", connect_timeout=15)
+            connection = psycopg.connect(
+                sqlalchemy_url(url, variable="--database").replace("+psycopg", "", 1),
+                application_name="duetime audit",
+                connect_timeout=15,
+            )
         except (psycopg.Error, UnicodeError) as error:
             raise BadUsage(f"--database: {_first_line(error)}") from error
         self._connection = self._stack.enter_context(connection)
@@ -55,7 +60,7 @@ class Database:
         Raises:
             BadUsage: the server refuses it, or a column is missing.
         """
-        cursor = self._connection.cursor(f"duetime_{wanted.what}", row_factory=tuple_row)
+        cursor = self._stack.enter_context(self._connection.cursor(f"duetime_{wanted.what}", row_factory=tuple_row))
         cursor.itersize = BATCH_ROWS
         text = query.strip().rstrip(";").encode()
         try:

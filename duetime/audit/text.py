@@ -100,7 +100,9 @@ def _lateness(report: Report, width: int) -> Iterator[str]:
     total = report.tally.lateness.percentiles()
     shares = ", ".join(f"{name} {seconds(value)}" for name, value in total.items())
     yield ""
-    yield f"Lateness: {shares}; its 99th percentile by {bar_length(bars[0].hours)} of the due time:"
+    yield from _wrapped(
+        f"Lateness: {shares}. By {bar_length(bars[0].hours)} of the due time, the 99th percentile:", width
+    )
     for bar, value in zip(bars, values, strict=True):
         late = f"{span(int(value * 1e9))} of {bar.lateness.number:,}" if bar.lateness.number else "none"
         missed = f", {bar.missed:,} missed" if bar.missed else ""

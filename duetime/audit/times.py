@@ -37,7 +37,8 @@ class Instants:
             ValueError: it is none, or has no time zone, or is not one instant in its zone. The message has the fix.
         """
         if isinstance(value, str):
-            instant_ns = self._text(value.strip())
+            text = value.strip()
+            instant_ns = self._number_of(text) if text.isdigit() else self._text(text)
         elif isinstance(value, datetime):
             instant_ns = self._datetime(value)
         elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
@@ -52,10 +53,13 @@ class Instants:
 
     def _text(self, text: str) -> int:
         try:
-            return self._datetime(datetime.fromisoformat(text)) if not text.isdigit() else _number(Decimal(text))
-        except ValueError as error:
-            if isinstance(error, _NotOneInstant):
-                raise
+            value = datetime.fromisoformat(text)
+        except ValueError:
+            return self._number_of(text)
+        return self._datetime(value)
+
+    @staticmethod
+    def _number_of(text: str) -> int:
         try:
             return _number(Decimal(text))
         except InvalidOperation:
@@ -72,17 +76,13 @@ class Instants:
 
     def _in_zone(self, value: datetime) -> datetime:
         if self.zone is None:
-            raise _NotOneInstant(f"'{value}' has no time zone; export it with one, or name its zone with --zone")
+            raise ValueError(f"'{value}' has no time zone; export it with one, or name its zone with --zone")
         aware = value.replace(tzinfo=self.zone)
         before, after = aware.utcoffset(), aware.replace(fold=1).utcoffset()
         if before != after:
             what = "does not exist" if (before or timedelta()) < (after or timedelta()) else "occurs twice"
-            raise _NotOneInstant(f"'{value}' {what} in {self.zone}, where clocks change; export it with an offset")
+            raise ValueError(f"'{value}' {what} in {self.zone}, where clocks change; export it with an offset")
         return aware
-
-
-class _NotOneInstant(ValueError):
-    """A time that stands for no instant, or for several."""
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,8 @@ def _request(options: dict[str, Any]) -> Request:
     )
     if terms.from_ns is not None and terms.to_ns is not None and terms.to_ns <= terms.from_ns:
         raise BadUsage(f"--from {options['from_']} --to {options['to']}: the end is not after the beginning")
+    if terms.to_ns is not None and terms.to_ns > time.time_ns():
+        raise BadUsage(f"--to {options['to']}: that is in the future, and no delivery of then can be in the data")
     salt = options["salt"].encode() if options["salt"] else secrets.token_bytes(32)
     if options["salt"] and not options["hash_keys"] and "DUETIME_AUDIT_SALT" not in os.environ:
         raise BadUsage("--salt is of use only with --hash-keys")

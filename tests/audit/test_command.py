@@ -62,6 +62,7 @@ def test_json_has_counts_with_denominators(files: list[str]) -> None:
         (["--outage", "2026-03-10T12:00Z/2026-03-10T11:00Z"], "its end is not after its beginning"),
         (["--from", "noon"], "--from 'noon' is no time"),
         (["--from", "2026-03-10T12:00Z", "--to", "2026-03-10T11:00Z"], "the end is not after the beginning"),
+        (["--to", "2200-01-01T00:00Z"], "--to 2200-01-01T00:00Z: that is in the future"),
         (["--lateness", "60"], "--lateness '60': write a number and a unit"),
         (["--salt", "x"], "--salt is of use only with --hash-keys"),
     ],
