@@ -140,7 +140,7 @@ def test_nine_tabs_show_the_same_live_state(demo: Demo, browser: Browser) -> Non
     delivered = {lane["design"]: lane["counts"]["delivered"] for lane in read(f"{demo.url}state")["lanes"]}
     with pages[-1].expect_response("**/command"):
         pages[-1].keyboard.press("s")
-    count = f'.lane[data-design="push_readmodel"] [data-count="delivered"]:text("{delivered["push_readmodel"] + 1}")'
+    count = f'.lane[data-design="push_readmodel"] strong:text-is("{delivered["push_readmodel"] + 1}")'
     for page in pages:
         page.wait_for_selector(count)
     context.close()
