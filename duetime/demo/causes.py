@@ -79,7 +79,7 @@ def causes_of(scene: str, outcome: Mapping[str, Any]) -> Sequence[str]:
     """Return a sentence for each result of a design in a scene that has one; none for designs of other people."""
     design, known = outcome["design"], CAUSES[scene]
     violations = [label for label in VIOLATIONS if outcome.get(label)]
-    kept = not violations and outcome["delivered"] == outcome["owed"]
+    kept = not violations and not outcome["unjudged"] and outcome["delivered"] == outcome["owed"]
     results = ["kept"] if kept else violations
     return [known[design, result] for result in results if (design, result) in known]  # type: ignore[index]  # checked
 
@@ -88,14 +88,16 @@ def in_words(outcome: Mapping[str, Any]) -> str:
     """Return what was measured of a design: "delivered 12 of 12, 2 of them more than once"."""
     owed, delivered = outcome["owed"], outcome["delivered"]
     parts = {
-        "missed": "missed {}",
         "repeated": "{} of them more than once" if owed else "delivered {} more than once",
+        "missed": "missed {}",
         "phantom": "delivered {} after the cancel",
         "stale": "delivered {} for the old time",
         "early": "{} early",
         "late": "{} late",
         "excused": "{} late, excused by the fault",
+        "unjudged": "delivered {} too close to the fault to be judged",
     }
     found = [text.format(outcome[name]) for name, text in parts.items() if outcome.get(name)]
-    begins = f"delivered {delivered} of {owed}" if owed else "had nothing to deliver"
-    return ", ".join([begins, *(found or ([] if owed else ["delivered nothing"]))])
+    if owed:
+        return ", ".join([f"delivered {delivered} of {owed}", *found])
+    return ", ".join(found) or "delivered nothing, and nothing was owed"

@@ -19,6 +19,8 @@ from duetime.errors import DuetimeError
 from duetime.report.lane import Numbers
 
 SETTLED = ("delivered", "missed", "none_due", "indeterminate")
+UNJUDGED = ("zombie", "unproven", "unknown_early", "unknown_late")
+"""Deliveries that the records do not show to be wrong."""
 SETTLED_WITHIN_S = 60.0
 """Longer than the longest deadline in a scene, with every recovery."""
 UNEXPECTED_DELIVERY_S = 3.0
@@ -154,5 +156,6 @@ def _outcome(design: str, notes: Sequence[Numbers]) -> Mapping[str, Any]:
         "delivered": sum(bool(rev.get("deliveries")) for rev in owed),
         "repeated": sum(len(rev.get("deliveries", ())) > 1 for rev in revisions),
         "excused": found["excused"],
+        "unjudged": sum(found[label] for label in UNJUDGED),
         **{label: found[label] for label in (*VIOLATIONS, "overdue") if found[label]},
     }

@@ -130,9 +130,10 @@ Duetime.Tour = class Tour {
 
   answer(state, label) {
     const e = Duetime.element, said = this.fixed.get(this.chosen)?.get(label);
-    const judged = state.outcome.filter((design) => !design.unaffected), actual = judged.filter((design) => design[label]).map((design) => design.design);
+    const isJudged = (design) => !design.unaffected && !design.unjudged, judged = state.outcome.filter(isJudged);
+    const open = state.outcome.filter((design) => !isJudged(design)).map((design) => design.design), actual = judged.filter((design) => design[label]).map((design) => design.design);
     const right = said && judged.every((design) => said.has(design.design) === Boolean(design[label]));
-    return e("p", { "data-answer": label }, e("strong", {}, `${Duetime.QUESTIONS[label]} ${actual.join(" and ") || "None"}. `),
+    return e("p", { "data-answer": label }, e("strong", {}, `${Duetime.QUESTIONS[label]} ${actual.join(" and ") || "None"}${open.length ? `; no verdict on ${open.join(" and ")}` : ""}. `),
       said ? e("span", { class: right ? "pass" : "fail" }, ` You said ${[...said].join(" and ") || "none"}${right ? ": right." : "."}`) : null);
   }
 };
