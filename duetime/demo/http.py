@@ -92,7 +92,10 @@ class _Endpoints:
 
     async def about(self, _request: Request) -> Response:
         scenes = [{name: getattr(scene, name) for name in SCENE_TEXTS} for scene in SCENES]
-        return JSONResponse({"scenes": scenes, "designs": list(self._session.designs), "program": program()})
+        summaries = {name: design.summary for name, design in self._session.designs.items()}
+        return JSONResponse(
+            {"scenes": scenes, "designs": list(summaries), "summaries": summaries, "program": program()}
+        )
 
     async def state(self, request: Request) -> Response:
         """Answers at once. A page asks again and again; a stream would take one of the six connections of a browser."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Collection, Mapping
+from math import inf
 from typing import Any
 
 from duetime.demo.live_checker import LiveChecker
@@ -18,6 +20,7 @@ CHECK_EVERY_S = 0.5
 RECENT = 30
 """Violations and faults sent to a page; the files hold all."""
 UPCOMING = 20
+NOTICE_S = 60.0
 
 
 class LiveStream:
@@ -29,6 +32,7 @@ class LiveStream:
         self._lanes: dict[str, Numbers] = {}
         self._error = ""
         self._notice = ""
+        self._notice_until = inf
         self._restarting = False
         self._session = session
         self._tour = tour
@@ -115,13 +119,15 @@ class LiveStream:
             for name, checker in self._checkers.items():
                 self._lanes[name] = checker.check()
             self._checks += 1
+            if time.monotonic() > self._notice_until:
+                self._notice = ""
             self._tour.update(list(self._lanes.values()))
 
     def _start_again(self, slept_s: float) -> None:
         """Nothing that the sleep touched is judged: not now, and not in a saved run."""
         what = "This computer slept" if slept_s > 0 else "The clock of this computer was set back"
         period = f"for {abs(slept_s):.0f} s" if slept_s > 0 else f"by {abs(slept_s):.0f} s"
-        notice = f"{what} {period}. That is no fault of a design, so nothing of it is judged:"
+        notice = f"{what} {period}. Nothing of it is judged:"
         with self._lock:
             self._restarting, self._notice = True, f"{notice} the designs are being started again …"
             self._lanes, self._checkers = {}, {}
@@ -131,6 +137,7 @@ class LiveStream:
         finally:
             with self._lock:
                 self._restarting, self._notice = False, f"{notice} the designs were started again, and count from 0."
+                self._notice_until = time.monotonic() + NOTICE_S
             # The start takes longer than a period.
             self._sleep_watch.start_over()
 

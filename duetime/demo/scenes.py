@@ -142,7 +142,7 @@ SCENES = (
         name="arrive",
         title="Schedule one",
         what="The application schedules one reminder. In each lane below, its line begins at that call and ends in an "
-        "upright tick, the due time. It must arrive in the shaded part after the tick: a dot.",
+        "upright tick, the due time. It must arrive in the shaded part after the tick: a dot. The orange line is now.",
         asks=("missed",),
         button="Schedule one",
         script=_arrive,
@@ -152,8 +152,8 @@ SCENES = (
     Scene(
         name="cancel",
         title="Cancel it",
-        what="A reminder is scheduled, and its event is cancelled 2.5 seconds later, before it is due. No dot may "
-        "follow.",
+        what="A reminder is scheduled, and its event is cancelled 2.5 seconds later, before it is due: its line ends. "
+        "No dot may follow.",
         asks=("phantom",),
         button="Schedule one and cancel it",
         script=_cancel,

@@ -55,7 +55,7 @@
     if (process && process !== state.process) location.reload();
     process = state.process;
     if (state.run !== latest?.run) lanes.clear();
-    if (state.notice !== notice) { notice = state.notice; showMessage(notice, false); }
+    if (state.notice !== notice) { if (state.notice || $("message").textContent === notice) showMessage(state.notice, false); notice = state.notice; }
     if (state.error !== error) { error = state.error; if (error) showMessage(error); }
     // The designs are being started again.
     if (!state.lanes) { latest = null; return; }
@@ -117,6 +117,7 @@
 
   function head(lane) {
     const { counts } = lane;
+    const summary = tour.about.summaries[lane.design] ?? "";
     return [e("h3", {}, lane.design),
       ...lane.worker_states.map((worker) => {
         const text = `${worker.name} ${worker.state}`, known = worker.node && latest.flower;
@@ -124,7 +125,8 @@
           : e("span", { class: "chip", "data-state": worker.state }, text);
       }),
       ...COUNTED.filter((label) => label === "delivered" || counts[label]).map((label) =>
-        e("span", { class: `count${label === "delivered" ? "" : " bad"}`, "data-count": label }, e("strong", {}, String(counts[label] ?? 0)), ` ${label}`))];
+        e("span", { class: `count${label === "delivered" ? "" : " bad"}`, "data-count": label }, e("strong", {}, String(counts[label] ?? 0)), ` ${label}`)),
+      e("span", { class: "summary faint", title: summary }, summary)];
   }
 
   function listViolations() {
@@ -134,7 +136,7 @@
   }
 
   /* Saved runs, each with its counts and a link to its report. */
-  const savedRuns = (saved) => e("ul", { class: "runs" },
+  const savedRuns = (saved) => e("ul", { class: "runs" }, e("li", {}, "Saved:"),
     ...saved.runs.map((run) => e("li", {}, e("a", { href: run.report, target: "_blank", rel: "noopener" }, run.design), ` ${run.outcome}: delivered ${run.counts.delivered} of ${run.owed}`,
       ...Object.entries(run.violations).map(([label, number]) => `, ${number} ${label.replace("_", " ")}`))),
     e("li", {}, e("a", { href: saved.report, target: "_blank", rel: "noopener" }, "the report")), e("li", {}, e("code", {}, saved.directory)));
