@@ -15,7 +15,7 @@ setup: $(READY) ## make .venv with all packages (uses uv if installed, else pip)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "duetime needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[all,test,dev]'; \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[all,test,dev]'; \
 	else \
 	  echo "setting up .venv (about a minute)"; \
 	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,test,dev]'; \
@@ -27,6 +27,8 @@ $(READY): pyproject.toml constraints.txt
 	CFLAGS=-DFAKE_STATELESS "$$@" -e '.[clock,partition]' >.venv/faults.log 2>&1 || { \
 	  echo "libfaketime does not compile here, so clock faults are unavailable; see .venv/faults.log"; \
 	  "$$@" -e '.[partition]' >>.venv/faults.log 2>&1 || echo "pyroute2 cannot be installed, so network partitions are unavailable; see .venv/faults.log"; }
+	@# As pip compiles what it installs: with PYTHONDONTWRITEBYTECODE each of a run's processes would compile them again.
+	@$(BIN)/python -m compileall -q duetime pull_worker push_readmodel oban_style_queue
 	@touch $(READY)
 
 browser: ## install Debian's Chromium for the browser tests (needs root; otherwise they are skipped)
