@@ -66,7 +66,7 @@ def judge_history(history: History) -> Results:
         run=history.plan.identity,
         outcome=_outcome(found, unknown_because),
         unknown_because=unknown_because,
-        counts=_counts(history, state_of, labelled),
+        counts=_counts(history, obligations, state_of, labelled),
         lateness_s=lateness(labelled),
         service=service(labelled, event_begins_ns=profile.event_begins_ns),
         cancel_latency_s=after_superseded(labelled, "cancel"),
@@ -88,24 +88,39 @@ def _outcome(found: list[Violation], unknown_because: list[str]) -> Outcome:
 
 def _open_required(history: History, obligations: Mapping[str, Obligation], state_of: Mapping[str, State]) -> int:
     """The number of open obligations whose due time this run covers."""
-    owed_until_ns = history.plan.profile.owed_until_ns
-    limit_ns = NEVER if owed_until_ns is None else history.started_ns + owed_until_ns
+    limit_ns = _owed_until_ns(history)
     return sum(state == "open" and obligations[op].operation.due_ns <= limit_ns for op, state in state_of.items())
 
 
-def _counts(history: History, state_of: Mapping[str, State], labelled: list[Labelled]) -> dict[str, int]:
+def _owed_until_ns(history: History) -> int:
+    owed_until_ns = history.plan.profile.owed_until_ns
+    return NEVER if owed_until_ns is None else history.started_ns + owed_until_ns
+
+
+def _counts(
+    history: History,
+    obligations: Mapping[str, Obligation],
+    state_of: Mapping[str, State],
+    labelled: list[Labelled],
+) -> dict[str, int]:
     """Every label and state, zeros included.
 
     The missed are counted again as stuck (still in a store), failed (in a store, and not tried again) or lost; the
-    delivered include those that will repeat.
+    delivered include those that will repeat. Owed are the required notifications of which this run shows whether they
+    arrive; those that arrived are counted again. A design may deliver more than it owes: what is then cancelled.
     """
     counts = Counter[str](item.label for item in labelled) + Counter(state_of.values())
     counts["delivered"] += counts["will_repeat"]
+    limit_ns = _owed_until_ns(history)
+    for op, obligation in obligations.items():
+        if obligation.required and (state_of[op] != "open" or obligation.operation.due_ns <= limit_ns):
+            counts["owed"] += 1
+            counts["arrived"] += state_of[op] in ("delivered", "will_repeat")
     pending = history.closed.pending if history.closed else None
     if pending is not None and counts["missed"]:
         places = Counter(_place(pending.get(op)) for op, state in state_of.items() if state == "missed")
         counts.update(places)
-    return {name: counts[name] for name in (*LABELS, *STATES, "lost", "stuck", "failed")}
+    return {name: counts[name] for name in (*LABELS, *STATES, "lost", "stuck", "failed", "owed", "arrived")}
 
 
 def _place(entry: StoredEntry | None) -> str:

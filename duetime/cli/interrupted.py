@@ -47,7 +47,7 @@ def printed_if_interrupted(so_far: SoFar, *, as_text: bool) -> Iterator[SoFar]:
 
 
 def _print(so_far: SoFar, *, as_text: bool) -> None:
-    from duetime.report.table import console, print_matrix
+    from duetime.report.table import console, print_comparison
 
     directory = so_far.directory
     if directory is None:
@@ -59,7 +59,7 @@ def _print(so_far: SoFar, *, as_text: bool) -> None:
         return
     link_latest(directory)
     if as_text:
-        print_matrix(console(), [cell.to_json() for cell in cells])
+        print_comparison(console(), [cell.to_json() for cell in cells])
         click.echo()
     click.echo(f"duetime: {kept} of {so_far.planned} runs have finished, kept in {directory}/", err=True)
     click.echo(f"duetime: report on them: {shell_command('check', directory)}", err=True)

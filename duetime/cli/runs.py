@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from duetime.report.baseline import Compared
     from duetime.report.picture import Picture
 
-OVERVIEW_FROM = 3
-"""Print the overview below the matrix only for more cells than this."""
-
-
 @click.command(name="compare")
 @click.option(
     "--designs",
@@ -257,14 +253,11 @@ def _run(
 
 
 def _print_text(comparison: _Comparison, page: Path | None) -> None:
-    from duetime.report.table import console, print_matrix, print_overview
+    from duetime.report.table import console, print_comparison, try_next
 
     cells, seeds = comparison.cells, comparison.seeds
     rows = [cell.to_json() for cell in cells]
-    print_matrix(console(), rows)
-    if len(rows) > OVERVIEW_FROM:
-        console().print()
-        print_overview(console(), rows)
+    print_comparison(console(), rows)
     click.echo(
         f"\n{len(cells)} runs in {comparison.seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, "
         f"kept in {comparison.directory}/"
@@ -274,3 +267,6 @@ def _print_text(comparison: _Comparison, page: Path | None) -> None:
         click.echo(f"Judge one again: {shell_command('check', judged[-1].run_dir)}")
     if page:
         click.echo(f"See what happened: {page.absolute().as_uri()}")
+    click.echo("\nTry next:")
+    for command in try_next(rows):
+        click.echo(f"  {command}")

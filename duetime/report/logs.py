@@ -1,4 +1,4 @@
-"""Log lines of the workers about violations."""
+"""What the workers logged: lines about violations, and exceptions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,44 @@ VIOLATIONS_WITH_LOGS = 500
 """Only the first violations of a run get log lines, to keep the page small."""
 STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})")
 """How Celery begins a line, in local time."""
+
+
+TRACEBACK = "Traceback (most recent call last):"
+LAST_LINE = re.compile(r"^(?:\[[^]]*\] )?([\w.]+(?:Error|Exception|Timeout|Exit|Interrupt|Warning)\b.*)$")
+"""The end of a traceback, in whose middle lines are indented."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exceptions:
+    """What one worker logged of exceptions: how many tracebacks, the last line of the first, and in which file."""
+
+    worker: str
+    number: int
+    first: str
+    path: Path
+
+    def __str__(self) -> str:
+        several = "an exception" if self.number == 1 else f"{self.number} exceptions, first"
+        return f"{self.worker} logged {several}: {self.first} ({self.path})"
+
+
+def exceptions(run_dir: Path) -> list[Exceptions]:
+    """The exceptions in the logs of a run's workers, a worker each, in the order of their names."""
+    found = []
+    for path in sorted((run_dir / "logs").glob("worker*.log")):
+        lines = path.read_text(errors="replace").splitlines()
+        starts = [number for number, line in enumerate(lines) if TRACEBACK in line]
+        # One that was raised while another was handled is a traceback of its own, and the last says what was logged.
+        number = sum(not _continues(lines, start) for start in starts)
+        if number:
+            ends = (match[1] for line in lines[starts[0] :] if (match := LAST_LINE.match(line)))
+            found.append(Exceptions(path.stem, number, next(ends, "a traceback without an end")[:WIDTH], path))
+    return found
+
+
+def _continues(lines: Sequence[str], start: int) -> bool:
+    before = " ".join(lines[max(0, start - 2) : start])
+    return "the above exception" in before.lower() or "another exception occurred" in before
 
 
 @dataclass(frozen=True, slots=True)

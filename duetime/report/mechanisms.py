@@ -1,0 +1,273 @@
+"""Why a design fails in a scenario: the cause, the setting behind it, the fix, and what its maintainers know of it.
+
+The mechanisms are those of docs/findings.md, which describes how each was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+FINDINGS: Final = "https://github.com/duetime/duetime/blob/main/docs/findings.md"
+POLLERS: Final = ("pull_worker", "pull_worker:*")
+QUEUES: Final = ("oban_style_queue", "oban_style_queue:*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mechanism:
+    """One mechanism.
+
+    designs, scenarios, labels: patterns of what it explains; a label is a violation, or a place of what was missed.
+    setting: the one that decides it, with its default; empty where none does. fix: what to change, in your own code.
+    upstream: where its maintainers write about it; empty if they do not. better: a design of ours without it.
+    section: the heading in docs/findings.md.
+    """
+
+    designs: Sequence[str]
+    labels: Sequence[str]
+    cause: str
+    fix: str
+    section: str
+    scenarios: Sequence[str] = ("*",)
+    setting: str = ""
+    upstream: str = ""
+    better: str = ""
+
+    @property
+    def page(self) -> str:
+        return f"{FINDINGS}#{self.section}"
+
+    def explains(self, design: str, scenario: str, labels: Iterable[str]) -> bool:
+        return (
+            any(fnmatchcase(design, pattern) for pattern in self.designs)
+            and any(fnmatchcase(scenario, pattern) for pattern in self.scenarios)
+            and not set(self.labels).isdisjoint(labels)
+        )
+
+
+def mechanism_of(design: str, scenario: str, labels: Iterable[str]) -> Mechanism | None:
+    """Return the first mechanism that explains one of `labels`, or None for a design of somebody else."""
+    labels = list(labels)
+    return next((one for one in MECHANISMS if one.explains(design, scenario, labels)), None)
+
+
+MECHANISMS: Final[Sequence[Mechanism]] = (
+    Mechanism(
+        designs=POLLERS,
+        scenarios=("clock_skew",),
+        labels=("early", "missed", "duplicate", "late"),
+        cause="the worker's clock decides what is due: a wrong one polls the wrong window, or one window twice",
+        fix="compare due times with the clock of the database",
+        section="the-poller",
+        better="push_readmodel",
+    ),
+    Mechanism(
+        designs=POLLERS,
+        scenarios=("poison", "lost_answer"),
+        labels=("missed", "duplicate", "late"),
+        cause="one failed delivery ends its poll, and nothing records which notifications are still to be delivered",
+        fix="keep a row for each notification until it is delivered, and retry each on its own",
+        section="the-poller",
+        better="push_readmodel",
+    ),
+    Mechanism(
+        designs=POLLERS,
+        scenarios=("late_event",),
+        labels=("missed",),
+        cause="a reminder that becomes known after its window was polled is in no later window",
+        fix="let the change schedule its reminder, instead of a poll that looks for it",
+        section="the-poller",
+        better="push_readmodel",
+    ),
+    Mechanism(
+        designs=("pull_worker:claimed", "pull_worker:watermark"),
+        scenarios=("crash*",),
+        labels=("duplicate",),
+        cause="the worker was killed between a delivery and its record, so the next poll delivers it again",
+        fix="send an idempotency key that the receiver checks",
+        section="the-poller",
+    ),
+    Mechanism(
+        designs=("pull_worker", "pull_worker:watermark"),
+        scenarios=("more_servers", "crash*", "rolling_deploy", "deploy_*", "pause", "burst", "wages"),
+        labels=("duplicate",),
+        cause="each worker has a beat of its own, and their polls deliver the same window",
+        setting="-B in the command of every worker",
+        fix="run one beat for all workers, or claim each notification before its delivery",
+        upstream="https://docs.celeryq.dev/en/stable/userguide/periodic-tasks.html",
+        section="the-poller",
+        better="pull_worker:one_beat",
+    ),
+    Mechanism(
+        designs=("pull_worker:watermark",),
+        labels=("duplicate",),
+        cause="a poll begins before the one before it has ended, and delivers the same widened window",
+        fix="claim each notification before its delivery",
+        section="the-poller",
+        better="pull_worker:claimed",
+    ),
+    Mechanism(
+        designs=("pull_worker", "pull_worker:one_beat"),
+        labels=("duplicate",),
+        scenarios=("broker_*", "rolling_deploy", "deploy_*", "move_and_cancel", "pause", "downtime", "backlog"),
+        cause="ticks that wait in the broker run at once afterwards, and all poll the same window",
+        setting="no expires on the entry in beat_schedule",
+        fix="set expires to the interval of the beat; what fell due meanwhile is still missed",
+        section="the-poller",
+        better="pull_worker:claimed",
+    ),
+    Mechanism(
+        designs=("pull_worker", "pull_worker:one_beat", "pull_worker:claimed"),
+        scenarios=("boundary", "slow_gateway"),
+        labels=("missed", "duplicate"),
+        cause="ticks run a varying time after the full interval, so the windows leave gaps and overlap",
+        fix="let each window begin where the last one ended",
+        section="the-poller",
+        better="pull_worker:watermark",
+    ),
+    Mechanism(
+        designs=POLLERS,
+        labels=("missed",),
+        cause="no poll ran while it was due, and no later window covers it",
+        setting="the window is as long as the interval of the beat",
+        fix="record what was delivered, not what was polled: a window that begins at the last poll, or a table of rows",
+        upstream="https://github.com/celery/celery/issues/6124",
+        section="the-poller",
+        better="push_readmodel",
+    ),
+    Mechanism(
+        designs=("push_readmodel:delete_first",),
+        labels=("missed",),
+        cause="rows are deleted before they are delivered, so a kill or an error loses what was claimed",
+        fix="delete the row after the delivery, and accept a duplicate",
+        section="the-read-model",
+        better="push_readmodel",
+    ),
+    Mechanism(
+        designs=("push_readmodel*", "oban_style_queue:hardened", "oban_style_queue:staged"),
+        scenarios=("lost_answer",),
+        labels=("duplicate",),
+        cause="a delivery whose answer is lost looks like one that failed, and is retried",
+        fix="send an idempotency key that the receiver checks",
+        section="the-read-model",
+    ),
+    Mechanism(
+        designs=("push_readmodel*",),
+        labels=("duplicate", "will_repeat"),
+        cause="the killed worker had delivered a part of its batch, and its transaction was rolled back",
+        setting="a batch is 50 ms of deliveries",
+        fix="send an idempotency key that the receiver checks; no scheduler can do without it",
+        section="the-read-model",
+    ),
+    Mechanism(
+        designs=("oban_style_queue", "oban_style_queue:hardened"),
+        scenarios=("dual_write",),
+        labels=("missed",),
+        cause="the commit and the publication are two steps, and the client was killed between them",
+        fix="write the job in the same transaction as the event",
+        upstream="https://docs.celeryq.dev/en/stable/userguide/tasks.html#database-transactions",
+        section="the-generic-queue",
+        better="oban_style_queue:staged",
+    ),
+    Mechanism(
+        designs=("oban_style_queue", "oban_style_queue:hardened"),
+        scenarios=("clock_skew",),
+        labels=("early", "late"),
+        cause="a worker turns the ETA into a timer by its own clock when it receives the task",
+        fix="compare due times with the clock of the database",
+        section="the-generic-queue",
+        better="oban_style_queue:staged",
+    ),
+    Mechanism(
+        designs=("oban_style_queue", "oban_style_queue:hardened"),
+        scenarios=("broker_restart_none", "broker_restart_rdb"),
+        labels=("missed", "duplicate"),
+        cause="the broker loses what it had not written to disk, and a snapshot restores what was processed since",
+        setting="appendonly no, save",
+        fix="set appendonly yes, or keep the jobs in a database",
+        upstream="https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/",
+        section="the-generic-queue",
+        better="oban_style_queue:staged",
+    ),
+    Mechanism(
+        designs=("oban_style_queue",),
+        scenarios=("long_horizon",),
+        labels=("duplicate",),
+        cause="a task that is due after the visibility timeout is delivered again after each, and all copies run",
+        setting="visibility_timeout in broker_transport_options, one hour by default",
+        fix="ask a row whether it is still to be delivered, or keep far jobs in a table",
+        upstream="https://github.com/celery/kombu/issues/337",
+        section="the-generic-queue",
+        better="oban_style_queue:hardened",
+    ),
+    Mechanism(
+        designs=("oban_style_queue",),
+        scenarios=("poison",),
+        labels=("missed",),
+        cause="a task whose delivery fails is not retried",
+        setting="autoretry_for, none by default",
+        fix="retry with a growing delay, and keep what was given up",
+        upstream="https://docs.celeryq.dev/en/stable/userguide/tasks.html#retrying",
+        section="the-generic-queue",
+        better="oban_style_queue:hardened",
+    ),
+    Mechanism(
+        designs=("oban_style_queue",),
+        labels=("stuck",),
+        cause="a worker holds its ETA tasks in memory, and those of a dead one come back after the visibility timeout",
+        setting="visibility_timeout in broker_transport_options, one hour by default",
+        fix="keep jobs in a table until they are due; or a short timeout, and a row that makes the copies harmless",
+        upstream="https://github.com/celery/celery/issues/4976",
+        section="the-generic-queue",
+        better="oban_style_queue:staged",
+    ),
+    Mechanism(
+        designs=("oban_style_queue",),
+        labels=("missed",),
+        cause="a task is acknowledged before it is executed, so what a dead worker had begun is gone",
+        setting="task_acks_late, off by default",
+        fix="set task_acks_late and task_reject_on_worker_lost, and make a second execution harmless",
+        upstream="https://docs.celeryq.dev/en/stable/userguide/tasks.html",
+        section="the-generic-queue",
+        better="oban_style_queue:hardened",
+    ),
+    Mechanism(
+        designs=("oban_style_queue",),
+        labels=("phantom", "stale"),
+        cause="only workers that are up receive a revoke, and they keep it in memory",
+        setting="worker_state_db, none by default, keeps revokes for three hours",
+        fix="ask the database at delivery time whether the notification is still wanted, and in which revision",
+        upstream="https://docs.celeryq.dev/en/stable/userguide/workers.html#persistent-revokes",
+        section="the-generic-queue",
+        better="oban_style_queue:hardened",
+    ),
+    Mechanism(
+        designs=("oban_style_queue:hardened", "oban_style_queue:staged"),
+        scenarios=("burst", "far_flood"),
+        labels=("missed", "late"),
+        cause="each job is one or two transactions that are synced to disk, and thousands wait for one another",
+        fix="deliver rows in batches, one transaction for many",
+        section="the-generic-queue",
+        better="push_readmodel",
+    ),
+    Mechanism(
+        designs=("oban_style_queue:hardened",),
+        labels=("missed",),
+        cause="the broker's client takes a message and records it in a second step, so one on its way to a dead worker "
+        "is lost",
+        fix="send again what a row says is still to be delivered",
+        upstream="https://github.com/celery/kombu/issues/305",
+        section="the-generic-queue",
+        better="oban_style_queue:staged",
+    ),
+    Mechanism(
+        designs=("oban_style_queue:*",),
+        labels=("duplicate", "will_repeat"),
+        cause="a slow or dead worker had delivered a job that was not recorded as done, and another executes it",
+        setting="the time after which a job counts as abandoned",
+        fix="send an idempotency key that the receiver checks",
+        section="the-generic-queue",
+    ),
+)
