@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from duetime import registry
+from duetime.cli.failing import Failing, failing_options
 from duetime.cli.interrupted import SoFar, printed_if_interrupted
 from duetime.cli.latest import link_latest, without_latest
 from duetime.cli.options import (
-    EXIT_STATUS,
     OUT,
     SEED,
     SLOW,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from duetime.harness.runs.cell import Cell
     from duetime.history import History
     from duetime.interface import Design
-    from duetime.report.baseline import Compared
     from duetime.report.picture import Picture
+
 
 @click.command(name="compare")
 @click.option(
@@ -74,12 +74,13 @@ if TYPE_CHECKING:
     help="Run this many designs at the same time. The default suits two cores; fewer disturb one another less.",
 )
 @SLOW
-@click.option("--strict", is_flag=True, help="Exit with 1 for every violation, also one that the guarantees allow.")
 @SEED
 @output_options
+@failing_options
 @OUT
 @in_own_environment
 def compare_command(
+    failing: Failing,
     wanted: Output,
     designs: str,
     scenario_names: str,
@@ -87,7 +88,6 @@ def compare_command(
     runs: int,
     side_by_side: int | None,
     slow: float,
-    strict: bool,
     seed: int,
     out: Path,
 ) -> None:
@@ -109,12 +109,7 @@ def compare_command(
     named = [lookup.named(name) for name in split_names("--scenarios", scenario_names)]
     scenarios = [lookup.slowed(scenario, slow) for scenario in named or default]
     seeds = list(range(seed, seed + runs))
-
-    def fails(cell: Cell) -> bool:
-        return breaks(cell, strict=strict)
-
-    ran = _run_and_report(wanted, names, scenarios, seeds, out=out, fails=fails, side_by_side=side_by_side)
-    sys.exit(compared_status(ran.compared) if ran.compared else compare_status(ran.cells, strict=strict))
+    sys.exit(_run_and_report(wanted, failing, names, scenarios, seeds, out=out, side_by_side=side_by_side))
 
 
 @click.command(name="run")
@@ -123,9 +118,12 @@ def compare_command(
 @SEED
 @SLOW
 @output_options
+@failing_options
 @OUT
 @in_own_environment
-def run_command(wanted: Output, design: str, scenario: str, seed: int, slow: float, out: Path) -> None:
+def run_command(
+    failing: Failing, wanted: Output, design: str, scenario: str, seed: int, slow: float, out: Path
+) -> None:
     """Run one design in one scenario.
 
     SCENARIO is a name, or the plan.json of a stored run, which is then repeated. The run ignores the shell's variables
@@ -135,7 +133,8 @@ def run_command(wanted: Output, design: str, scenario: str, seed: int, slow: flo
       duetime run push_readmodel crash
       duetime run push_readmodel runs/20300101-120000/crash/push_readmodel-seed1/plan.json
 
-    Exit status: 0 pass, 1 fail, 2 bad usage, 3 unknown.
+    Exit status, as of `duetime compare`: 0 if the design kept its guarantees, 1 if it broke one (--strict: if it failed
+    at all), 2 bad usage, 3 unknown.
     """
     from duetime.harness.plan import lookup
     from duetime.harness.plan.scenario import Replay
@@ -143,22 +142,7 @@ def run_command(wanted: Output, design: str, scenario: str, seed: int, slow: flo
     scenario = str(without_latest(Path(scenario))) if scenario.endswith(".json") else scenario
     chosen = lookup.slowed(lookup.named(scenario), slow)
     seeds = [chosen.written.seed if isinstance(chosen, Replay) else seed]
-    ran = _run_and_report(wanted, [design], [chosen], seeds, out=out, fails=lambda cell: cell.outcome == "fail")
-    sys.exit(compared_status(ran.compared) if ran.compared else EXIT_STATUS[ran.cells[0].outcome])
-
-
-def breaks(cell: Cell, *, strict: bool) -> bool:
-    """Return True if `cell` makes a comparison fail: the design broke a guarantee; if `strict`, for any violation."""
-    return cell.outcome == "fail" and (strict or cell.within_guarantees is False)
-
-
-def compare_status(cells: Sequence[Cell], *, strict: bool) -> int:
-    """Return 1 if a design broke its guarantees (strict: if a cell failed), else 3 if a cell is unknown, else 0."""
-    if any(breaks(cell, strict=strict) for cell in cells):
-        return EXIT_STATUS["fail"]
-    none_applicable = all(cell.outcome == "not applicable" for cell in cells)
-    unknown = none_applicable or any(cell.outcome == "unknown" for cell in cells)
-    return EXIT_STATUS["unknown"] if unknown else EXIT_STATUS["pass"]
+    sys.exit(_run_and_report(wanted, failing, [design], [chosen], seeds, out=out))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,19 +154,19 @@ class _Comparison:
     directory: Path
     seeds: Sequence[int]
     seconds: float
-    compared: Compared | None = None
 
 
 def _run_and_report(
     wanted: Output,
+    failing: Failing,
     names: Sequence[str],
     scenarios: Sequence[Scenario],
     seeds: Sequence[int],
     *,
     out: Path,
-    fails: Callable[[Cell], bool],
     side_by_side: int | None = None,
-) -> _Comparison:
+) -> int:
+    """Run designs and print what was found; return the exit status."""
     # Refuse a bad name before anything is started or written.
     designs = load_designs(names)
     wanted.check_comparable(lambda: planned(scenarios, [design.name for design in designs.values()], seeds))
@@ -194,12 +178,12 @@ def _run_and_report(
     rows = [cell.to_json() for cell in comparison.cells]
     page = write_report(rows, comparison.directory, comparison.pictures)
     more = {"seconds": round(comparison.seconds, 1), "report": str(page) if page else None}
-    failed = [fails(cell) for cell in comparison.cells]
-    outcome = outcome_of(rows, fails=failed, runs=comparison.directory, wanted=wanted, more=more)
+    fails = [failing.fails(cell) for cell in comparison.cells]
+    outcome = outcome_of(rows, fails=fails, runs=comparison.directory, wanted=wanted, more=more)
     if wanted.prints_text:
         _print_text(comparison, page)
     wanted.deliver(outcome)
-    return replace(comparison, compared=outcome.compared)
+    return compared_status(outcome.compared) if outcome.compared else failing.status(comparison.cells)
 
 
 def _run(

@@ -18,7 +18,7 @@ Cell = Mapping[str, Any]
 PLACES = ("lost", "stuck", "failed")
 """Where a missed notification is."""
 SENT: Mapping[str, str] = {
-    "duplicate": "sent {n} duplicates",
+    "duplicate": "sent {n} in duplicate",
     "will_repeat": "will send {n} again",
     "phantom": "sent {n} after a cancel",
     "stale": "sent {n} in an old version",
@@ -116,7 +116,8 @@ def _what_happened(cells: Sequence[Cell]) -> str:
         totals.update(violations_of(cell))
     owed = sum(cell["counts"].get("owed", 0) for cell in cells)
     lost = f"missed {totals['missed']} of {owed}" if totals["missed"] else f"lost nothing of {owed}"
-    return joined([lost, *(SENT[kind].format(n=totals[kind]) for kind in VIOLATIONS if kind in SENT and totals[kind])])
+    sent = [SENT[kind].format(n=totals[kind]) for kind in VIOLATIONS if kind in SENT and totals[kind]]
+    return joined([lost, *sent])
 
 
 def failures(cells: Iterable[Cell]) -> list[Failure]:

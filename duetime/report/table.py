@@ -81,7 +81,7 @@ def print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
         design: [_summary(cells, found.get((scenario, design)), scenario, design, marks) for scenario in scenarios]
         for design in designs
     }
-    width = max(map(len, scenarios))
+    width = max(map(len, ["scenario", *scenarios]))
     while columns:
         fitting = _fitting(columns, to.width - width)
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pytest
 
-from duetime.checker import judge_history
+from duetime.checker import VIOLATIONS, judge_history
 from duetime.checker.in_memory import PROFILE, PUNCTUAL_CANARY
-from duetime.cli.runs import compare_status
+from duetime.cli.failing import Failing
 from duetime.faults.fault import FaultKind
 from duetime.harness.plan.plan import Environment, Persistence, Plan, PlannedFault, PlannedOperation, Profile
 from duetime.harness.runs.cell import Cell, Outcome
@@ -39,6 +39,7 @@ def cell(outcome: Outcome, *, within_guarantees: bool | None) -> Cell:
         explanation="",
         weakness="",
         run_dir=Path("run"),
+        violations={"missed": 1} if outcome == "fail" else {},
     )
 
 
@@ -315,7 +316,14 @@ def test_the_violations_that_are_not_covered_are_named() -> None:
     ],
 )
 def test_fail_outranks_unknown_and_unknown_outranks_pass(cells: list[Cell], strict: bool, status: int) -> None:
-    assert compare_status(cells, strict=strict) == status
+    assert Failing(kinds=frozenset(VIOLATIONS) if strict else None).status(cells) == status
+
+
+def test_only_the_named_kinds_fail_the_command() -> None:
+    missed = cell("fail", within_guarantees=False)
+
+    assert Failing(kinds=frozenset({"missed", "early"})).status([missed]) == 1
+    assert Failing(kinds=frozenset({"duplicate"})).status([missed]) == 0
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,6 @@ class Cell:
             "violations": dict(self.violations),
             "counts": self.counts,
             "lateness_s": self.lateness_s,
-            "violations": self.violations,
             "explanation": self.explanation,
             "weakness": self.weakness,
             "run_dir": str(self.run_dir),
