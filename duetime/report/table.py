@@ -31,7 +31,10 @@ OTHERS = (
 )
 LATENESS = ("p50", "p99", "max")
 PIPE_WIDTH = 1000
-"""No line is folded in a pipe, so that each can be found with grep."""
+"""No row is folded in a pipe, so that each can be found with grep."""
+PROSE_WIDTH = 120
+"""Longer lines are hard to read."""
+MOST_SUGGESTED = 2
 LONGEST_OVERVIEW = 3
 """An overview says no more than the details for fewer cells than this."""
 
@@ -218,14 +221,16 @@ def _print_failure(to: Console, failure: Failure) -> None:
 
 def try_next(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """Commands worth running after this comparison: the design without the first mechanism, and more seeds."""
-    found = [failure for failure in failures(labelled(cells)) if failure.mechanism and failure.mechanism.better]
-    commands = []
-    for failure in found[:2]:
-        assert failure.mechanism  # noqa: S101 - for mypy
+    cells, commands = labelled(cells), []
+    compared = {cell["design"] for cell in cells}
+    for failure in failures(cells):
+        better = failure.mechanism.better if failure.mechanism else ""
+        if not better or better in compared or len(commands) == MOST_SUGGESTED:
+            continue
         scenario, seed = failure.cells[0]["base"], str(failure.cells[0]["seed"])
-        designs = f"{failure.design},{failure.mechanism.better}"
+        designs = f"{failure.design},{better}"
         commands.append(shell_command("compare", "--designs", designs, "--scenarios", scenario, "--seed", seed))
-    scenarios = ",".join(dict.fromkeys(cell.get("base", cell["scenario"]) for cell in cells))
+    scenarios = ",".join(dict.fromkeys(cell["base"] for cell in cells))
     designs = ",".join(dict.fromkeys(cell["design"] for cell in cells))
     if len({cell["seed"] for cell in cells}) == 1:
         commands.append(shell_command("compare", "--designs", designs, "--scenarios", scenarios, "--runs", "20"))
@@ -241,7 +246,7 @@ def _paragraph(
 ) -> None:
     """Print `lead` and `text` in lines of the console's width, between words; a longer word is not cut."""
     lines = textwrap.wrap(
-        f"{lead} {text}", to.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        f"{lead} {text}", min(to.width, PROSE_WIDTH), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     for number, line in enumerate(lines):
         shown = Text(line, style=style)

@@ -73,13 +73,11 @@ def comparable(output: list[str]) -> str:
     of the same run.
     """
     text = RUN_DIRECTORY.sub("runs/N", "\n".join(output))
-    # The paragraph of a failing cell: of its evidence only the first violation stays.
-    text = re.sub(
-        r"^(\S+ / \S+ +seed \d+\n) *(?:\d+ )?(\w+).*?(?=\n +Known weakness|\n\n|\Z)",
-        r"\1\2 EVIDENCE",
-        text,
-        flags=re.MULTILINE | re.DOTALL,
-    )
+    # Of a design's conclusion, of what has one cause, and of its evidence, only the gravest kind stays.
+    text = re.sub(r"(missed \d+|lost nothing) of \d+(?:,? (?:and )?(?:sent|will send) \d+ [a-z ]+)*", r"\1", text)
+    text = re.sub(r"^(\S+: \w+) [^;]*;", r"\1;", text, flags=re.MULTILINE)
+    text = re.sub(r"^  log: .*?\n(?=  \w)", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^  example: .*?(?=\n  \w)", "  example: EVIDENCE", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"\b(lost|stuck|late|early|phantom|stale|zombie|excused|recovered|indeterminate) \d+", "", text)
     text = re.sub(r"(?<= )-(?= )", "", text)
     # How many are duplicated is chance; that none is, is the lesson.
