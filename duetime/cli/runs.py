@@ -237,6 +237,7 @@ def _run(
 
 
 def _print_text(comparison: _Comparison, page: Path | None) -> None:
+    from duetime.harness.plan import lookup
     from duetime.report.table import console, print_comparison, try_next
 
     cells, seeds = comparison.cells, comparison.seeds
@@ -251,6 +252,6 @@ def _print_text(comparison: _Comparison, page: Path | None) -> None:
         click.echo(f"Judge one again: {shell_command('check', judged[-1].run_dir)}")
     if page:
         click.echo(f"See what happened: {page.absolute().as_uri()}")
-    click.echo("\nTry next:")
-    for command in try_next(rows):
-        click.echo(f"  {command}")
+    if commands := try_next(rows, lookup.names()):
+        click.echo("\nTry next:")
+        click.echo("\n".join(f"  {command}" for command in commands))

@@ -38,7 +38,7 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """The failing cells of one design with one mechanism.
+    """The failing cells of one design with one mechanism and one verdict.
 
     counts: by scenario and kind, such as ``{"downtime": {"missed": 14}}``, over all seeds. mechanism: None if
     it is a design of somebody else, which only its own `weakness` explains.
@@ -48,10 +48,6 @@ class Failure:
     cells: Sequence[Cell]
     mechanism: Mechanism | None
     counts: Mapping[str, Mapping[str, int]]
-
-    @property
-    def within_guarantees(self) -> bool:
-        return all(cell["within_guarantees"] is not False for cell in self.cells)
 
     @property
     def summary(self) -> str:
@@ -67,7 +63,7 @@ def verdict(cell: Cell) -> str:
     """The verdict in words: a failure says whether the design's guarantees allow it."""
     if cell["outcome"] != "fail":
         return str(cell["outcome"])
-    return "BREAKS ITS GUARANTEE" if cell["within_guarantees"] is False else "fails, as documented"
+    return {False: "BREAKS ITS GUARANTEE", True: "fails, as documented"}.get(cell["within_guarantees"], "fails")
 
 
 def violations_of(cell: Cell) -> dict[str, int]:
@@ -103,11 +99,14 @@ def _conclusion(design: str, cells: Sequence[Cell]) -> Conclusion:
     if len(judged) < len(cells):
         unknown = len(cells) - len(judged)
         parts.append(f"{unknown} of {len(cells)} runs {'proves' if unknown == 1 else 'prove'} nothing")
-    broke = any(cell["within_guarantees"] is False for cell in failed)
-    if failed:
-        allowed = "which BREAKS ITS GUARANTEE" if broke else "as documented"
-        parts[0] += f", {allowed}"
-    return Conclusion(design=design, sentence="; ".join(parts), within_guarantees=not broke if failed else None)
+    within = {cell["within_guarantees"] for cell in failed}
+    if False in within:
+        parts[0] += ", which BREAKS ITS GUARANTEE"
+    elif within == {True}:
+        parts[0] += ", as documented"
+    return Conclusion(
+        design=design, sentence="; ".join(parts), within_guarantees=False not in within if failed else None
+    )
 
 
 def _what_happened(cells: Sequence[Cell]) -> str:
@@ -121,15 +120,15 @@ def _what_happened(cells: Sequence[Cell]) -> str:
 
 
 def failures(cells: Iterable[Cell]) -> list[Failure]:
-    """The failing cells, those of one design with one mechanism together, in the order of the cells."""
-    groups: dict[tuple[str, int], tuple[Mechanism | None, list[Cell]]] = {}
+    """The failing cells, those of one design with one mechanism and one verdict together, in the order of the cells."""
+    groups: dict[tuple[str, str, int], tuple[Mechanism | None, list[Cell]]] = {}
     for cell in cells:
         if cell["outcome"] == "fail":
             mechanism = mechanism_of(cell["design"], cell.get("base", cell["scenario"]), _labels(cell))
-            groups.setdefault((cell["design"], id(mechanism)), (mechanism, []))[1].append(cell)
+            groups.setdefault((cell["design"], verdict(cell), id(mechanism)), (mechanism, []))[1].append(cell)
     return [
         Failure(design=design, cells=found, mechanism=mechanism, counts=_by_scenario(found, mechanism))
-        for (design, _), (mechanism, found) in groups.items()
+        for (design, _, _), (mechanism, found) in groups.items()
     ]
 
 

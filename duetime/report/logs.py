@@ -22,8 +22,8 @@ STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})")
 
 
 TRACEBACK = "Traceback (most recent call last):"
-LAST_LINE = re.compile(r"^(?:\[[^]]*\] )?([\w.]+(?:Error|Exception|Timeout|Exit|Interrupt|Warning)\b.*)$")
-"""The end of a traceback, in whose middle lines are indented."""
+LAST_LINE = re.compile(r"^[A-Za-z_][\w.]*(?:: .*)?$")
+"""The end of a traceback, whose other lines are indented: the name of a class, and a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def exceptions(run_dir: Path) -> list[Exceptions]:
         # One that was raised while another was handled is a traceback of its own, and the last says what was logged.
         number = sum(not _continues(lines, start) for start in starts)
         if number:
-            ends = (match[1] for line in lines[starts[0] :] if (match := LAST_LINE.match(line)))
+            ends = (match[0] for line in lines[starts[0] + 1 :] if (match := LAST_LINE.match(line)))
             found.append(Exceptions(path.stem, number, next(ends, "a traceback without an end")[:WIDTH], path))
     return found
 

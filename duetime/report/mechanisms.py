@@ -53,6 +53,11 @@ def mechanism_of(design: str, scenario: str, labels: Iterable[str]) -> Mechanism
     return next((one for one in MECHANISMS if one.explains(design, scenario, labels)), None)
 
 
+def is_ours(design: str) -> bool:
+    """Return True for a design whose mechanisms are here: what they do not explain is new, and no known weakness."""
+    return any(fnmatchcase(design, pattern) for mechanism in MECHANISMS for pattern in mechanism.designs)
+
+
 MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
         designs=POLLERS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.text import Text
 from duetime.checker import VIOLATIONS
 from duetime.report.conclusions import Failure, conclusions, example, failures, telling, verdict
 from duetime.report.logs import exceptions
+from duetime.report.mechanisms import is_ours
 from duetime.report.rates import Rate, labelled, rates
 from duetime.shell_command import shell_command
 
@@ -34,6 +35,8 @@ PIPE_WIDTH = 1000
 """No row is folded in a pipe, so that each can be found with grep."""
 PROSE_WIDTH = 120
 """Longer lines are hard to read."""
+KEEP = "\xa0"
+"""A space at which no line is broken, between a number and its unit."""
 MOST_SUGGESTED = 2
 LONGEST_OVERVIEW = 3
 """An overview says no more than the details for fewer cells than this."""
@@ -70,6 +73,8 @@ def print_comparison(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
         if cell["outcome"] in ("unknown", "not applicable"):
             to.print()
             _paragraph(to, f"{_place(cell)}: {cell['outcome']}:", cell["explanation"])
+            if log := _log([cell]):
+                _paragraph(to, "  log:", log, lead_style="dim", indent="    ")
 
 
 def print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
@@ -191,7 +196,8 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
 def _counts_in_words(cell: Mapping[str, Any]) -> str:
     counts, lateness = cell["counts"], cell["lateness_s"].get("raw", {})
     shown = [f"{word} {counts[name]}" for name, word in COUNT_COLUMNS.items() if counts.get(name) or name == "owed"]
-    return " · ".join([*shown, *_others(cell), *(f"{name} {_seconds(lateness.get(name))} s" for name in LATENESS)])
+    late = [f"{name} {_seconds(lateness[name])} s" for name in LATENESS if lateness.get(name) is not None]
+    return " · ".join(item.replace(" ", KEEP) for item in [*shown, *_others(cell), *late])
 
 
 def _others(cell: Mapping[str, Any]) -> list[str]:
@@ -205,12 +211,12 @@ def _print_failure(to: Console, failure: Failure) -> None:
     _paragraph(to, f"{failure.design}:", f"{failure.summary}; {verdict(first)}")
     run_dir = Path(first["run_dir"])
     said = {
-        "cause": known.cause if known else first["weakness"],
+        "cause": known.cause if known else "" if is_ours(failure.design) else first["weakness"],
         "setting": known.setting if known else "",
         "fix": known.fix if known else "",
         "upstream": known.upstream if known else "",
         "example": example(first, with_fix=known is None),
-        "log": "; ".join(map(str, exceptions(run_dir)[:1])),
+        "log": _log(failure.cells),
     }
     for name, text in said.items():
         if text:
@@ -219,22 +225,35 @@ def _print_failure(to: Console, failure: Failure) -> None:
     to.print(Text.assemble(("  evidence: ", "dim"), shell_command("check", run_dir)), soft_wrap=True)
 
 
-def try_next(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Commands worth running after this comparison: the design without the first mechanism, and more seeds."""
-    cells, commands = labelled(cells), []
-    compared = {cell["design"] for cell in cells}
-    for failure in failures(cells):
-        better = failure.mechanism.better if failure.mechanism else ""
-        if not better or better in compared or len(commands) == MOST_SUGGESTED:
-            continue
-        scenario, seed = failure.cells[0]["base"], str(failure.cells[0]["seed"])
-        designs = f"{failure.design},{better}"
-        commands.append(shell_command("compare", "--designs", designs, "--scenarios", scenario, "--seed", seed))
-    scenarios = ",".join(dict.fromkeys(cell["base"] for cell in cells))
-    designs = ",".join(dict.fromkeys(cell["design"] for cell in cells))
-    if len({cell["seed"] for cell in cells}) == 1:
-        commands.append(shell_command("compare", "--designs", designs, "--scenarios", scenarios, "--runs", "20"))
+def _log(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The first worker that logged exceptions, of the first of `cells` that has one."""
+    found = (one for cell in cells for one in exceptions(Path(cell["run_dir"])))
+    return str(next(found, ""))
+
+
+def try_next(cells: Sequence[Mapping[str, Any]], scenarios: Collection[str]) -> list[str]:
+    """Commands worth running next: beside what failed a design without that mechanism, and more seeds.
+
+    scenarios: the names that a command takes; the run of another plan suggests nothing.
+    """
+    ran = [cell for cell in labelled(cells) if cell["outcome"] != "not applicable" and cell["base"] in scenarios]
+    compared = {cell["design"] for cell in ran}
+    commands: list[str] = []
+    for failure in failures(ran):
+        better, first = failure.mechanism.better if failure.mechanism else "", failure.cells[0]
+        if better and better not in compared and len(commands) < MOST_SUGGESTED:
+            commands.append(_comparison([first["loaded_as"], better], [first["base"]], "--seed", first))
+    if ran and len({cell["seed"] for cell in ran}) == 1:
+        designs = dict.fromkeys(cell["loaded_as"] for cell in ran)
+        commands.append(_comparison(designs, dict.fromkeys(cell["base"] for cell in ran), "--runs", ran[0]))
     return commands
+
+
+def _comparison(designs: Iterable[str], scenarios: Iterable[str], option: str, cell: Mapping[str, Any]) -> str:
+    slow = ("--slow", f"{cell['slow']:g}") if cell["slow"] != 1 else ()
+    value = str(cell["seed"]) if option == "--seed" else "20"
+    names = ("--designs", ",".join(designs), "--scenarios", ",".join(scenarios))
+    return shell_command("compare", *names, option, value, *slow)
 
 
 def _seconds(value: float | None) -> str:
@@ -246,10 +265,14 @@ def _paragraph(
 ) -> None:
     """Print `lead` and `text` in lines of the console's width, between words; a longer word is not cut."""
     lines = textwrap.wrap(
-        f"{lead} {text}", min(to.width, PROSE_WIDTH), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        f"{lead} {text}",
+        min(to.width, PROSE_WIDTH),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
     for number, line in enumerate(lines):
-        shown = Text(line, style=style)
+        shown = Text(line.replace(KEEP, " "), style=style)
         if not number:
             shown.stylize(lead_style, 0, len(lead))
         to.print(shown, soft_wrap=True)

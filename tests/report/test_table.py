@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ def cell(outcome: str = "fail", **more: Any) -> dict[str, Any]:
         "design": "mine",
         "scenario": "downtime",
         "seed": 1,
+        "loaded_as": more.get("design", "mine"),
+        "slow": 1,
         "outcome": outcome,
         "within_guarantees": None if outcome == "unknown" else True,
         "counts": {"owed": 55, "arrived": 41, "delivered": 63, "missed": 14, "lost": 10, "stuck": 4, "stale": 4},
@@ -137,8 +140,43 @@ def test_cells_that_fail_for_one_reason_are_explained_once_with_setting_fix_and_
     assert text.count("setting: visibility_timeout") == text.count("/celery/issues/4976") == 1
     assert "oban_style_queue: missed 3 in downtime and 2 in crash; fails, as documented" in text
     assert "example: Missed. Notification [a] was accepted.\n" in text
-    assert try_next(queue)[0].endswith(
+    assert try_next(queue, {"downtime", "crash"})[0].endswith(
         "compare --designs oban_style_queue,oban_style_queue:staged --scenarios downtime --seed 1"
+    )
+
+
+def test_a_documented_failure_and_a_broken_guarantee_are_told_apart() -> None:
+    text = printed(
+        cell(), cell(scenario="crash", within_guarantees=False), cell(scenario="pause", within_guarantees=None)
+    )
+
+    for scenario, words in (
+        ("downtime", "fails, as documented"),
+        ("crash", "BREAKS ITS GUARANTEE"),
+        ("pause", "fails"),
+    ):
+        assert f"mine: missed 14 in {scenario}, stale 4 in {scenario}; {words}\n" in text
+
+
+def test_what_to_try_next_names_the_design_as_it_was_loaded_and_the_factor() -> None:
+    [command] = try_next([cell(loaded_as="my.py:design", slow=3.0)], {"downtime"})
+
+    assert command.endswith("compare --designs my.py:design --scenarios downtime --runs 20 --slow 3")
+    assert try_next([cell(scenario="a plan file")], {"downtime"}) == []
+    assert try_next([cell("not applicable")], {"downtime"}) == []
+
+
+@pytest.mark.parametrize(
+    "last", ["psycopg.errors.AdminShutdown: terminated", "amqp.exceptions.NotFound", "mine.Bad: x"]
+)
+def test_a_worker_that_logged_exceptions_is_named_with_the_first_and_the_log(tmp_path: Path, last: str) -> None:
+    log = tmp_path / "logs" / "worker-2.log"
+    log.parent.mkdir()
+    trace = ["Traceback (most recent call last):", '  File "x.py", line 1, in f', "    f()", last]
+    log.write_text("\n".join(["ready", *trace, "[INFO] on", *trace, ""]))
+
+    assert f"log: worker-2 logged 2 exceptions, first: {last} ({log})" in " ".join(
+        printed(cell(run_dir=str(tmp_path))).split()
     )
 
 
