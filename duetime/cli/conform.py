@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from duetime.checker import VIOLATIONS
+from duetime.cli.failing import Failing
 from duetime.cli.latest import link_latest
 from duetime.cli.options import (
     EXIT_STATUS,
@@ -25,7 +27,6 @@ from duetime.cli.options import (
     split_names,
 )
 from duetime.cli.report import write_report
-from duetime.cli.runs import compare_status
 from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
@@ -161,4 +162,5 @@ def _summary(tested: Sequence[Tested], cells: Sequence[Cell]) -> str:
 def _status(tested: Sequence[Tested], cells: Sequence[Cell], *, strict: bool) -> int:
     if any(each.state == "BROKEN" for each in tested):
         return EXIT_STATUS["fail"]
-    return compare_status(cells, strict=strict) if cells else EXIT_STATUS["pass"]
+    failing = Failing(kinds=frozenset(VIOLATIONS) if strict else None)
+    return failing.status(cells) if cells else EXIT_STATUS["pass"]

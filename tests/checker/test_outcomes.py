@@ -46,7 +46,8 @@ def test_every_label_and_every_state_is_counted_zeros_included() -> None:
         counts
     )
     assert {"delivered", "missed", "lost", "stuck", "indeterminate", "none_due", "open", "unknown_late"} <= set(counts)
-    assert sum(counts.values()) == 2
+    assert (counts["owed"], counts["arrived"]) == (1, 1)
+    assert sum(counts.values()) == 4
 
 
 def test_an_open_history_does_not_pass() -> None:

@@ -74,7 +74,7 @@ def comparable(output: list[str]) -> str:
     """
     text = RUN_DIRECTORY.sub("runs/N", "\n".join(output))
     # Of a design's conclusion, of what has one cause, and of its evidence, only the gravest kind stays.
-    text = re.sub(r"(missed \d+|lost nothing) of \d+(?:,? (?:and )?(?:sent|will send) \d+ [a-z ]+)*", r"\1", text)
+    text = re.sub(r"(missed \d+|lost nothing) of \d+.*?(?=, as |, which |; |$)", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"^(\S+: \w+) [^;]*;", r"\1;", text, flags=re.MULTILINE)
     text = re.sub(r"^  log: .*?\n(?=  \w)", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"^  example: .*?(?=\n  \w)", "  example: EVIDENCE", text, flags=re.MULTILINE | re.DOTALL)
