@@ -17,7 +17,9 @@ NON_INTERRUPTING: Final = frozenset(
     {"deploy", "worker_added", "worker_removed", "clock", "old_transaction", "gateway_slow", "client_kill"}
 )
 """Kinds of fault that interrupt no delivery: both at-least-once and at-most-once hold under them."""
-ON_WORKERS: Final = frozenset({"kill", "pause", "deploy", "worker_removed"})
+ON_WORKERS: Final = frozenset({"kill", "deploy_kill", "pause", "deploy", "worker_removed"})
+KILLS: Final = frozenset({"kill", "deploy_kill"})
+"""Kinds after which a worker's processes are gone, until its healing begins."""
 RESTART_EXCUSED_NS: Final = 15_000_000_000
 """A worker may still end this long after a fault because of it."""
 NOTICED_WITHIN_NS: Final = 1_000_000_000
@@ -96,7 +98,7 @@ class Interruptions:
         for fault in self._faults:
             if fault.kind in NON_INTERRUPTING:
                 continue
-            kills = fault.kind == "kill"
+            kills = fault.kind in KILLS
             end_ns = min(fault.observed_ns, fault.healed_ns) if kills else self._recovered_ns(fault)
             workers = _workers(fault)
             yield Interruption(fault.injected_ns, end_ns, workers, kills, fault, fault.only)
@@ -145,6 +147,6 @@ def _ends_before_ns(fault: RecordedFault) -> int:
     A killed worker is started again when its healing begins. The others are ended one after another, so that only the
     time before the injection is sure.
     """
-    if fault.kind == "kill":
+    if fault.kind in KILLS:
         return fault.heal_ns
     return fault.injected_ns if fault.kind in ("deploy", "worker_removed") else 0

@@ -10,6 +10,7 @@ from duetime.history import NEVER, RecordedFault
 FAULTS: Final[Mapping[str, str]] = {
     "kill": "{target} {was} killed and down {period}",
     "deploy": "{target} {was} restarted {period}",
+    "deploy_kill": "{target} got SIGTERM and was killed when its grace was over, in a deploy {period}",
     "pause": "{target} {was} paused {period}",
     "worker_added": "{target} ran as an additional worker {period}",
     "worker_removed": "{target} {was} stopped for good at {start}",

@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol, runtime_checkable
 FaultKind = Literal[
     "kill",
     "deploy",
+    "deploy_kill",
     "pause",
     "worker_added",
     "worker_removed",
@@ -49,6 +50,7 @@ RECONNECT_S = 12.0
 FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "kill": FaultKindInfo(title="workers killed", colour="#d62728", recovery_budget_s=1.0),
     "deploy": FaultKindInfo(title="workers restarted one by one", colour="#ff7f0e", recovery_budget_s=1.0),
+    "deploy_kill": FaultKindInfo(title="worker killed when its grace is over", colour="#b5460f", recovery_budget_s=1.0),
     # Timers and leases that expired during the pause are handled one after another.
     "pause": FaultKindInfo(title="worker paused", colour="#bcbd22", recovery_budget_s=2.0),
     # Not a failure: reports show when the worker was added and removed.

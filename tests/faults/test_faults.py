@@ -34,6 +34,7 @@ UNAVAILABLE = {"clock": faketime.unavailable, "partition": network_namespace.una
 TARGETS = {
     "kill": "delivering",
     "deploy": "all",
+    "deploy_kill": "before_delivery",
     "pause": "delivering",
     "worker_added": "worker-2",
     "worker_removed": "worker-1",

@@ -15,6 +15,9 @@ from duetime.harness.plan.workload import (
 SLOW_DELIVERIES = Profile(lateness_limit_s=LATENESS_LIMIT_S, delivery_time_s=0.05)
 """Deliveries that last long enough to inject a fault in the middle of one."""
 
+DEPLOY_GRACE_S = 3.0
+"""Kubernetes gives 30 s. This is the same for deliveries that last longer, and enough for a worker that is idle."""
+
 
 def _crash(name: str, *, target: str, what: str, demonstrates: str) -> Scenario:
     """The same workload for each phase of a delivery in which a worker may crash."""
@@ -91,6 +94,29 @@ WORKERS = (
         workers=2,
         operations=lambda random: mixed_events(random, seconds=14, horizon_s=4),
         faults=(PlannedFault(fault="f1", kind="deploy", target="all", inject_s=3.2, heal_s=3.2),),
+    ),
+    Scenario(
+        name="deploy_too_slow",
+        what="two workers are deployed, and a delivery of the first outlasts its grace: SIGTERM, and SIGKILL after 3 s",
+        demonstrates="an orderly restart is one only if deliveries end within the grace, else it is a crash",
+        hardest_for="oban_style_queue",
+        workers=2,
+        profile=SLOW_DELIVERIES,
+        operations=lambda random: [
+            *simultaneous_event(due_s=4.6, people=6),
+            *mixed_events(random, seconds=10, horizon_s=4),
+        ],
+        # The gateway holds the delivery from before SIGTERM until the worker is gone.
+        faults=(
+            PlannedFault(
+                fault="f1",
+                kind="deploy_kill",
+                target="before_delivery",
+                inject_s=4.5,
+                heal_s=8.5,
+                size_s=DEPLOY_GRACE_S,
+            ),
+        ),
     ),
     Scenario(
         name="pause",

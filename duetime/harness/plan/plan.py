@@ -72,7 +72,7 @@ class PlannedFault:
     ``delivering`` (recorded and not answered) or ``after_delivery``; ``database``; ``broker``; ``gateway``; or a
     client's name.
     heal_s: when healing begins; how long it takes is measured.
-    size_s: by how much a clock is wrong or a delivery is slower.
+    size_s: by how much a clock is wrong or a delivery is slower; the grace of a deploy.
     only: prefixes of the keys that the fault affects and excuses; empty for all keys.
     """
 

@@ -13,7 +13,8 @@ from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 
 BROKER_FAULTS = {"broker_kill", "partition"}
 LINK_FAULTS = {"cut", "refuse", "freeze"}
-WORKER_FAULTS = {"kill", "deploy", "pause", "clock", "worker_added", "worker_removed"}
+KILLS = {"kill", "deploy_kill"}
+WORKER_FAULTS = {*KILLS, "deploy", "pause", "clock", "worker_added", "worker_removed"}
 SELECTED_LATER = {"all", *PHASE_OF_TARGET}
 EMBEDDED_ONLY = {"database_kill", "broker_kill", "partition"}
 """Faults that are injected into a database server or broker itself, never into one of the user's."""
@@ -58,7 +59,7 @@ def _too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:
     """A run that ends before a design rescues what a dead worker held cannot show whether it does."""
     rescued_s = design.guarantees.recovers_within_s
     # A worker killed while it delivers holds notifications; one that is killed at another time may hold none.
-    kills_s = [fault.inject_s for fault in plan.faults if fault.kind == "kill" and fault.target in PHASE_OF_TARGET]
+    kills_s = [fault.inject_s for fault in plan.faults if fault.kind in KILLS and fault.target in PHASE_OF_TARGET]
     left_s = plan.judged_until_s() - max(kills_s, default=-inf)
     if rescued_s > left_s:
         factor = ceil(rescued_s / left_s * plan.slow)

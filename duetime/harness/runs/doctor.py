@@ -34,6 +34,7 @@ DESIGN = "push_readmodel"
 TARGETS: Mapping[FaultKind, str] = {
     "kill": "worker-1",
     "deploy": "all",
+    "deploy_kill": "before_delivery",
     "pause": "worker-1",
     "worker_added": "worker-2",
     "worker_removed": "worker-1",

@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 from duetime.errors import HarnessError
 from duetime.faults.application import ClientKill, OldTransaction
 from duetime.faults.clock_skew import ClockSkew
+from duetime.faults.deploy_kill import DeployKill
 from duetime.faults.fault import Fault
 from duetime.faults.gateway import GatewayFault
 from duetime.faults.mechanisms.faketime import SkewedClock
@@ -59,6 +60,9 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
             return KillWorkers(targets.selector.named(planned.target, within_s=wait_s))
         case "deploy":
             return Deploy(targets.selector.named(planned.target))
+        case "deploy_kill":
+            choose = targets.selector.named(planned.target, within_s=wait_s)
+            return DeployKill(choose, targets.selector.named("all"), grace_s=planned.size_s)
         case "pause":
             return PauseWorkers(targets.selector.named(planned.target, within_s=wait_s))
         case "worker_added":
