@@ -67,15 +67,14 @@ class DeployKill:
         evidence = [each(self._choice.workers, lambda worker: worker.wait_ready(stop))]
         for worker in self._others:
             worker.terminate()
-            if not _ended(worker, stop, within_s=WARM_S):
-                worker.kill()
-                worker.start()
-                raise FaultNotVerified(f"{worker.name} did not end on {worker.stop_signal} within {WARM_S:g} s")
-            how = worker.exit_evidence()
+            how = worker.exit_evidence() if _ended(worker, stop, within_s=WARM_S) else None
             worker.kill()
             wait_gone(worker, stop)
             worker.start()
-            evidence.append(f"{worker.name}: {how}, {worker.wait_ready(stop)}")
+            ready = worker.wait_ready(stop)
+            if how is None:
+                raise FaultNotVerified(f"{worker.name} did not end on {worker.stop_signal} within {WARM_S:g} s")
+            evidence.append(f"{worker.name}: {how}, {ready}")
         return "; ".join(evidence)
 
 

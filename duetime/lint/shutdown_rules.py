@@ -28,7 +28,7 @@ def soft_shutdown_outlasts_grace(case: Case) -> Iterator[Finding]:
         "are delivered again only when the broker notices, and tasks with early acknowledgement are lost.",
         fix=f"some seconds less than {format_duration(case.grace)}, or a longer grace (stop_grace_period, "
         "terminationGracePeriodSeconds, TimeoutStopSec).",
-        scenario="crash",
+        scenario="deploy_too_slow",
     )
 
 
@@ -52,7 +52,7 @@ def soft_shutdown_without_effect(case: Case) -> Iterator[Finding]:
             consequence="only a cold shutdown (SIGQUIT) waits that long. SIGTERM, which supervisors send, begins a "
             "warm shutdown, which waits for the running tasks without limit.",
             fix=f"{REMAP} in the environment of the worker, or SIGQUIT as the supervisor's signal.",
-            scenario=None,
+            scenario="deploy_too_slow",
         )
 
 

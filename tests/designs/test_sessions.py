@@ -130,7 +130,7 @@ def test_a_session_that_joins_a_begun_transaction_is_refused_where_a_commit_is_f
     with engine.connect() as connection:
         refuse(schedulers, connection, "designs that publish after the commit also need the session to begin")
 
-    assert refusing == {"oban_style_queue", "oban_style_queue:hardened"}
+    assert refusing == {f"oban_style_queue{variant}" for variant in ("", ":hardened", ":soft_shutdown")}
 
 
 def test_an_async_session_is_refused_by_name_and_works_with_the_awaited_calls(

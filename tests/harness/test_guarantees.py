@@ -86,8 +86,11 @@ def uncovered(
     return not_covered(guarantees, plan, history, judge_history(history))
 
 
-def test_a_duplicate_is_covered_if_the_worker_of_the_first_delivery_was_killed_before_it_could_acknowledge() -> None:
-    assert uncovered(AT_LEAST_ONCE, A, TWICE, KILL) == []
+@pytest.mark.parametrize("kind", ["kill", "deploy_kill"])
+def test_a_duplicate_is_covered_if_the_worker_of_the_first_delivery_was_killed_before_it_could_acknowledge(
+    kind: str,
+) -> None:
+    assert uncovered(AT_LEAST_ONCE, A, TWICE, fault(kind=kind, inject_s=5.0, healed_s=8.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,7 @@ def test_a_duplicate_is_covered_if_the_worker_of_the_first_delivery_was_killed_b
         (8.5, 8.6, "worker-1", KILL),  # by the next process
         (4.9, 5.4, "worker-2", KILL),  # by a worker that was not hit
         (4.9, 5.4, "worker-1", fault(kind="deploy", inject_s=5.0, healed_s=8.0)),
+        (4.9, 5.4, "worker-2", fault(kind="deploy_kill", inject_s=5.0, healed_s=8.0)),  # ended in an orderly way
         (4.9, 5.4, "worker-1", fault(kind="gateway_slow", inject_s=5.0, healed_s=8.0)),
         (
             4.9,
@@ -155,6 +159,8 @@ def test_at_most_once_covers_no_duplicate_and_at_least_once_no_miss() -> None:
         (9.0, 6.0, KILL, False),  # scheduled after the kill
         (5.5, 0.0, [], False),
         (5.5, 0.0, fault(kind="deploy", inject_s=5.0, healed_s=8.0), False),
+        (5.5, 0.0, fault(kind="deploy_kill", inject_s=5.0, healed_s=8.0), True),
+        (9.0, 6.0, fault(kind="deploy_kill", inject_s=5.0, healed_s=8.0), False),  # scheduled after the kill
         (9.0, 6.0, fault(kind="cut", inject_s=5.0, healed_s=5.1), True),  # within its recovery
     ],
 )

@@ -86,7 +86,7 @@ def test_a_soft_shutdown_must_end_before_the_grace() -> None:
     grace = timedelta(seconds=30)
 
     [finding] = soft(seconds=30.0, grace=grace)
-    assert (finding.level, finding.scenario) == ("warning", "crash")
+    assert (finding.level, finding.scenario) == ("warning", "deploy_too_slow")
     assert "whenever a task runs" in finding.consequence
     [finding] = soft(seconds=60.0, grace=grace, worker_enable_soft_shutdown_on_idle=True)
     assert "even if no task runs" in finding.consequence

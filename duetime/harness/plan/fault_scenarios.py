@@ -15,7 +15,7 @@ from duetime.harness.plan.workload import (
 SLOW_DELIVERIES = Profile(lateness_limit_s=LATENESS_LIMIT_S, delivery_time_s=0.05)
 """Deliveries that last long enough to inject a fault in the middle of one."""
 
-DEPLOY_GRACE_S = 3.0
+DEPLOY_GRACE_S = 4.0
 """Kubernetes gives 30 s. This is the same for deliveries that last longer, and enough for a worker that is idle."""
 
 
@@ -97,7 +97,7 @@ WORKERS = (
     ),
     Scenario(
         name="deploy_too_slow",
-        what="two workers are deployed, and a delivery of the first outlasts its grace: SIGTERM, and SIGKILL after 3 s",
+        what="two workers are deployed, and a delivery of the first outlasts its grace: SIGTERM, and SIGKILL after 4 s",
         demonstrates="an orderly restart is one only if deliveries end within the grace, else it is a crash",
         hardest_for="oban_style_queue",
         workers=2,
@@ -113,7 +113,7 @@ WORKERS = (
                 kind="deploy_kill",
                 target="before_delivery",
                 inject_s=4.5,
-                heal_s=8.5,
+                heal_s=9.5,
                 size_s=DEPLOY_GRACE_S,
             ),
         ),

@@ -44,6 +44,20 @@ def test_without_faults_every_design_delivers_everything_once(matrix: Matrix, de
     assert matrix.cells["calm", design]["outcome"] == "pass"
 
 
+@pytest.mark.full
+def test_a_deploy_whose_grace_a_delivery_outlasts_loses_what_an_orderly_deploy_returns(tmp_path: Path) -> None:
+    queue, names = "oban_style_queue", ("rolling_deploy", "deploy_too_slow")
+    designs = [queue, f"{queue}:hardened", f"{queue}:soft_shutdown", "push_readmodel"]
+    _, cells = compared("--designs", ",".join(designs), "--scenarios", ",".join(names), out=tmp_path)
+
+    failing = {name for name, cell in cells.items() if cell["outcome"] != "pass"}
+    assert failing == {("deploy_too_slow", queue)}
+    assert cells["deploy_too_slow", queue]["counts"]["stuck"] > 0
+    assert cells["deploy_too_slow", queue]["within_guarantees"]
+    lateness = [cells["deploy_too_slow", design]["lateness_ns"]["max"] for design in designs[1:3]]
+    assert lateness[1] < lateness[0], "a soft shutdown returns the tasks before the visibility timeout does"
+
+
 def test_the_poller_misses_under_downtime_and_duplicates_with_more_workers(matrix: Matrix) -> None:
     assert matrix.cells["downtime", "pull_worker"]["counts"]["missed"] > 0
     assert matrix.cells["more_servers", "pull_worker"]["counts"]["duplicate"] > 0
