@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,9 @@ from duetime.harness.runs.batch import Batch, RunOne
 from duetime.harness.runs.cell import Cell
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.spec import RunSpec
+from tests.commands import duetime
 from tests.eventually import assert_eventually
+from tests.short_plan import written_to
 
 DESIGNS = ("pull_worker", "push_readmodel")
 
@@ -144,3 +147,21 @@ def test_a_stop_ends_the_wait_for_the_batch_before(context: RunContext) -> None:
 
     assert time.monotonic() - began < 10
     assert not list(before.cells()) and not list(after.cells())
+
+
+@pytest.mark.runs
+@pytest.mark.full
+def test_the_next_scenario_starts_its_processes_before_the_last_one_closes_and_runs_after_it(tmp_path: Path) -> None:
+    plans = [str(written_to(tmp_path / f"{name}.json")) for name in ("first", "second")]
+    done = duetime("compare", "--designs", "push_readmodel", "--scenarios", ",".join(plans), "--out", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    lines = [line.partition(" s  ")[2] for line in done.stderr.splitlines()]
+    assert lines.index("second / push_readmodel: starting") < lines.index("first / push_readmodel: closing")
+    assert lines.index("first / push_readmodel: closing") < lines.index("second / push_readmodel: running")
+    assert lines.index("first / push_readmodel: pass") < lines.index("second / push_readmodel: pass")
+    first, second = (
+        json.loads(next(tmp_path.glob(f"*-*/{name}/*/plan.json")).read_text()) for name in ("first", "second")
+    )
+    last_deadline_s = max(one["due_s"] for one in first["operations"]) + first["profile"]["lateness_limit_s"]
+    assert second["started"]["mono_ns"] > first["started"]["mono_ns"] + last_deadline_s * 1e9
