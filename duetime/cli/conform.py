@@ -113,7 +113,7 @@ def _run_scenarios(
     directory = new_directory(out)
     cells: list[Cell] = []
     if as_text:
-        click.echo(f"\nGuarantees in {len(scenarios)} scenarios, seed {seed}, kept in {directory}/:")
+        click.echo(f"\nGuarantees in {_counted(scenarios, 'scenario')}, seed {seed}, kept in {directory}/:")
     try:
         with ProgressDisplay([scenario.name for scenario in scenarios], [bench.design.name], seeds=1) as display:
             for cell in bench.run(scenarios, seed, directory, progress=display.update):
@@ -142,21 +142,24 @@ def _print(state: str, what: str, evidence: str, read: str) -> None:
     click.echo(f"  {state:<{INDENT - 2}}{what}")
     if evidence:
         indent = " " * INDENT
-        click.echo(
-            textwrap.fill(evidence, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-        )
+        for line in evidence.splitlines():  # a log is told line by line
+            filled = textwrap.fill(line, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+            click.echo(filled)
     if state in ("BROKEN", "allowed"):
         click.echo(f"{' ' * INDENT}{read}")
 
 
 def _summary(tested: Sequence[Tested], cells: Sequence[Cell]) -> str:
-    parts = [("promises", Counter[str](each.state for each in tested))]
+    parts = [(_counted(tested, "promise"), Counter[str](each.state for each in tested))]
     if cells:
-        parts.append(("scenarios", Counter[str](cell.promise_state for cell in cells)))
+        parts.append((_counted(cells, "scenario"), Counter[str](cell.promise_state for cell in cells)))
     return " ".join(
-        f"{counts.total()} {what}: {', '.join(f'{number} {state}' for state, number in counts.items())}."
-        for what, counts in parts
+        f"{what}: {', '.join(f'{number} {state}' for state, number in counts.items())}." for what, counts in parts
     )
+
+
+def _counted(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _status(tested: Sequence[Tested], cells: Sequence[Cell], *, strict: bool) -> int:
