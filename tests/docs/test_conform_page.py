@@ -21,11 +21,11 @@ OUTPUTS = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Path:
+def shell(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of the page, and a wheel of this source where pip finds it."""
     for name, code in re.findall(r"```python\n# (rq_\w+\.py)\n(.*?)```", PAGE, flags=re.DOTALL):
         (tmp_path / name).write_text(code)
-    source = tmp_path / "source"
+    source = tmp_path_factory.mktemp("source") / "duetime"  # elsewhere, because pytest collects what is in the folder
     subprocess.run(["git", "clone", "--quiet", "--local", str(ROOT), str(source)], check=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
     subprocess.run([*pip, "-w", str(tmp_path / "wheels"), str(source)], check=True)
