@@ -11,10 +11,11 @@ import click
 
 from duetime.checker import judge_history, label_lines
 from duetime.cli.check_runs import check_runs, deliver, save_results
+from duetime.cli.failing import Failing, failing_options
 from duetime.cli.latest import RunPath
-from duetime.cli.options import EXIT_STATUS
 from duetime.cli.output import Output, output_options
 from duetime.errors import BadUsage
+from duetime.report.conclusions import verdict
 
 if TYPE_CHECKING:
     from duetime.checker import Results
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 @click.command(name="check")
 @click.argument("run_dir", type=RunPath())
 @click.option("--labels", is_flag=True, help="Print one JSON line for each obligation and each delivery instead.")
-@click.option("--strict", is_flag=True, help="Exit with 1 for every violation, also one that the guarantees allow.")
 @output_options
-def check_command(wanted: Output, run_dir: Path, labels: bool, strict: bool) -> None:
+@failing_options
+def check_command(failing: Failing, wanted: Output, run_dir: Path, labels: bool) -> None:
     """Judge stored runs again.
 
     RUN_DIR is the directory of a run, or one with runs below it: `runs/latest` is the newest. Uses only the files in
@@ -40,17 +41,18 @@ def check_command(wanted: Output, run_dir: Path, labels: bool, strict: bool) -> 
       duetime check runs/latest --format markdown >> "$GITHUB_STEP_SUMMARY"
       duetime check runs/latest --format junit --output duetime.xml
 
-    Exit status for one run: 0 pass, 1 fail, 2 bad usage, 3 unknown. For several, as of `duetime compare`: 0 if every
-    design kept its guarantees, 1 if one broke them, 3 if a run is unknown or did not finish.
+    Exit status, as of `duetime compare`: 0 if every design kept its guarantees, 1 if one broke them, 2 bad usage, 3 if
+    a run is unknown or did not finish.
     """
     if not (run_dir / "plan.json").exists() and (found := sorted(run_dir.rglob("plan.json"))):
         if labels:
             raise BadUsage(f"--labels is for one run, and there are {len(found)} below {run_dir}; name one of them")
-        sys.exit(check_runs([plan.parent for plan in found], run_dir, wanted, strict=strict))
-    sys.exit(_check_run(run_dir, wanted, labels=labels))
+        sys.exit(check_runs([plan.parent for plan in found], run_dir, wanted, failing))
+    sys.exit(_check_run(run_dir, wanted, failing, labels=labels))
 
 
-def _check_run(run_dir: Path, wanted: Output, *, labels: bool) -> int:
+def _check_run(run_dir: Path, wanted: Output, failing: Failing, *, labels: bool) -> int:
+    from duetime.harness.runs.cell import cell_of
     from duetime.history import load
 
     try:
@@ -58,27 +60,26 @@ def _check_run(run_dir: Path, wanted: Output, *, labels: bool) -> int:
     except OSError as error:
         raise BadUsage(f"{error.filename}: cannot be read ({error.strerror})") from error
     results = judge_history(history)
+    cell = cell_of(run_dir, history, results)
     save_results(results, run_dir)
+    status = failing.status([cell])
     if labels:
         for line in label_lines(run_dir):
             click.echo(json.dumps(line))
-        return EXIT_STATUS[results.outcome]
+        return status
     if wanted.prints_text:
-        _print_results(results)
+        _print_results(results, verdict(cell.to_json()))
     if wanted.baseline is None and wanted.form in ("text", "json"):
         if wanted.form == "json":
             wanted.write(json.dumps(results.to_json()) + "\n")
-        return EXIT_STATUS[results.outcome]
-    from duetime.harness.runs.cell import cell_of
-
-    cell = cell_of(run_dir, history, results)
-    return deliver([cell], run_dir, wanted, fails=[results.outcome == "fail"], status=EXIT_STATUS[results.outcome])
+        return status
+    return deliver([cell], run_dir, wanted, fails=[failing.fails(cell)], status=status)
 
 
-def _print_results(results: Results) -> None:
+def _print_results(results: Results, verdict: str) -> None:
     counts = [f"{name} {number}" for name, number in results.counts.items() if number]
     slow = f" (slow {results.run['slow']:g})" if "slow" in results.run else ""
-    click.echo(f"{results.outcome}{slow}   {'  '.join(counts)}")
+    click.echo(f"{verdict}{slow}   {'  '.join(counts)}")
     for reason in results.unknown_because:
         click.echo(f"unknown because {reason}")
     for violation in results.violations:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duetime.checker import Results, judge_history, write_results
+from duetime.cli.failing import Failing
 from duetime.cli.options import EXIT_STATUS
 from duetime.cli.output import Output, compared_status, outcome_of
 from duetime.errors import NotARun
@@ -23,7 +24,7 @@ MOST_NAMED = 20
 """The most runs that are named as those that make the command fail."""
 
 
-def check_runs(run_dirs: Sequence[Path], directory: Path, wanted: Output, *, strict: bool) -> int:
+def check_runs(run_dirs: Sequence[Path], directory: Path, wanted: Output, failing: Failing) -> int:
     """Judge `run_dirs`, which are below `directory`, print what was found, and return the exit status."""
     from duetime.cli.report import position
     from duetime.report.causes import Causes
@@ -36,15 +37,14 @@ def check_runs(run_dirs: Sequence[Path], directory: Path, wanted: Output, *, str
             left_out.append(f"{run_dir}: {error}")
     cells.sort(key=lambda cell: position(cell.to_json()))
     unfinished = [str(cell.run_dir) for cell in cells if not (cell.run_dir / "closed.json").exists()]
-    fails = [cell.outcome == "fail" and (strict or cell.within_guarantees is not True) for cell in cells]
+    fails = [failing.fails(cell) for cell in cells]
     if wanted.prints_text:
         _print_text(cells, causes)
     for reason in left_out:
         click.echo(f"duetime: skipped: {reason}", err=True)
     if unfinished:
         click.echo(f"duetime: {len(unfinished)} of {len(cells)} runs did not finish: {', '.join(unfinished)}", err=True)
-    unknown = bool(left_out) or any(cell.outcome == "unknown" for cell in cells)
-    status = EXIT_STATUS["fail" if any(fails) else "unknown" if unknown else "pass"]
+    status = EXIT_STATUS["unknown"] if left_out and not any(fails) else failing.status(cells)
     more = {"causes": [cause.to_json() for cause in causes.largest_first()]}
     return deliver(cells, directory, wanted, fails=fails, status=status, more=more)
 
@@ -100,9 +100,14 @@ def _judged(run_dir: Path, causes: Causes) -> Cell:
 def _print_text(cells: Sequence[Cell], causes: Causes) -> None:
     from rich.table import Table
 
+    from duetime.report.conclusions import conclusions
     from duetime.report.table import console, print_overview
 
-    print_overview(console(), [cell.to_json() for cell in cells])
+    rows = [cell.to_json() for cell in cells]
+    for conclusion in conclusions(rows):
+        click.echo(f"{conclusion.design} {conclusion.sentence}.")
+    click.echo()
+    print_overview(console(), rows)
     found = causes.largest_first()
     if not found:
         return

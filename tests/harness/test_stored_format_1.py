@@ -26,7 +26,7 @@ def run_dir(tmp_path: Path) -> Path:
 def test_a_run_of_format_1_has_the_verdict_and_counts_of_then(run_dir: Path) -> None:
     then = json.loads((run_dir / "results.json").read_bytes())
 
-    done = duetime("check", str(run_dir), "--json")
+    done = duetime("check", str(run_dir), "--json", "--strict")
 
     now = json.loads(done.stdout)
     assert done.returncode == 1, done.stderr

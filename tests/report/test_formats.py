@@ -35,6 +35,7 @@ def cell(design: str = "mine", **more: Any) -> dict[str, Any]:
         "outcome": "pass",
         "within_guarantees": True,
         "violations": {},
+        "counts": {"owed": 40},
         "explanation": "",
         "run_dir": "runs/x",
         "loaded_as": design,
@@ -102,7 +103,7 @@ def test_annotations_are_escaped_so_that_no_text_ends_one_or_begins_another() ->
 
     assert [line.split("::")[1].split(" ")[0] for line in lines if line.startswith("::")] == ["error", "notice"]
     [error] = [line for line in lines if line.startswith("::error")]
-    assert error.startswith("::error title=crash / a%3Ab%2Cc%25%3A breaks its guarantee%3A 3 missed::a|b")
+    assert error.startswith("::error title=crash / a%3Ab%2Cc%25%3A BREAKS ITS GUARANTEE%3A missed 3::a|b")
     assert "%0D%0A::error::50%25, x:y" in error
 
 
@@ -132,10 +133,11 @@ def test_the_job_summary_has_the_matrix_and_the_telling_count() -> None:
     text = written(outcome(*ALL), "markdown")
 
     assert text.startswith("## duetime: 4 runs: 1 fail, 1 fail as documented, 1 unknown\n")
+    assert "\n- mine missed 6 of 120, which BREAKS ITS GUARANTEE; 1 of 4 runs proves nothing\n" in text
     assert "| scenario | mine | other |\n|---|---|---|\n" in text
-    assert "| crash | ❌ 1 of 2 runs: 3 missed | n/a |" in text
-    assert "| calm | ⚠️ 3 missed | n/a |" in text
-    assert "<summary>crash / mine, seed 2: breaks its guarantee: 3 missed</summary>" in text
+    assert "| crash | ❌ 1 of 2 runs: missed 3 | n/a |" in text
+    assert "| calm | ⚠️ missed 3 | n/a |" in text
+    assert "<summary>crash / mine, seed 2: BREAKS ITS GUARANTEE: missed 3</summary>" in text
 
 
 def test_no_text_leaves_its_cell_of_the_summary() -> None:

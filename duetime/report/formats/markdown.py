@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from duetime.checker import VIOLATIONS
+from duetime.report.conclusions import conclusions
 from duetime.report.formats.outcome import Outcome, Row
 
 MOST_DETAILS = 20
@@ -18,9 +20,9 @@ LEGEND = "✅ passes · ❌ fails · ⚠️ fails, and does not fail the command
 
 def job_summary(outcome: Outcome) -> str:
     """Return the Markdown."""
-    return "\n".join(
-        [f"## duetime: {_escaped(outcome.conclusion)}", "", *_matrix(outcome.rows), "", *_details(outcome)]
-    )
+    heading = f"## duetime: {_escaped(outcome.conclusion)}"
+    concluded = [f"- {_escaped(one.design)} {_escaped(one.sentence)}" for one in conclusions(outcome.cells)]
+    return "\n".join([heading, "", *concluded, "", *_matrix(outcome.rows), "", *_details(outcome)])
 
 
 def _matrix(rows: Sequence[Row]) -> Iterator[str]:
@@ -48,7 +50,7 @@ def _mark(rows: Sequence[Row]) -> str:
     found = Counter[str]()
     for row in rows:
         found.update(row.cell["violations"])
-    telling = ", ".join(f"{number} {label}" for label, number in found.most_common(2))
+    telling = ", ".join(f"{kind} {found[kind]}" for kind in VIOLATIONS if found[kind])
     return f"{mark} {telling}" if len(rows) == 1 else f"{mark} {outcomes['fail']} of {judged} runs: {telling}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from duetime.report.baseline import Compared
+from duetime.report.conclusions import verdict, violations_of
 from duetime.report.rates import labelled
 from duetime.shell_command import shell_command
 
@@ -35,9 +36,8 @@ class Row:
         cell = self.cell
         if cell["outcome"] != "fail":
             return str(cell["outcome"])
-        violations = ", ".join(f"{number} {label}" for label, number in cell["violations"].items())
-        verdict = {False: "breaks its guarantee", True: "fails, as documented"}.get(cell["within_guarantees"], "fails")
-        return f"{verdict}: {violations}" if violations else verdict
+        violations = ", ".join(f"{kind} {number}" for kind, number in violations_of(cell).items())
+        return f"{verdict(cell)}: {violations}"
 
     @property
     def repeat(self) -> str:

@@ -119,7 +119,7 @@ def test_checking_a_stored_run_again_gives_the_same_bytes(matrix: Matrix, tmp_pa
     shutil.copytree(original, moved)
     (moved / "results.json").unlink()
 
-    assert duetime("check", str(moved)).returncode == 1
+    assert duetime("check", str(moved), "--strict").returncode == 1
     assert (moved / "results.json").read_bytes() == (original / "results.json").read_bytes()
 
 
