@@ -138,7 +138,9 @@ class Judge:
         for position in sorted(in_order, key=lambda at: key.promises[at].due_ns or 0) if several else in_order:
             op = key.op(position)
             obligation = recorded[op]
-            owed = obligation.required and self._inside(obligation, 0)
+            owed = obligation.required and (
+                self._inside(obligation, 0) or (op in delivered and obligation.operation.due_ns >= data.from_ns)
+            )
             tally.owed += owed
             if op in delivered:
                 tally.counts["delivered"] += 1
