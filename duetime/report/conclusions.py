@@ -124,7 +124,8 @@ def failures(cells: Iterable[Cell]) -> list[Failure]:
     groups: dict[tuple[str, str, int], tuple[Mechanism | None, list[Cell]]] = {}
     for cell in cells:
         if cell["outcome"] == "fail":
-            mechanism = mechanism_of(cell["design"], cell.get("base", cell["scenario"]), _labels(cell))
+            # The gravest kind.
+            mechanism = mechanism_for(cell, next(iter(violations_of(cell))))
             groups.setdefault((cell["design"], verdict(cell), id(mechanism)), (mechanism, []))[1].append(cell)
     return [
         Failure(design=design, cells=found, mechanism=mechanism, counts=_by_scenario(found, mechanism))
@@ -132,9 +133,13 @@ def failures(cells: Iterable[Cell]) -> list[Failure]:
     ]
 
 
-def _labels(cell: Cell) -> list[str]:
-    """The gravest kind of violation, and where most of what was missed is."""
-    kind = next(iter(violations_of(cell)))
+def mechanism_for(cell: Cell, kind: str) -> Mechanism | None:
+    """The mechanism behind the violations of a cell of one kind; None for a design of somebody else."""
+    return mechanism_of(cell["design"], cell.get("base", cell["scenario"]), _labels(cell, kind))
+
+
+def _labels(cell: Cell, kind: str) -> list[str]:
+    """The kind of violation, and where most of what was missed is."""
     if kind != "missed":
         return [kind]
     places = {place: cell["counts"].get(place, 0) for place in PLACES}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-FINDINGS: Final = "https://github.com/duetime/duetime/blob/main/docs/findings.md"
+PAGES: Final = "https://github.com/duetime/duetime/blob/main/docs"
+FINDINGS: Final = f"{PAGES}/findings.md"
 POLLERS: Final = ("pull_worker", "pull_worker:*")
 QUEUES: Final = ("oban_style_queue", "oban_style_queue:*")
 
@@ -22,7 +23,7 @@ class Mechanism:
     designs, scenarios, labels: patterns of what it explains; a label is a violation, or a place of what was missed.
     setting: the one that decides it, with its default; empty where none does. fix: what to change, in your own code.
     upstream: where its maintainers write about it; empty if they do not. better: a design of ours without it.
-    section: the heading in docs/findings.md.
+    section: the anchor in docs/findings.md.
     """
 
     designs: Sequence[str]
@@ -65,7 +66,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("early", "missed", "duplicate", "late"),
         cause="the worker's clock decides what is due: a wrong one polls the wrong window, or one window twice",
         fix="compare due times with the clock of the database",
-        section="the-poller",
+        section="workers-clock",
         better="push_readmodel",
     ),
     Mechanism(
@@ -74,7 +75,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("missed", "duplicate", "late"),
         cause="one failed delivery ends its poll, and nothing records which notifications are still to be delivered",
         fix="keep a row for each notification until it is delivered, and retry each on its own",
-        section="the-poller",
+        section="failed-poll",
         better="push_readmodel",
     ),
     Mechanism(
@@ -83,7 +84,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("missed",),
         cause="a reminder that becomes known after its window was polled is in no later window",
         fix="let the change schedule its reminder, instead of a poll that looks for it",
-        section="the-poller",
+        section="known-too-late",
         better="push_readmodel",
     ),
     Mechanism(
@@ -92,7 +93,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("duplicate",),
         cause="the worker was killed between a delivery and its record, so the next poll delivers it again",
         fix="send an idempotency key that the receiver checks",
-        section="the-poller",
+        section="before-its-record",
     ),
     Mechanism(
         designs=("pull_worker", "pull_worker:watermark"),
@@ -102,7 +103,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="-B in the command of every worker",
         fix="run one beat for all workers, or claim each notification before its delivery",
         upstream="https://docs.celeryq.dev/en/stable/userguide/periodic-tasks.html",
-        section="the-poller",
+        section="second-beat",
         better="pull_worker:one_beat",
     ),
     Mechanism(
@@ -110,7 +111,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("duplicate",),
         cause="a poll begins before the one before it has ended, and delivers the same widened window",
         fix="claim each notification before its delivery",
-        section="the-poller",
+        section="accumulated-ticks",
         better="pull_worker:claimed",
     ),
     Mechanism(
@@ -120,7 +121,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         cause="ticks that wait in the broker run at once afterwards, and all poll the same window",
         setting="no expires on the entry in beat_schedule",
         fix="set expires to the interval of the beat; what fell due meanwhile is still missed",
-        section="the-poller",
+        section="accumulated-ticks",
         better="pull_worker:claimed",
     ),
     Mechanism(
@@ -129,7 +130,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("missed", "duplicate"),
         cause="ticks run a varying time after the full interval, so the windows leave gaps and overlap",
         fix="let each window begin where the last one ended",
-        section="the-poller",
+        section="ticks-jitter",
         better="pull_worker:watermark",
     ),
     Mechanism(
@@ -139,7 +140,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="the window is as long as the interval of the beat",
         fix="record what was delivered, not what was polled: a window that begins at the last poll, or a table of rows",
         upstream="https://github.com/celery/celery/issues/6124",
-        section="the-poller",
+        section="no-poll",
         better="push_readmodel",
     ),
     Mechanism(
@@ -147,7 +148,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("missed",),
         cause="rows are deleted before they are delivered, so a kill or an error loses what was claimed",
         fix="delete the row after the delivery, and accept a duplicate",
-        section="the-read-model",
+        section="part-of-a-batch",
         better="push_readmodel",
     ),
     Mechanism(
@@ -156,7 +157,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("duplicate",),
         cause="a delivery whose answer is lost looks like one that failed, and is retried",
         fix="send an idempotency key that the receiver checks",
-        section="the-read-model",
+        section="lost-answer",
     ),
     Mechanism(
         designs=("push_readmodel*",),
@@ -164,7 +165,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         cause="the killed worker had delivered a part of its batch, and its transaction was rolled back",
         setting="a batch is 50 ms of deliveries",
         fix="send an idempotency key that the receiver checks; no scheduler can do without it",
-        section="the-read-model",
+        section="part-of-a-batch",
     ),
     Mechanism(
         designs=("oban_style_queue", "oban_style_queue:hardened"),
@@ -173,7 +174,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         cause="the commit and the publication are two steps, and the client was killed between them",
         fix="write the job in the same transaction as the event",
         upstream="https://docs.celeryq.dev/en/stable/userguide/tasks.html#database-transactions",
-        section="the-generic-queue",
+        section="two-steps",
         better="oban_style_queue:staged",
     ),
     Mechanism(
@@ -182,7 +183,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("early", "late"),
         cause="a worker turns the ETA into a timer by its own clock when it receives the task",
         fix="compare due times with the clock of the database",
-        section="the-generic-queue",
+        section="clock-on-receipt",
         better="oban_style_queue:staged",
     ),
     Mechanism(
@@ -193,7 +194,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="appendonly no, save",
         fix="set appendonly yes, or keep the jobs in a database",
         upstream="https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/",
-        section="the-generic-queue",
+        section="broker-loses",
         better="oban_style_queue:staged",
     ),
     Mechanism(
@@ -204,7 +205,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="visibility_timeout in broker_transport_options, one hour by default",
         fix="ask a row whether it is still to be delivered, or keep far jobs in a table",
         upstream="https://github.com/celery/kombu/issues/337",
-        section="the-generic-queue",
+        section="visibility-timeout",
         better="oban_style_queue:hardened",
     ),
     Mechanism(
@@ -215,8 +216,19 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="autoretry_for, none by default",
         fix="retry with a growing delay, and keep what was given up",
         upstream="https://docs.celeryq.dev/en/stable/userguide/tasks.html#retrying",
-        section="the-generic-queue",
+        section="lost-answer",
         better="oban_style_queue:hardened",
+    ),
+    Mechanism(
+        designs=("oban_style_queue",),
+        scenarios=("deploy_too_slow",),
+        labels=("missed",),
+        cause="a worker waits for its running deliveries before it returns its ETA tasks, and SIGKILL comes first",
+        setting="worker_soft_shutdown_timeout, 0 by default, and the grace of the deploy",
+        fix="return the ETA tasks before the grace is over, with a soft shutdown shorter than it",
+        upstream="https://docs.celeryq.dev/en/stable/userguide/workers.html#soft-shutdown",
+        section="deploy-grace",
+        better="oban_style_queue:soft_shutdown",
     ),
     Mechanism(
         designs=("oban_style_queue",),
@@ -225,7 +237,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="visibility_timeout in broker_transport_options, one hour by default",
         fix="keep jobs in a table until they are due; or a short timeout, and a row that makes the copies harmless",
         upstream="https://github.com/celery/celery/issues/4976",
-        section="the-generic-queue",
+        section="eta-in-memory",
         better="oban_style_queue:staged",
     ),
     Mechanism(
@@ -235,7 +247,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="task_acks_late, off by default",
         fix="set task_acks_late and task_reject_on_worker_lost, and make a second execution harmless",
         upstream="https://docs.celeryq.dev/en/stable/userguide/tasks.html",
-        section="the-generic-queue",
+        section="eta-in-memory",
         better="oban_style_queue:hardened",
     ),
     Mechanism(
@@ -245,7 +257,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         setting="worker_state_db, none by default, keeps revokes for three hours",
         fix="ask the database at delivery time whether the notification is still wanted, and in which revision",
         upstream="https://docs.celeryq.dev/en/stable/userguide/workers.html#persistent-revokes",
-        section="the-generic-queue",
+        section="revokes-in-memory",
         better="oban_style_queue:hardened",
     ),
     Mechanism(
@@ -254,7 +266,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("missed", "late"),
         cause="each job is one or two transactions that are synced to disk, and thousands wait for one another",
         fix="deliver rows in batches, one transaction for many",
-        section="the-generic-queue",
+        section="several-commits",
         better="push_readmodel",
     ),
     Mechanism(
@@ -264,7 +276,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         "is lost",
         fix="send again what a row says is still to be delivered",
         upstream="https://github.com/celery/kombu/issues/305",
-        section="the-generic-queue",
+        section="lost-on-its-way",
         better="oban_style_queue:staged",
     ),
     Mechanism(
@@ -273,6 +285,6 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         cause="a slow or dead worker had delivered a job that was not recorded as done, and another executes it",
         setting="the time after which a job counts as abandoned",
         fix="send an idempotency key that the receiver checks",
-        section="the-generic-queue",
+        section="slow-worker",
     ),
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from duetime.checker import VIOLATIONS
 from duetime.checker.explain import FIXES
+from duetime.report.conclusions import Cell, failures, joined, violations_of
+from duetime.report.mechanisms import Mechanism
 
-Cell = Mapping[str, Any]
 HARMLESS = ("duplicate", "will_repeat")
 """A gateway that checks an idempotency key makes these harmless; nothing makes a loss harmless."""
 OUTCOMES = ("not applicable", "pass", "unknown", "fail")
@@ -27,13 +27,15 @@ class Opening:
     worst_cell: Cell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Advice:
-    """One change, and the cells (scenario, design) that need it."""
+    """One change. mechanism: None for a design of somebody else. where: by design, what failed in which scenarios."""
 
-    label: str
     fix: str
-    cells: Sequence[tuple[str, str]]
+    cause: str
+    mechanism: Mechanism | None
+    where: dict[str, str]
+    severity: tuple[int, ...]
 
 
 def opening(cells: Sequence[Cell]) -> Opening:
@@ -46,7 +48,7 @@ def opening(cells: Sequence[Cell]) -> Opening:
 
 def severity(cell: Cell) -> tuple[int, ...]:
     """How bad a cell is: a broken guarantee first, then the verdict, then losses, then the other violations."""
-    counts = Counter({label: cell["counts"].get(label, 0) for label in VIOLATIONS})
+    counts = Counter(violations_of(cell))
     harmless = sum(counts[label] for label in HARMLESS)
     others = counts.total() - harmless - counts["missed"]
     return (
@@ -54,26 +56,33 @@ def severity(cell: Cell) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def in_words(cell: Cell) -> str:
-    """The violations of a cell: "45 missed, 9 duplicate"; empty if there are none."""
-    return _listed(cell["counts"])
-
-
-def _listed(counts: Mapping[str, int]) -> str:
+def in_words(counts: Mapping[str, int]) -> str:
+    """The violations: "45 missed, 9 duplicate"; empty if there are none."""
     return ", ".join(f"{counts[label]} {label.replace('_', ' ')}" for label in VIOLATIONS if counts.get(label))
 
 
 def advice(cells: Sequence[Cell]) -> list[Advice]:
-    """What to change, the most frequent first."""
-    found: dict[str, dict[tuple[str, str], None]] = {}
-    for cell in cells:
-        for label in VIOLATIONS:
-            if cell["outcome"] == "fail" and cell["counts"].get(label):
-                found.setdefault(label, {})[cell["scenario"], cell["design"]] = None
-    return [
-        Advice(label, FIXES[label].removeprefix("Fix: ").capitalize(), tuple(where))
-        for label, where in sorted(found.items(), key=lambda item: -len(item[1]))
-    ]
+    """What to change, first what would have prevented the worst."""
+    found: dict[tuple[str, int], Advice] = {}
+    for failure in failures(cells):
+        mechanism = failure.mechanism
+        fix = mechanism.fix if mechanism else _fix_of_worst(failure.cells)
+        cause = mechanism.cause if mechanism else failure.cells[0]["weakness"]
+        entry = found.setdefault((fix, id(mechanism)), Advice(fix, cause, mechanism, {}, ()))
+        # Of many cells, the number: the matrix has them all.
+        what = failure.summary if len(failure.cells) <= 4 else f"{len(failure.cells)} runs"
+        entry.where[failure.design] = joined([*filter(None, [entry.where.get(failure.design)]), what])
+        entry.severity = max(entry.severity, *map(severity, failure.cells))
+    return sorted(found.values(), key=lambda entry: entry.severity, reverse=True)
+
+
+def general_fix(label: str) -> str:
+    """The checker's advice on a violation."""
+    return FIXES[label].removeprefix("Fix: ").removesuffix(".")
+
+
+def _fix_of_worst(cells: Sequence[Cell]) -> str:
+    return general_fix(next(iter(violations_of(max(cells, key=severity)))))
 
 
 def _comparable(judged: Sequence[Cell]) -> list[Cell]:
@@ -92,7 +101,7 @@ def _ranks(judged: Sequence[Cell]) -> dict[str, tuple[float, ...]]:
         own = [cell for cell in judged if cell["design"] == design]
         broken = sum(cell["within_guarantees"] is False for cell in own) / len(own)
         harmed, failed = sum(map(_harms, own)) / len(own), sum(map(_failed, own)) / len(own)
-        ranks[design] = (broken, harmed, failed, _violations(own).total() / len(own))
+        ranks[design] = (broken, harmed, failed, _totals(own).total() / len(own))
     return ranks
 
 
@@ -100,12 +109,15 @@ def _failed(cell: Cell) -> bool:
     return bool(cell["outcome"] == "fail")
 
 
-def _violations(cells: Sequence[Cell]) -> Counter[str]:
-    return Counter({label: sum(cell["counts"].get(label, 0) for cell in cells) for label in VIOLATIONS})
+def _totals(cells: Sequence[Cell]) -> Counter[str]:
+    totals = Counter[str]()
+    for cell in cells:
+        totals.update(violations_of(cell))
+    return totals
 
 
 def _harms(cell: Cell) -> bool:
-    return any(cell["counts"].get(label) for label in VIOLATIONS if label not in HARMLESS)
+    return any(label not in HARMLESS for label in violations_of(cell))
 
 
 def _best(judged: Sequence[Cell]) -> tuple[str, str]:
@@ -119,15 +131,14 @@ def _best(judged: Sequence[Cell]) -> tuple[str, str]:
     best = [design for design in ranks if ranks[design] == min(ranks.values())]
     own = [cell for cell in judged if cell["design"] in best]
     failed = [cell for cell in own if _failed(cell)]
-    passed = f"passed {len(own) - len(failed)} of {_count(len(own), 'run')}"
+    counts = _totals(own)
+    nothing = "" if counts["missed"] or not failed else "missed nothing and "
+    passed = f"{len(own) - len(failed)} of" if len(failed) < len(own) else "none of"
+    sentence = f"{_named(best)} {nothing}passed {passed} {_count(len(own), 'run')}"
     if failed:
-        counts = _violations(own)
-        nothing = "" if counts["missed"] else "missed nothing and "
-        others = "the other" if len(failed) == 1 else "the others"
-        sentence = f"{joined(best)} {nothing}{passed}; {others} had {_listed(counts)}."
-    else:
-        sentence = f"{joined(best)} {passed}."
-    return sentence, _recommendation(judged, best, failed)
+        others = "" if len(failed) == len(own) else " the other had" if len(failed) == 1 else " the others had"
+        sentence += f"{';' if others else ':'}{others} {in_words(counts)}"
+    return f"{sentence}.", _recommendation(judged, best, failed)
 
 
 def _recommendation(judged: Sequence[Cell], best: Sequence[str], failed: Sequence[Cell]) -> str:
@@ -135,21 +146,21 @@ def _recommendation(judged: Sequence[Cell], best: Sequence[str], failed: Sequenc
     if not any(map(_failed, judged)):
         return "Inject a fault that you expect in production: these runs do not tell the designs apart."
     if not failed:
-        return f"Choose {joined(best, 'or')}."
-    counts = max(failed, key=severity)["counts"]
-    fix = FIXES[next(label for label in VIOLATIONS if counts.get(label))].removeprefix("Fix: ")
+        return f"Choose {_named(best, 'or')}."
+    worst = failures([max(failed, key=severity)])[0]
+    fix = worst.mechanism.fix if worst.mechanism else _fix_of_worst(worst.cells)
     if len(best) == len({cell["design"] for cell in judged}):
-        return fix.capitalize()
+        return f"{fix[:1].upper()}{fix[1:]}."
     if any(map(_harms, failed)):
-        return f"None is ready as it is. {joined(best)} {'fails' if len(best) == 1 else 'fail'} least; {fix}"
-    return f"Choose {joined(best, 'or')}, and {fix}"
+        return f"None is ready as it is. {_named(best)} {'fails' if len(best) == 1 else 'fail'} least; {fix}."
+    return f"Choose {_named(best, 'or')}, and {fix}."
 
 
 def _worst(cell: Cell) -> str:
     name = f"{cell['design']} in {cell['scenario']}"
     if cell["outcome"] == "fail":
         broken = ", and that breaks its guarantee" if cell["within_guarantees"] is False else ""
-        return f"The worst run is {name}: {in_words(cell)}{broken}."
+        return f"The worst run is {name}: {in_words(violations_of(cell))}{broken}."
     return "No run had a violation." if cell["outcome"] == "pass" else f"{name} is {cell['outcome']}."
 
 
@@ -161,16 +172,16 @@ def _proof(cells: Sequence[Cell]) -> str:
         verbs = ("is", "proves") if unknown == 1 else ("are", "prove")
         return f"Of {len(cells)} runs, {unknown} {verbs[0]} unknown and {verbs[1]} nothing."
     if broken:
-        return f"{joined(broken)} {'breaks its' if len(broken) == 1 else 'break their'} own guarantee."
+        return f"{_named(broken)} {'breaks its' if len(broken) == 1 else 'break their'} own guarantee."
     if outcomes["fail"]:
-        return "Each violation is one that the design's own guarantees allow: the designs fail as documented."
+        return "Each violation is one that its design's guarantees allow: a documented failure."
     return "A pass proves nothing about a fault that was not injected."
 
 
-def joined(names: Sequence[str], word: str = "and") -> str:
+def _named(designs: Sequence[str], word: str = "and") -> str:
     """ "a, b and c"; of more than four, three and the number of the others."""
-    names = [*names[:3], f"{len(names) - 3} others"] if len(names) > 4 else list(names)
-    return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    names = [*designs[:3], f"{len(designs) - 3} others"] if len(designs) > 4 else designs
+    return f" {word} ".join(joined(names).rsplit(" and ", 1))
 
 
 def _count(number: int, noun: str) -> str:

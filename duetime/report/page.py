@@ -13,8 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from duetime.report.benchmarks import benchmark_bars
+from duetime.report.conclusions import conclusions, mechanism_for, violations_of
 from duetime.report.lane import Numbers
-from duetime.report.opening import advice, in_words, opening, severity
+from duetime.report.mechanisms import PAGES
+from duetime.report.opening import advice, general_fix, in_words, opening, severity
 from duetime.report.picture import Picture, load_picture
 from duetime.report.rates import labelled, rates
 from duetime.shell_command import shell_command
@@ -22,6 +24,8 @@ from duetime.shell_command import shell_command
 ASSETS = Path(__file__).with_name("assets")
 STYLES = ("common.css", "report.css")
 SCRIPTS = ("lanes.js", "story.js", "charts.js", "report.js")
+
+CONTENDERS = f"{PAGES}/contenders.md#what-they-do-under-faults"
 
 Cell = Mapping[str, Any]
 """One cell as ``compare --json`` prints it."""
@@ -79,6 +83,7 @@ def page(
         opening=opens,
         worst=next(view for view in views if view.cell is opens.worst_cell),
         advice=advice(cells),
+        conclusions=conclusions(cells),
         matrix=_matrix(cells, views),
         rows=views,
         versions=_versions(drawn),
@@ -136,11 +141,24 @@ class _CellView:
     @property
     def brief(self) -> str:
         counts = self.cell["counts"]
-        return in_words(self.cell) or (f"{counts['delivered']} delivered" if counts else "")
+        delivered = f"{counts['arrived']} of {counts['owed']}" if "arrived" in counts else counts.get("delivered")
+        return in_words(violations_of(self.cell)) or (f"{delivered} delivered" if counts else "")
 
     def for_script(self) -> Numbers:
+        """The run for the script. causes: by violation, why it came about."""
         fields = ("scenario", "seed", "within_guarantees", "design", "explanation")
-        return {**{name: self.cell[name] for name in fields}, "command": self.command}
+        causes = {label: _cause(self.cell, label) for label in violations_of(self.cell)}
+        return {**{name: self.cell[name] for name in fields}, "command": self.command, "causes": causes}
+
+
+def _cause(cell: Cell, label: str) -> Numbers | None:
+    """Why a cell has violations of this kind, and where that is described; None for a design of the reader's own."""
+    mechanism = mechanism_for(cell, label)
+    if mechanism:
+        return {name: getattr(mechanism, name) for name in ("cause", "setting", "fix", "upstream", "better", "page")}
+    if not cell["design"].startswith("contender:"):
+        return None
+    return {"cause": cell["weakness"], "fix": general_fix(label), "page": CONTENDERS}
 
 
 @dataclass(frozen=True, slots=True)

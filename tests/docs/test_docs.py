@@ -10,6 +10,7 @@ import pytest
 
 from duetime.cli.main import cli
 from duetime.harness.plan import catalogue
+from duetime.report.mechanisms import MECHANISMS
 from tests.docs.pages import ROOT, pages, prose_lines
 
 ROOMS = "benchmarks|docs|duetime|examples|oban_style_queue|pull_worker|push_readmodel|tests"
@@ -55,3 +56,9 @@ def test_the_findings_count_the_scenarios() -> None:
     findings = (ROOT / "docs" / "findings.md").read_text()
 
     assert f"of the {len(catalogue.ALL)} scenarios" in findings
+
+
+def test_each_mechanism_that_a_report_links_to_has_its_anchor_in_the_findings() -> None:
+    findings = (ROOT / "docs" / "findings.md").read_text()
+
+    assert [one.cause for one in MECHANISMS if f'<a id="{one.section}"></a>' not in findings] == []

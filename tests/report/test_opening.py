@@ -10,7 +10,10 @@ from duetime.report.opening import advice, opening
 def cell(
     design: str, scenario: str, outcome: str = "pass", *, within: bool | None = True, **counts: int
 ) -> dict[str, Any]:
-    return {"design": design, "scenario": scenario, "outcome": outcome, "within_guarantees": within, "counts": counts}
+    return {
+        "design": design, "scenario": scenario, "outcome": outcome, "within_guarantees": within, "counts": counts,
+        "violations": counts, "weakness": "it forgets",
+    }  # fmt: skip
 
 
 def test_the_design_with_the_fewest_losses_is_recommended_with_the_fix_of_its_own_violations() -> None:
@@ -25,7 +28,7 @@ def test_the_design_with_the_fewest_losses_is_recommended_with_the_fix_of_its_ow
 
     assert said.best == "model missed nothing and passed 1 of 2 runs; the other had 9 duplicate."
     assert said.worst == "The worst run is poller in crash: 4 missed, 2 duplicate."
-    assert said.proof == "Each violation is one that the design's own guarantees allow: the designs fail as documented."
+    assert said.proof == "Each violation is one that its design's guarantees allow: a documented failure."
     assert said.recommendation.startswith("Choose model, and send an idempotency key")
     assert said.worst_cell is cells[1]
 
@@ -74,17 +77,37 @@ def test_unknown_runs_are_counted_and_decide_nothing() -> None:
 def test_one_failing_design_gets_its_fix_and_no_comparison() -> None:
     said = opening([cell("a", "crash", "fail", phantom=2)])
 
+    assert said.best == "a missed nothing and passed none of 1 run: 2 phantom."
     assert said.recommendation == "Ask the database at delivery time whether the notification is still wanted."
 
 
-def test_advice_has_each_kind_once_with_its_cells_and_the_most_frequent_first() -> None:
+def test_the_fix_is_that_of_the_mechanism_where_one_is_known() -> None:
+    cells = [cell("oban_style_queue", "downtime", "fail", missed=3), cell("push_readmodel", "downtime")]
+
+    [change] = advice(cells)
+
+    assert change.mechanism and change.mechanism.fix == change.fix
+    assert change.where == {"oban_style_queue": "missed 3 in downtime"}
+    assert opening(cells[:1]).recommendation == f"{change.fix[:1].upper()}{change.fix[1:]}."
+    assert opening(cells).recommendation == "Choose push_readmodel."
+
+
+def test_a_design_of_somebody_else_gets_the_checkers_advice_and_its_own_weakness() -> None:
+    [change] = advice([cell("mine", "crash", "fail", missed=1)])
+
+    assert (change.mechanism, change.cause) == (None, "it forgets")
+    assert change.fix.startswith("keep it in a database table")
+
+
+def test_what_would_have_prevented_the_worst_comes_first_and_each_change_once() -> None:
     cells = [
-        cell("a", "crash", "fail", missed=1, duplicate=1),
-        cell("b", "crash", "fail", duplicate=5),
-        cell("b", "calm", "unknown", within=None, early=1),
+        cell("push_readmodel", "crash", "fail", duplicate=50),
+        cell("pull_worker", "downtime", "fail", missed=1),
+        cell("pull_worker:claimed", "downtime", "fail", missed=2),
+        cell("mine", "calm", "unknown", within=None, early=1),
     ]
 
-    assert [(change.label, change.cells) for change in advice(cells)] == [
-        ("duplicate", (("crash", "a"), ("crash", "b"))),
-        ("missed", (("crash", "a"),)),
+    assert [list(change.where) for change in advice(cells)] == [
+        ["pull_worker", "pull_worker:claimed"],
+        ["push_readmodel"],
     ]

@@ -104,7 +104,7 @@ def test_the_link_of_a_violation_opens_the_page_on_it(report: str, open_page: Op
 
     opened = ready(open_page(link, reduced_motion="reduce"))
 
-    assert link.startswith("file:///") and last.locator("a").get_attribute("href") == f"#{link.split('#')[1]}"
+    assert link.startswith("file:///") and last.locator("a >> nth=0").get_attribute("href") == f"#{link.split('#')[1]}"
     assert opened.inner_text(".story [aria-current]").startswith("Duplicate.")
     assert opened.evaluate("document.activeElement.className") == "story"
     box = opened.locator(".story").bounding_box()
@@ -112,6 +112,20 @@ def test_the_link_of_a_violation_opens_the_page_on_it(report: str, open_page: Op
     # The list of the same page has links too, which change the address only.
     opened.click("#violations a:has-text('missed') >> nth=0")
     opened.locator(".story [aria-current]:has-text('Missed.')").wait_for()
+
+
+def test_each_violation_links_to_its_cause_and_says_what_to_do(report: str, open_page: OpenPage) -> None:
+    page = ready(open_page(report))
+    found = page.locator("#violations li")
+    links = found.get_by_text("why", exact=True).evaluate_all("links => links.map(link => link.href)")
+
+    assert len(links) == found.count() == 3
+    assert {link.rpartition("/")[2] for link in links} == {"findings.md#no-poll", "findings.md#accumulated-ticks"}
+    page.click("#violations a:has-text('missed') >> nth=0")
+    story = page.locator(".story p[aria-current]").inner_text()
+    assert "Why? No poll ran while it was due" in story and "In your code: Record what was delivered" in story
+    # The checker's general advice would contradict it.
+    assert "Fix:" not in story
 
 
 def test_a_link_to_a_run_that_the_page_does_not_have_says_so(report: str, open_page: OpenPage) -> None:

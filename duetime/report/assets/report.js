@@ -50,22 +50,35 @@
   const isWorst = (run) => run.lane.outcome === "fail" && name === page.opens_on.show && run.design === page.opens_on.design;
 
   function cellPanel(run) {
-    const { outcome } = run.lane;
+    const { outcome } = run.lane, causes = Object.entries(run.causes).filter(([, cause]) => cause);
     return e("section", { class: `cell is-${outcome}`, "aria-label": "The chosen run" },
       e("h3", {}, isWorst(run) ? e("span", { class: "faint" }, "The worst run: ") : null, `${run.design} in ${run.scenario}: `, e("span", { class: `verdict ${outcome}` }, outcome), " ", copyButton({ show: name, design: run.design })),
-      outcome === "fail" ? e("p", {}, e("strong", {}, run.within_guarantees ? "It fails as documented: " : "It breaks its guarantee: "), run.explanation)
+      outcome === "fail" ? e("p", {}, e("strong", {}, { true: "It fails as documented: ", false: "It breaks its guarantee: " }[run.within_guarantees] ?? "It fails: "), explained(run.explanation, causes.length))
         : e("p", {}, run.explanation || "No violation."),
+      ...causes.map(([label, cause]) => e("p", {}, e("strong", {}, `Why ${label.replace("_", " ")}? `), ...why(cause))),
       e("p", { class: "faint" }, "Repeat it: ", e("code", {}, run.command)));
+  }
+
+  /* The explanation by the checker; without its general advice where the cause has its own. */
+  const explained = (text, hasCause) => (hasCause ? text.replace(/ ?Fix: [^.]*\./g, "") : text);
+  const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
+
+  /* Cause, setting, fix and sources. */
+  function why(cause) {
+    return [cause.cause ? sentence(cause.cause) : "", cause.setting ? ` Setting: ${cause.setting}.` : "", e("br"), e("strong", {}, "In your code: "), sentence(cause.fix), " ",
+      e("a", { href: cause.page }, "Findings"), cause.upstream ? " " : "", cause.upstream ? e("a", { href: cause.upstream }, "Upstream") : "",
+      cause.better ? ` Without it: ${cause.better}.` : ""];
   }
 
   function head(lane) {
     const run = shown.find((candidate) => candidate.lane === lane);
+    const allowed = { true: "within its guarantees", false: "breaks its guarantee" }[run.within_guarantees];
     return [
       e("h3", {}, lane.design),
       e("span", { class: `verdict ${lane.outcome}` }, lane.outcome),
       e("span", {}, Duetime.tally(lane) || `${Duetime.noteCount(lane)} notifications`),
       lane.sample ? e("span", { class: "faint" }, Duetime.sampleText(lane)) : null,
-      run.lane.outcome === "fail" ? e("span", { class: "faint" }, run.within_guarantees ? "within its guarantees" : "breaks its guarantee") : null,
+      run.lane.outcome === "fail" && allowed ? e("span", { class: "faint" }, allowed) : null,
       run.design === design ? null : e("a", { href: fragment({ show: name, design: run.design }) }, "explain"),
     ].filter(Boolean);
   }
@@ -74,7 +87,9 @@
     open = { key: note.key, ...(violation === null ? {} : { violation }) };
     const run = shown.find((candidate) => candidate.lane === lane);
     const story = Duetime.story(lane, note, () => { close(); remember(); }, {
-      extras: (number) => [" ", copyButton(addressOf(run, note, number))],
+      explained: (violation) => explained(violation.text, run.causes[violation.label]),
+      extras: (violation) => [...(run.causes[violation.label] ? [e("br"), e("strong", {}, "Why? "), ...why(run.causes[violation.label])] : []),
+        " ", copyButton(addressOf(run, note, violation.number))],
       chosen: violation,
     });
     $("story").replaceChildren(story);
@@ -106,10 +121,12 @@
   function listViolations(runs) {
     const items = [];
     for (const run of runs) {
-      run.lane.violations.slice(0, 100).forEach((violation, number) => {
+      const rank = ([violation]) => Duetime.VIOLATIONS.indexOf(violation.label);
+      const gravestFirst = run.lane.violations.map((violation, number) => [violation, number]).sort((a, b) => rank(a) - rank(b) || a[1] - b[1]);
+      gravestFirst.slice(0, 100).forEach(([violation, number]) => {
         const note = noteOf(run, violation);
         if (note) items.push(e("li", {}, e("a", { href: fragment(addressOf(run, note, number)) }, `${violation.label} ${violation.op}`),
-          ` ${run.lane.design}, ${Duetime.seconds(violation.at)} `, copyButton(addressOf(run, note, number))));
+          ` ${run.lane.design}, ${Duetime.seconds(violation.at)} `, run.causes[violation.label] ? e("a", { href: run.causes[violation.label].page }, "why") : "", " ", copyButton(addressOf(run, note, number))));
       });
       const all = total(run);
       if (all > 100) items.push(e("li", {}, `and ${all - 100} more of ${run.lane.design}${run.lane.sample ? "" : ", in the table below"}`));
@@ -166,7 +183,9 @@
       $("story").firstChild.focus({ preventScroll: true });
     }
     else if (wanted) $("lanes").querySelector(".lane canvas").focus({ preventScroll: true });
-    if (wanted) $(note ? "story" : "runs-section").scrollIntoView({ behavior: Duetime.reducedMotion() ? "auto" : "smooth", block: note ? "center" : "start" });
+    if (!wanted) return;
+    const target = note ? $("story").firstChild : $("runs-section"), fits = target.clientHeight < innerHeight;
+    target.scrollIntoView({ behavior: Duetime.reducedMotion() ? "auto" : "smooth", block: note && fits ? "center" : "start" });
   }
 
   document.body.classList.add("drawn");

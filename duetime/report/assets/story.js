@@ -62,16 +62,16 @@ Duetime.events = function events(lane, note) {
   return lines.sort((a, b) => a[0] - b[0]);
 };
 
-/* The section about a notification. extras(number): what stands after the explanation of that violation of the lane.
+/* The section about a notification. explained(violation): its explanation; extras(violation): what stands after it.
    chosen: the number of the violation that a link names. */
-Duetime.story = function story(lane, note, close, { extras = () => [], chosen = null } = {}) {
+Duetime.story = function story(lane, note, close, { explained = (violation) => violation.text, extras = () => [], chosen = null } = {}) {
   const violations = lane.violations.map((violation, number) => ({ ...violation, number }))
     .filter((violation) => note.revs.some((rev) => rev.op === violation.op));
   const log = [...new Set(violations.flatMap((violation) => violation.log || []))];
   const e = Duetime.element;
   return e("section", { class: "story", "aria-label": `Events of ${note.key}`, tabindex: "-1" },
     e("h3", {}, `${note.key} in ${lane.design}: ${Duetime.outcome(note)} `, e("button", { onclick: close }, "Close")),
-    ...violations.map((violation) => e("p", { "aria-current": violation.number === chosen && "true" }, ...Duetime.explanation(violation), ...extras(violation.number))),
+    ...violations.map((violation) => e("p", { "aria-current": violation.number === chosen && "true" }, ...Duetime.explanation({ text: explained(violation) }), ...extras(violation))),
     e("table", {}, e("tbody", {}, ...Duetime.events(lane, note).map(([at, words]) =>
       e("tr", {}, e("td", {}, Duetime.seconds(at)), e("td", {}, words))))),
     log.length ? e("details", { open: true }, e("summary", {}, "Worker logs"), e("pre", {}, log.join("\n"))) : null,
