@@ -132,10 +132,10 @@ def _run_scenarios(
 
 def _print_cell(cell: Cell) -> None:
     counts = {"delivered": cell.counts.get("delivered", 0), **cell.violations} if cell.counts else {}
-    told = ", ".join(f"{number} {label}" for label, number in counts.items())
+    what = ": ".join(filter(None, [cell.scenario, ", ".join(f"{number} {label}" for label, number in counts.items())]))
     read = f"read docs/findings.md, and {shell_command('check', cell.run_dir)}"
     state = cell.promise_state
-    _print(state, f"{cell.scenario}{': ' if told else ''}{told}", "" if state == "kept" else cell.explanation, read)
+    _print(state, what, "" if state == "kept" else cell.explanation, read)
 
 
 def _print(state: str, what: str, evidence: str, read: str) -> None:
