@@ -27,7 +27,7 @@ from duetime.shell_command import program
 ASSETS = Path(__file__).with_name("assets")
 SERVED = {
     **{name: ASSETS / name for name in ("demo.css", "demo.js", "tour.js")},
-    **{name: REPORT_ASSETS / name for name in ("common.css", "lanes.js", "story.js")},
+    **{name: REPORT_ASSETS / name for name in ("common.css", "marks.js", "lanes.js", "story.js")},
 }
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 POLICY = (

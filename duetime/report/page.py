@@ -23,7 +23,7 @@ from duetime.shell_command import shell_command
 
 ASSETS = Path(__file__).with_name("assets")
 STYLES = ("common.css", "report.css")
-SCRIPTS = ("lanes.js", "story.js", "charts.js", "report.js")
+SCRIPTS = ("marks.js", "lanes.js", "story.js", "charts.js", "report.js")
 
 CONTENDERS = f"{PAGES}/contenders.md#what-they-do-under-faults"
 
