@@ -265,7 +265,7 @@ def test_a_page_of_ten_thousand_notifications_is_smaller_than_five_megabytes(tmp
 
 
 def test_the_scripts_have_the_same_list_of_violations_as_the_checker() -> None:
-    script = (ASSETS / "lanes.js").read_text()
+    script = (ASSETS / "marks.js").read_text()
     (listed,) = re.findall(r"Duetime.VIOLATIONS = (\[.*?\]);", script)
 
     assert tuple(json.loads(listed)) == VIOLATIONS
