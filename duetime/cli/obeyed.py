@@ -22,6 +22,9 @@ PROCESS = re.compile(r"PYTHON(?!UNBUFFERED|DONTWRITEBYTECODE|PYCACHEPREFIX|START
 """Variables that change how Python, its clock or its text work. The exceptions change no result."""
 
 
+COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+
+
 def settle_environment(*obeyed: re.Pattern[str]) -> None:
     """Remove the variables with which Celery would replace DUETIME_BROKER_URL, and name what counts, on stderr.
 
@@ -34,5 +37,8 @@ def settle_environment(*obeyed: re.Pattern[str]) -> None:
     if differing:
         click.echo(f"duetime: ignores {', '.join(differing)}: {BROKER} names the broker", err=True)
     counting = sorted(name for name in os.environ if any(kind.fullmatch(name) for kind in obeyed))
+    # Python sets it by itself where no locale is set (PEP 538), and it is passed on.
+    if os.environ.get("LC_CTYPE") in COERCED and "LC_CTYPE" in counting:
+        counting.remove("LC_CTYPE")
     if counting:
         click.echo(f"duetime: obeys {', '.join(counting)} from the environment", err=True)
