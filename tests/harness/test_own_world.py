@@ -80,7 +80,7 @@ def test_no_process_of_a_run_reaches_the_servers_and_modules_that_the_shell_name
 
 
 def test_neither_do_the_demo_and_its_flower(foreign: ForeignServers, tmp_path: Path) -> None:
-    one = ("--designs", "oban_style_queue")
+    one = ("--designs", "oban_style_queue", "--rate", "2")
     with running(tmp_path, *one, cwd=foreign.directory, environment={**os.environ, **foreign.shell}) as demo:
         # Sent by a client, executed by a worker, and shown by Flower: all three use one broker.
         assert_eventually(lambda: "oban_style_queue.deliver" in tasks(demo.flower), within_s=40)
