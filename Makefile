@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser pooler two-contenders demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance contenders lessons clean
+.PHONY: help setup browser pooler two-contenders demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance contenders findings lessons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -119,6 +119,9 @@ performance: $(READY) ## measure for docs/performance.md and write its tables (h
 
 contenders: $(READY) ## run all installed contenders and write the tables of docs/contenders.md (ARGS="--estimate")
 	@$(BIN)/python -m benchmarks.contenders $(ARGS)
+
+findings: $(READY) ## run all designs through all scenarios and write the matrix of docs/findings.md (ARGS="--estimate")
+	@$(BIN)/python -m benchmarks.findings $(ARGS)
 
 lessons: $(READY) ## run the commands of docs/lessons/ and write their output there (ARGS="docs/lessons/02-*.md", or --redraw for the pictures only)
 	@$(BIN)/python -m tests.docs.rewrite_lessons $(ARGS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.contenders.cells import ROOT, SCENARIOS, Again, Matrix, designs, estimate_s
+from benchmarks.contenders.cells import ROOT, SCENARIOS, Again, Matrix, designs, estimate_s, seed_numbers
 from benchmarks.contenders.mechanisms import mechanisms
 from benchmarks.contenders.page import Explanations, page, write_page
 from duetime import contenders
@@ -65,7 +65,7 @@ def main(
     explains no failing cell (the page is written nevertheless), 2 bad usage.
     """
     chosen = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or SCENARIOS
-    matrix = Matrix(designs(split_names("--designs", names)), chosen, _numbers(seeds), out)
+    matrix = Matrix(designs(split_names("--designs", names)), chosen, seed_numbers(seeds), out)
     with run_tempdir() as tempdir:
         services = Services(tempdir)
         places = [] if no_run else matrix.to_run(services, Again(again))
@@ -98,13 +98,6 @@ def _write(page_file: Path, out: Path, services: Services) -> int:
     for text in unused:
         click.echo(f"no failing cell: {text}", err=True)
     return 1 if explanations.unexplained or unused else 0
-
-
-def _numbers(seeds: str) -> list[int]:
-    try:
-        return [int(seed) for seed in seeds.split(",")]
-    except ValueError:
-        raise BadUsage(f"--seeds is {seeds!r}; write numbers with commas between them, such as 1,2,3") from None
 
 
 if __name__ == "__main__":

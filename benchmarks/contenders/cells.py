@@ -14,7 +14,7 @@ from pathlib import Path
 
 from duetime import contenders, registry
 from duetime.cli.options import load_designs
-from duetime.errors import NotARun, UnknownName
+from duetime.errors import BadUsage, NotARun, UnknownName
 from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.processes.services import Services
@@ -85,11 +85,20 @@ def designs(names: Sequence[str] = ()) -> list[Design]:
 
 
 class Matrix:
-    """Cells that are stored in `out`, or will be."""
+    """Cells that are stored in `out`, or will be. of_tree: what was measured on another tree counts as not run."""
 
-    def __init__(self, designs: Sequence[Design], scenarios: Sequence[Scenario], seeds: Sequence[int], out: Path):
+    def __init__(
+        self,
+        designs: Sequence[Design],
+        scenarios: Sequence[Scenario],
+        seeds: Sequence[int],
+        out: Path,
+        *,
+        of_tree: str = "",
+    ):
         self.places = [Place(design, scenario, seed) for scenario in scenarios for seed in seeds for design in designs]
         self._out = out
+        self._of_tree = of_tree
 
     def cells(self, services: Services) -> Iterator[tuple[Place, Cell | None]]:
         """Yield each place with its cell, judged again by today's checker; None if it was not run."""
@@ -110,6 +119,8 @@ class Matrix:
             return _without_results(place, "not applicable", reason, directory)
         try:
             measured = json.loads((directory / MEASURED).read_text())
+            if self._of_tree and measured["tree"] != self._of_tree:
+                return None
             if json.loads((directory / "plan.json").read_text())["plan_hash"] != place.scenario.plan(place.seed).hash():
                 return None
             if (directory / "closed.json").exists():
@@ -120,7 +131,7 @@ class Matrix:
 
     def run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
         """Run `places`, as many of a scenario side by side as it allows. A run that was there is removed."""
-        tree = _tree()
+        tree = _measured()
         batches = _batches(places)
         for number, batch in enumerate(batches):
             left_s = sum(map(_batch_s, batches[number:]))
@@ -180,9 +191,26 @@ def _without_results(place: Place, outcome: Outcome, reason: str, directory: Pat
     )
 
 
-def _tree() -> dict[str, object]:
-    """Return what was measured, and on what."""
+def seed_numbers(text: str) -> list[int]:
+    """Return the numbers in `text`.
+
+    Raises:
+        BadUsage: there are others.
+    """
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise BadUsage(f"--seeds is {text!r}; write numbers with commas between them, such as 1,2,3") from None
+
+
+def described_tree() -> str:
+    """Return the commit of the tree, with ``-dirty`` if files of it have changed; ``unknown`` without git."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return {"tree": done.stdout.strip() or "unknown", "date": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count()}
+    return done.stdout.strip() or "unknown"
+
+
+def _measured() -> dict[str, object]:
+    """Return what is measured, and on what."""
+    return {"tree": described_tree(), "date": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count()}

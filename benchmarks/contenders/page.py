@@ -115,7 +115,7 @@ def page(judged: Judged, explanations: Explanations) -> str:
     tables = "\n".join(_tables(judged, explanations, reasons))
     return "\n".join(
         [
-            _conditions(judged),
+            conditions(judged),
             tables,
             "### Why they fail\n",
             *(_mechanism(mechanism, number) for mechanism, number in explanations.numbers.items()),
@@ -198,7 +198,7 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def _conditions(judged: Judged) -> str:
+def conditions(judged: Judged) -> str:
     """Return how the runs were made, from their own files."""
     ran = [(place, cell.run_dir) for place, cell in judged if (cell.run_dir / MEASURED).exists()]
     if not ran:

@@ -1,0 +1,76 @@
+"""The command: ``python -m benchmarks.findings``, which ``make findings`` runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks.contenders.cells import ROOT, Again, Matrix, described_tree, estimate_s, seed_numbers
+from benchmarks.contenders.page import write_page
+from benchmarks.findings.age import stamp_now
+from benchmarks.findings.page import matrix
+from duetime import registry
+from duetime.cli.options import in_own_environment, load_designs, split_names
+from duetime.errors import BadUsage
+from duetime.harness.plan import catalogue, lookup
+from duetime.harness.plan.scenario import SIDE_BY_SIDE
+from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.cleanup import run_tempdir
+from duetime.harness.processes.services import Services
+from duetime.harness.runs.context import RunContext
+
+PAGE = ROOT / "docs" / "findings.md"
+SECTION = "matrix"
+DIRTY = "-dirty"
+
+
+@click.command()
+@click.option("--designs", "names", default="", metavar="A,B", help="Default: all of this project.")
+@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Default: those of compare --full.")
+@click.option("--seeds", default="1,2,3", show_default=True, metavar="N,N")
+@click.option("--again", multiple=True, type=click.Choice(["unknown", "fail", "pass", "all"]), help="Repeat such runs.")
+@click.option("--out", type=click.Path(path_type=Path), default=ROOT / "runs" / "findings", help="Where runs are.")
+@click.option(
+    "--page", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAGE, help="The page to rewrite."
+)
+@click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
+@in_own_environment
+def main(
+    names: str, scenario_names: str, seeds: str, again: Sequence[str], out: Path, page: Path, estimate: bool
+) -> None:
+    """Run every design through every scenario, and write the matrix of docs/findings.md.
+
+    Runs are of one commit, which the page names: those of another one are made again. An interrupted command continues
+    where it stopped.
+
+    Exit status: 0 the page is written, 2 bad usage, for instance uncommitted changes.
+    """
+    tree = described_tree()
+    if (tree.endswith(DIRTY) or tree == "unknown") and not estimate:
+        raise BadUsage(f"the tree is {tree}; commit its changes, because the page says which commit was measured")
+    designs = list(load_designs(split_names("--designs", names) or registry.names()).values())
+    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
+    cells = Matrix(designs, scenarios, seed_numbers(seeds), out, of_tree=tree)
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
+        places = cells.to_run(services, Again(again))
+        click.echo(f"tree {tree}: {len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
+        if estimate:
+            return
+        if places:
+            versions = services.prepare(side_by_side=SIDE_BY_SIDE)
+            cells.run(places, RunContext(tempdir, services, versions, CancelToken()), click.echo)
+        judged = [(place, cell) for place, cell in cells.cells(services) if cell is not None]
+    write_page(page, SECTION, matrix(judged, stamp_now(tree)))
+    click.echo(f"wrote {page}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BadUsage as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
