@@ -37,6 +37,7 @@ def matrix(judged: Judged, stamp: Stamp) -> str:
     return "\n".join(
         [
             str(stamp),
+            "",
             f"| scenario | {' | '.join(_heading(name, designs) for name in designs)} |",
             "|---" * (len(designs) + 1) + "|",
             *(
@@ -44,12 +45,14 @@ def matrix(judged: Judged, stamp: Stamp) -> str:
                 for scenario in scenarios
             ),
             "",
-            conditions(judged),
+            conditions(judged).rstrip(),
+            "",
             wrapped(
                 f"These are {len(scenarios)} of the {len(catalogue.ALL)} scenarios; "
                 f"{len(catalogue.ALL) - len(catalogue.FULL)} run only if they are named."
             ),
             *_not_judged(judged),
+            "",
             "",
         ]
     )

@@ -35,8 +35,7 @@ design = replace(
     name="oban_style_queue:soft_shutdown",
     summary="oban_style_queue:hardened whose workers return their tasks to the broker before the grace is over",
     weakness="as oban_style_queue:hardened; a delivery that the shutdown cuts off may have arrived, and comes again",
-    # Without it Celery handles SIGTERM as a warm shutdown, which waits for running tasks without limit. The exit status
-    # of a cold shutdown, which follows the soft one, is 1.
-    roles=[replace(role, environment={"REMAP_SIGTERM": "SIGQUIT"}, orderly_exits=(0, 1))],
+    # Without it Celery handles SIGTERM as a warm shutdown, which waits for running tasks without limit.
+    roles=[replace(role, environment={"REMAP_SIGTERM": "SIGQUIT"})],
     scheduler=lambda settings: hardened.HardenedQueue(make_app(settings).tasks[DELIVER], settings.schedule_wait),
 )

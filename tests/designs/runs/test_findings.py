@@ -53,7 +53,6 @@ def test_a_deploy_whose_grace_a_delivery_outlasts_loses_what_an_orderly_deploy_r
     failing = {name for name, cell in cells.items() if cell["outcome"] != "pass"}
     assert failing == {("deploy_too_slow", queue)}
     assert cells["deploy_too_slow", queue]["counts"]["stuck"] > 0
-    assert cells["deploy_too_slow", queue]["within_guarantees"]
     lateness = [cells["deploy_too_slow", design]["lateness_s"]["raw"]["max"] for design in designs[1:3]]
     assert lateness[1] < lateness[0], "a soft shutdown returns the tasks before the visibility timeout does"
 

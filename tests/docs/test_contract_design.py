@@ -1,4 +1,4 @@
-"""The design in the README runs as it is printed, in at most 20 lines."""
+"""The design on the page of the contract runs as it is printed, in at most 20 lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from tests.commands import duetime
 
 pytestmark = pytest.mark.processes
 
-README = Path(__file__).parents[2] / "README.md"
-EXAMPLE = README.parent / "examples/plain_loop.py"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "contract.md"
+EXAMPLE = ROOT / "examples" / "plain_loop.py"
 
 
-def code_in_the_readme() -> str:
-    (code,) = re.findall(r"```python\n(import sys, time\n.*?)```", README.read_text(), flags=re.DOTALL)
+def code_on_the_page() -> str:
+    (code,) = re.findall(r"```python\n(import sys, time\n.*?)```", PAGE.read_text(), flags=re.DOTALL)
     return str(code)
 
 
@@ -29,12 +30,12 @@ def statements(code: str) -> list[str]:
     return [ast.unparse(statement) for statement in body[is_docstring:] if not isinstance(statement, skipped)]
 
 
-def test_the_design_in_the_readme_is_the_one_in_the_examples() -> None:
-    assert statements(code_in_the_readme()) == statements(EXAMPLE.read_text())
+def test_the_design_on_the_page_is_the_one_in_the_examples() -> None:
+    assert statements(code_on_the_page()) == statements(EXAMPLE.read_text())
 
 
-def test_the_design_in_the_readme_passes_a_calm_run(tmp_path: Path) -> None:
-    code = code_in_the_readme()
+def test_the_design_on_the_page_passes_a_calm_run(tmp_path: Path) -> None:
+    code = code_on_the_page()
     assert len([line for line in code.splitlines() if line]) <= 21
     (tmp_path / "my_design.py").write_text(code)
 
