@@ -190,7 +190,7 @@ class Service:
             )
 
 
-Delivery = Literal["at_least_once", "at_most_once", "once_without_faults", "nothing"]
+Delivery = Literal["at_least_once", "at_most_once", "once_without_faults", "nothing", "unstated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +198,8 @@ class Guarantees:
     """What a design guarantees. The checker's verdict ignores it; the column *guarantee* of the matrix compares them.
 
     delivery: at_least_once allows duplicates under faults, at_most_once allows losses, once_without_faults allows both
-    under faults, nothing allows both at any time.
+    under faults, nothing allows both at any time; unstated if its owner says nothing, so that a failure is neither
+    documented nor a broken guarantee.
     transactional: a schedule() takes effect if and only if the caller's transaction commits.
     transactional_cancel: the same of a cancel(); None for the same as `transactional`.
     cancels: an acknowledged cancel or newer revision holds under every fault.

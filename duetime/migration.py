@@ -37,7 +37,7 @@ AFTER_COMMIT_S = 0.5
 """How long the last transactions of the old design may take to publish after their commit."""
 EMPTY_FOR_S = 2.0
 """A migration ends once the old design has held nothing for this long, because a client may publish late."""
-WEAKEST_FIRST = ("nothing", "once_without_faults", "at_most_once", "at_least_once")
+WEAKEST_FIRST = ("unstated", "nothing", "once_without_faults", "at_most_once", "at_least_once")
 Report = Callable[[str], None]
 
 metadata = MetaData()

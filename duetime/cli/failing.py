@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
-    """By default a cell fails the command if the design broke a guarantee.
+    """By default a cell fails the command if the design broke a guarantee, or failed and has stated none.
 
     kinds: the violations that fail it instead, also those that the guarantees allow; None for the default.
     """
@@ -31,7 +31,7 @@ class Failing:
 
     def fails(self, cell: Cell) -> bool:
         if self.kinds is None:
-            return cell.outcome == "fail" and cell.within_guarantees is False
+            return cell.outcome == "fail" and cell.within_guarantees is not True
         return any(cell.violations.get(kind) for kind in self.kinds)
 
     def status(self, cells: Sequence[Cell]) -> int:

@@ -16,6 +16,7 @@ from duetime.interface import Design, Guarantees
 
 _DELIVERY = {
     "nothing": "delivery not guaranteed",
+    "unstated": "no guarantee is stated",
     "at_least_once": "delivery at least once",
     "at_most_once": "delivery at most once",
     "once_without_faults": "delivery once, not guaranteed under faults",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duetime import registry
+from duetime.cli.application import application_options
 from duetime.cli.failing import Failing, failing_options
 from duetime.cli.interrupted import SoFar, printed_if_interrupted
 from duetime.cli.latest import link_latest, without_latest
@@ -120,11 +121,16 @@ def compare_command(
 @output_options
 @failing_options
 @OUT
+@application_options  # outside of the own environment, because the application is imported in the caller's
 @in_own_environment
 def run_command(
     failing: Failing, wanted: Output, design: str, scenario: str, seed: int, slow: float, out: Path
 ) -> None:
     """Run one design in one scenario.
+
+    DESIGN is a name, path/to/file.py:attribute, or celery:APP with what `celery -A` takes: then the generic queue runs
+    with the settings of your application, which is imported in your shell's environment. Its tasks are never executed,
+    its broker is never opened. A violation then ends with 1, because nothing was promised.
 
     SCENARIO is a name, or the plan.json of a stored run, which is then repeated. The run ignores the shell's variables
     (PGHOST, CELERY_BROKER_URL, …); DUETIME_PASS_ENVIRONMENT=NAME,NAME passes those that your design needs.
@@ -132,6 +138,7 @@ def run_command(
     \b
       duetime run push_readmodel crash
       duetime run push_readmodel runs/20300101-120000/crash/push_readmodel-seed1/plan.json
+      duetime run celery:shop.celery:app deploy_too_slow --worker "celery -A shop worker -c 4"
 
     Exit status, as of `duetime compare`: 0 if the design kept its guarantees, 1 if it broke one (--strict: if it failed
     at all), 2 bad usage, 3 unknown.

@@ -43,12 +43,15 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         _import_package()
         from duetime.errors import BadUsage
         from duetime.lint.answer import answer
+        from duetime.lint.settings_of import settings_of
     except ImportError as error:
         return {
             "error": f"{request['python']}: the linter cannot use Celery {celery.__version__} there ({error}); "
             "Celery 5.2 or later is needed"
         }
     try:
+        if request.get("copy"):
+            return settings_of(request["targets"][0], worker=request["worker"], task=request["task"])
         return {"findings": answer(request)}
     except BadUsage as error:
         return {"error": str(error)}

@@ -15,6 +15,11 @@ from duetime.lint.finding import Finding
 
 
 def run(request: Mapping[str, Any]) -> list[Finding]:
+    """Return the findings that answer `request`; raises as `ask` does."""
+    return [Finding(**{**finding, "see": tuple(finding["see"])}) for finding in ask(request)["findings"]]
+
+
+def ask(request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer `request` in a process of its interpreter ``request["python"]``.
 
     Raises:
@@ -36,7 +41,7 @@ def run(request: Mapping[str, Any]) -> list[Finding]:
                 f"{', '.join(request['targets'])}: the process that imported it ended with status {done.returncode} "
                 "before the linter could answer; its import must not end the process"
             )
-        answered = json.loads(reply.read_text(encoding="utf-8"))
+        answered: dict[str, Any] = json.loads(reply.read_text(encoding="utf-8"))
     if "error" in answered:
         raise BadUsage(answered["error"])
-    return [Finding(**{**finding, "see": tuple(finding["see"])}) for finding in answered["findings"]]
+    return answered

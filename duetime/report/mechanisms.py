@@ -13,7 +13,8 @@ from typing import Final
 PAGES: Final = "https://github.com/duetime/duetime/blob/main/docs"
 FINDINGS: Final = f"{PAGES}/findings.md"
 POLLERS: Final = ("pull_worker", "pull_worker:*")
-QUEUES: Final = ("oban_style_queue", "oban_style_queue:*")
+PLAIN_QUEUE: Final = ("oban_style_queue", "celery:*")
+"""The generic queue, also with the settings of somebody's own application."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +169,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         section="part-of-a-batch",
     ),
     Mechanism(
-        designs=("oban_style_queue", "oban_style_queue:hardened"),
+        designs=(*PLAIN_QUEUE, "oban_style_queue:hardened"),
         scenarios=("dual_write",),
         labels=("missed",),
         cause="the commit and the publication are two steps, and the client was killed between them",
@@ -178,7 +179,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
-        designs=("oban_style_queue", "oban_style_queue:hardened"),
+        designs=(*PLAIN_QUEUE, "oban_style_queue:hardened"),
         scenarios=("clock_skew",),
         labels=("early", "late"),
         cause="a worker turns the ETA into a timer by its own clock when it receives the task",
@@ -187,7 +188,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
-        designs=("oban_style_queue", "oban_style_queue:hardened"),
+        designs=(*PLAIN_QUEUE, "oban_style_queue:hardened"),
         scenarios=("broker_restart_none", "broker_restart_rdb"),
         labels=("missed", "duplicate"),
         cause="the broker loses what it had not written to disk, and a snapshot restores what was processed since",
@@ -198,7 +199,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
-        designs=("oban_style_queue",),
+        designs=PLAIN_QUEUE,
         scenarios=("long_horizon",),
         labels=("duplicate",),
         cause="a task that is due after the visibility timeout is delivered again after each, and all copies run",
@@ -209,7 +210,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:hardened",
     ),
     Mechanism(
-        designs=("oban_style_queue",),
+        designs=PLAIN_QUEUE,
         scenarios=("poison",),
         labels=("missed",),
         cause="a task whose delivery fails is not retried",
@@ -220,7 +221,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:hardened",
     ),
     Mechanism(
-        designs=("oban_style_queue",),
+        designs=PLAIN_QUEUE,
         scenarios=("deploy_too_slow",),
         labels=("missed",),
         cause="a worker waits for its running deliveries before it returns its ETA tasks, and SIGKILL comes first",
@@ -231,7 +232,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:soft_shutdown",
     ),
     Mechanism(
-        designs=("oban_style_queue",),
+        designs=PLAIN_QUEUE,
         labels=("stuck",),
         cause="a worker holds its ETA tasks in memory, and those of a dead one come back after the visibility timeout",
         setting="visibility_timeout in broker_transport_options, one hour by default",
@@ -241,7 +242,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
-        designs=("oban_style_queue",),
+        designs=PLAIN_QUEUE,
         labels=("missed",),
         cause="a task is acknowledged before it is executed, so what a dead worker had begun is gone",
         setting="task_acks_late, off by default",
@@ -251,7 +252,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:hardened",
     ),
     Mechanism(
-        designs=("oban_style_queue",),
+        designs=PLAIN_QUEUE,
         labels=("phantom", "stale"),
         cause="only workers that are up receive a revoke, and they keep it in memory",
         setting="worker_state_db, none by default, keeps revokes for three hours",

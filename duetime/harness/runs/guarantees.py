@@ -26,12 +26,16 @@ EFFECTS_ONCE: Final = frozenset(follow_up.kind for follow_up in FOLLOW_UPS.value
 
 
 def not_covered(guarantees: Guarantees, plan: Plan, history: History, results: Results) -> list[str] | None:
-    """The violations that `guarantees` exclude, each as its label and op; None if the results prove nothing.
+    """The violations that `guarantees` exclude, each as its label and op.
+
+    None if the results prove nothing, or if they show violations and the guarantees are unstated.
 
     A violation is covered only if the design does not guarantee the contrary under a fault that may be its reason.
     """
     if results.outcome != "fail":
         return None if results.outcome == "unknown" else []
+    if guarantees.delivery == "unstated":
+        return None
     coverage = _Coverage(guarantees, plan, history, results)
     found = []
     for violation in results.violations:
