@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from benchmarks.contenders.cells import ROOT, SCENARIOS, Again, Matrix, designs, estimate_s, seed_numbers
-from benchmarks.contenders.mechanisms import mechanisms
 from benchmarks.contenders.page import Explanations, page, write_page
 from duetime import contenders
 from duetime.cli.options import in_own_environment, split_names
@@ -20,6 +19,7 @@ from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.context import RunContext
+from duetime.report.contender_mechanisms import paragraphs
 
 PAGE = ROOT / "docs" / "contenders.md"
 SECTION = "contenders"
@@ -88,7 +88,7 @@ def _write(page_file: Path, out: Path, services: Services) -> int:
     judged = [
         (place, cell) for place, cell in judged if place.scenario.name in scenarios and place.design.name in names
     ]
-    found = [each for name in contenders.names() for each in mechanisms(contenders.folder(name) / "README.md")]
+    found = [each for name in contenders.names() for each in paragraphs(contenders.folder(name) / "README.md")]
     explanations = Explanations(found)
     write_page(page_file, SECTION, page(judged, explanations))
     click.echo(f"wrote {page_file}")

@@ -24,10 +24,9 @@ from duetime.harness.runs.compare import run_side_by_side
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.spec import RunSpec
 from duetime.interface import Design
+from duetime.report.contender_mechanisms import DEFAULT_VARIANT
 
 ROOT = contenders.ROOT
-DEFAULT_VARIANT = "default"
-"""How a README names the defaults, beside `tuned`."""
 EXCLUDED: Mapping[tuple[str, ...], str] = {
     ("long_horizon",): "it shortens the visibility timeout of Celery's Redis transport, which no contender has",
     (

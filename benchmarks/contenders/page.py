@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.contenders.cells import EXCLUDED, MEASURED, Place
-from benchmarks.contenders.mechanisms import PARTS_OF_MISSED, Mechanism
 from benchmarks.document import wrapped
 from duetime.checker import VIOLATIONS
 from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.runs.cell import Cell
+from duetime.report.contender_mechanisms import PARTS_OF_MISSED, Paragraph
 
 GROUPS = {
     "Workers": (*catalogue.DEFAULT, *catalogue.WORKERS),
@@ -46,8 +46,8 @@ def kinds(cell: Cell) -> dict[str, int]:
 class Explanations:
     """Numbers the mechanisms in the order in which cells need them, and collects the cells that have none."""
 
-    mechanisms: Sequence[Mechanism]
-    numbers: dict[Mechanism, int] = field(default_factory=dict)
+    mechanisms: Sequence[Paragraph]
+    numbers: dict[Paragraph, int] = field(default_factory=dict)
     unexplained: list[str] = field(default_factory=list)
 
     def of(self, cells: Judged) -> list[int]:
@@ -78,7 +78,7 @@ class Explanations:
             )
         ]
 
-    def _of(self, place: Place) -> Iterator[Mechanism]:
+    def _of(self, place: Place) -> Iterator[Paragraph]:
         return (mechanism for mechanism in self.mechanisms if mechanism.contender == place.contender)
 
 
@@ -181,7 +181,7 @@ def _letter(number: int) -> str:
     return (_letter(rest) if rest else "") + chr(ord("a") + last)
 
 
-def _mechanism(mechanism: Mechanism, number: int) -> str:
+def _mechanism(mechanism: Paragraph, number: int) -> str:
     readme = f"[{mechanism.contender}](../contenders/{mechanism.contender}/README.md#what-fails-here-and-why)"
     return wrapped(f"{number}. {readme}: {mechanism.title} {', '.join(mechanism.sources)}", hanging="   ")
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from duetime.checker import VIOLATIONS
-from duetime.report.mechanisms import Mechanism, mechanism_of
+from duetime.report.contender_mechanisms import PARTS_OF_MISSED, mechanisms_of_contender
+from duetime.report.mechanisms import MECHANISMS, Mechanism
 
 Cell = Mapping[str, Any]
-PLACES = ("lost", "stuck", "failed")
-"""Where a missed notification is."""
 SENT: Mapping[str, str] = {
     "duplicate": "sent {n} in duplicate",
     "will_repeat": "will send {n} again",
@@ -135,21 +134,23 @@ def failures(cells: Iterable[Cell]) -> list[Failure]:
 
 def mechanism_for(cell: Cell, kind: str) -> Mechanism | None:
     """The mechanism behind the violations of a cell of one kind; None for a design of somebody else."""
-    return mechanism_of(cell["design"], cell.get("base", cell["scenario"]), _labels(cell, kind))
+    design, scenario, labels = cell["design"], cell.get("base", cell["scenario"]), _labels(cell, kind)
+    known = [*MECHANISMS, *mechanisms_of_contender(design)]
+    return next((one for one in known if one.explains(design, scenario, labels)), None)
 
 
 def _labels(cell: Cell, kind: str) -> list[str]:
     """The kind of violation, and where most of what was missed is."""
     if kind != "missed":
         return [kind]
-    places = {place: cell["counts"].get(place, 0) for place in PLACES}
+    places = {place: cell["counts"].get(place, 0) for place in PARTS_OF_MISSED}
     return [kind, max(places, key=lambda place: places[place])]
 
 
 def _by_scenario(cells: Sequence[Cell], mechanism: Mechanism | None) -> Mapping[str, Mapping[str, int]]:
     """Only the kinds that `mechanism` explains, if there are any."""
     explained = set(mechanism.labels) if mechanism else set(VIOLATIONS)
-    wanted = explained | ({"missed"} if explained & {*PLACES} else set())
+    wanted = explained | ({"missed"} if explained & {*PARTS_OF_MISSED} else set())
     found: dict[str, Counter[str]] = {}
     for cell in cells:
         kinds = violations_of(cell)

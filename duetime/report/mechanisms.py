@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-PAGES: Final = "https://github.com/duetime/duetime/blob/main/docs"
-FINDINGS: Final = f"{PAGES}/findings.md"
+BLOB: Final = "https://github.com/duetime/duetime/blob/main"
+PAGES: Final = f"{BLOB}/docs"
 POLLERS: Final = ("pull_worker", "pull_worker:*")
 PLAIN_QUEUE: Final = ("oban_style_queue", "celery:*")
 """The generic queue, also with the settings of somebody's own application."""
@@ -22,24 +22,25 @@ class Mechanism:
     """One mechanism.
 
     designs, scenarios, labels: patterns of what it explains; a label is a violation, or a place of what was missed.
-    setting: the one that decides it, with its default; empty where none does. fix: what to change, in your own code.
-    upstream: where its maintainers write about it; empty if they do not. better: a design of ours without it.
-    section: the anchor in docs/findings.md.
+    setting: the one that decides it, with its default; empty where none does. fix: what to change, in your own code;
+    empty where the checker's general advice is all there is. upstream: where its maintainers write about it; empty if
+    they do not. better: a design without it. page: by default `section`, an anchor in docs/findings.md.
     """
 
     designs: Sequence[str]
     labels: Sequence[str]
     cause: str
-    fix: str
-    section: str
+    section: str = ""
     scenarios: Sequence[str] = ("*",)
     setting: str = ""
+    fix: str = ""
     upstream: str = ""
     better: str = ""
+    page: str = ""
 
-    @property
-    def page(self) -> str:
-        return f"{FINDINGS}#{self.section}"
+    def __post_init__(self) -> None:
+        if not self.page:
+            object.__setattr__(self, "page", f"{PAGES}/findings.md#{self.section}")
 
     def explains(self, design: str, scenario: str, labels: Iterable[str]) -> bool:
         return (
@@ -47,12 +48,6 @@ class Mechanism:
             and any(fnmatchcase(scenario, pattern) for pattern in self.scenarios)
             and not set(self.labels).isdisjoint(labels)
         )
-
-
-def mechanism_of(design: str, scenario: str, labels: Iterable[str]) -> Mechanism | None:
-    """Return the first mechanism that explains one of `labels`, or None for a design of somebody else."""
-    labels = list(labels)
-    return next((one for one in MECHANISMS if one.explains(design, scenario, labels)), None)
 
 
 def is_ours(design: str) -> bool:

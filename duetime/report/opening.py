@@ -66,7 +66,7 @@ def advice(cells: Sequence[Cell]) -> list[Advice]:
     found: dict[tuple[str, int], Advice] = {}
     for failure in failures(cells):
         mechanism = failure.mechanism
-        fix = mechanism.fix if mechanism else _fix_of_worst(failure.cells)
+        fix = (mechanism.fix if mechanism else "") or _fix_of_worst(failure.cells)
         cause = mechanism.cause if mechanism else failure.cells[0]["weakness"]
         entry = found.setdefault((fix, id(mechanism)), Advice(fix, cause, mechanism, {}, ()))
         # Of many cells, the number: the matrix has them all.

@@ -155,7 +155,8 @@ def _cause(cell: Cell, label: str) -> Numbers | None:
     """Why a cell has violations of this kind, and where that is described; None for a design of the reader's own."""
     mechanism = mechanism_for(cell, label)
     if mechanism:
-        return {name: getattr(mechanism, name) for name in ("cause", "setting", "fix", "upstream", "better", "page")}
+        fields = {name: getattr(mechanism, name) for name in ("cause", "setting", "upstream", "better", "page")}
+        return {**fields, "fix": mechanism.fix or general_fix(label)}
     if not cell["design"].startswith("contender:"):
         return None
     return {"cause": cell["weakness"], "fix": general_fix(label), "page": CONTENDERS}

@@ -215,7 +215,7 @@ def _print_failure(to: Console, failure: Failure) -> None:
         "setting": known.setting if known else "",
         "fix": known.fix if known else "",
         "upstream": known.upstream if known else "",
-        "example": example(first, with_fix=known is None),
+        "example": example(first, with_fix=not (known and known.fix)),
         "log": _log(failure.cells),
     }
     for name, text in said.items():

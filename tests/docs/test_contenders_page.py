@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from benchmarks.contenders.cells import EXCLUDED, SCENARIOS, Place
-from benchmarks.contenders.mechanisms import mechanisms
 from benchmarks.contenders.page import GROUPS, Explanations, page, replace_between, summary
 from duetime import contenders, registry
 from duetime.checker import VIOLATIONS
 from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue, lookup
 from duetime.harness.runs.cell import Cell, Outcome
+from duetime.report.contender_mechanisms import paragraphs
 
 POLLS = "**It polls.** `calm`, `crash*` of `default`: late; `pause`: late, missed. See `library/worker.py:64`."
 
@@ -76,7 +76,7 @@ def test_a_cell_says_what_its_seeds_found(cells: list[Cell], text: str) -> None:
 
 
 def test_a_mechanism_explains_the_cells_that_it_names(readme: Any) -> None:
-    [mechanism] = mechanisms(readme(POLLS))
+    [mechanism] = paragraphs(readme(POLLS))
 
     assert (mechanism.contender, mechanism.title, mechanism.sources) == ("rq", "It polls.", ("`library/worker.py:64`",))
     assert mechanism.covers("calm", "default", "late")
@@ -97,11 +97,11 @@ def test_a_mechanism_explains_the_cells_that_it_names(readme: Any) -> None:
 )
 def test_a_paragraph_that_cannot_be_read_is_named_with_an_example(readme: Any, section: str, message: str) -> None:
     with pytest.raises(BadUsage, match=message):
-        mechanisms(readme(section))
+        paragraphs(readme(section))
 
 
 def test_a_failing_cell_without_a_mechanism_is_named(readme: Any) -> None:
-    explanations = Explanations(mechanisms(readme(POLLS)))
+    explanations = Explanations(paragraphs(readme(POLLS)))
 
     numbers = explanations.of([(place(), cell("fail", explanation="3 late, 1 early", late=3, early=1))])
 
@@ -110,7 +110,7 @@ def test_a_failing_cell_without_a_mechanism_is_named(readme: Any) -> None:
 
 
 def test_a_mechanism_that_explains_no_failing_cell_is_named_once_such_a_cell_was_judged(readme: Any) -> None:
-    explanations = Explanations(mechanisms(readme(POLLS)))
+    explanations = Explanations(paragraphs(readme(POLLS)))
 
     assert explanations.unused([(place("downtime"), cell())]) == []
     assert explanations.unused([(place("calm"), cell("unknown", kept=None))]) == []
@@ -126,7 +126,7 @@ def test_the_page_has_the_reason_of_each_cell_without_a_verdict(readme: Any) -> 
         (place("crash"), cell("unknown", kept=None, explanation="Unknown: the machine was busy.")),
     ]
 
-    text = page(judged, Explanations(mechanisms(readme(POLLS))))
+    text = page(judged, Explanations(paragraphs(readme(POLLS))))
 
     assert "| **rq** | late 2 <sup>1</sup> | n/a<sup>a</sup> | unknown |" in text
     assert "1. [rq](../contenders/rq/README.md#what-fails-here-and-why): It polls. `library/worker.py:64`" in text
@@ -135,7 +135,7 @@ def test_the_page_has_the_reason_of_each_cell_without_a_verdict(readme: Any) -> 
 
 
 def test_a_scenario_that_runs_only_if_named_is_on_the_page_and_needs_a_mechanism(readme: Any) -> None:
-    explanations = Explanations(mechanisms(readme(POLLS)))
+    explanations = Explanations(paragraphs(readme(POLLS)))
 
     text = page([(place("new_address"), cell("fail", stale=1))], explanations)
 
@@ -162,7 +162,7 @@ def test_only_the_text_between_the_markers_is_replaced() -> None:
 
 @pytest.mark.parametrize("name", contenders.names())
 def test_the_mechanisms_of_each_contender_name_cells_that_exist(name: str) -> None:
-    found = [explained for each in mechanisms(contenders.folder(name) / "README.md") for explained in each.explained]
+    found = [explained for each in paragraphs(contenders.folder(name) / "README.md") for explained in each.explained]
 
     assert found
     assert {explained.variant for explained in found} <= {None, "default", "tuned"}

@@ -55,6 +55,20 @@ def test_the_first_line_of_each_design_says_what_it_lost_of_how_much_and_what_it
     ]
 
 
+def test_a_contender_fails_for_the_reason_in_its_readme_and_its_tuned_variant_is_next() -> None:
+    late = cell(design="contender:procrastinate", base="calm", scenario="calm", violations={"late": 3})
+    text = printed(late)
+
+    assert "  cause: it looks for due jobs every 5 s (procrastinate/" in text
+    assert "Fix: keep it in rows." in text
+    assert "contender:procrastinate,contender:procrastinate:tuned" in try_next([late], ["calm"])[0]
+
+
+@pytest.mark.parametrize("design", ["procrastinate", "contender:procrastinate", "contender:absent"])
+def test_what_no_readme_explains_has_the_known_weakness_as_its_cause(design: str) -> None:
+    assert "  cause: forgets" in printed(cell(design=design, violations={"phantom": 3}))
+
+
 def test_runs_that_prove_nothing_are_no_conclusion() -> None:
     one, both = cell("unknown", counts={}), [cell("unknown", counts={}), cell("pass", counts={"owed": 3})]
 

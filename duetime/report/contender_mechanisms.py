@@ -9,13 +9,16 @@ A paragraph of *What fails here, and why* begins with the mechanism in bold and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
+from duetime import contenders
 from duetime.checker import VIOLATIONS
-from duetime.errors import BadUsage
+from duetime.errors import BadUsage, UnknownName
+from duetime.report.mechanisms import BLOB, Mechanism
 
 SECTION = re.compile(r"^## What fails here, and why\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 MECHANISM = re.compile(r"\*\*(?P<title>[^*]+)\*\* (?P<cells>`[^.:]+: [a-z_, ]+(?:; `[^.:]+: [a-z_, ]+)*)\. (?P<why>.+)")
@@ -23,6 +26,9 @@ CELLS = re.compile(
     r"(?P<scenarios>`[\w*]+`(?:(?:, | and )`[\w*]+`)*)(?: of `(?P<variant>\w+)`)?: (?P<kinds>[a-z_, ]+)$"
 )
 SOURCE = re.compile(r"`[\w./@-]+\.[a-z]+:\d+(?:-\d+)?`|\[[^]]+\]\(https?://[^)]+\)")
+DEFAULT_VARIANT = "default"
+"""How a README names the defaults, beside `tuned`."""
+TUNED = "tuned"
 PARTS_OF_MISSED = ("lost", "stuck", "failed")
 """Where a missed notification is: in no store, in one, or in one that does not try it again."""
 KINDS = {*VIOLATIONS, *PARTS_OF_MISSED}
@@ -46,7 +52,7 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
-class Mechanism:
+class Paragraph:
     """Why a contender fails. sources: lines of the library, or addresses of its documentation, as Markdown."""
 
     contender: str
@@ -60,19 +66,55 @@ class Mechanism:
         return any(explained.covers(scenario, variant, each) for explained in self.explained for each in kinds)
 
 
-def mechanisms(readme: Path) -> list[Mechanism]:
+def paragraphs(readme: Path) -> list[Paragraph]:
     """Return the mechanisms in a contender's README; none if it has no such section.
 
     Raises:
         BadUsage: a paragraph of the section cannot be read, with what to write instead.
     """
     section = SECTION.search(readme.read_text())
-    paragraphs = [" ".join(text.split()) for text in section[1].split("\n\n")] if section else []
-    return list(_mechanisms(readme, [text for text in paragraphs if text.startswith("**")]))
+    texts = [" ".join(text.split()) for text in section[1].split("\n\n")] if section else []
+    return list(_paragraphs(readme, [text for text in texts if text.startswith("**")]))
 
 
-def _mechanisms(readme: Path, paragraphs: list[str]) -> Iterator[Mechanism]:
-    for text in paragraphs:
+@cache
+def mechanisms_of_contender(design: str) -> Sequence[Mechanism]:
+    """Return the mechanisms of the design ``contender:NAME`` or ``contender:NAME:tuned``.
+
+    There are none for another design, and none without a README that can be read: a wheel has no contenders.
+    """
+    if not design.startswith(contenders.PREFIX):
+        return []
+    name, _, variant = design.removeprefix(contenders.PREFIX).partition(":")
+    try:
+        found = paragraphs(contenders.folder(name) / "README.md")
+    except (UnknownName, BadUsage, OSError):
+        return []
+    return [
+        _mechanism(design, paragraph, explained)
+        for paragraph in found
+        for explained in paragraph.explained
+        if explained.variant in (None, variant or DEFAULT_VARIANT)
+    ]
+
+
+def _mechanism(design: str, paragraph: Paragraph, explained: Explained) -> Mechanism:
+    links = [source.partition("](")[2].removesuffix(")") for source in paragraph.sources if source.startswith("[")]
+    line = next((source.strip("`") for source in paragraph.sources if source.startswith("`")), "")
+    cause = paragraph.title[:1].lower() + paragraph.title[1:].removesuffix(".")
+    return Mechanism(
+        designs=[design],
+        scenarios=explained.scenarios,
+        labels=sorted(explained.kinds),
+        cause=f"{cause} ({line})" if line else cause,
+        upstream=links[0] if links else "",
+        better=f"{design}:{TUNED}" if explained.variant == DEFAULT_VARIANT else "",
+        page=f"{BLOB}/contenders/{paragraph.contender}/README.md#what-fails-here-and-why",
+    )
+
+
+def _paragraphs(readme: Path, texts: list[str]) -> Iterator[Paragraph]:
+    for text in texts:
         found = MECHANISM.match(text)
         if found is None:
             raise BadUsage(f"{readme}: cannot read {text[:90]!r}; write a paragraph like {EXAMPLE}")
@@ -82,7 +124,7 @@ def _mechanisms(readme: Path, paragraphs: list[str]) -> Iterator[Mechanism]:
             raise BadUsage(
                 f"{readme}: {found['title']!r} names no source; add `file.py:line` of the library, or a link"
             )
-        yield Mechanism(readme.parent.name, found["title"], explained, sources)
+        yield Paragraph(readme.parent.name, found["title"], explained, sources)
 
 
 def _explained(readme: Path, text: str) -> Explained:
