@@ -18,14 +18,15 @@ from sqlalchemy.orm.session import JoinTransactionMode
 
 from duetime.errors import CannotBeListed, JoinedTransaction
 from duetime.interface import Design, Guarantees, Notification, Scheduler
+from duetime.pages import DOCS
 from duetime.settings import Settings
 
 State = Literal["kept", "BROKEN", "not promised", "not tested"]
 
-CALLS = "docs/contract.md#for-an-application"
-SESSIONS = "docs/contract.md#which-sessions-work"
-PENDING = "docs/contract.md#for-a-design"
-AFTER_COMMIT = "docs/contract.md#for-a-design"
+CALLS = f"{DOCS}/contract.md#for-an-application"
+SESSIONS = f"{DOCS}/contract.md#which-sessions-work"
+PENDING = f"{DOCS}/contract.md#for-a-design"
+AFTER_COMMIT = f"{DOCS}/contract.md#for-a-design"
 DUE_AFTER = timedelta(minutes=10)
 """Long after the end of the test, and short enough for a broker with a longest delay."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duetime.errors import BadUsage, UnknownName
+from duetime.pages import SOURCE
 from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
@@ -101,12 +102,27 @@ def names() -> list[str]:
     return sorted(file.parent.name for file in FOLDER.glob("*/design.py"))
 
 
+def check_present() -> None:
+    """Check that there are contenders at all.
+
+    Raises:
+        BadUsage: there are none, because duetime was installed as a package.
+    """
+    if not names():
+        raise BadUsage(
+            f"there are no contenders in {str(FOLDER)!r}: they are folders of duetime's source, and no part of the "
+            f"package; clone {SOURCE} and run `make setup` in it"
+        )
+
+
 def folder(name: str) -> Path:
     """Return the folder of the contender `name`.
 
     Raises:
         UnknownName: there is none.
+        BadUsage: there are no contenders.
     """
+    check_present()
     if name not in names():
         raise UnknownName("contender", name, names())
     return FOLDER / name

@@ -155,8 +155,9 @@ class ScenarioTest(ConformanceTest):
         self.scenario = scenario
 
     def runtest(self) -> None:
+        from duetime.pages import DOCS
         from duetime.shell_command import shell_command
 
         [cell] = self.suite.bench.run([self.scenario], SEED, self.suite.out)
-        read = f"docs/findings.md, and {shell_command('check', cell.run_dir)}"
+        read = f"{DOCS}/findings.md, and {shell_command('check', cell.run_dir)}"
         self.end_as(cell.promise_state, cell.explanation, read)

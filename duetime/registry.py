@@ -14,6 +14,7 @@ from duetime.design_modules import importable, load_file, real_name
 from duetime.errors import DesignNotLoadable, UnknownName
 from duetime.extras import MissingExtra, needed_by
 from duetime.interface import MIGRATION_SEPARATOR, Design
+from duetime.pages import DOCS
 
 GROUP = "duetime.designs"
 REFERENCE = "reference"
@@ -115,6 +116,6 @@ def _importing(name: str) -> Iterator[None]:
 def _checked(name: str, found: object) -> Design:
     if not isinstance(found, Design):
         raise DesignNotLoadable(
-            f"{name!r} is of type {type(found).__name__}, not a duetime.interface.Design; see docs/contract.md"
+            f"{name!r} is of type {type(found).__name__}, not a duetime.interface.Design; see {DOCS}/contract.md"
         )
     return found

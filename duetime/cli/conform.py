@@ -27,6 +27,7 @@ from duetime.cli.options import (
     split_names,
 )
 from duetime.cli.report import write_report
+from duetime.pages import DOCS
 from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _run_scenarios(
 def _print_cell(cell: Cell) -> None:
     counts = {"delivered": cell.counts.get("delivered", 0), **cell.violations} if cell.counts else {}
     what = ": ".join(filter(None, [cell.scenario, ", ".join(f"{number} {label}" for label, number in counts.items())]))
-    read = f"read docs/findings.md, and {shell_command('check', cell.run_dir)}"
+    read = f"read {DOCS}/findings.md, and {shell_command('check', cell.run_dir)}"
     state = cell.promise_state
     _print(state, what, "" if state == "kept" else cell.explanation, read)
 

@@ -24,6 +24,7 @@ def contenders_group(context: click.Context) -> None:
     """
     if context.invoked_subcommand:
         return
+    contenders.check_present()
     names = contenders.names()
     width = max(map(len, names), default=0)
     for name in names:
@@ -49,6 +50,7 @@ def install_command(names: Sequence[str], every: bool) -> None:
     """
     if not names and not every:
         raise BadUsage(f"name contenders, or write --all; `{shell_command('contenders')}` lists them")
+    contenders.check_present()
     failed = []
     for name in contenders.names() if every else names:
         try:

@@ -21,6 +21,7 @@ from duetime.cli.options import broker_errors, missing_for
 from duetime.contenders import Contender, filled, places_of
 from duetime.errors import BadUsage
 from duetime.interface import Design, Role
+from duetime.pages import DOCS
 from duetime.runtime.heartbeat import HeartbeatRecord, read_heartbeat
 from duetime.settings import Settings
 
@@ -245,8 +246,8 @@ def _check_can_run(design: Design, environment: Mapping[str, str]) -> None:
         raise BadUsage(f"{design.name}: {reason}")
     if not environment.get(GATEWAY):
         raise BadUsage(
-            f"{GATEWAY} is not set; workers of {design.name} deliver with an HTTP request (docs/delivering.md): export "
-            "it as http://127.0.0.1:8080/deliver"
+            f"{GATEWAY} is not set; workers of {design.name} deliver with an HTTP request: export it as "
+            f"http://127.0.0.1:8080/deliver; see {DOCS}/delivering.md"
         )
 
 

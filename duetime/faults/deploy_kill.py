@@ -57,11 +57,7 @@ class DeployKill:
         return f"{worker.name}: {how}; {gone}; {words}"
 
     def heal(self) -> None:
-        self._choice.release()
-        for worker in self._choice.workers:
-            # A worker that survived must not run twice.
-            if worker.main_ended():
-                worker.start()
+        self._choice.restart()
 
     def verify_healed(self, stop: Sleeper) -> str:
         evidence = [each(self._choice.workers, lambda worker: worker.wait_ready(stop))]

@@ -86,6 +86,13 @@ class Choice:
         if self.hit:
             self.hit.release()
 
+    def restart(self) -> None:
+        """Release, and start the workers that have ended: one that survived must not run twice."""
+        self.release()
+        for worker in self.workers:
+            if worker.main_ended():
+                worker.start()
+
 
 ChooseWorkers = Callable[[Sleeper], Choice]
 """Chooses the workers at the time of the fault."""
@@ -120,11 +127,7 @@ class KillWorkers:
         return evidence
 
     def heal(self) -> None:
-        self._choice.release()
-        for worker in self._choice.workers:
-            # A worker that survived must not run twice.
-            if worker.main_ended():
-                worker.start()
+        self._choice.restart()
 
     def verify_healed(self, stop: Sleeper) -> str:
         return each(self._choice.workers, lambda worker: worker.wait_ready(stop))

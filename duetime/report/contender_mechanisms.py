@@ -18,7 +18,8 @@ from pathlib import Path
 from duetime import contenders
 from duetime.checker import VIOLATIONS
 from duetime.errors import BadUsage, UnknownName
-from duetime.report.mechanisms import BLOB, Mechanism
+from duetime.pages import FILES
+from duetime.report.mechanisms import Mechanism
 
 SECTION = re.compile(r"^## What fails here, and why\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 MECHANISM = re.compile(r"\*\*(?P<title>[^*]+)\*\* (?P<cells>`[^.:]+: [a-z_, ]+(?:; `[^.:]+: [a-z_, ]+)*)\. (?P<why>.+)")
@@ -109,7 +110,7 @@ def _mechanism(design: str, paragraph: Paragraph, explained: Explained) -> Mecha
         cause=f"{cause} ({line})" if line else cause,
         upstream=links[0] if links else "",
         better=f"{design}:{TUNED}" if explained.variant == DEFAULT_VARIANT else "",
-        page=f"{BLOB}/contenders/{paragraph.contender}/README.md#what-fails-here-and-why",
+        page=f"{FILES}/contenders/{paragraph.contender}/README.md#what-fails-here-and-why",
     )
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-BLOB: Final = "https://github.com/duetime/duetime/blob/main"
-PAGES: Final = f"{BLOB}/docs"
+from duetime.pages import DOCS
+
 POLLERS: Final = ("pull_worker", "pull_worker:*")
 PLAIN_QUEUE: Final = ("oban_style_queue", "celery:*")
 """The generic queue, also with the settings of somebody's own application."""
@@ -40,7 +40,7 @@ class Mechanism:
 
     def __post_init__(self) -> None:
         if not self.page:
-            object.__setattr__(self, "page", f"{PAGES}/findings.md#{self.section}")
+            object.__setattr__(self, "page", f"{DOCS}/findings.md#{self.section}")
 
     def explains(self, design: str, scenario: str, labels: Iterable[str]) -> bool:
         return (

@@ -12,10 +12,10 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from duetime.pages import DOCS
 from duetime.report.benchmarks import benchmark_bars
 from duetime.report.conclusions import conclusions, mechanism_for, violations_of
 from duetime.report.lane import Numbers
-from duetime.report.mechanisms import PAGES
 from duetime.report.opening import advice, general_fix, in_words, opening, severity
 from duetime.report.picture import Picture, load_picture
 from duetime.report.rates import labelled, rates
@@ -25,7 +25,7 @@ ASSETS = Path(__file__).with_name("assets")
 STYLES = ("common.css", "report.css")
 SCRIPTS = ("marks.js", "lanes.js", "story.js", "charts.js", "report.js")
 
-CONTENDERS = f"{PAGES}/contenders.md#what-they-do-under-faults"
+CONTENDERS = f"{DOCS}/contenders.md#what-they-do-under-faults"
 
 Cell = Mapping[str, Any]
 """One cell as ``compare --json`` prints it."""

@@ -12,6 +12,7 @@ from duetime.cli.conform import conform_command
 from duetime.conformance import PROMISES
 from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue
+from duetime.pages import DOCS
 from tests.commands import duetime
 from tests.docs.pages import ROOT
 
@@ -32,7 +33,7 @@ def test_each_promise_has_a_line_and_a_broken_one_its_evidence_and_what_to_read(
     assert (
         "  BROKEN        it is not pending before the commit\n"
         "                after schedule a/1: pending() has a/1 instead of nothing\n"
-        "                read docs/contract.md#for-a-design\n"
+        "                read https://github.com/duetime/duetime/blob/main/docs/contract.md#for-a-design\n"
     ) in done.stdout
     assert re.search(rf"\n\n{len(PROMISES)} promises: \d+ kept, \d+ BROKEN\.\n$", done.stdout)
 
@@ -68,7 +69,8 @@ def test_wrong_arguments_are_refused_before_anything_is_started(
 def test_what_to_read_exists() -> None:
     for promise in PROMISES:
         page, _, anchor = promise.read.partition("#")
-        headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), flags=re.MULTILINE)
+        text = (ROOT / "docs" / page.removeprefix(f"{DOCS}/")).read_text()
+        headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
         assert anchor in [heading.lower().replace(" ", "-") for heading in headings], promise.read
 
 

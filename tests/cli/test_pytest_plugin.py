@@ -61,7 +61,10 @@ def test_each_promise_is_a_test_and_a_failure_shows_the_evidence_and_no_tracebac
     for promise in PROMISES:
         assert f"{SMALL}:design::{promise.name} PASSED" in done.stdout
     assert f"{SMALL}:stores_at_once::it is not pending before the commit FAILED" in done.stdout
-    assert "BROKEN: after schedule a/1: pending() has a/1 instead of nothing\nread docs/contract.md" in done.stdout
+    assert (
+        "BROKEN: after schedule a/1: pending() has a/1 instead of nothing\nread https://github.com/duetime/duetime/blob/main/docs/contract.md"
+        in done.stdout
+    )
     assert "Traceback" not in done.stdout
 
 

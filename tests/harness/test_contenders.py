@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.contenders.cells import designs as matrix_designs
 from duetime import contenders, registry
-from duetime.errors import DesignNotLoadable, UnknownName
+from duetime.cli.contenders import contenders_group
+from duetime.errors import BadUsage, DesignNotLoadable, UnknownName
 from duetime.harness.runs.cell import stored_cell
+from duetime.pages import SOURCE
 from duetime.shell_command import shell_command
 from tests.commands import duetime
 
@@ -90,6 +93,17 @@ def test_a_run_of_what_is_not_installed_says_how_to_install_it(empty_cache: Path
     assert done.returncode == 2, done.stderr
     install = shell_command("contenders", "install", "oban")
     assert f"contender:oban: its Python packages are not installed; run `{install}`" in done.stderr
+
+
+def test_what_pip_installs_has_no_contenders_and_says_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contenders, "FOLDER", tmp_path)
+
+    with pytest.raises(BadUsage, match=f"clone {SOURCE}"):
+        registry.load("contender:oban")
+    for arguments in ([], ["install", "--all"]):
+        assert SOURCE in str(CliRunner().invoke(contenders_group, arguments).exception)
 
 
 def test_the_list_says_how_to_install(empty_cache: Path) -> None:
