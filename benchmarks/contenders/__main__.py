@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.contenders.cells import ROOT, SCENARIOS, Again, Matrix, designs, estimate_s, seed_numbers
+from benchmarks.contenders.cells import ROOT, Again, Matrix, designs, estimate_s, seed_numbers
 from benchmarks.contenders.page import Explanations, page, write_page
 from duetime import contenders
 from duetime.cli.options import in_own_environment, split_names
@@ -64,7 +64,7 @@ def main(
     Exit status: 0 the page is written, 1 a failing cell has no mechanism in its contender's README or a mechanism
     explains no failing cell (the page is written nevertheless), 2 bad usage.
     """
-    chosen = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or SCENARIOS
+    chosen = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or catalogue.FULL
     matrix = Matrix(designs(split_names("--designs", names)), chosen, seed_numbers(seeds), out)
     with run_tempdir() as tempdir:
         services = Services(tempdir)

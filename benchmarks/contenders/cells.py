@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,6 @@ from pathlib import Path
 from duetime import contenders, registry
 from duetime.cli.options import load_designs
 from duetime.errors import BadUsage, NotARun, UnknownName
-from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import not_applicable_reason
@@ -27,16 +26,6 @@ from duetime.interface import Design
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT
 
 ROOT = contenders.ROOT
-EXCLUDED: Mapping[tuple[str, ...], str] = {
-    ("long_horizon",): "it shortens the visibility timeout of Celery's Redis transport, which no contender has",
-    (
-        "use_cases",
-        "use_cases_downtime",
-        "wages",
-    ): "they need effects inside the database; a contender's worker only delivers",
-}
-"""Scenarios of a full comparison that say nothing about a contender. Those that run only if named are left out too."""
-SCENARIOS = [each for each in catalogue.FULL if not any(each.name in names for names in EXCLUDED)]
 OVERHEAD_S = 13.0
 """Starting five contenders on two cores, and closing their runs, measured."""
 MEASURED = "measured.json"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.contenders.cells import EXCLUDED, MEASURED, Place
+from benchmarks.contenders.cells import MEASURED, Place
 from benchmarks.document import wrapped
 from duetime.checker import VIOLATIONS
 from duetime.contenders import PREFIX
@@ -22,6 +22,7 @@ GROUPS = {
     "Time": catalogue.CLOCKS,
     "Load": catalogue.LOAD,
     "The gateway": catalogue.GATEWAY,
+    "Use cases": catalogue.USE_CASES,
 }
 OTHERS = "Only if named"
 """The group of all other scenarios."""
@@ -125,10 +126,6 @@ def page(judged: Judged, explanations: Explanations) -> str:
                 for reason, number in reasons.items()
             ),
             *_unknown(judged),
-            *(
-                wrapped(f"- Not run, {', '.join(f'`{name}`' for name in names)}: {_sentence(reason)}", hanging="  ")
-                for names, reason in EXCLUDED.items()
-            ),
             "",
         ]
     )
