@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from duetime.conformance import Conformance, Rule
+    from duetime.conformance import Conformance, Promise
     from duetime.harness.plan.scenario import Scenario
     from duetime.harness.runs.conformance_bench import ConformanceBench
     from duetime.interface import Design
@@ -138,7 +138,7 @@ class ConformanceTest(pytest.Item):
 class PromiseTest(ConformanceTest):
     """One promise of the scheduler, without any worker."""
 
-    def __init__(self, *, promise: Rule, **arguments: Any) -> None:
+    def __init__(self, *, promise: Promise, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.promise = promise
 

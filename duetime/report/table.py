@@ -58,13 +58,13 @@ def console() -> Console:
 
 def print_comparison(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     """Print one line for each design, the overview, a row for each cell, and why each failed or proves nothing."""
-    given, cells = cells, labelled(cells)
+    cells = labelled(cells)
     for conclusion in conclusions(cells):
         style = {None: "green", True: "yellow", False: "bold red"}[conclusion.within_guarantees]
         _paragraph(to, conclusion.design, conclusion.sentence, style=style)
     if len(cells) > LONGEST_OVERVIEW:
         to.print()
-        print_overview(to, given)
+        _print_overview(to, cells)
     to.print()
     _print_details(to, cells)
     for failure in failures(cells):
@@ -79,7 +79,10 @@ def print_comparison(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
 
 def print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     """Print a line for each scenario and a column for each design, in several tables if they are too many for one."""
-    cells = labelled(cells)
+    _print_overview(to, labelled(cells))
+
+
+def _print_overview(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     designs = list(dict.fromkeys(cell["design"] for cell in cells))
     found = {(rate.scenario, rate.design): rate for rate in rates(cells)}
     marks = MARKS if _can_print(to, "".join(MARKS.values())) else PLAIN_MARKS
