@@ -44,6 +44,8 @@ def check_command(failing: Failing, wanted: Output, run_dir: Path, labels: bool)
     Exit status, as of `duetime compare`: 0 if every design kept its guarantees, 1 if one broke them, 2 bad usage, 3 if
     a run is unknown or did not finish.
     """
+    if labels and (wanted.form != "text" or wanted.baseline):
+        raise BadUsage("--labels prints lines of its own; leave out --format, --output and --baseline")
     if not (run_dir / "plan.json").exists() and (found := sorted(run_dir.rglob("plan.json"))):
         if labels:
             raise BadUsage(f"--labels is for one run, and there are {len(found)} below {run_dir}; name one of them")
@@ -69,11 +71,8 @@ def _check_run(run_dir: Path, wanted: Output, failing: Failing, *, labels: bool)
         return status
     if wanted.prints_text:
         _print_results(results, verdict(cell.to_json()))
-    if wanted.baseline is None and wanted.form in ("text", "json"):
-        if wanted.form == "json":
-            wanted.write(json.dumps(results.to_json()) + "\n")
-        return status
-    return deliver([cell], run_dir, wanted, fails=[failing.fails(cell)], status=status)
+    found = {name: value for name, value in results.to_json().items() if name != "format"}
+    return deliver([cell], run_dir, wanted, fails=[failing.fails(cell)], status=status, more=found)
 
 
 def _print_results(results: Results, verdict: str) -> None:

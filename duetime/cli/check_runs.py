@@ -44,9 +44,9 @@ def check_runs(run_dirs: Sequence[Path], directory: Path, wanted: Output, failin
         click.echo(f"duetime: skipped: {reason}", err=True)
     if unfinished:
         click.echo(f"duetime: {len(unfinished)} of {len(cells)} runs did not finish: {', '.join(unfinished)}", err=True)
-    status = EXIT_STATUS["unknown"] if left_out and not any(fails) else failing.status(cells)
     more = {"causes": [cause.to_json() for cause in causes.largest_first()]}
-    return deliver(cells, directory, wanted, fails=fails, status=status, more=more)
+    status = deliver(cells, directory, wanted, fails=fails, status=failing.status(cells), more=more)
+    return EXIT_STATUS["unknown"] if left_out and status == EXIT_STATUS["pass"] else status
 
 
 def deliver(

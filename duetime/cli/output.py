@@ -93,6 +93,8 @@ def output_options(command: Callable[Concatenate[Output, P], R]) -> Callable[P, 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         taken: dict[str, Any] = {name: kwargs.pop(name) for name in ("form", "output", "baseline", "as_json")}
+        if taken["baseline"] and (kwargs.get("strict") or kwargs.get("fail_on")):
+            raise BadUsage("--baseline fails on what got worse, whatever is allowed; leave out --strict and --fail-on")
         return command(_output(**taken), *args, **kwargs)
 
     return cast("Callable[P, R]", wrapped)

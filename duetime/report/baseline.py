@@ -114,16 +114,27 @@ class Baseline:
         self.file = file
         self._runs: dict[Place, dict[int, Cell]] = defaultdict(dict)
         for cell in _read(file):
+            if cell["seed"] in self._runs[_place(cell)]:
+                raise BadUsage(
+                    f"--baseline {str(file)!r} has two runs of {_place(cell)}, seed {cell['seed']}; {MAKE_ANEW}, for "
+                    "one comparison at a time"
+                )
             self._runs[_place(cell)][cell["seed"]] = cell
 
     def check_comparable(self, planned: Iterable[Planned]) -> None:
         """Check that the baseline has each planned run.
 
         Raises:
-            BadUsage: it is of another scenario, design, seed or plan, or there are too few runs to tell from chance.
+            BadUsage: it is of another scenario, design, seed or plan, a run is planned twice, or there are too few runs
+            to tell from chance.
         """
         seeds: dict[Place, dict[int, str]] = defaultdict(dict)
         for run in planned:
+            if run.seed in seeds[run.place]:
+                raise BadUsage(
+                    f"there are two runs of {run.place}, seed {run.seed}; compare one comparison at a time with the "
+                    "baseline, such as runs/latest"
+                )
             seeds[run.place][run.seed] = run.plan_hash
         for place, wanted in seeds.items():
             self._check_place(place, wanted)

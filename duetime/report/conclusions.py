@@ -28,10 +28,15 @@ SENT: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conclusion:
-    """What all cells of one design say. within_guarantees: None if no judged cell fails."""
+    """What all cells of one design say.
+
+    fails: whether a judged cell fails. within_guarantees: of all that fail together; None if none does, or if the
+    design has stated none.
+    """
 
     design: str
     sentence: str
+    fails: bool
     within_guarantees: bool | None
 
 
@@ -103,9 +108,8 @@ def _conclusion(design: str, cells: Sequence[Cell]) -> Conclusion:
         parts[0] += ", which BREAKS ITS GUARANTEE"
     elif within == {True}:
         parts[0] += ", as documented"
-    return Conclusion(
-        design=design, sentence="; ".join(parts), within_guarantees=False not in within if failed else None
-    )
+    together = False if False in within else True if within == {True} else None
+    return Conclusion(design=design, sentence="; ".join(parts), fails=bool(failed), within_guarantees=together)
 
 
 def _what_happened(cells: Sequence[Cell]) -> str:

@@ -237,6 +237,16 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
+        designs=("celery:*",),
+        labels=("missed",),
+        cause="what a dead worker had acknowledged, or was about to receive, is gone",
+        setting="task_acks_late, off unless the output says that it was taken",
+        fix="acknowledge late, and send again what a row says is still to be delivered",
+        upstream="https://github.com/celery/kombu/issues/305",
+        section="eta-in-memory",
+        better="oban_style_queue:staged",
+    ),
+    Mechanism(
         designs=PLAIN_QUEUE,
         labels=("missed",),
         cause="a task is acknowledged before it is executed, so what a dead worker had begun is gone",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from duetime.checker import VIOLATIONS
 from duetime.checker.explain import FIXES
-from duetime.report.conclusions import Cell, failures, joined, violations_of
+from duetime.report.conclusions import Cell, Failure, failures, joined, violations_of
 from duetime.report.mechanisms import Mechanism
 
 HARMLESS = ("duplicate", "will_repeat")
@@ -65,8 +65,7 @@ def advice(cells: Sequence[Cell]) -> list[Advice]:
     """What to change, first what would have prevented the worst."""
     found: dict[tuple[str, int], Advice] = {}
     for failure in failures(cells):
-        mechanism = failure.mechanism
-        fix = (mechanism.fix if mechanism else "") or _fix_of_worst(failure.cells)
+        mechanism, fix = failure.mechanism, _fix(failure)
         cause = mechanism.cause if mechanism else failure.cells[0]["weakness"]
         entry = found.setdefault((fix, id(mechanism)), Advice(fix, cause, mechanism, {}, ()))
         # Of many cells, the number: the matrix has them all.
@@ -81,8 +80,10 @@ def general_fix(label: str) -> str:
     return FIXES[label].removeprefix("Fix: ").removesuffix(".")
 
 
-def _fix_of_worst(cells: Sequence[Cell]) -> str:
-    return general_fix(next(iter(violations_of(max(cells, key=severity)))))
+def _fix(failure: Failure) -> str:
+    """The mechanism's own, or the general advice on the gravest violation."""
+    own = failure.mechanism.fix if failure.mechanism else ""
+    return own or general_fix(next(iter(violations_of(max(failure.cells, key=severity)))))
 
 
 def _comparable(judged: Sequence[Cell]) -> list[Cell]:
@@ -107,6 +108,10 @@ def _ranks(judged: Sequence[Cell]) -> dict[str, tuple[float, ...]]:
 
 def _failed(cell: Cell) -> bool:
     return bool(cell["outcome"] == "fail")
+
+
+def _documented(cell: Cell) -> bool:
+    return cell["within_guarantees"] is True
 
 
 def _totals(cells: Sequence[Cell]) -> Counter[str]:
@@ -147,8 +152,7 @@ def _recommendation(judged: Sequence[Cell], best: Sequence[str], failed: Sequenc
         return "Inject a fault that you expect in production: these runs do not tell the designs apart."
     if not failed:
         return f"Choose {_named(best, 'or')}."
-    worst = failures([max(failed, key=severity)])[0]
-    fix = worst.mechanism.fix if worst.mechanism else _fix_of_worst(worst.cells)
+    fix = _fix(failures([max(failed, key=severity)])[0])
     if len(best) == len({cell["design"] for cell in judged}):
         return f"{fix[:1].upper()}{fix[1:]}."
     if any(map(_harms, failed)):
@@ -173,6 +177,9 @@ def _proof(cells: Sequence[Cell]) -> str:
         return f"Of {len(cells)} runs, {unknown} {verbs[0]} unknown and {verbs[1]} nothing."
     if broken:
         return f"{_named(broken)} {'breaks its' if len(broken) == 1 else 'break their'} own guarantee."
+    unstated = list(dict.fromkeys(cell["design"] for cell in cells if _failed(cell) and not _documented(cell)))
+    if unstated:
+        return f"No guarantee of {_named(unstated)} was stated, so that failure is not a documented one."
     if outcomes["fail"]:
         return "Each violation is one that its design's guarantees allow: a documented failure."
     return "A pass proves nothing about a fault that was not injected."

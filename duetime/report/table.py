@@ -60,7 +60,8 @@ def print_comparison(to: Console, cells: Sequence[Mapping[str, Any]]) -> None:
     """Print one line for each design, the overview, a row for each cell, and why each failed or proves nothing."""
     cells = labelled(cells)
     for conclusion in conclusions(cells):
-        style = {None: "green", True: "yellow", False: "bold red"}[conclusion.within_guarantees]
+        failing = {None: "red", True: "yellow", False: "bold red"}[conclusion.within_guarantees]
+        style = failing if conclusion.fails else "green"
         _paragraph(to, conclusion.design, conclusion.sentence, style=style)
     if len(cells) > LONGEST_OVERVIEW:
         to.print()

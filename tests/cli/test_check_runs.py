@@ -126,11 +126,22 @@ def test_each_form_is_printed_or_written_to_a_file_beside_the_text(runs: Path, t
     assert beside.stdout == check(where, "--strict").stdout
 
 
-def test_the_json_of_one_run_is_its_results(runs: Path) -> None:
-    run_dir = runs / "crash" / "push_readmodel-seed3"
+def test_the_json_of_one_run_is_its_results_and_its_cell_and_so_a_baseline(runs: Path, tmp_path: Path) -> None:
+    run_dir, file = runs / "crash" / "push_readmodel-seed3", tmp_path / "baseline.json"
+    check(run_dir, "--format", "json", "--output", file)
 
-    assert check(run_dir, "--json").stdout == check(run_dir, "--format", "json").stdout
-    assert json.loads(check(run_dir, "--json").stdout) == json.loads((run_dir / "results.json").read_text())
+    results = json.loads((run_dir / "results.json").read_text())
+    assert json.loads(check(run_dir, "--json").stdout).items() >= {**results, "format": 1}.items()
+    assert check(run_dir, "--baseline", file).exit_code == 0
+
+
+def test_with_a_baseline_a_run_that_cannot_be_read_is_no_pass_either(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    stored_run(tmp_path / "runs")
+    check(tmp_path / "runs", "--format", "json", "--output", file)
+    (stored_run(tmp_path / "runs", seed=2) / "plan.json").write_text("{")
+
+    assert check(tmp_path / "runs", "--baseline", file).exit_code == 3
 
 
 @pytest.mark.parametrize(
@@ -139,10 +150,12 @@ def test_the_json_of_one_run_is_its_results(runs: Path) -> None:
         (["--output", "x.xml"], "add --format json|markdown|junit|github"),
         (["--format", "junit", "--output", "nowhere/x.xml"], "there is no directory"),
         (["--format", "junit", "--json"], "--json is --format json, and --format junit was written too"),
+        (["--labels", "--format", "junit"], "--labels prints lines of its own"),
+        (["--baseline", "baseline.json", "--strict"], "leave out --strict and --fail-on"),
     ],
 )
 def test_options_that_contradict_one_another_are_refused(runs: Path, options: list[str], message: str) -> None:
-    done = check(runs, *options)
+    done = check(runs / "crash" / "push_readmodel-seed3", *options)
 
     assert isinstance(done.exception, BadUsage)
     assert message in str(done.exception)

@@ -12,6 +12,7 @@ import pytest
 
 from duetime.errors import BadUsage
 from duetime.report.baseline import ALPHA, Baseline, Compared, Place, Planned, fisher
+from duetime.report.formats import Outcome, written
 from tests.report.test_formats import cell, missed
 
 CRASH = Place("crash", "mine", 1.0)
@@ -159,6 +160,24 @@ def test_runs_that_the_baseline_does_not_have_are_refused(
 ) -> None:
     with pytest.raises(BadUsage, match=message):
         stored(tmp_path, [cell(plan_hash="a")]).check_comparable(wanted)
+
+
+def test_runs_of_two_comparisons_at_once_are_refused(tmp_path: Path) -> None:
+    twice = [Planned(CRASH, seed, "") for seed in (1, 2, 3, 4, 5) * 2]
+
+    with pytest.raises(BadUsage, match="two runs of crash / mine, seed 1"):
+        stored(tmp_path, runs(0, 5)).check_comparable(twice)
+    with pytest.raises(BadUsage, match="has two runs of crash / mine, seed 1"):
+        stored(tmp_path, [*runs(0, 5), *runs(5, 5)])
+
+
+def test_every_kind_that_got_worse_is_in_the_annotation(tmp_path: Path) -> None:
+    now = [missed(seed=seed, violations={"missed": 1, **({"late": 1} if seed < 6 else {})}) for seed in range(1, 8)]
+    found = compared(tmp_path, runs(0, 7), now)
+    outcome = Outcome(cells=now, fails=[True] * 7, scenarios=["crash"], runs=tmp_path, compared=found)
+
+    [error] = [line for line in written(outcome, "github").splitlines() if line.startswith("::error")]
+    assert "missed in 7 of 7 runs" in error.replace("%2C", ",") and "late in 5 of 7 runs" in error
 
 
 def test_too_few_runs_to_tell_a_change_from_chance_are_refused(tmp_path: Path) -> None:

@@ -91,6 +91,12 @@ def test_a_junit_case_fails_if_and_only_if_it_makes_the_command_fail() -> None:
     assert [suite.get("skipped") for suite in suites] == ["1", "0"]
 
 
+def test_junit_has_one_suite_for_each_scenario_whatever_the_order() -> None:
+    suites = parsed(cell(), cell(scenario="calm"), cell(seed=2), cell(scenario="calm", seed=2))
+
+    assert [(suite.get("name"), suite.get("tests")) for suite in suites] == [("crash", "2"), ("calm", "2")]
+
+
 def test_junit_is_well_formed_with_any_text_and_keeps_what_xml_can_hold() -> None:
     [failure] = parsed(missed(explanation=NASTY)).iter("failure")
 

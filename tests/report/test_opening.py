@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from duetime.report.conclusions import conclusions
 from duetime.report.opening import advice, opening
 
 
@@ -54,6 +55,22 @@ def test_a_design_is_not_better_for_having_run_in_easier_scenarios() -> None:
     only_calm = opening([cell("lucky", "calm"), cell("model", "crash", "fail", duplicate=1)])
     assert only_calm.best == "There is no scenario in which every design was judged."
     assert "Choose" not in only_calm.recommendation
+
+
+def test_a_failure_without_a_stated_guarantee_is_not_called_documented() -> None:
+    own = cell("celery:shop:app", "crash", "fail", within=None, missed=4)
+
+    assert opening([own]).proof == (
+        "No guarantee of celery:shop:app was stated, so that failure is not a documented one."
+    )
+    [conclusion] = conclusions([{**own, "counts": {"owed": 9, "missed": 4}}])
+    assert (conclusion.sentence, conclusion.within_guarantees) == ("missed 4 of 9", None)
+
+
+def test_a_mechanism_without_a_fix_of_its_own_recommends_the_general_advice() -> None:
+    late = cell("contender:rq", "dual_write", "fail", missed=4)
+
+    assert opening([late]).recommendation == opening([{**late, "design": "mine"}]).recommendation
 
 
 def test_passes_alone_recommend_no_design() -> None:

@@ -29,9 +29,11 @@ def _lines(outcome: Outcome) -> Iterator[str]:
             failing.setdefault(row.place, []).append(row)
         elif row.cell["outcome"] == "unknown":
             unknown.setdefault(row.place, []).append(row)
-    worse = {it.place: it.sentence for it in outcome.compared.worse} if outcome.compared else {}
+    worse: dict[str, list[str]] = {}
+    for one in outcome.compared.worse if outcome.compared else ():
+        worse.setdefault(one.place, []).append(one.sentence)
     for place, rows in failing.items():
-        yield _command("error", rows, title=f"{place}: {worse.get(place, rows[0].finding)}")
+        yield _command("error", rows, title=f"{place}: {'; '.join(worse.get(place, [rows[0].finding]))}")
     for place, rows in unknown.items():
         yield _command("warning", rows, title=f"{place}: unknown")
     yield f"::notice title=duetime::{_data(outcome.conclusion)}"

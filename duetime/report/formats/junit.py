@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
 from xml.etree import ElementTree as ET
 
 from duetime.report.formats.outcome import Outcome, Row
@@ -22,8 +21,10 @@ def junit(outcome: Outcome) -> str:
     suites = ET.Element("testsuites", {"name": "duetime", **_counts(outcome.rows)})
     if "seconds" in outcome.more:
         suites.set("time", str(outcome.more["seconds"]))
-    for scenario, rows in groupby(outcome.rows, key=lambda row: str(row.cell["scenario"])):
-        cases = list(rows)
+    by_scenario: dict[str, list[Row]] = {}
+    for row in outcome.rows:
+        by_scenario.setdefault(str(row.cell["scenario"]), []).append(row)
+    for scenario, cases in by_scenario.items():
         skipped = sum(row.cell["outcome"] == "not applicable" for row in cases)
         named = {"name": _text(scenario), **_counts(cases), "skipped": str(skipped)}
         suite = ET.SubElement(suites, "testsuite", named)
