@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +52,13 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
     try:
         with needed_by(DESIGN, least="servers"):
-            for name in names:
-                items.extend(_suite(session, config, name).collect())
+            suites = [_suite(session, config, name) for name in dict.fromkeys(names)]
     except DuetimeError as error:
         raise pytest.UsageError(str(error)) from error
+    for suite in suites:
+        if [each.design.name for each in suites].count(suite.design.name) > 1:
+            raise pytest.UsageError(f"{DESIGN}: two designs are called {suite.design.name!r}; rename one")
+        items.extend(suite.collect())
 
 
 def _suite(session: pytest.Session, config: pytest.Config, name: str) -> ConformanceSuite:
@@ -69,9 +71,7 @@ def _suite(session: pytest.Session, config: pytest.Config, name: str) -> Conform
     )
     suite = ConformanceSuite.from_parent(session, name=name, nodeid=name)
     suite.design_name, suite.design, suite.scenarios = registry.absolute(name), registry.load(name), chosen
-    suite.out = (
-        config.invocation_params.dir / config.getoption(OUT) / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    )
+    suite.out = config.invocation_params.dir / config.getoption(OUT)
     return suite
 
 
@@ -98,10 +98,12 @@ class ConformanceSuite(pytest.Collector):
         from duetime.errors import DuetimeError
         from duetime.harness.processes.environment import other_servers_hidden
         from duetime.harness.runs.conformance_bench import conformance_bench
+        from duetime.harness.runs.output_directory import new_directory
 
         stack = ExitStack()
         self.addfinalizer(stack.close)
         try:
+            self.out = new_directory(self.out) if self.scenarios else self.out
             stack.enter_context(other_servers_hidden())
             self.bench = stack.enter_context(conformance_bench(self.design_name, self.design))
             self.conformance = stack.enter_context(self.bench.conformance())
@@ -126,7 +128,7 @@ class ConformanceTest(pytest.Item):
                 return
             case "allowed":
                 self.add_report_section("call", "duetime", f"fails, as its guarantees allow: {evidence}")
-            case "BROKEN" | "unknown":
+            case "BROKEN" | "failed" | "unknown":
                 pytest.fail(f"{state}: {evidence}\nread {read}", pytrace=False)
             case _:
                 pytest.skip(f"{state}: {evidence}")

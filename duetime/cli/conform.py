@@ -23,10 +23,10 @@ from duetime.cli.options import (
     SLOW,
     in_own_environment,
     load_designs,
-    new_directory,
     split_names,
 )
 from duetime.cli.report import write_report
+from duetime.harness.runs.output_directory import new_directory
 from duetime.pages import DOCS
 from duetime.shell_command import shell_command
 
@@ -146,7 +146,7 @@ def _print(state: str, what: str, evidence: str, read: str) -> None:
         for line in evidence.splitlines():  # a log is told line by line
             filled = textwrap.fill(line, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
             click.echo(filled)
-    if state in ("BROKEN", "allowed"):
+    if state in ("BROKEN", "allowed", "failed"):
         click.echo(f"{' ' * INDENT}{read}")
 
 
@@ -164,7 +164,11 @@ def _counted(things: Sequence[object], noun: str) -> str:
 
 
 def _status(tested: Sequence[Tested], cells: Sequence[Cell], *, strict: bool) -> int:
+    from duetime.conformance import PREMISE
+
     if any(each.state == "BROKEN" for each in tested):
         return EXIT_STATUS["fail"]
     failing = Failing(kinds=frozenset(VIOLATIONS) if strict else None)
-    return failing.status(cells) if cells else EXIT_STATUS["pass"]
+    status = failing.status(cells) if cells else EXIT_STATUS["pass"]
+    unseen = any(each.promise == PREMISE.name and each.state == "not tested" for each in tested)
+    return EXIT_STATUS["unknown"] if unseen and status == EXIT_STATUS["pass"] else status

@@ -13,8 +13,9 @@ import click
 
 from duetime import registry
 from duetime.cli.latest import link_latest
-from duetime.cli.options import OUT, SEED, load_designs, new_directory, split_names
+from duetime.cli.options import OUT, SEED, load_designs, split_names
 from duetime.errors import BadUsage
+from duetime.harness.runs.output_directory import new_directory
 from duetime.interface import Design
 from duetime.shell_command import shell_command
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -101,21 +100,6 @@ def missing_for(design: Design) -> str:
     """Return what is missing to run the libraries that `design` needs, and how to get it; empty if nothing is."""
     contenders = [design.contender, *(design.contender_of(role.name) for role in design.roles)]
     return next((reason for it in contenders if it and (reason := missing(it.here.name))), "")
-
-
-def new_directory(out: Path) -> Path:
-    """Create a directory below `out`, named after the current time."""
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
-        directory = out / f"{stamp}{suffix}"
-        try:
-            directory.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise BadUsage(f"--out {str(out)!r}: cannot create {str(directory)!r} ({error.strerror})") from error
-        return directory
-    raise BadUsage(f"--out {str(out)!r}: 99 runs were started in this second; try again")
 
 
 def split_names(option: str, value: str) -> list[str]:

@@ -23,11 +23,12 @@ from duetime.cli.options import (
     SLOW,
     in_own_environment,
     load_designs,
-    new_directory,
     split_names,
 )
 from duetime.cli.output import Output, compared_status, outcome_of, output_options, planned
 from duetime.cli.report import write_report
+from duetime.errors import BadUsage
+from duetime.harness.runs.output_directory import new_directory
 from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def compare_command(
     default = catalogue.FULL if full else catalogue.DEFAULT
     named = [lookup.named(name) for name in split_names("--scenarios", scenario_names)]
     scenarios = [lookup.slowed(scenario, slow) for scenario in named or default]
+    names_of_scenarios = [scenario.name for scenario in scenarios]
+    if twice := [name for name in names_of_scenarios if names_of_scenarios.count(name) > 1]:
+        raise BadUsage(f"--scenarios {scenario_names!r} has {twice[0]} twice, once as a stored plan; leave one out")
     seeds = list(range(seed, seed + runs))
     sys.exit(_run_and_report(wanted, failing, names, scenarios, seeds, out=out, side_by_side=side_by_side))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.stored import stored_run
 from tests.commands import duetime
 
 
@@ -80,6 +81,15 @@ def test_a_list_with_a_duplicate_or_without_a_name_is_refused(tmp_path: Path, ar
     message = refused(duetime("compare", *arguments, "--out", str(tmp_path / "runs")))
 
     assert "each once" in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_stored_plan_of_a_scenario_that_is_named_too_is_refused(tmp_path: Path) -> None:
+    plan = stored_run(tmp_path) / "plan.json"
+
+    message = refused(duetime("compare", "--scenarios", f"crash,{plan}", "--out", str(tmp_path / "runs")))
+
+    assert "has crash twice, once as a stored plan" in message
     assert not (tmp_path / "runs").exists()
 
 

@@ -73,6 +73,7 @@ def test_each_promise_is_a_test_and_a_failure_shows_the_evidence_and_no_tracebac
     [
         (["--duetime-design=no_such_design"], 4, "ERROR: no design named 'no_such_design'"),
         (["--duetime-design=reference", "--duetime-scenarios=clam"], 4, "Did you mean 'calm'"),
+        ([f"--duetime-design={SMALL}:{name}" for name in ("design", "its_twin")], 4, "two designs are called 'small'"),
         (
             [f"--duetime-design={SMALL}:cannot_start", "-k", "rollback"],
             1,

@@ -167,5 +167,6 @@ design = Design(
     scheduler=Small,
     pending=pending,
 )
+its_twin = replace(design)
 stores_at_once = replace(design, name="stores_at_once", scheduler=StoresAtOnce)
 cannot_start = replace(design, name="cannot_start", scheduler=StoresNothing, install=refuse)

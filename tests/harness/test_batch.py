@@ -17,8 +17,10 @@ from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.batch import Batch, RunOne
 from duetime.harness.runs.cell import Cell
+from duetime.harness.runs.compare import run_side_by_side
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.spec import RunSpec
+from tests.cli.stored import stored_run
 from tests.commands import duetime
 from tests.eventually import assert_eventually
 from tests.short_plan import written_to
@@ -125,6 +127,21 @@ def test_a_run_that_could_not_start_does_not_hold_up_the_next_batch(context: Run
     after.start()
 
     assert len(list(before.cells())) == len(list(after.cells())) == 2
+
+
+def test_a_run_without_a_directory_of_its_own_is_not_judged_by_what_is_there(context: RunContext) -> None:
+    there = stored_run(context.tempdir, came=0)
+    results = (there / "closed.json").read_text()
+    design = registry.load("push_readmodel")
+    plan = named("crash").plan(1)
+    spec = RunSpec(design=design, design_name=design.name, plan=plan, directory=there, slot=0, context=context)
+
+    [cell] = run_side_by_side([spec])
+
+    assert (cell.outcome, cell.counts) == ("unknown", {})
+    assert "FileExistsError" in cell.explanation
+    assert not (there / "results.json").exists()
+    assert (there / "closed.json").read_text() == results
 
 
 def test_a_stop_ends_the_wait_for_the_batch_before(context: RunContext) -> None:

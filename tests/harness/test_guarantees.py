@@ -325,6 +325,11 @@ def test_fail_outranks_unknown_and_unknown_outranks_pass(cells: list[Cell], stri
     assert Failing(kinds=frozenset(VIOLATIONS) if strict else None).status(cells) == status
 
 
+def test_a_failure_without_a_stated_guarantee_says_so_and_not_that_it_proves_nothing() -> None:
+    assert cell("fail", within_guarantees=None).promise_state == "failed"
+    assert cell("unknown", within_guarantees=None).promise_state == "unknown"
+
+
 def test_only_the_named_kinds_fail_the_command() -> None:
     missed = cell("fail", within_guarantees=False)
 

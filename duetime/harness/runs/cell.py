@@ -47,12 +47,17 @@ class Cell:
     plan_hash: str = ""
 
     @property
-    def promise_state(self) -> Literal["kept", "allowed", "BROKEN", "unknown", "not tested"]:
-        """What the run says about the design's guarantees. allowed: it failed, as they allow."""
+    def promise_state(self) -> Literal["kept", "allowed", "BROKEN", "failed", "unknown", "not tested"]:
+        """What the run says about the design's guarantees.
+
+        allowed: it failed, as they allow. failed: it did, and the design has stated none.
+        """
         match self.outcome:
             case "pass":
                 return "kept"
-            case "fail" if self.within_guarantees is not None:
+            case "fail" if self.within_guarantees is None:
+                return "failed"
+            case "fail":
                 return "allowed" if self.within_guarantees else "BROKEN"
             case "not applicable":
                 return "not tested"

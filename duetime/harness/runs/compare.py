@@ -150,6 +150,9 @@ def _carry_out_and_judge(spec: RunSpec, batch: Batch, report: Callable[[str], No
         batch.leave()
         text = str(error) if isinstance(error, DuetimeError) else f"{type(error).__name__}: {error}"
         failure = f"The run could not be carried out: {text}\n"
+    if not run.has_directory:
+        # There may be another run's directory in its place, which is not to be judged as this one's.
+        return _cell(spec, "unknown", explanation=failure)
     try:
         history = load(spec.directory)
     except NotARun:

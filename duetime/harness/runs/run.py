@@ -40,6 +40,8 @@ class Run:
     def __init__(self, spec: RunSpec, *, progress: Progress = lambda _phase: None) -> None:
         self.unverified: Sequence[str] = ()
         """Faults that were not verified; known when the run has been carried out."""
+        self.has_directory = False
+        """Whether this run has made its directory."""
         self.disorderly_exits: Sequence[str] = ()
         """Orderly stops that ended with another status than the role's; known at the same time."""
         self._spec = spec
@@ -55,6 +57,7 @@ class Run:
             DuetimeError: the run could not be carried out. Its directory holds the records until then, not closed.
         """
         self._files.make()
+        self.has_directory = True
         self._files.write_plan()
         if self._plan.hits_deliveries():
             self._files.record_phases()

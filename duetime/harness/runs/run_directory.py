@@ -59,7 +59,8 @@ class RunDirectory:
         self._recorded = (self.history, self.deliveries, self.faults, self.clock)
 
     def make(self) -> None:
-        self.logs.mkdir(parents=True)
+        self.path.mkdir(parents=True)
+        self.logs.mkdir()
         for file in self._recorded:
             file.touch()
 
