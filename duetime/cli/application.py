@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,8 +20,6 @@ from duetime.lint.request import ask
 P = ParamSpec("P")
 R = TypeVar("R")
 PREFIX = "celery:"
-REMAP = "REMAP_SIGTERM"
-"""The variable of a worker's shell with which Celery handles SIGTERM as another signal."""
 DESIGN = """\
 from oban_style_queue.variants.application import application_design
 
@@ -51,8 +50,12 @@ def application_options(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         given: dict[str, Any] = {name: kwargs.pop(name) for name in ("worker", "task", "python")}
-        design, out = kwargs["design"], kwargs["out"]
-        assert isinstance(design, str) and isinstance(out, Path)  # noqa: S101 - for mypy
+        from duetime.harness.plan.lookup import named
+
+        design, scenario, out = kwargs["design"], kwargs["scenario"], kwargs["out"]
+        assert isinstance(design, str) and isinstance(scenario, str) and isinstance(out, Path)  # noqa: S101 - for mypy
+        if design.startswith(PREFIX) and not scenario.endswith(".json"):
+            named(scenario)  # refuses a bad name before the application is imported
         kwargs["design"] = _design_of(design, out, given)
         return command(*args, **kwargs)
 
@@ -74,8 +77,8 @@ def _design_of(name: str, out: Path, given: Mapping[str, str | None]) -> str:
         raise BadUsage(f"{name!r} names no application; write what `celery -A` takes, such as {PREFIX}shop.celery:app")
     request = {**given, "python": given["python"] or sys.executable, "targets": [target], "copy": True}
     copied = ask(request)
-    environment = {REMAP: os.environ[REMAP]} if os.environ.get(REMAP) else {}
-    text = DESIGN.format(name=re.sub(r"[^\w.:-]", "_", name), environment=environment, **copied)
+    _check_pool(target, copied)
+    text = DESIGN.format(name=re.sub(r"[^\w.:-]", "_", name), **copied)
     # By its content: the design of an earlier run stays as it was, and the run can be repeated.
     directory = out / "applications" / hashlib.sha256(text.encode()).hexdigest()[:12]
     try:
@@ -84,17 +87,31 @@ def _design_of(name: str, out: Path, given: Mapping[str, str | None]) -> str:
         (directory / "celery_application_worker.py").write_text(WORKER, encoding="utf-8")
     except OSError as error:
         raise BadUsage(f"--out {str(out)!r}: cannot write {str(directory)!r} ({error.strerror})") from error
-    _print(target, copied, environment)
+    _print(target, copied)
     return f"{directory / 'celery_application.py'}:design"
 
 
-def _print(target: str, copied: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+def _check_pool(target: str, copied: Mapping[str, Any]) -> None:
+    """Refuse a pool whose library duetime's workers cannot import."""
+    wanted = {argument.partition("=")[2] for argument in copied["arguments"] if argument.startswith("--pool=")}
+    for pool in wanted | {copied["settings"].get("worker_pool")}:
+        if pool in ("eventlet", "gevent") and not find_spec(pool):
+            raise BadUsage(f"{target}: its workers use {pool}, which duetime's environment lacks: pip install {pool}")
+
+
+def _print(target: str, copied: Mapping[str, Any]) -> None:
     taken = [f"{key} = {value!r}" for key, value in copied["settings"].items()]
-    taken += [*copied["arguments"], *(f"{key}={value}" for key, value in environment.items())]
+    taken += [*copied["arguments"], *(f"{key}={value}" for key, value in copied["environment"].items())]
     click.echo(f"duetime: the generic queue with the settings of {target}: not its tasks, not its broker", err=True)
     click.echo(f"  taken: {', '.join(taken) or 'nothing, because all of these settings are defaults'}", err=True)
     if copied["left_out"]:
         said = "left out, because a run has its own servers, queues and task"
         click.echo(f"  {said}: {', '.join(copied['left_out'])}", err=True)
+    if copied["not_copied"]:
+        said = "cannot be copied, so that the run differs from your application in"
+        click.echo(f"  {said}: {', '.join(copied['not_copied'])}", err=True)
+    for package, theirs in copied["versions"].items():
+        if theirs != (ours := version(package)):
+            click.echo(f"  {package} is {theirs} there, and {ours} in the run, which may differ in a fault", err=True)
     if copied["tasks"]:
         click.echo(f"  options of single tasks, which --task NAME takes: {'; '.join(copied['tasks'])}", err=True)

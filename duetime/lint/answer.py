@@ -8,7 +8,7 @@ from typing import Any
 from celery.app.defaults import DEFAULTS
 
 from duetime.lint.applications import load
-from duetime.lint.commands import parse
+from duetime.lint.commands import parse, set_environment
 from duetime.lint.durations import duration
 from duetime.lint.rules import lint
 
@@ -35,5 +35,7 @@ def answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
         for option in ("horizon", "lateness", "grace", "consumer_timeout")
         if request[option] is not None
     }
-    loaded = load(request["targets"], [parse(line) for line in request["workers"]])
+    commands = [parse(line) for line in request["workers"]]
+    set_environment(commands)
+    loaded = load(request["targets"], commands)
     return [finding.to_json() for finding in lint(loaded, servers=request["servers"], **options)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ GLOBAL_OPTIONS = click.Command(
     "celery",
     params=[
         click.Option(["-A", "--app", "app"]),
-        *(click.Option([name]) for name in ("--broker", "-b", "--result-backend", "--loader", "--config", "--workdir")),
+        click.Option(["-b", "--broker", "broker"]),
+        *(click.Option([name]) for name in ("--result-backend", "--loader", "--config", "--workdir")),
         *(click.Option([name], is_flag=True) for name in ("-C", "--no-color", "-q", "--quiet", "--skip-checks")),
     ],
     context_settings={"allow_interspersed_args": False},
@@ -38,6 +40,8 @@ class WorkerCommand:
     options: the other options of the subcommand, by the names of Celery's parser, as written; not given: absent or
     None.
     hosts: the number of hosts that run it, as written before the command (``3x celery …``); None if not written.
+    environment: the variables before the command (``REMAP_SIGTERM=SIGQUIT celery …``), and those that Celery sets for
+    its global options (celery/bin/celery.py).
     """
 
     line: str
@@ -49,8 +53,16 @@ class WorkerCommand:
     mingles: bool
     options: Mapping[str, Any] = field(default_factory=dict)
     hosts: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
+VARIABLE = re.compile(r"[A-Za-z_]\w*=.*", flags=re.ASCII | re.DOTALL)
+GLOBAL_VARIABLES = {
+    "broker": "CELERY_BROKER_URL",
+    "result_backend": "CELERY_RESULT_BACKEND",
+    "loader": "CELERY_LOADER",
+    "config": "CELERY_CONFIG_MODULE",
+}
 COUNT = re.compile(r"(\d+)[x×]", flags=re.ASCII)
 ALMOST_A_COUNT = re.compile(r"[-+]?[\d.,]+\s*[x×*]?|[x×*]\s*\d+")
 SUBCOMMANDS = {"worker": worker, "beat": beat}
@@ -64,7 +76,9 @@ def parse(line: str) -> WorkerCommand:
     """
     try:
         hosts, words = _hosts(line, shlex.split(line))
-        outer, words = _options(GLOBAL_OPTIONS, _after_celery(words))
+        before, after = _around_celery(words)
+        variables = dict(word.split("=", 1) for word in before if VARIABLE.fullmatch(word))
+        outer, words = _options(GLOBAL_OPTIONS, after)
         name = words[0] if words else "nothing"
         inner, rest = _options(SUBCOMMANDS[name], words[1:]) if name in SUBCOMMANDS else ({}, [])
     except (ValueError, click.UsageError) as error:
@@ -83,7 +97,22 @@ def parse(line: str) -> WorkerCommand:
         mingles=not inner.get("without_mingle"),
         options=inner,
         hosts=hosts,
+        environment=variables | {name: outer[key] for key, name in GLOBAL_VARIABLES.items() if outer.get(key)},
     )
+
+
+def set_environment(commands: Sequence[WorkerCommand]) -> None:
+    """Set the variables that `commands` set for their workers, before their applications are imported.
+
+    Raises:
+        BadUsage: two of them set the same variable to different values.
+    """
+    together: dict[str, str] = {}
+    for command in commands:
+        for name, value in command.environment.items():
+            if together.setdefault(name, value) != value:
+                raise BadUsage(f"--worker {command.line!r} sets {name} as another command does not; name one at a time")
+    os.environ.update(together)
 
 
 def _hosts(line: str, words: list[str]) -> tuple[int | None, list[str]]:
@@ -95,10 +124,10 @@ def _hosts(line: str, words: list[str]) -> tuple[int | None, list[str]]:
     return None, words
 
 
-def _after_celery(words: Sequence[str]) -> list[str]:
+def _around_celery(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     for number, word in enumerate(words):
         if Path(word).name == "celery":
-            return list(words[number + 1 :])
+            return words[:number], words[number + 1 :]
     raise ValueError("it does not call celery")
 
 

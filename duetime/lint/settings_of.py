@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from math import isfinite
 from typing import Any
+
+from celery.app.defaults import DEFAULTS
 
 from duetime.errors import BadUsage
 from duetime.lint.applications import load
 from duetime.lint.case import registered
-from duetime.lint.commands import parse
+from duetime.lint.commands import parse, set_environment
 from duetime.lint.transport import transport
 
 TAKEN = {
@@ -30,14 +35,15 @@ TAKEN_OPTIONS = {
 }
 """Of broker_transport_options. The others change the broker's keys, which the checker reads, or name a server."""
 TAKEN_FROM_COMMAND = {
-    "pool": "-P",
-    "concurrency": "-c",
-    "prefetch_multiplier": "--prefetch-multiplier",
-    "max_tasks_per_child": "--max-tasks-per-child",
-    "max_memory_per_child": "--max-memory-per-child",
-    "time_limit": "--time-limit",
-    "soft_time_limit": "--soft-time-limit",
+    *("pool", "concurrency", "autoscale", "prefetch_multiplier", "disable_prefetch", "optimization"),
+    *("max_tasks_per_child", "max_memory_per_child", "pool_start_method", "time_limit", "soft_time_limit"),
+    *("without_gossip", "without_mingle", "without_heartbeat", "heartbeat_interval"),
 }
+"""Options of ``celery worker``. Written in full, because Celery patches for gevent only after ``--pool`` or ``-P``."""
+POOLS = {"prefork", "eventlet", "gevent", "solo", "processes", "threads"}
+REMAP = "REMAP_SIGTERM"
+"""The variable of a worker's shell with which Celery handles SIGTERM as another signal."""
+STATE = "--statedb={state}/revokes"
 OF_A_TASK = {
     "acks_late": "task_acks_late",
     "acks_on_failure_or_timeout": "task_acks_on_failure_or_timeout",
@@ -61,6 +67,7 @@ def settings_of(name: str, *, worker: str | None, task: str | None) -> dict[str,
     commands = [parse(worker)] if worker else []
     if commands and not commands[0].works:
         raise BadUsage(f"--worker {worker!r} starts no worker; write the command `celery -A … worker …`")
+    set_environment(commands)
     [target] = load([name], commands)
     kind = transport(target.app)
     if kind.driver != "redis":
@@ -69,28 +76,49 @@ def settings_of(name: str, *, worker: str | None, task: str | None) -> dict[str,
             f"`duetime lint {name}` judges the settings without a run"
         )
     conf, tasks = target.app.conf, registered(target)
-    changed = set(conf.table(with_defaults=False, censored=False)) - {"deprecated_settings"}
-    settings = {key: conf[key] for key in sorted(TAKEN & changed) if _is_plain(conf[key])}
-    options = {key: value for key, value in kind.options.items() if key in TAKEN_OPTIONS and _is_plain(value)}
-    if options:
-        settings["broker_transport_options"] = options
-    settings |= _options_of(task, tasks, conf) if task else {}
     given = {key: value for key, value in (commands[0].options if commands else {}).items() if value}
+    # Not by the names in the table of settings: those of Django have a prefix, and old ones are other names.
+    changed = {key: conf[key] for key, default in DEFAULTS.items() if conf[key] != default}
+    wanted = {key: changed[key] for key in sorted(TAKEN & set(changed))}
+    options = {key: value for key, value in kind.options.items() if key in TAKEN_OPTIONS}
+    settings = {key: value for key, value in wanted.items() if _can_copy(key, value)}
+    if copied := {key: value for key, value in options.items() if _is_plain(value)}:
+        settings["broker_transport_options"] = copied
+    settings |= _options_of(task, tasks, conf) if task else {}
+    foreign_pool = given.pop("pool") if given.get("pool", "solo") not in POOLS else None
+    arguments = [_argument(key, value) for key, value in given.items() if key in TAKEN_FROM_COMMAND]
+    if "worker_concurrency" in settings and not {"concurrency", "autoscale"} & set(given):
+        arguments.append(_argument("concurrency", settings["worker_concurrency"]))
+    if given.get("statedb") or changed.get("worker_state_db"):
+        arguments.append(STATE)
+    own = {"broker_transport_options", "worker_state_db"}
     return {
         "settings": settings,
-        "arguments": [_argument(key, value) for key, value in given.items() if key in TAKEN_FROM_COMMAND],
+        "arguments": arguments,
+        "environment": {REMAP: os.environ[REMAP]} if os.environ.get(REMAP) else {},
+        "versions": {package: version(package) for package in ("celery", "kombu")},
+        "not_copied": [
+            *(key for key in wanted if key not in settings),
+            *(f"broker_transport_options[{key!r}]" for key in sorted(options) if key not in copied),
+            *([f"--pool={foreign_pool}"] if foreign_pool else []),
+        ],
         "left_out": [
-            *sorted(changed - set(settings)),
-            *(f"broker_transport_options[{key!r}]" for key in sorted(set(kind.options) - set(options))),
-            *(f"--{key.replace('_', '-')}" for key in given if key not in TAKEN_FROM_COMMAND),
+            *sorted(set(changed) - TAKEN - own),
+            *(f"broker_transport_options[{key!r}]" for key in sorted(set(kind.options) - TAKEN_OPTIONS)),
+            *(f"--{key.replace('_', '-')}" for key in given if key not in {*TAKEN_FROM_COMMAND, "statedb"}),
+            *(f"retries of {each.name}" for each in tasks if task in (None, each.name) and _retries(each)),
         ],
         "tasks": [] if task else _with_own_options(tasks, conf),
     }
 
 
 def _argument(key: str, value: object) -> str:
-    flag = TAKEN_FROM_COMMAND[key]
-    return f"{flag}={value}" if flag.startswith("--") else f"{flag}{value}"
+    flag = f"--{key.replace('_', '-')}"
+    return flag if value is True else f"{flag}={value}"
+
+
+def _retries(task: Any) -> bool:
+    return bool(getattr(task, "autoretry_for", ()))
 
 
 def _options_of(name: str, tasks: Sequence[Any], conf: Any) -> dict[str, Any]:
@@ -102,11 +130,13 @@ def _options_of(name: str, tasks: Sequence[Any], conf: Any) -> dict[str, Any]:
 
 
 def _own_options(task: Any, conf: Any) -> list[str]:
-    """Return the options of `task` that differ from the settings."""
+    """Return the options of `task` that differ from the settings. None is no option: an older Celery sets none."""
     return [
         option
         for option, setting in OF_A_TASK.items()
-        if (getattr(task, option, None) or None) != (conf[setting] or None) and _is_plain(getattr(task, option, None))
+        if (value := getattr(task, option, None)) is not None
+        and (value or None) != (conf[setting] or None)
+        and _is_plain(value)
     ]
 
 
@@ -115,7 +145,14 @@ def _with_own_options(tasks: Sequence[Any], conf: Any) -> list[str]:
     return [f"{name} ({', '.join(options)})" for name, options in own if options]
 
 
+def _can_copy(key: str, value: object) -> bool:
+    """Return True unless it is an object, or a pool of the project's own, which a run would import."""
+    return _is_plain(value) and (key != "worker_pool" or value in POOLS)
+
+
 def _is_plain(value: object) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    return value is None or isinstance(value, str | int | float | bool)
+    if isinstance(value, float):
+        return isfinite(value)
+    return value is None or isinstance(value, str | int | bool)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from duetime.errors import BadUsage
+from duetime.lint.request import ask
 from tests.commands import duetime
 from tests.short_plan import written_to
 
@@ -58,12 +61,81 @@ def test_a_run_takes_the_settings_that_decide_about_delivery_and_nothing_else(ru
     assert (done.returncode, cell["outcome"], cell["design"]) == (0, "pass", "celery:shop:app"), done.stderr
     assert taken(done.stderr) == (
         "  taken: worker_prefetch_multiplier = 1, broker_transport_options = {'visibility_timeout': 5, "
-        "'unacked_restore_interval': 1, 'unacked_restore_throttle': 1}, -c3, REMAP_SIGTERM=SIGQUIT"
+        "'unacked_restore_interval': 1, 'unacked_restore_throttle': 1}, --concurrency=3, REMAP_SIGTERM=SIGQUIT"
     )
     left_out = "broker_url, task_routes, broker_transport_options['global_keyprefix'], --queues"
     assert f"left out, because a run has its own servers, queues and task: {left_out}\n" in done.stderr
     assert "which --task NAME takes: shop.remind (acks_late, reject_on_worker_lost)" in done.stderr
     assert "secret" not in done.stderr
+
+
+DJANGO = """
+from celery import Celery
+
+class settings:
+    SECRET_KEY = "secret"
+    CELERY_BROKER_URL = "redis://localhost:1"
+    CELERY_TASK_ACKS_LATE = True
+    CELERY_WORKER_CONCURRENCY = 8
+    CELERY_WORKER_STATE_DB = "revokes"
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": object()}
+
+app = Celery("shop")
+app.config_from_object(settings, namespace="CELERY")
+
+
+@app.task(name="remind", acks_late=True, autoretry_for=(OSError,))
+def remind():
+    pass
+"""
+OLD_NAMES = """
+from celery import Celery
+
+app = Celery("shop")
+app.conf.update(BROKER_URL="redis://localhost:1", CELERY_ACKS_LATE=True, CELERYD_CONCURRENCY=8)
+"""
+
+
+def copied(tmp_path: Path, text: str, *, worker: str | None = None) -> dict[str, Any]:
+    """What `ask` returns about an application, read in an interpreter of its own."""
+    (tmp_path / "own_app.py").write_text(text)
+    target = str(tmp_path / "own_app.py") + ":app"
+    return ask({"python": sys.executable, "targets": [target], "copy": True, "worker": worker, "task": None})
+
+
+@pytest.mark.parametrize("text", [DJANGO, OLD_NAMES])
+def test_settings_are_taken_whatever_their_names_in_the_project_are(tmp_path: Path, text: str) -> None:
+    found = copied(tmp_path, text)
+
+    assert found["settings"] == {"task_acks_late": True, "worker_concurrency": 8}
+    assert found["arguments"][0] == "--concurrency=8"
+    assert "SECRET_KEY" not in str(found)
+
+
+def test_what_cannot_be_copied_is_told_from_what_a_run_has_of_its_own(tmp_path: Path) -> None:
+    found = copied(tmp_path, DJANGO)
+
+    assert found["not_copied"] == ["broker_transport_options['visibility_timeout']"]
+    assert found["left_out"] == ["broker_url", "retries of remind"]
+    assert found["tasks"] == []
+    assert found["arguments"] == ["--concurrency=8", "--statedb={state}/revokes"]
+
+
+def test_everything_that_the_command_of_a_worker_says_counts(tmp_path: Path) -> None:
+    command = "env REMAP_SIGTERM=SIGQUIT celery -A shop -b redis://elsewhere worker -P threads --autoscale=8,2 -O fair"
+    found = copied(tmp_path, OLD_NAMES.replace("BROKER_URL", "unused"), worker=command)
+
+    assert found["arguments"] == ["--pool=threads", "--autoscale=8,2", "--optimization=fair"]
+    assert found["environment"] == {"REMAP_SIGTERM": "SIGQUIT"}
+    with pytest.raises(BadUsage, match="its broker is amqp"):
+        copied(tmp_path, OLD_NAMES, worker="celery -A shop --broker=amqp://elsewhere worker")
+
+
+def test_a_pool_of_the_project_is_not_imported_by_a_run(tmp_path: Path) -> None:
+    found = copied(tmp_path, OLD_NAMES + "app.conf.CELERYD_POOL = 'shop.pool:Pool'", worker="celery worker -P shop:P")
+
+    assert found["not_copied"] == ["worker_pool", "--pool=shop:P"]
+    assert "shop" not in str([found["settings"], found["arguments"]])
 
 
 @pytest.mark.processes
@@ -76,6 +148,7 @@ def test_a_run_takes_the_settings_that_decide_about_delivery_and_nothing_else(ru
         (["celery:shop:app", "--worker", "celery -A shop beat"], "starts no worker"),
         (["push_readmodel", "--worker", "celery worker"], "is for celery:APP"),
         (["celery:rabbit:app"], "its broker is amqp"),
+        (["celery:shop:app", "--worker", "celery -A shop worker -P gevent"], "which duetime's environment lacks"),
     ],
 )
 def test_what_cannot_be_run_is_refused_and_nothing_is_written(
