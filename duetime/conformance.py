@@ -104,7 +104,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class Rule:
     """A sentence that holds for every design, or for every design that guarantees it.
 
     read: the part of the contract that says so. try_it: raises if the promise is broken.
@@ -140,7 +140,7 @@ class Conformance:
         self._scheduler = design.scheduler(settings)
         self._premise: Tested | None = None
 
-    def test(self, promise: Promise) -> Tested:
+    def test(self, promise: Rule) -> Tested:
         """Test one promise. Every other one is seen by what PREMISE promises, so that one is tested before."""
         if promise is INSTALL:
             return self._tried(promise)
@@ -153,7 +153,7 @@ class Conformance:
             return Tested(promise.name, "not tested", "pending() does not show what is scheduled", PENDING)
         return self._tried(promise)
 
-    def _tried(self, promise: Promise) -> Tested:
+    def _tried(self, promise: Rule) -> Tested:
         number = PROMISES.index(promise)
         trial = Trial(self._design, self._scheduler, self._settings, self._engine, f"conform:{number}/")
         try:
@@ -357,35 +357,35 @@ def _not_unique(guarantees: Guarantees) -> str:
     return "" if guarantees.unique_by_key else "a repeated call may add a second (unique_by_key=False)"
 
 
-INSTALL = Promise(name="install() can be repeated", read=PENDING, try_it=_installed_again)
-PREMISE = Promise(name="a notification is pending after the commit", read=PENDING, try_it=_committed)
-PROMISES: Sequence[Promise] = (
+INSTALL = Rule(name="install() can be repeated", read=PENDING, try_it=_installed_again)
+PREMISE = Rule(name="a notification is pending after the commit", read=PENDING, try_it=_committed)
+PROMISES: Sequence[Rule] = (
     INSTALL,
     PREMISE,
-    Promise(name="it is not pending before the commit", read=AFTER_COMMIT, try_it=_not_before_the_commit),
-    Promise(name="it is not pending after a rollback", read=AFTER_COMMIT, try_it=_rolled_back),
-    Promise(name="the calls leave the transaction to the caller", read=CALLS, try_it=_callers_transaction),
-    Promise(name="a savepoint that is rolled back undoes its calls, and no others", read=CALLS, try_it=_savepoints),
-    Promise(name="a released savepoint is no commit", read=CALLS, try_it=_released_then_rolled_back),
-    Promise(
+    Rule(name="it is not pending before the commit", read=AFTER_COMMIT, try_it=_not_before_the_commit),
+    Rule(name="it is not pending after a rollback", read=AFTER_COMMIT, try_it=_rolled_back),
+    Rule(name="the calls leave the transaction to the caller", read=CALLS, try_it=_callers_transaction),
+    Rule(name="a savepoint that is rolled back undoes its calls, and no others", read=CALLS, try_it=_savepoints),
+    Rule(name="a released savepoint is no commit", read=CALLS, try_it=_released_then_rolled_back),
+    Rule(
         name="nothing is pending after a test suite rolled its connection back",
         read=SESSIONS,
         try_it=_connection_rolled_back,
     ),
-    Promise(name="a cancel removes its key, and no other", read=CALLS, try_it=_cancelled, not_promised=_no_cancel),
-    Promise(name="a cancel that is rolled back cancels nothing", read=CALLS, try_it=_cancel_undone),
-    Promise(name="a cancel spares its own revision and newer ones", read=CALLS, try_it=_cancel_spares_newer),
-    Promise(
+    Rule(name="a cancel removes its key, and no other", read=CALLS, try_it=_cancelled, not_promised=_no_cancel),
+    Rule(name="a cancel that is rolled back cancels nothing", read=CALLS, try_it=_cancel_undone),
+    Rule(name="a cancel spares its own revision and newer ones", read=CALLS, try_it=_cancel_spares_newer),
+    Rule(
         name="a cancelled key can be scheduled again", read=CALLS, try_it=_again_after_cancel, not_promised=_no_cancel
     ),
-    Promise(name="a newer revision replaces the older", read=CALLS, try_it=_replaced, not_promised=_no_cancel),
-    Promise(
+    Rule(name="a newer revision replaces the older", read=CALLS, try_it=_replaced, not_promised=_no_cancel),
+    Rule(
         name="an older revision changes nothing while a newer one is pending",
         read=CALLS,
         try_it=_older_ignored,
         not_promised=_no_cancel,
     ),
-    Promise(name="a repeated call adds nothing", read=CALLS, try_it=_repeated, not_promised=_not_unique),
-    Promise(name="schedule_many() stores the newest of each key", read=CALLS, try_it=_many),
-    Promise(name="every allowed key is kept apart from others", read=CALLS, try_it=_any_key),
+    Rule(name="a repeated call adds nothing", read=CALLS, try_it=_repeated, not_promised=_not_unique),
+    Rule(name="schedule_many() stores the newest of each key", read=CALLS, try_it=_many),
+    Rule(name="every allowed key is kept apart from others", read=CALLS, try_it=_any_key),
 )

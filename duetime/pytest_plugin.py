@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from duetime.conformance import Conformance, Promise
+    from duetime.conformance import Conformance, Rule
     from duetime.harness.plan.scenario import Scenario
     from duetime.harness.runs.conformance_bench import ConformanceBench
     from duetime.interface import Design
@@ -140,7 +140,7 @@ class ConformanceTest(pytest.Item):
 class PromiseTest(ConformanceTest):
     """One promise of the scheduler, without any worker."""
 
-    def __init__(self, *, promise: Promise, **arguments: Any) -> None:
+    def __init__(self, *, promise: Rule, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.promise = promise
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from duetime.conformance import INSTALL, PREMISE, PROMISES, Conformance, Promise
+from duetime.conformance import INSTALL, PREMISE, PROMISES, Conformance, Rule
 from duetime.errors import CannotBeListed
 from duetime.interface import Pending, Scheduler
 from duetime.settings import Settings
@@ -48,7 +48,7 @@ def test_a_correct_scheduler_keeps_every_promise(settings: Settings, engine: Eng
 
 @pytest.mark.parametrize("promise", [each for each in PROMISES if each is not INSTALL], ids=lambda each: each.name)
 def test_a_scheduler_that_breaks_a_promise_is_found_and_told_what_to_read(
-    promise: Promise, settings: Settings, engine: Engine
+    promise: Rule, settings: Settings, engine: Engine
 ) -> None:
     broken = replace(small.design, scheduler=BREAKS[promise.name])
 
