@@ -1,7 +1,7 @@
 """The tuned application, for its clients too: start a worker with ``celery -A tuned worker --statedb=FILE``."""
 
 from celery import Celery
-from celeryapp import post
+from post import post
 
 app = Celery("notifications", config_source="celeryconfig")
 app.conf.update(

@@ -157,3 +157,16 @@ except ValueError as error:
         assert_eventually(lambda: delivered(running) == {"soon", "overdue"})
     finally:
         worker.end()
+
+
+@pytest.mark.parametrize(("application", "max_retries"), [("celeryapp", 3), ("tuned", 10)])
+def test_a_worker_has_the_task_of_its_own_application_and_no_other(application: str, max_retries: int) -> None:
+    code = f"from {application} import app; app.finalize(); task = app.tasks['deliver']; print(task.max_retries)"
+    environment = {
+        **os.environ,
+        **HERE.environment("postgresql://localhost/none", ""),
+        "DUETIME_SERVICE_RABBITMQ": "amqp://none",
+    }
+    done = subprocess.run([HERE.python, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout == f"{max_retries}\n", done.stderr
