@@ -121,7 +121,7 @@ class Judge:
             return "bad rows"
         if violation == "late" and data.bad_delivered.concern(key.name):
             return "bad rows"
-        if violation == "late" and obligation and obligation.operation.due_ns < self._tolerant_from_ns:
+        if violation == "late" and obligation and obligation.operation.due_ns < self._first_due_ns(self._tolerant):
             return "edge"
         return None
 
@@ -138,8 +138,9 @@ class Judge:
         for position in sorted(in_order, key=lambda at: key.promises[at].due_ns or 0) if several else in_order:
             op = key.op(position)
             obligation = recorded[op]
+            since_ns, due_ns = self._first_due_ns(self._recorded), obligation.operation.due_ns
             owed = obligation.required and (
-                self._inside(obligation, 0) or (op in delivered and obligation.operation.due_ns >= data.from_ns)
+                self._inside(obligation, self._recorded) or (op in delivered and due_ns >= since_ns)
             )
             tally.owed += owed
             if op in delivered:
@@ -168,13 +169,14 @@ class Judge:
         if not recorded.required:
             if recorded.superseded_ns < NEVER:
                 return "none_due", ""
-            if not self._tolerant_from_ns <= recorded.operation.due_ns <= data.to_ns - self._recorded_limit_ns:
+            latest_ns = data.to_ns - self._recorded.profile.lateness_limit_ns
+            if not self._first_due_ns(self._tolerant) <= recorded.operation.due_ns <= latest_ns:
                 return "open", ""
             if recorded.operation.answer == "ok":
                 return "indeterminate", "concurrent"
             return "indeterminate", "no accepted time" if promise.accepted_ns is None else "contradictory"
         assert tolerant is not None  # noqa: S101  # an owed promise without a delivery makes its key a suspect
-        if not self._inside(tolerant, self._terms.clock_tolerance_ns):
+        if not self._inside(tolerant, self._tolerant):
             return "open", ""
         if not tolerant.required:
             return "indeterminate", "tolerance"
@@ -187,21 +189,16 @@ class Judge:
     def _surely_missed(self, key: Key, tolerant: Mapping[str, Obligation]) -> int:
         """How many promises of a key without revisions are missed, whichever deliveries belong to which."""
         owed = [tolerant[key.op(position)] for position in range(len(key.promises)) if key.op(position) in tolerant]
-        tolerance_ns = self._terms.clock_tolerance_ns
-        return max(0, sum(one.required and self._inside(one, tolerance_ns) for one in owed) - len(key.deliveries))
+        return max(0, sum(one.required and self._inside(one, self._tolerant) for one in owed) - len(key.deliveries))
 
-    def _inside(self, obligation: Obligation, tolerance_ns: int) -> bool:
+    def _inside(self, obligation: Obligation, reading: Reading) -> bool:
         """Return True if every delivery that could have met `obligation` is in the data."""
-        data = self._data
-        return data.from_ns + tolerance_ns <= obligation.operation.due_ns and obligation.deadline_ns <= data.to_ns
+        due_ns = obligation.operation.due_ns
+        return self._first_due_ns(reading) <= due_ns and obligation.deadline_ns <= self._data.to_ns
 
-    @property
-    def _tolerant_from_ns(self) -> int:
-        return self._data.from_ns + self._terms.clock_tolerance_ns
-
-    @property
-    def _recorded_limit_ns(self) -> int:
-        return self._recorded.profile.lateness_limit_ns
+    def _first_due_ns(self, reading: Reading) -> int:
+        """The earliest due time of which every lawful delivery is in the data, also an early one."""
+        return self._data.from_ns + reading.profile.early_tolerance_ns
 
     def _unknown(self, what: str, reason: str, key: Key, item: Labelled) -> None:
         kind = f"{what} {reason}"

@@ -63,7 +63,7 @@ class Reading:
         self.profile = RecordedProfile(
             early_tolerance_ns=terms.early_tolerance_ns + tolerance_ns,
             lateness_limit_ns=terms.lateness_limit_ns + tolerance_ns,
-            in_flight_allowance_ns=terms.in_flight_ns,
+            in_flight_allowance_ns=terms.in_flight_ns + tolerance_ns,
             recovery_budget_ns={},
             as_written={},
         )

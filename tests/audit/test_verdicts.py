@@ -41,6 +41,26 @@ def test_what_the_clock_tolerance_explains_is_unknown(delivered: float, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("promises", "delivered"),
+    [
+        # Two clocks, each 1 s wrong: 2 s, and after a cancel the 2 s in flight on top.
+        ([promise(due=0, accepted=101.9)], 100),
+        ([promise(cancelled=100)], 103.9),
+        ([promise(), promise(revision=2, due=995, accepted=100)], 103.9),
+        ([promise(), promise(revision=2, due=None, accepted=None, cancelled=100)], 103.9),
+    ],
+)
+def test_two_wrong_clocks_explain_no_phantom_and_no_stale_delivery(
+    promises: list[list[Any]], delivered: float, tmp_path: Path
+) -> None:
+    explained = audited(tmp_path, promises, [("k", 1, delivered)])
+    beyond = audited(tmp_path, promises, [("k", 1, delivered + (-0.2 if delivered == 100 else 0.2))])
+
+    assert (violations(explained), reasons(explained)["deliveries tolerance"]) == ({}, 1)
+    assert sum(violations(beyond).values()) == 1
+
+
+@pytest.mark.parametrize(
     ("cancelled", "delivered", "violation"),
     [(60, 100, {"phantom": 1}), (98.5, 100, {}), (60, None, {}), (105, None, {}), (150, None, {"missed": 1})],
 )
@@ -176,6 +196,25 @@ def test_without_revisions_each_row_is_a_promise(
 
     assert violations(report) == found
     assert reasons(report) == unknown
+
+
+@pytest.mark.parametrize(("due", "missed"), [(3598, {}), (3602, {"missed": 1})])
+def test_a_promise_that_may_be_delivered_before_the_data_begins_is_open(
+    due: float, missed: dict[str, int], tmp_path: Path
+) -> None:
+    terms = {"from_ns": ns(0), "to_ns": ns(9000), "early_tolerance_ns": ns(3600) - ns(0)}
+
+    report = audited(tmp_path, [promise(due=due, accepted=-9000)], terms=terms)
+
+    assert (violations(report), reasons(report)) == (missed, {})
+
+
+def test_a_late_delivery_may_be_the_second_one_if_the_first_could_come_before_the_data(tmp_path: Path) -> None:
+    terms = {"from_ns": ns(0), "to_ns": ns(9000), "early_tolerance_ns": ns(3600) - ns(0)}
+
+    report = audited(tmp_path, [promise(due=1800, accepted=-9000)], [("k", 1, 1900)], terms=terms)
+
+    assert (violations(report), reasons(report)) == ({}, {"deliveries edge": 1})
 
 
 def test_deliveries_without_revision_prove_the_miss_of_a_key_with_several(tmp_path: Path) -> None:
