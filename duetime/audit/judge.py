@@ -138,9 +138,9 @@ class Judge:
         for position in sorted(in_order, key=lambda at: key.promises[at].due_ns or 0) if several else in_order:
             op = key.op(position)
             obligation = recorded[op]
-            since_ns, due_ns = self._first_due_ns(self._recorded), obligation.operation.due_ns
             owed = obligation.required and (
-                self._inside(obligation, self._recorded) or (op in delivered and due_ns >= since_ns)
+                self._inside(obligation, self._recorded)
+                or (op in delivered and obligation.operation.due_ns >= data.from_ns)
             )
             tally.owed += owed
             if op in delivered:

@@ -17,6 +17,7 @@ from duetime.urls import sqlalchemy_url
 
 BATCH_ROWS: Final = 10_000
 """The rows that the server sends at a time."""
+REPLAYED: Final = "SELECT pg_is_in_recovery(), extract(epoch FROM pg_last_xact_replay_timestamp())"
 
 
 class Database:
@@ -25,7 +26,12 @@ class Database:
     The transaction is READ ONLY, so the server refuses a statement that writes.
     """
 
-    def __init__(self, url: str, *, statement_timeout_ms: int) -> None:
+    def __init__(self, url: str, *, statement_timeout_ms: int, end_known: bool = False) -> None:
+        """Connect to `url`. end_known: True if nothing depends on how new a replica is.
+
+        Raises:
+            BadUsage: the server cannot be used, or is a replica and does not say how new it is.
+        """
         self._stack = ExitStack()
         try:
             connection = psycopg.connect(
@@ -37,10 +43,14 @@ class Database:
             raise BadUsage(f"--database: {_first_line(error)}") from error
         self._connection = self._stack.enter_context(connection)
         self._stack.callback(connection.rollback)
-        connection.read_only = True
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         # A server of another kind may not know some of this, and says so.
         try:
+            # Before the snapshot, which then has all that was replayed by then.
+            connection.autocommit = True
+            [is_replica, replayed_at] = connection.execute(REPLAYED).fetchone() or (False, None)
+            connection.autocommit = False
+            connection.read_only = True
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.execute(
                 sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(f"{statement_timeout_ms}ms"))
             )
@@ -49,6 +59,14 @@ class Database:
         except psycopg.Error as error:
             self.close()
             raise BadUsage(f"--database: {_first_line(error)}") from error
+        if is_replica and replayed_at is None and not end_known:
+            self.close()
+            raise BadUsage(
+                "--database: a replica that has replayed no transaction since it was started does not show how new its "
+                "data is; say with --to until when every delivery is in it"
+            )
+        if is_replica and replayed_at is not None:
+            seen_at = min(seen_at, replayed_at)
         self._seen_ns = int(seen_at * 10**9)
 
     def close(self) -> None:

@@ -109,21 +109,25 @@ class _Window:
         if last_ns:
             self.first_ns, self.last_ns = first_ns, last_ns
 
-    def of(self, terms: Terms, seen_ns: int | None) -> tuple[int, int]:
-        """From when to when every delivery is in the data, by the options or else by the deliveries."""
+    def of(self, terms: Terms, promised: Source, delivered: Source) -> tuple[int, int]:
+        """From when to when the data is complete, by the options or else by the deliveries and the snapshots."""
         from_ns = terms.from_ns if terms.from_ns is not None else self.first_ns
         to_ns = terms.to_ns
         if to_ns is None:
-            # A query sees all that was committed before it. A worker's clock may be ahead of ours.
-            now_ns = time.time_ns()  # not duetime.clock: only a bound for clocks that are wrong
-            to_ns = seen_ns - terms.clock_tolerance_ns if seen_ns else min(self.last_ns, now_ns)
+            # A query sees all that was committed before it. Later cancels are missing from the promises.
+            snapshots = [one.complete_until_ns for one in (promised, delivered) if one.complete_until_ns is not None]
+            ends = [seen_ns - terms.clock_tolerance_ns for seen_ns in snapshots]
+            if delivered.complete_until_ns is None:
+                # A worker's clock may be ahead of ours.
+                ends += [self.last_ns, time.time_ns()]  # not duetime.clock: only a bound for clocks that are wrong
+            to_ns = min(ends)
         return (to_ns if from_ns is None else from_ns), to_ns
 
 
 @gc_paused
 def _judge(request: Request, promised: _Stored, delivered: _Stored, window: _Window) -> Report:
     terms = request.terms
-    from_ns, to_ns = window.of(terms, delivered.source.complete_until_ns)
+    from_ns, to_ns = window.of(terms, promised.source, delivered.source)
     data = Data(
         revisions=Revisions("revision" in promised.source.columns, "revision" in delivered.source.columns),
         cancels="cancelled_at" in promised.source.columns,
@@ -163,12 +167,14 @@ def _open(request: Request, stack: ExitStack) -> tuple[Source, Source]:
         from duetime.audit.queries import Database
 
         if url not in opened:
-            opened[url] = Database(url, statement_timeout_ms=request.statement_timeout_ms)
+            end_known = request.terms.to_ns is not None
+            opened[url] = Database(url, statement_timeout_ms=request.statement_timeout_ms, end_known=end_known)
             stack.callback(opened[url].close)
         return opened[url].query(query, wanted)
 
-    first = source(request.promised, request.promised_wanted, request.database)
-    return first, source(request.delivered, request.delivered_wanted, request.delivered_database or request.database)
+    # Of two databases, the newer snapshot must be of the promises: each delivery then has its promise in the data.
+    delivered = source(request.delivered, request.delivered_wanted, request.delivered_database or request.database)
+    return source(request.promised, request.promised_wanted, request.database), delivered
 
 
 def _query(text: str, wanted: Wanted) -> str:

@@ -13,7 +13,7 @@ from duetime.audit.columns import DELIVERED, PROMISED, Wanted
 from duetime.audit.queries import Database
 from duetime.errors import BadUsage
 from duetime.harness.processes.services import Endpoints
-from tests.audit.small import DELIVERED_COLUMNS, at, request, violations, write
+from tests.audit.small import DELIVERED_COLUMNS, at, ns, request, violations, write
 
 PROMISED_QUERY = "SELECT id AS key, 1 AS revision, due, accepted_at, cancelled_at FROM reminders"
 DELIVERED_QUERY = "SELECT id AS key, 1 AS revision, at FROM sent"
@@ -87,6 +87,61 @@ def test_both_queries_see_one_snapshot(url: str, connection: psycopg.Connection)
     assert (len(list(promised.rows)), len(list(delivered.rows))) == (5, 3)
     assert promised.complete_until_ns == delivered.complete_until_ns
     database.close()
+
+
+def as_replica(url: str, connection: psycopg.Connection, replayed: str) -> str:
+    """The URL of the same database as a replica whose last replayed transaction is of the time `replayed`."""
+    connection.execute("CREATE SCHEMA replica")
+    for function, value in (
+        ("pg_is_in_recovery() RETURNS boolean", "true"),
+        ("pg_last_xact_replay_timestamp() RETURNS timestamptz", replayed),
+    ):
+        connection.execute(f"CREATE FUNCTION replica.{function} LANGUAGE sql AS 'SELECT {value}'".encode())
+    return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3Dreplica,pg_catalog,public"
+
+
+def test_the_data_of_a_replica_ends_with_what_it_has_replayed(url: str, connection: psycopg.Connection) -> None:
+    connection.execute("INSERT INTO reminders VALUES (7, now() - interval '30 min', now() - interval '1 day', NULL)")
+    replica = as_replica(url, connection, "now() - interval ''1 hour''")
+
+    primary = audit(request(PROMISED_QUERY, DELIVERED_QUERY, database=url))
+    lagging = audit(request(PROMISED_QUERY, DELIVERED_QUERY, database=replica))
+
+    assert violations(primary) == {"missed": 2}
+    assert violations(lagging) == {"missed": 1}
+    assert 3500 < (primary.to_ns - lagging.to_ns) / 1e9 < 3600
+    assert lagging.tally.counts["open"] == 1
+
+
+def test_promises_of_a_replica_end_the_data_too(url: str, connection: psycopg.Connection) -> None:
+    connection.execute("INSERT INTO reminders VALUES (7, now() - interval '30 min', now() - interval '1 day', NULL)")
+    replica = as_replica(url, connection, "now() - interval ''1 hour''")
+
+    report = audit(request(PROMISED_QUERY, DELIVERED_QUERY, database=replica, delivered_database=url))
+
+    # Reminder 7 may have been cancelled since.
+    assert violations(report) == {"missed": 1}
+
+
+def test_a_replica_that_has_replayed_nothing_needs_an_end(url: str, connection: psycopg.Connection) -> None:
+    replica = as_replica(url, connection, "NULL::timestamptz")
+
+    with pytest.raises(BadUsage, match=r"a replica that has replayed no transaction since it was started.*--to"):
+        audit(request(PROMISED_QUERY, DELIVERED_QUERY, database=replica))
+
+    stated = audit(request(PROMISED_QUERY, DELIVERED_QUERY, database=replica, terms={"to_ns": ns(2000)}))
+    assert violations(stated) == {"missed": 1}
+
+
+def test_deliveries_of_another_database_are_read_before_the_promises(url: str) -> None:
+    # Otherwise one of the meantime has no promise. now() is the time of the snapshot.
+    other = f"{url}{'&' if '?' in url else '?'}application_name=other"
+    due, at = (f"SELECT 1 AS key, 1 AS revision, now() AS {column}" for column in ("due", "at"))
+    exact = {"early_tolerance_ns": 0, "clock_tolerance_ns": 0}
+
+    report = audit(request(due, at, database=url, delivered_database=other, terms=exact))
+
+    assert violations(report) == {"early": 1}
 
 
 def test_a_statement_that_takes_too_long_is_ended(url: str, connection: psycopg.Connection) -> None:
