@@ -213,6 +213,18 @@ def test_lateness_after_a_crash_is_covered_up_to_the_documented_recovery(at_s: f
     assert uncovered(recovers, A, [delivery("a/1", at_s=at_s)]) == ["late a/1"]
 
 
+@pytest.mark.parametrize(("at_s", "expected"), [(8.5, []), (8.7, ["late a/1"])])
+def test_what_was_scheduled_after_a_crash_waits_for_the_recovery_too_and_no_longer(
+    at_s: float, expected: list[str]
+) -> None:
+    recovers = replace(AT_LEAST_ONCE, recovers_within_s=6.0)
+    leader = fault(inject_s=0.5, healed_s=0.6)
+
+    later = scheduled("a/1", due_s=4.9, at_s=1.0)
+
+    assert uncovered(recovers, later, [delivery("a/1", at_s=at_s)], leader) == expected
+
+
 def test_an_early_delivery_is_covered_up_to_what_is_documented() -> None:
     whole_seconds = replace(AT_LEAST_ONCE, early_by_s=1.0)
 

@@ -182,9 +182,15 @@ class _Coverage:
             return True
         if any(self._wrong_clocks(obligation, at_ns)):
             return True
+        if not self._recovers_ns:
+            return False
         promised_ns = self._recovers_ns + self._punctual_ns + self._profile.lateness_limit_ns
-        held_up = self._interruptions.during(o.key, o.invoked_ns, at_ns) if self._recovers_ns else ()
-        return any(at_ns <= max(one.end_ns, ready_ns) + promised_ns for one in held_up)
+        held_up = self._interruptions.during(o.key, o.invoked_ns, at_ns)
+        if any(at_ns <= max(one.end_ns, ready_ns) + promised_ns for one in held_up):
+            return True
+        # A dead worker may also have been the one that makes all due jobs available, those of later calls too.
+        before = self._interruptions.during(o.key, o.invoked_ns - self._recovers_ns, at_ns)
+        return any(at_ns <= one.end_ns + promised_ns for one in before)
 
     def _lost_by_broker(self, start_ns: int, end_ns: int) -> bool:
         """Return True if the broker was killed meanwhile, and keeps less than everything."""
