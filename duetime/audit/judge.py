@@ -55,7 +55,7 @@ class Judge:
             if key.deliveries
         }
         labelled = _label(deliveries.values(), recorded, self._recorded)
-        delivered = {item.delivery.op for item in labelled}
+        delivered = {item.delivery.op: item.first.at_ns for item in labelled}
         suspects = {_key_of(item.delivery) for item in labelled if item.label in DELIVERY_VIOLATIONS}
         suspects |= {
             obligation.operation.key
@@ -126,7 +126,11 @@ class Judge:
         return None
 
     def _key(
-        self, key: Key, recorded: Mapping[str, Obligation], tolerant: Mapping[str, Obligation], delivered: set[str]
+        self,
+        key: Key,
+        recorded: Mapping[str, Obligation],
+        tolerant: Mapping[str, Obligation],
+        delivered: Mapping[str, int],
     ) -> None:
         tally, data = self._tally, self._data
         tally.promises += len(key.promises)
@@ -138,10 +142,7 @@ class Judge:
         for position in sorted(in_order, key=lambda at: key.promises[at].due_ns or 0) if several else in_order:
             op = key.op(position)
             obligation = recorded[op]
-            owed = obligation.required and (
-                self._inside(obligation, self._recorded)
-                or (op in delivered and obligation.operation.due_ns >= data.from_ns)
-            )
+            owed = self._owed(obligation, delivered.get(op))
             tally.owed += owed
             if op in delivered:
                 tally.counts["delivered"] += 1
@@ -160,6 +161,15 @@ class Judge:
             if (reason or state == "missed") and tally.wants(kind, obligation.operation.due_ns):
                 shown = tolerant.get(op, obligation)
                 tally.add_example(kind, self._witness.promise(state, key.name, key.promises[position], shown))
+
+    def _owed(self, obligation: Obligation, delivered_ns: int | None) -> bool:
+        """Return True if a delivery was owed, also if the promise was cancelled or replaced soon after it."""
+        if delivered_ns is None:
+            return obligation.required and self._inside(obligation, self._recorded)
+        if obligation.operation.due_ns < self._data.from_ns:
+            return False
+        lawful_ns = obligation.operation.due_ns - self._recorded.profile.early_tolerance_ns
+        return obligation.required or lawful_ns <= delivered_ns <= obligation.superseded_ns < NEVER
 
     def _undelivered(
         self, key: Key, position: int, recorded: Obligation, tolerant: Obligation | None

@@ -103,7 +103,11 @@ def obligations(keys: Iterable[Key], reading: Reading, *, revisions: Revisions) 
             together += schedules
             continue
         whole_key = [_cancel_row(key, cancel, reading) for cancel in key.cancels]
-        own = [_own_cancel(key, position, schedule, reading) for position, schedule in enumerate(schedules)]
+        delivered = _first_deliveries(key, revisions)
+        own = [
+            _own_cancel(key, position, schedule, reading, delivered.get(schedule.op))
+            for position, schedule in enumerate(schedules)
+        ]
         if revisions.promised or len(schedules) == 1:
             groups = list(_groups(schedules, own, whole_key))
             if len(groups) == 1:
@@ -194,10 +198,28 @@ def _cancelled_before(promise: Promised, reading: Reading) -> bool:
     return promise.cancelled_ns + 2 * reading.clock_tolerance_ns < promise.accepted_ns
 
 
-def _own_cancel(key: Key, position: int, schedule: Operation, reading: Reading) -> Operation | None:
+def _first_deliveries(key: Key, revisions: Revisions) -> dict[str, int]:
+    """The first delivery of each promise, by `Key.op`, where the data says to which promise a delivery belongs."""
+    if not revisions.matched and len(key.promises) > 1:
+        return {}
+    first: dict[str, int] = {}
+    for one in key.deliveries:
+        op = f"{key.name}/{one.revision}" if revisions.matched else key.op(0)
+        first[op] = min(one.at_ns, first.get(op, one.at_ns))
+    return first
+
+
+def _own_cancel(
+    key: Key, position: int, schedule: Operation, reading: Reading, delivered_ns: int | None
+) -> Operation | None:
+    """The cancel of one promise. None after its delivery: many schedulers then delete the row, and nothing is left."""
     promise = key.promises[position]
     if promise.cancelled_ns is None:
         return None
+    if schedule.answer == "ok" and delivered_ns is not None:
+        is_early = delivered_ns < schedule.due_ns - reading.profile.early_tolerance_ns
+        if not is_early and delivered_ns <= promise.cancelled_ns + reading.same_time_ns:
+            return None
     cancel = _cancel(f"{schedule.op}/cancel", key, promise, promise.cancelled_ns, reading)
     if schedule.answer != "ok":
         return _unanswered(cancel)

@@ -53,12 +53,14 @@ class Reading:
     """One reading of the recorded times.
 
     tolerance_ns: 0 takes them as they are. The clock tolerance widens each by it, so that a violation in this reading
-    is one whatever the clocks showed.
+    is one whatever the clocks showed. same_time_ns: a cancel that is less than this before a delivery may be after it.
     """
 
     def __init__(self, terms: Terms, *, tolerance_ns: int) -> None:
         self.tolerance_ns = tolerance_ns
         self.clock_tolerance_ns = terms.clock_tolerance_ns
+        # Both clocks may be wrong; more than the in-flight allowance would hide deliveries after a cancel.
+        self.same_time_ns = min(2 * terms.clock_tolerance_ns, terms.in_flight_ns)
         self.accepted_early = "accepted-early" in terms.assumed
         self.profile = RecordedProfile(
             early_tolerance_ns=terms.early_tolerance_ns + tolerance_ns,

@@ -14,6 +14,8 @@ from duetime import contenders
 from duetime.audit import Report, audit
 from duetime.interface import Notification
 from push_readmodel.drain import drain
+from push_readmodel.drain_settings import DrainSettings
+from push_readmodel.failed import FailedNotifications
 from push_readmodel.scheduler import ReadModelScheduler
 from push_readmodel.schema import metadata
 from tests.audit.small import request, violations
@@ -44,36 +46,42 @@ def execute(engine: Engine, *statements: str) -> None:
 
 
 class Sent:
-    """A gateway that logs into a table, and loses one key."""
+    """A gateway that logs into a table, and rejects two keys until it is `repaired`."""
+
+    repaired = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def deliver(self, notification: Notification, *, attempt: int = 1) -> None:
-        if notification.key != "lost":
-            execute(
-                self._engine,
-                f"INSERT INTO sent_messages VALUES ('{notification.key}', {notification.revision}, clock_timestamp())",
-            )
+        if notification.key in ("rejected", "cancelled") and not self.repaired:
+            raise ConnectionError
+        execute(
+            self._engine,
+            f"INSERT INTO sent_messages VALUES ('{notification.key}', {notification.revision}, clock_timestamp())",
+        )
 
 
-def test_the_read_model(engine: Engine) -> None:
+@pytest.fixture
+def read_model(engine: Engine) -> Engine:
     metadata.create_all(engine)
     execute(
         engine,
         SECTIONS["The read model"][0],
         "CREATE TABLE sent_messages (key text, revision int, sent_at timestamptz)",
     )
-    scheduler = ReadModelScheduler()
+    return engine
 
-    def schedule(key: str, revision: int, in_s: float) -> None:
-        with Session(engine) as session:
-            due_at = NOW + timedelta(seconds=in_s)
-            scheduler.schedule(
-                Notification(key=key, revision=revision, kind="k", recipient="r", due_at=due_at), session=session
-            )
-            session.commit()
 
+def schedule(engine: Engine, key: str, revision: int, in_s: float) -> None:
+    due_at = datetime.now(UTC) + timedelta(seconds=in_s)
+    notification = Notification(key=key, revision=revision, kind="k", recipient="r", due_at=due_at)
+    with Session(engine) as session:
+        ReadModelScheduler().schedule(notification, session=session)
+        session.commit()
+
+
+def test_the_read_model(read_model: Engine) -> None:
     for key, revision, in_s in (
         ("a", 1, -5),
         ("moved", 1, -5),
@@ -81,20 +89,51 @@ def test_the_read_model(engine: Engine) -> None:
         ("cancelled", 1, -5),
         ("late", 1, -500),
     ):
-        schedule(key, revision, in_s)
-    with Session(engine) as session:
-        scheduler.cancel("cancelled", revision=2, session=session)
+        schedule(read_model, key, revision, in_s)
+    with Session(read_model) as session:
+        ReadModelScheduler().cancel("cancelled", revision=2, session=session)
         session.commit()
-    drain(engine, Sent(engine))
-    schedule("stuck", 1, -5)
-    execute(engine, "INSERT INTO sent_messages VALUES ('a', 1, clock_timestamp())")
+    drain(read_model, Sent(read_model))
+    schedule(read_model, "stuck", 1, -5)
+    execute(read_model, "INSERT INTO sent_messages VALUES ('a', 1, clock_timestamp() + interval '30 s')")
 
-    report = audited(engine, "The read model")
+    report = audited(read_model, "The read model")
 
     assert violations(report) == {"missed": 1, "duplicate": 1}
     assert [one.key for one in report.examples()["missed"]] == ["stuck"]
     assert [one.key for one in report.examples()["duplicate"]] == ["a"]
+    assert (report.tally.owed, report.tally.owed_delivered) == (3, 2)
     assert report.tally.counts["none_due"] == 2
+
+
+def test_what_the_read_model_delivers_in_time_was_owed(read_model: Engine) -> None:
+    schedule(read_model, "a", 1, -1)
+    drain(read_model, Sent(read_model))
+
+    report = audited(read_model, "The read model")
+
+    assert (report.outcome, report.tally.owed_delivered) == ("pass", 1)
+
+
+def test_what_the_read_model_gives_up_is_missed_and_may_be_delivered_later(read_model: Engine) -> None:
+    gateway, failed = Sent(read_model), FailedNotifications()
+    schedule(read_model, "a", 1, -1)
+    schedule(read_model, "rejected", 1, -1)
+    schedule(read_model, "cancelled", 1, -1)
+    drain(read_model, gateway, drain_settings=DrainSettings(max_attempts=1))
+
+    given_up = audited(read_model, "The read model")
+    assert list(failed.retry(read_model, failed.find(read_model, keys=["rejected"]))) == ["rejected/1"]
+    gateway.repaired = True
+    drain(read_model, gateway)
+    with Session(read_model) as session:
+        ReadModelScheduler().cancel("cancelled", revision=2, session=session)
+        session.commit()
+    repaired = audited(read_model, "The read model")
+
+    assert violations(given_up) == {"missed": 2}
+    assert repaired.tally.counts["none_due"] == 1
+    assert (repaired.outcome, repaired.tally.owed_delivered) == ("pass", 2)
 
 
 def test_an_outbox(engine: Engine) -> None:

@@ -74,6 +74,30 @@ def test_a_cancelled_promise(
     assert report.outcome == ("fail" if violation else "pass"), report.unknown_because
 
 
+@pytest.mark.parametrize("cancelled", [100.5, 98.5])
+def test_a_cancel_at_or_after_the_delivery_leaves_the_promise_owed(cancelled: float, tmp_path: Path) -> None:
+    once = audited(tmp_path, [promise(cancelled=cancelled)], [("k", 1, 100)])
+    again = audited(tmp_path, [promise(cancelled=cancelled)], [("k", 1, 100), ("k", 1, 130)])
+
+    assert (once.outcome, once.tally.owed, once.tally.owed_delivered) == ("pass", 3, 3)
+    assert violations(again) == {"duplicate": 1}
+
+
+def test_a_cancel_after_an_early_delivery_still_forbids_the_next_one(tmp_path: Path) -> None:
+    report = audited(tmp_path, [promise(cancelled=80)], [("k", 1, 60), ("k", 1, 100)])
+
+    assert violations(report) == {"early": 1, "phantom": 1}
+
+
+@pytest.mark.parametrize("revision_2", [promise(revision=2, due=995, accepted=103), promise("k", 2, None, None, 103)])
+def test_a_promise_replaced_or_cancelled_soon_after_its_delivery_was_owed(
+    revision_2: list[Any], tmp_path: Path
+) -> None:
+    report = audited(tmp_path, [promise(), revision_2], [("k", 1, 100)])
+
+    assert (report.outcome, report.tally.owed, report.tally.owed_delivered) == ("pass", 3, 3)
+
+
 def test_a_miss_needs_a_cancel_column_or_the_users_word(tmp_path: Path) -> None:
     without = ["promised.cancelled_at"]
 
