@@ -79,6 +79,11 @@ class Wanted:
                 )
         return found
 
+    def others(self, found: Collection[str]) -> Mapping[str, str]:
+        """Return the field of each column that would be one of the fields that are not in `found`."""
+        fields = (one for one in self.fields if one.name not in found and one.name not in self.named)
+        return {name: one.name for one in fields for name in one.names}
+
 
 def _listed(columns: Collection[str]) -> str:
     return ", ".join(columns) or "none"

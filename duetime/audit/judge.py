@@ -26,7 +26,11 @@ WITHIN_TOLERANCE: Final[Mapping[str, Label]] = {"early": "unknown_early", "late"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """What is known about both sources as a whole. from_ns, to_ns: between them every delivery is in the data."""
+    """What is known about both sources as a whole.
+
+    from_ns, to_ns: between them every delivery is in the data. is_first, is_last: that is so only if they are the first
+    and the last delivery of all. now_ns: when the data was read, at the latest.
+    """
 
     revisions: Revisions
     cancels: bool
@@ -34,6 +38,9 @@ class Data:
     bad_delivered: BadRows
     from_ns: int
     to_ns: int
+    is_first: bool = False
+    is_last: bool = False
+    now_ns: int = NEVER
 
 
 class Judge:
@@ -177,17 +184,17 @@ class Judge:
         """The state of a promise without delivery, and the reason if it is unknown."""
         data, promise = self._data, key.promises[position]
         if not recorded.required:
-            if recorded.superseded_ns < NEVER:
+            if recorded.superseded_ns < NEVER and recorded.superseded_ns <= recorded.deadline_ns:
                 return "none_due", ""
             latest_ns = data.to_ns - self._recorded.profile.lateness_limit_ns
             if not self._first_due_ns(self._tolerant) <= recorded.operation.due_ns <= latest_ns:
-                return "open", ""
+                return "open", self._perhaps_lost(recorded)
             if recorded.operation.answer == "ok":
                 return "indeterminate", "concurrent"
             return "indeterminate", "no accepted time" if promise.accepted_ns is None else "contradictory"
         assert tolerant is not None  # noqa: S101  # an owed promise without a delivery makes its key a suspect
         if not self._inside(tolerant, self._tolerant):
-            return "open", ""
+            return "open", self._perhaps_lost(recorded)
         if not tolerant.required:
             return "indeterminate", "tolerance"
         if data.bad_promised.concern(key.name) or data.bad_delivered.concern(key.name):
@@ -195,6 +202,14 @@ class Judge:
         if not data.cancels and "no-cancels" not in self._terms.assumed:
             return "indeterminate", "no cancels"
         return "missed", ""
+
+    def _perhaps_lost(self, obligation: Obligation) -> str:
+        """The reason why an open promise is unknown: only deliveries show from when to when there should be some."""
+        data, due_ns = self._data, obligation.operation.due_ns
+        if data.is_first and due_ns < data.from_ns:
+            return "no from"
+        was_due = due_ns + self._recorded.profile.lateness_limit_ns < data.now_ns
+        return "no to" if data.is_last and data.to_ns < due_ns and was_due else ""
 
     def _surely_missed(self, key: Key, tolerant: Mapping[str, Obligation]) -> int:
         """How many promises of a key without revisions are missed, whichever deliveries belong to which."""

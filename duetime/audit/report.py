@@ -85,6 +85,9 @@ class Report:
             )
         elif not tally.owed:
             yield f"nothing was owed while the data has deliveries, {self._at(self.from_ns)} to {self._at(self.to_ns)}"
+        bad = self.promised.bad + self.delivered.bad
+        if bad:
+            yield f"{bad:,} bad {'row was' if bad == 1 else 'rows were'} skipped and not judged"
         for kind, number in sorted(tally.unknown.items(), key=lambda one: -one[1]):
             what, _, reason = kind.partition(" ")
             yield f"{number:,} of {self._of(what)} {REASONS[reason]}"

@@ -23,7 +23,7 @@ Row = tuple[int, Sequence[Any] | ValueError]
 An error instead of the values, if the line cannot be read.
 """
 FIRST_LINES: Final = 1000
-"""Lines of JSON need not have the same names; the names in so many of the first ones are its columns."""
+"""Lines of JSON need not have the same names. The columns are those of the first lines, this many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _json_lines(path: Path, wanted: Wanted) -> Iterator[Source]:
         records = _records(file)
         first = list(islice(records, FIRST_LINES))
         names = dict.fromkeys(name for _, record in first if isinstance(record, dict) for name in record)
-        columns = wanted.resolve(list(names), str(path))
+        columns = dict(wanted.resolve(list(names), str(path)))
         yield Source(path.name, columns, _json_rows(chain(first, records), columns, wanted))
 
 
@@ -108,13 +108,24 @@ def _records(file: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
             yield number, record
 
 
-def _json_rows(records: Iterable[tuple[int, Any]], columns: Mapping[str, str], wanted: Wanted) -> Iterator[Row]:
+def _json_rows(records: Iterable[tuple[int, Any]], columns: dict[str, str], wanted: Wanted) -> Iterator[Row]:
+    """The rows of `records`. A column that occurs only later is added to `columns`: the lines before it have none."""
     names = [columns.get(one.name) for one in wanted.fields]
+    others = wanted.others(columns)
     for number, record in records:
-        if isinstance(record, dict):
-            yield number, [None if name is None else record.get(name) for name in names]
-        else:
+        if not isinstance(record, dict):
             yield number, record if isinstance(record, ValueError) else ValueError("it is no JSON object")
+            continue
+        new = {others[name]: name for name in others if record.get(name) is not None}
+        if "revision" in new:
+            ignore = f"--{wanted.what}-columns revision="
+            reason = f"it has a revision, and the first {FIRST_LINES:,} lines have none"
+            yield number, ValueError(f"{reason}; write one in every line, or ignore them with {ignore}")
+            continue
+        if new:
+            columns |= new
+            names, others = [columns.get(one.name) for one in wanted.fields], wanted.others(columns)
+        yield number, [None if name is None else record.get(name) for name in names]
 
 
 @contextmanager

@@ -29,7 +29,9 @@ REASONS: Final[Mapping[str, str]] = {
     "no cancels": "were not delivered, and no column shows whether they were cancelled; select cancelled_at, or say "
     "--assume no-cancels",
     "contradictory": "have rows that contradict one another",
-    "concurrent": "were cancelled or replaced at about the same time",
+    "concurrent": "were cancelled or replaced at about the same time, or perhaps by a row whose time is unknown",
+    "no from": "were due before the first delivery; say with --from since when every delivery is in the data",
+    "no to": "were due after the last delivery; say with --to until when every delivery is in the data",
 }
 """What follows "3 promises" or "3 deliveries"."""
 

@@ -144,6 +144,51 @@ def test_a_skipped_row_without_key_proves_nothing_about_all(tmp_path: Path) -> N
     assert report.outcome == "unknown"
 
 
+@pytest.mark.parametrize("source", ["promised", "delivered"])
+def test_an_audit_that_skips_a_row_never_passes(source: str, tmp_path: Path) -> None:
+    bad = [promise("bad", due=None)] if source == "promised" else [("bad", "?", 100)]
+
+    report = audited(
+        tmp_path,
+        [promise(), *(bad if source == "promised" else [])],
+        [("k", 1, 100), *(bad if source == "delivered" else [])],
+        skip_bad_rows=True,
+    )
+
+    assert (report.outcome, report.unknown_because) == ("unknown", ["1 bad row was skipped and not judged"])
+
+
+def sparse(tmp_path: Path, field: str, value: object) -> Path:
+    """Promises as JSON lines, of which only the last one has `field`."""
+    records: list[dict[str, object]] = [
+        {"key": f"k{number}", "due": at(100), "accepted_at": at(50)} for number in range(1001)
+    ]
+    records[-1][field] = value
+    path = tmp_path / "promised.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_a_json_field_may_first_occur_in_a_late_line(tmp_path: Path) -> None:
+    promised = sparse(tmp_path, "cancelled_at", at(60))
+    delivered = write(tmp_path / "d.csv", ["key", "at"], [[f"k{number}", at(100)] for number in range(1001)])
+
+    report = audit(request(str(promised), str(delivered), terms={"assumed": frozenset({"complete"})}))
+
+    assert report.promised.columns["cancelled_at"] == "cancelled_at"
+    assert violations(report) == {"phantom": 1}
+
+
+def test_a_late_json_line_cannot_begin_to_number_the_revisions(tmp_path: Path) -> None:
+    promised, delivered = sparse(tmp_path, "revision", 2), write(tmp_path / "d.csv", ["key", "at"], [["k1", at(100)]])
+
+    with pytest.raises(BadUsage, match=r"promised.jsonl:1001: it has a revision, and .* --promised-columns revision="):
+        audit(request(str(promised), str(delivered)))
+
+    ignored = audit(request(str(promised), str(delivered), promised_columns="revision="))
+    assert "revision" not in ignored.promised.columns
+
+
 def test_hashed_keys_match_and_are_not_shown(tmp_path: Path) -> None:
     report = audited(tmp_path, [promise("ada@example.org"), promise("l")], [("l", 1, 100)], rename=key_hash(b"s"))
 

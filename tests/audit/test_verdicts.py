@@ -141,6 +141,14 @@ def test_an_old_revision_is_stale_and_not_missed(tmp_path: Path) -> None:
     assert fine.tally.counts["none_due"] == 1
 
 
+def test_a_promise_replaced_long_after_its_deadline_and_perhaps_before_is_unknown(tmp_path: Path) -> None:
+    promises = [promise(), promise(revision=2, due=995, accepted=None), promise(revision=3, due=995, accepted=500)]
+
+    report = audited(tmp_path, promises)
+
+    assert (report.outcome, reasons(report)) == ("unknown", {"promises concurrent": 1})
+
+
 def test_a_reschedule_that_cancels_the_old_row_in_its_transaction_still_owes_the_new_one(tmp_path: Path) -> None:
     promises = [promise(revision=1, cancelled=80), promise(revision=2, due=300, accepted=80)]
 
@@ -168,12 +176,34 @@ def test_an_outage_excuses_lateness_and_no_miss(tmp_path: Path) -> None:
     assert violations(missed) == {"missed": 1}
 
 
-@pytest.mark.parametrize("due", [-1, 0.5, 995])
+@pytest.mark.parametrize("due", [-1, 0.5, 995, 1005])
 def test_a_promise_at_the_edge_of_the_deliveries_is_open(due: float, tmp_path: Path) -> None:
-    report = audited(tmp_path, [promise(due=due, accepted=-50)])
+    terms = {"from_ns": ns(0), "to_ns": ns(1000)}
+
+    report = audited(tmp_path, [promise(due=due, accepted=-50)], terms=terms)
 
     assert report.outcome == "pass"
     assert report.tally.counts["open"] == 1
+
+
+@pytest.mark.parametrize(
+    ("due", "reason", "said"), [(-5, "promises no from", "from_ns"), (1100, "promises no to", "to_ns")]
+)
+def test_promises_before_the_first_or_after_the_last_delivery_may_be_lost(
+    due: float, reason: str, said: str, tmp_path: Path
+) -> None:
+    silent = audited(tmp_path, [promise(due=due, accepted=-50)])
+    stated = audited(tmp_path, [promise(due=due, accepted=-50)], terms={said: ns(0 if said == "from_ns" else 1000)})
+
+    assert (silent.outcome, reasons(silent)) == ("unknown", {reason: 1})
+    assert f"say with --{said.removesuffix('_ns')}" in silent.unknown_because[0]
+    assert stated.outcome == "pass"
+
+
+def test_what_is_due_after_the_audit_is_not_missing(tmp_path: Path) -> None:
+    report = audited(tmp_path, [promise(due=10**9)])
+
+    assert (report.outcome, report.tally.counts["open"]) == ("pass", 1)
 
 
 def test_the_edges_can_be_given(tmp_path: Path) -> None:
