@@ -92,7 +92,8 @@ class Judge:
         if recorded.label not in DELIVERY_VIOLATIONS:
             tally.counts[recorded.label] += 1
             if recorded.label == "recovered" and self._perhaps_late(recorded):
-                self._unknown("deliveries", "no accepted time", key, recorded)
+                contradictory = key.contradictory and key.position(recorded.delivery.op) in key.contradictory
+                self._unknown("deliveries", "contradictory" if contradictory else "no accepted time", key, recorded)
             return
         broken = [one for one in (tolerant.label, *tolerant.also) if one in DELIVERY_VIOLATIONS]
         reasons = [self._unproven(one, key, tolerant) for one in broken]
@@ -115,6 +116,8 @@ class Judge:
     def _unproven(self, violation: str, key: Key, item: Labelled) -> str | None:
         """The reason why the data does not prove `violation`; None if it does."""
         data, obligation = self._data, item.obligation
+        if key.ambiguous and key.position(item.delivery.op) in key.ambiguous:
+            return "contradictory"
         if obligation is None and not (violation == "duplicate" and data.revisions.matched):
             if not self._complete:
                 return "no promise"
@@ -191,7 +194,8 @@ class Judge:
                 return "open", self._perhaps_lost(recorded)
             if recorded.operation.answer == "ok":
                 return "indeterminate", "concurrent"
-            return "indeterminate", "no accepted time" if promise.accepted_ns is None else "contradictory"
+            silent = promise.accepted_ns is None and position not in key.contradictory
+            return "indeterminate", "no accepted time" if silent else "contradictory"
         assert tolerant is not None  # noqa: S101  # an owed promise without a delivery makes its key a suspect
         if not self._inside(tolerant, self._tolerant):
             return "open", self._perhaps_lost(recorded)
@@ -233,7 +237,7 @@ class Judge:
 
     def _example(self, label: str, key: Key, item: Labelled) -> Example:
         op = item.delivery.op
-        at = next((at for at in range(len(key.promises)) if key.op(at) == op), None)
+        at = key.position(op)
         revision = int(op.rpartition("/")[2]) if self._data.revisions.matched else None
         return self._witness.delivery(label, key.name, None if at is None else key.promises[at], revision, item)
 

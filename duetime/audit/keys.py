@@ -22,7 +22,9 @@ class Key:
     """All rows of one key.
 
     promises: one for each revision, or, without revisions, for each row. cancels: rows that only cancel.
-    contradictory: positions in `promises` of those whose rows contradict one another. repeated: rows that were merged.
+    contradictory: positions in `promises` of those whose rows contradict one another, so that nothing shows when they
+    were accepted. ambiguous: those of them that have several due times, so that nothing about them is proven.
+    repeated: rows that were merged.
     """
 
     name: str
@@ -30,7 +32,12 @@ class Key:
     cancels: list[Promised] = field(default_factory=list)
     deliveries: list[Delivered] = field(default_factory=list)
     contradictory: set[int] = field(default_factory=set)
+    ambiguous: set[int] = field(default_factory=set)
     repeated: int = 0
+
+    def position(self, op: str) -> int | None:
+        """The position in `promises` of the one that is named `op`."""
+        return next((at for at in range(len(self.promises)) if self.op(at) == op), None)
 
     def op(self, position: int) -> str:
         """The name of a promise for the checker, which is unique among all keys."""
@@ -50,7 +57,9 @@ class Revisions:
         return self.promised and self.delivered
 
 
-def by_key(promises: Iterable[Promised], deliveries: Iterable[Delivered], *, revisions: Revisions) -> list[Key]:
+def by_key(
+    promises: Iterable[Promised], deliveries: Iterable[Delivered], *, revisions: Revisions, clock_tolerance_ns: int
+) -> list[Key]:
     """Group rows by key; rows of one revision become one promise."""
     keys: dict[str, Key] = {}
     for promise in promises:
@@ -65,11 +74,11 @@ def by_key(promises: Iterable[Promised], deliveries: Iterable[Delivered], *, rev
         key.deliveries.append(delivered)
     for key in keys.values():
         if revisions.promised and len(key.promises) > 1:
-            _merge(key)
+            _merge(key, same_time_ns=2 * clock_tolerance_ns)
     return list(keys.values())
 
 
-def _merge(key: Key) -> None:
+def _merge(key: Key, *, same_time_ns: int) -> None:
     rows: dict[int | None, list[Promised]] = {}
     for promise in key.promises:
         rows.setdefault(promise.revision, []).append(promise)
@@ -78,16 +87,19 @@ def _merge(key: Key) -> None:
     key.repeated = len(key.promises) - len(rows)
     key.promises = []
     for same in rows.values():
-        cancelled = {one.cancelled_ns for one in same} - {None}
-        if len(same) > 1 and (len({one.due_ns for one in same}) > 1 or len(cancelled) > 1):
+        accepted = [one.accepted_ns for one in same if one.accepted_ns is not None]
+        cancelled = {one.cancelled_ns for one in same if one.cancelled_ns is not None}
+        if len({one.due_ns for one in same}) > 1:
+            key.ambiguous.add(len(key.promises))
+        if len(cancelled) > 1 or (accepted and max(accepted) - min(accepted) > same_time_ns):
             key.contradictory.add(len(key.promises))
-        accepted = [one.accepted_ns for one in same]
         key.promises.append(
             min(same, key=lambda one: (one.due_ns or 0, one.line))._replace(
-                accepted_ns=None if None in accepted else min(at for at in accepted if at is not None),
-                cancelled_ns=min((at for at in cancelled if at is not None), default=None),
+                accepted_ns=min(accepted) if len(accepted) == len(same) else None,
+                cancelled_ns=min(cancelled, default=None),
             )
         )
+    key.contradictory |= key.ambiguous
 
 
 def obligations(keys: Iterable[Key], reading: Reading, *, revisions: Revisions) -> dict[str, Obligation]:

@@ -145,7 +145,7 @@ def _judge(request: Request, promised: _Stored, delivered: _Stored, window: _Win
     for number in range(PARTITIONS):
         promises = (Promised._make(row) for row in promised.partitions.read(number))
         deliveries = (Delivered._make(row) for row in delivered.partitions.read(number))
-        judge.judge(by_key(promises, deliveries, revisions=data.revisions))
+        judge.judge(by_key(promises, deliveries, revisions=data.revisions, clock_tolerance_ns=terms.clock_tolerance_ns))
     return Report(
         promised=promised.counted(),
         delivered=delivered.counted(),

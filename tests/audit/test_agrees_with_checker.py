@@ -81,7 +81,7 @@ def audited(
         to_ns=START + history.closed.at_ns,
     )
     judge = Judge(terms, data, tally, Witness(terms, "promised", "delivered", None, data.to_ns))
-    judge.judge(by_key(promises, deliveries, revisions=revisions))
+    judge.judge(by_key(promises, deliveries, revisions=revisions, clock_tolerance_ns=tolerance))
     found, unknown = Violations(), set()
     for kind, examples in tally.examples().items():
         for one in examples:

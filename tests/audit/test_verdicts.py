@@ -280,11 +280,30 @@ def test_deliveries_without_revision_prove_the_miss_of_a_key_with_several(tmp_pa
 
 
 def test_rows_that_repeat_a_promise_are_one_and_rows_that_contradict_it_prove_nothing(tmp_path: Path) -> None:
-    repeated = audited(tmp_path, [promise(), promise(accepted=55)])
+    repeated = audited(tmp_path, [promise(), promise(accepted=51.9)])
     contradictory = audited(tmp_path, [promise(), promise(due=200)])
 
     assert (violations(repeated), repeated.tally.repeated) == ({"missed": 1}, 1)
     assert (contradictory.outcome, reasons(contradictory)) == ("unknown", {"promises contradictory": 1})
+
+
+def test_rows_of_one_revision_with_two_due_times_may_be_two_promises(tmp_path: Path) -> None:
+    report = audited(tmp_path, [promise(), promise(due=200)], [("k", 1, 100), ("k", 1, 200)])
+
+    assert (report.outcome, reasons(report)) == ("unknown", {"deliveries contradictory": 1})
+
+
+@pytest.mark.parametrize("accepted", [52.1, 500])
+def test_rows_accepted_at_two_times_contradict_one_another(accepted: float, tmp_path: Path) -> None:
+    promises = [promise(), promise(accepted=accepted)]
+
+    undelivered = audited(tmp_path, promises)
+    late = audited(tmp_path, promises, [("k", 1, 505)])
+    twice = audited(tmp_path, promises, [("k", 1, 100), ("k", 1, 105)])
+
+    assert (undelivered.outcome, reasons(undelivered)) == ("unknown", {"promises contradictory": 1})
+    assert (late.outcome, reasons(late)) == ("unknown", {"deliveries contradictory": 1})
+    assert violations(twice) == {"duplicate": 1}
 
 
 @pytest.mark.parametrize(
