@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import psycopg
@@ -70,7 +70,9 @@ class Database:
         self._seen_ns = int(seen_at * 10**9)
 
     def close(self) -> None:
-        self._stack.close()
+        # The server ends the transaction of a lost connection, and the error of the query says more.
+        with suppress(psycopg.Error):
+            self._stack.close()
 
     def query(self, query: str, wanted: Wanted) -> Source:
         """Run `query` with a cursor of the server, which sends rows as they are read.

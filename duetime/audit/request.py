@@ -135,8 +135,8 @@ def _judge(request: Request, promised: _Stored, delivered: _Stored, window: _Win
         bad_delivered=delivered.bad,
         from_ns=from_ns,
         to_ns=to_ns,
-        is_first=terms.from_ns is None,
-        is_last=terms.to_ns is None and delivered.source.complete_until_ns is None,
+        is_first=terms.from_ns is None and delivered.rows > 0,
+        is_last=terms.to_ns is None and delivered.rows > 0 and delivered.source.complete_until_ns is None,
         now_ns=time.time_ns(),
     )
     tally = Tally(keep=request.examples)

@@ -133,7 +133,12 @@ class Reader:
 def _key(value: object) -> str:
     if value is None or value == "":
         raise ValueError("key is empty")
-    return value if isinstance(value, str) else str(value)
+    key = value if isinstance(value, str) else str(value)
+    try:
+        key.isascii() or key.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"key {key!r} is no text (half of a surrogate pair)") from None
+    return key
 
 
 def _revision(value: object) -> int:

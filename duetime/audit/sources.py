@@ -6,8 +6,8 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
@@ -49,15 +49,28 @@ def open_file(path: Path, wanted: Wanted) -> Iterator[Source]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise BadUsage(f"--{wanted.what} {str(path)!r}: write a file that ends in {', '.join(READERS)}, or a query")
+    with ExitStack() as stack:
+        with _naming(path, wanted):
+            source = stack.enter_context(reader(path, wanted))
+        # The name of a file can be no text, which a page cannot hold.
+        name = source.name.encode("utf-8", "backslashreplace").decode()
+        yield replace(source, name=name, rows=_rows(source, path, wanted))
+
+
+def _rows(source: Source, path: Path, wanted: Wanted) -> Iterator[Row]:
+    with _naming(path, wanted):
+        yield from source.rows
+
+
+@contextmanager
+def _naming(path: Path, wanted: Wanted) -> Iterator[None]:
+    """Turn what reading a file raises into an error that names it."""
     try:
-        with reader(path, wanted) as source:
-            yield source
-    except OSError as error:
-        if error.filename is None or Path(error.filename) != path:
-            raise
-        raise BadUsage(f"--{wanted.what}: {path}: cannot be read ({error.strerror})") from error
+        yield
     except UnicodeDecodeError as error:
         raise BadUsage(f"--{wanted.what}: {path}: not UTF-8 ({error.reason}); convert it with iconv") from error
+    except OSError as error:
+        raise BadUsage(f"--{wanted.what}: {path}: cannot be read ({error.strerror or error})") from error
 
 
 @contextmanager
@@ -65,7 +78,10 @@ def _csv(path: Path, wanted: Wanted) -> Iterator[Source]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file, strict=True)
-        header = [name.strip() for name in next(lines, [])]
+        try:
+            header = [name.strip() for name in next(lines, [])]
+        except csv.Error as error:
+            raise BadUsage(f"--{wanted.what}: {path}: its header is no CSV ({error})") from error
         columns = wanted.resolve(header, str(path))
         at = [header.index(columns[one.name]) if one.name in columns else -1 for one in wanted.fields]
         yield Source(path.name, columns, _csv_rows(lines, at, len(header)))
@@ -103,7 +119,7 @@ def _records(file: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 record = ValueError(f"it is no JSON ({error})")
             yield number, record
 
@@ -142,18 +158,20 @@ def _parquet(path: Path, wanted: Wanted) -> Iterator[Source]:
         raise BadUsage(f"--{wanted.what}: {path}: no Parquet file ({error})") from error
     with file:
         columns = wanted.resolve(file.schema_arrow.names, str(path))
-        yield Source(path.name, columns, _parquet_rows(file, columns, wanted))
+        yield Source(path.name, columns, enumerate(_parquet_rows(file, columns, wanted, path), start=1))
 
 
-def _parquet_rows(file: Any, columns: Mapping[str, str], wanted: Wanted) -> Iterator[Row]:
+def _parquet_rows(file: Any, columns: Mapping[str, str], wanted: Wanted, path: Path) -> Iterator[Sequence[Any]]:
+    from pyarrow import ArrowException
+
     names = [columns.get(one.name) for one in wanted.fields]
-    number = 0
-    for batch in file.iter_batches(batch_size=10_000, columns=list(dict.fromkeys(columns.values()))):
-        empty = [None] * batch.num_rows
-        values = [empty if name is None else _values(batch.column(name)) for name in names]
-        for row in zip(*values, strict=True):
-            number += 1
-            yield number, row
+    try:
+        for batch in file.iter_batches(batch_size=10_000, columns=list(dict.fromkeys(columns.values()))):
+            empty = [None] * batch.num_rows
+            yield from zip(*(empty if name is None else _values(batch.column(name)) for name in names), strict=True)
+    except (ArrowException, ValueError, OverflowError) as error:
+        # For instance a time after the year 9999, which no Python value can be.
+        raise BadUsage(f"--{wanted.what}: {path}: a value cannot be read ({error})") from error
 
 
 def _values(column: Any) -> list[Any]:

@@ -187,7 +187,7 @@ def _read(file: Path) -> list[Cell]:
         value = json.loads(file.read_bytes())
     except OSError as error:
         raise BadUsage(f"--baseline {str(file)!r} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadUsage(f"--baseline {str(file)!r} is not JSON ({error}); {MAKE_ANEW}") from error
     if not isinstance(value, dict) or "cells" not in value:
         raise BadUsage(f"--baseline {str(file)!r} is JSON, but not of a comparison; {MAKE_ANEW}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -220,6 +221,76 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadUsage, match="not UTF-8"):
         audit(request(str(promised), str(write(tmp_path / "d.csv", DELIVERED_COLUMNS, DELIVERIES))))
+
+
+@pytest.mark.parametrize("source", ["promised", "delivered"])
+def test_a_late_byte_in_another_encoding_is_blamed_on_its_own_file(source: str, tmp_path: Path) -> None:
+    promised = write(tmp_path / "promised.csv", PROMISED_COLUMNS, [promise(f"k{number}") for number in range(5000)])
+    delivered = write(tmp_path / "delivered.csv", DELIVERED_COLUMNS, [["k", 1, at(100)]] * 5000)
+    with (tmp_path / f"{source}.csv").open("ab") as file:
+        file.write("müller,1,1773144000,,\n".encode("latin-1"))
+
+    with pytest.raises(BadUsage, match=rf"^--{source}: .*{source}.csv: not UTF-8"):
+        audit(request(str(promised), str(delivered)))
+
+
+def test_a_header_that_is_no_csv_is_refused(tmp_path: Path) -> None:
+    promised, delivered = tmp_path / "p.csv", write(tmp_path / "d.csv", DELIVERED_COLUMNS, DELIVERIES)
+    promised.write_text('key,"due"x\nk,1773144000\n')
+
+    with pytest.raises(BadUsage, match=r"^--promised: .*p.csv: its header is no CSV \("):
+        audit(request(str(promised), str(delivered)))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            r'{"key": "a\ud800", "revision": 1, "at": 1773144000}',
+            r"key 'a\\ud800' is no text \(half of a surrogate pair\)",
+        ),
+        ("[" * 200_000, "it is no JSON .*recursion"),
+        ('{"key": "a", "at": %s}' % ("9" * 5000), "it is no JSON"),
+    ],
+)
+def test_json_that_cannot_be_read_is_a_bad_row(line: str, says: str, tmp_path: Path) -> None:
+    delivered = tmp_path / "d.jsonl"
+    delivered.write_text(f'{{"key": "k", "revision": 1, "at": "{at(100)}"}}\n{line}\n')
+    promised = write(tmp_path / "p.csv", PROMISED_COLUMNS, PROMISES)
+
+    with pytest.raises(BadUsage, match=rf"1 bad row; .*\n  d.jsonl:2: {says}"):
+        audit(request(str(promised), str(delivered)))
+
+
+def test_a_file_name_that_is_no_text_is_shown_escaped(tmp_path: Path) -> None:
+    promised = write(tmp_path / "p.csv", PROMISED_COLUMNS, PROMISES)
+    delivered = write(tmp_path / os.fsdecode(b"d\xff.csv"), DELIVERED_COLUMNS, DELIVERIES)
+
+    assert audit(request(str(promised), str(delivered))).delivered.name == r"d\udcff.csv"
+
+
+def test_a_parquet_file_that_is_torn_is_named(tmp_path: Path) -> None:
+    rows = [[f"k{number}" * 20, 1, at(100)] for number in range(20_000)]
+    delivered = parquet(tmp_path / "d.parquet", DELIVERED_COLUMNS, rows)
+    content = bytearray(delivered.read_bytes())
+    content[1000:20_000] = b"\xff" * 19_000
+    delivered.write_bytes(content)
+    promised = write(tmp_path / "p.csv", PROMISED_COLUMNS, PROMISES)
+
+    with pytest.raises(BadUsage, match=r"^--delivered: .*d.parquet: "):
+        audit(request(str(promised), str(delivered)))
+
+
+def test_a_parquet_time_that_python_cannot_hold_is_named(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    at_never = arrow.array([2**62], arrow.int64()).cast(arrow.timestamp("us", tz="UTC"))
+    pytest.importorskip("pyarrow.parquet").write_table(
+        arrow.table({"key": ["k"], "at": at_never}), tmp_path / "d.parquet"
+    )
+    promised = write(tmp_path / "p.csv", PROMISED_COLUMNS, PROMISES)
+
+    with pytest.raises(BadUsage, match=r"^--delivered: .*d.parquet: a value cannot be read \("):
+        audit(request(str(promised), str(tmp_path / "d.parquet")))
 
 
 def test_the_rows_of_a_key_stay_together_and_in_order(tmp_path: Path) -> None:

@@ -151,6 +151,13 @@ def test_a_statement_that_takes_too_long_is_ended(url: str, connection: psycopg.
         audit(request(slow, DELIVERED_QUERY, database=url, statement_timeout_ms=50))
 
 
+def test_a_connection_that_is_lost_is_an_error_of_its_query(url: str, connection: psycopg.Connection) -> None:
+    lost = "SELECT pg_terminate_backend(pg_backend_pid()) AS key, due FROM reminders"
+
+    with pytest.raises(BadUsage, match=r"^--promised: terminating connection"):
+        audit(request(lost, DELIVERED_QUERY, database=url))
+
+
 @pytest.mark.parametrize(
     ("query", "says"),
     [
