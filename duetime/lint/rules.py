@@ -28,7 +28,7 @@ from duetime.lint.clock_rules import always_eager, countdown_across_clock_change
 from duetime.lint.find_app import others
 from duetime.lint.finding import Finding
 from duetime.lint.number_rules import beat_entry_not_a_number, not_a_number, task_option_not_a_number
-from duetime.lint.shutdown_rules import soft_shutdown_outlasts_grace, soft_shutdown_without_effect
+from duetime.lint.shutdown_rules import no_soft_shutdown, soft_shutdown_outlasts_grace, soft_shutdown_without_effect
 from duetime.lint.task_rules import (
     early_acknowledgement,
     eta_limit,
@@ -86,6 +86,7 @@ TASK_RULES: Sequence[Rule] = (
     exits_without_broker,
     late_task_outlasts_timeout,
     pool_ignores_limits,
+    no_soft_shutdown,
     task_option_not_a_number,
     naive_eta,
     countdown_across_clock_change,

@@ -11,25 +11,55 @@ from duetime.lint.case import Case
 from duetime.lint.commands import WorkerCommand
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
+from duetime.lint.transport import transport
 
 REMAP = "REMAP_SIGTERM=SIGQUIT"
+PROCESS_ENDS = timedelta(seconds=1)
+"""A pool process sleeps for so long when it ends (billiard/pool.py, ``_do_exit``)."""
+POOL_FLUSH = timedelta(seconds=0.5)
+"""And for each process the pool waits so long for results (celery/concurrency/asynpool.py, ``_flush_outqueue``)."""
 
 
 def soft_shutdown_outlasts_grace(case: Case) -> Iterator[Finding]:
-    timeout = soft_shutdown(case)
-    if not timeout or case.grace is None or timeout < case.grace:
+    timeout, rest = soft_shutdown(case), _rest_of_shutdown(case)
+    if not timeout or case.grace is None or timeout + rest < case.grace:
         return
     on_idle = case.target.app.conf.worker_enable_soft_shutdown_on_idle
     yield case.warning(
         **case.of("worker_soft_shutdown_timeout"),
         consequence=f"a cold shutdown waits {format_duration(timeout)} "
         + ("always, even if no task runs" if on_idle else "whenever a task runs")
-        + f", but the worker is killed after {format_duration(case.grace)}. It then returns none of its messages: they "
-        "are delivered again only when the broker notices, and tasks with early acknowledgement are lost.",
-        fix=f"some seconds less than {format_duration(case.grace)}, or a longer grace (stop_grace_period, "
+        + f", and then up to {rest.total_seconds():g}s for its pool, but the worker is killed after "
+        f"{format_duration(case.grace)}. It then returns none of its messages: they are delivered again only when the "
+        "broker notices, and tasks with early acknowledgement are lost.",
+        fix=f"less than {max(0.0, (case.grace - rest).total_seconds()):g}s, or a longer grace (stop_grace_period, "
         "terminationGracePeriodSeconds, TimeoutStopSec).",
         scenario="deploy_too_slow",
     )
+
+
+def no_soft_shutdown(case: Case) -> Iterator[Finding]:
+    """Only for Redis: RabbitMQ gives what a worker held to another as soon as its connection is gone."""
+    off = soft_shutdown(case) is None and case.target.app.conf.worker_soft_shutdown_timeout == 0
+    if not off or not case.grace or not case.horizon or transport(case.target.app).driver != "redis":
+        return
+    rest = _rest_of_shutdown(case)
+    yield case.warning(
+        **case.of("worker_soft_shutdown_timeout"),
+        consequence="on SIGTERM a worker waits for its running tasks, and returns the ETA tasks in its memory only "
+        f"afterwards. If a task runs for more than {format_duration(case.grace)}, SIGKILL comes first: they come back "
+        "after the visibility timeout.",
+        fix=f"less than {max(0.0, (case.grace - rest).total_seconds()):g}s, with worker_enable_soft_shutdown_on_idle = "
+        f"True and {REMAP} in the environment of the worker (Celery 5.5 and later).",
+        scenario="deploy_too_slow",
+    )
+
+
+def _rest_of_shutdown(case: Case) -> timedelta:
+    """How long a worker's pool takes to end after a soft shutdown, with the most processes that are known."""
+    workers = [command.options.get("concurrency") for command in case.target.commands if command.works]
+    known = [int(number) for number in [*workers, case.target.app.conf.worker_concurrency] if str(number).isdecimal()]
+    return PROCESS_ENDS + max(known, default=1) * POOL_FLUSH
 
 
 def soft_shutdown_without_effect(case: Case) -> Iterator[Finding]:

@@ -94,6 +94,25 @@ def test_a_soft_shutdown_must_end_before_the_grace() -> None:
     assert soft(seconds=0.0, grace=timedelta(0)) == []
 
 
+def test_a_soft_shutdown_leaves_time_for_the_end_of_each_process_of_its_pool() -> None:
+    grace = timedelta(seconds=30)
+
+    assert soft(f"{REMAPPED} -c 8", seconds=24.9, grace=grace) == []
+    [finding] = soft(f"{REMAPPED} -c 8", seconds=25.0, grace=grace)
+    assert "then up to 5s for its pool" in finding.consequence
+    assert finding.fix.startswith("less than 25s, or")
+
+
+def test_without_a_soft_shutdown_a_deploy_may_kill_what_holds_eta_tasks() -> None:
+    grace = timedelta(seconds=30)
+
+    [finding] = soft(f"{REMAPPED} -c 2", seconds=0.0, grace=grace)
+    assert (finding.level, finding.scenario) == ("warning", "deploy_too_slow")
+    assert "less than 28s, with worker_enable_soft_shutdown_on_idle = True and REMAP_SIGTERM" in finding.fix
+    assert soft(seconds=0.0, grace=None) == []
+    assert soft(seconds=0.0, grace=grace, broker_url="amqp://") == []
+
+
 def test_a_soft_shutdown_without_a_known_grace_is_not_judged() -> None:
     [finding] = soft(seconds=30.0, grace=None)
 
@@ -107,7 +126,7 @@ def test_a_soft_shutdown_without_effect(monkeypatch: pytest.MonkeyPatch) -> None
 
     [finding] = soft(GOOD_COMMAND, seconds=5.0, grace=grace)
     assert (finding.level, finding.consequence[:20]) == ("info", "only a cold shutdown")
-    [finding] = soft(seconds=0, grace=grace, worker_enable_soft_shutdown_on_idle=True)
+    [_, finding] = soft(seconds=0, grace=grace, worker_enable_soft_shutdown_on_idle=True)
     assert (finding.level, finding.setting) == ("info", "worker_enable_soft_shutdown_on_idle")
     monkeypatch.setenv("REMAP_SIGTERM", "SIGQUIT")
     assert soft(GOOD_COMMAND, seconds=5.0, grace=grace) == []
