@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The most by which a recorded time may be wrong, by its clock or because it was read before the commit.",
 )
-@click.option("--outage", "outages", multiple=True, metavar="FROM/TO", help="Excuses lateness; may be repeated.")
+@click.option("--outage", "outages", multiple=True, metavar="FROM/TO", help="Counts neither as late nor as in flight.")
 @click.option("--recovery", default="1m", show_default=True, help="Time after an outage that it excuses too.")
 @click.option(
     "--assume",

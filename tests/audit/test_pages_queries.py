@@ -160,8 +160,10 @@ def test_procrastinates_tables(engine: Engine) -> None:
         engine,
         "INSERT INTO procrastinate_jobs (queue_name, task_name, args, scheduled_at) "
         "SELECT 'default', 'deliver', '{}', now() + interval '0.1 second' FROM generate_series(1, 4)",
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('default', 'deliver', '{}')",
         # As the library does: a retry moves scheduled_at, a cancel and a success are events of a trigger.
-        "UPDATE procrastinate_jobs SET status = 'doing' WHERE id IN (1, 2)",
+        "UPDATE procrastinate_jobs SET status = 'doing' WHERE id IN (1, 2, 5)",
+        "SELECT procrastinate_retry_job_v2(5, now() + interval '1 day', NULL, NULL, NULL)",
         "UPDATE procrastinate_jobs SET status = 'todo', scheduled_at = now() + interval '1 day' WHERE id = 1",
         "UPDATE procrastinate_jobs SET status = 'cancelled' WHERE id = 3",
         "SELECT pg_sleep(0.2)",
@@ -176,7 +178,7 @@ def test_procrastinates_tables(engine: Engine) -> None:
         to_ns=int((NOW + timedelta(hours=1)).timestamp() * 1e9),
     )
 
-    assert sorted(one.key for one in report.examples()["missed"]) == ["1", "4"]
+    assert sorted(one.key for one in report.examples()["missed"]) == ["1", "4", "5"]
     assert report.tally.counts["none_due"] == 1
     assert report.tally.counts["on_time"] == 1
 

@@ -176,6 +176,18 @@ def test_an_outage_excuses_lateness_and_no_miss(tmp_path: Path) -> None:
     assert violations(missed) == {"missed": 1}
 
 
+@pytest.mark.parametrize(("delivered", "violation"), [(204, {}), (210, {"phantom": 1})])
+def test_the_time_of_an_outage_does_not_count_toward_in_flight(
+    delivered: float, violation: dict[str, int], tmp_path: Path
+) -> None:
+    terms = {"outages": ((ns(90), ns(200)),)}
+
+    report = audited(tmp_path, [promise(cancelled=95)], [("k", 1, delivered)], terms=terms)
+
+    assert violations(report) == violation
+    assert report.tally.counts["zombie"] == (not violation)
+
+
 @pytest.mark.parametrize("due", [-1, 0.5, 995, 1005])
 def test_a_promise_at_the_edge_of_the_deliveries_is_open(due: float, tmp_path: Path) -> None:
     terms = {"from_ns": ns(0), "to_ns": ns(1000)}
