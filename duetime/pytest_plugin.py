@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duetime.harness.runs.conformance_bench import ConformanceBench
     from duetime.interface import Design
 
-DESIGN, SCENARIOS, OUT = "--duetime-design", "--duetime-scenarios", "--duetime-out"
+DESIGN, SCENARIOS, SLOW, OUT = "--duetime-design", "--duetime-scenarios", "--duetime-slow", "--duetime-out"
 SEED = 1
 
 
@@ -34,6 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         SCENARIOS, metavar="A,B", help="the scenarios to run it in; none: the promises of its scheduler only"
+    )
+    group.addoption(
+        SLOW,
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="make every scenario FACTOR times as long",
     )
     group.addoption(OUT, default="runs", metavar="DIR", help="create the run directories below DIR")
 
@@ -69,6 +76,7 @@ def _suite(session: pytest.Session, config: pytest.Config, name: str) -> Conform
     chosen = (
         catalogue.CONFORMANCE if given is None else [lookup.named(each) for each in given.split(",") if each != "none"]
     )
+    chosen = [lookup.slowed(scenario, config.getoption(SLOW)) for scenario in chosen]
     suite = ConformanceSuite.from_parent(session, name=name, nodeid=name)
     suite.design_name, suite.design, suite.scenarios = registry.absolute(name), registry.load(name), chosen
     suite.out = config.invocation_params.dir / config.getoption(OUT)

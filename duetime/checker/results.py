@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,10 @@ class Results:
     @property
     def explanation(self) -> str:
         """One line for a table; empty for a pass."""
+        return self.explained(self.violations)
+
+    def explained(self, examples: Sequence[Violation]) -> str:
+        """The explanation, with the gravest of `examples`, which are some of the violations."""
         if self.outcome == "pass":
             return ""
         if self.outcome == "unknown":
@@ -52,7 +56,7 @@ class Results:
         # Not from `counts`: what may or may not repeat is counted, and no violation.
         counts = Counter(violation.label for violation in self.violations)
         present = [label for label in VIOLATIONS if counts[label]]
-        example = next(violation for violation in self.violations if violation.label == present[0])
+        example = min(examples, key=lambda violation: present.index(violation.label))
         summary = ", ".join(f"{counts[label]} {label}" for label in present)
         if len(self.violations) == 1:
             return f"{summary}. {example.explanation.partition('. ')[2]}"

@@ -100,6 +100,8 @@ def _check_pool(target: str, copied: Mapping[str, Any]) -> None:
 
 
 def _print(target: str, copied: Mapping[str, Any]) -> None:
+    from duetime.harness.plan.fault_scenarios import DEPLOY_GRACE_S
+
     taken = [f"{key} = {value!r}" for key, value in copied["settings"].items()]
     taken += [*copied["arguments"], *(f"{key}={value}" for key, value in copied["environment"].items())]
     click.echo(f"duetime: the generic queue with the settings of {target}: not its tasks, not its broker", err=True)
@@ -110,8 +112,10 @@ def _print(target: str, copied: Mapping[str, Any]) -> None:
     if copied["not_copied"]:
         said = "cannot be copied, so that the run differs from your application in"
         click.echo(f"  {said}: {', '.join(copied['not_copied'])}", err=True)
+    if copied["settings"].get("worker_soft_shutdown_timeout"):
+        click.echo(f"  note: the grace of deploy_too_slow is {DEPLOY_GRACE_S:g} s", err=True)
     for package, theirs in copied["versions"].items():
         if theirs != (ours := version(package)):
             click.echo(f"  {package} is {theirs} there, and {ours} in the run, which may differ in a fault", err=True)
     if copied["tasks"]:
-        click.echo(f"  options of single tasks, which --task NAME takes: {'; '.join(copied['tasks'])}", err=True)
+        click.echo(f"  not taken without --task NAME: options of {'; '.join(copied['tasks'])}", err=True)

@@ -171,4 +171,5 @@ def _status(tested: Sequence[Tested], cells: Sequence[Cell], *, strict: bool) ->
     failing = Failing(kinds=frozenset(VIOLATIONS) if strict else None)
     status = failing.status(cells) if cells else EXIT_STATUS["pass"]
     unseen = any(each.promise == PREMISE.name and each.state == "not tested" for each in tested)
+    unseen = unseen or any(cell.promise_state == "unknown" for cell in cells)
     return EXIT_STATUS["unknown"] if unseen and status == EXIT_STATUS["pass"] else status

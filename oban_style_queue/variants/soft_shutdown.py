@@ -17,7 +17,7 @@ from oban_style_queue.design import worker_role
 from oban_style_queue.variants import hardened
 
 SOFT_SHUTDOWN_S = 1.0
-"""Must be shorter than the grace of the deploy, by what the rest of a shutdown takes; in life 20 s of the 30 s."""
+"""Must be shorter than the grace of the deploy, by what the end of the pool takes: about 1 s, and 0.5 s a process."""
 role = worker_role("oban_style_queue.variants.soft_shutdown_worker")
 
 

@@ -65,7 +65,7 @@ def test_a_run_takes_the_settings_that_decide_about_delivery_and_nothing_else(ru
     )
     left_out = "broker_url, task_routes, broker_transport_options['global_keyprefix'], --queues"
     assert f"left out, because a run has its own servers, queues and task: {left_out}\n" in done.stderr
-    assert "which --task NAME takes: shop.remind (acks_late, reject_on_worker_lost)" in done.stderr
+    assert "not taken without --task NAME: options of shop.remind (acks_late, reject_on_worker_lost)" in done.stderr
     assert "secret" not in done.stderr
 
 

@@ -14,7 +14,7 @@ from duetime.cli.failing import Failing
 from duetime.faults.fault import FaultKind
 from duetime.harness.plan.plan import Environment, Persistence, Plan, PlannedFault, PlannedOperation, Profile
 from duetime.harness.runs.cell import Cell, Outcome
-from duetime.harness.runs.guarantees import not_covered, remark_on
+from duetime.harness.runs.guarantees import explained, not_covered, remark_on
 from duetime.history import Closed, History, RecordedPlan, StoredEntry, assemble
 from duetime.interface import Guarantees
 from tests.checker.small_histories import Record, cancelled, delivery, fault, invoke, numbered, ok, scheduled
@@ -315,6 +315,14 @@ def test_what_an_unknown_run_shows_is_compared_with_nothing() -> None:
     assert uncovered(AT_LEAST_ONCE, A, [delivery("a/1", at_s=5.0)], fault(inject_s=5.0, healed_s=None)) is None
 
 
+def test_the_example_of_a_broken_guarantee_is_a_violation_that_breaks_it() -> None:
+    calls = [*scheduled("a/1", due_s=4.9), *scheduled("b/1", due_s=4.9)]
+    results = judge_history(history_of(calls, [delivery("a/1", at_s=4.0), delivery("b/1", at_s=9.0)], [], None))
+
+    assert "For example: Early. " in explained(results, None)
+    assert "For example: Late. " in explained(results, ["late b/1"])
+
+
 def test_the_violations_that_are_not_covered_are_named() -> None:
     assert remark_on([]) == remark_on(None) == ""
     assert remark_on(["late a/1"]) == " Not covered by a guarantee: late a/1."
@@ -340,6 +348,14 @@ def test_fail_outranks_unknown_and_unknown_outranks_pass(cells: list[Cell], stri
 def test_a_failure_without_a_stated_guarantee_says_so_and_not_that_it_proves_nothing() -> None:
     assert cell("fail", within_guarantees=None).promise_state == "failed"
     assert cell("unknown", within_guarantees=None).promise_state == "unknown"
+
+
+def test_a_failure_is_allowed_only_if_nothing_of_the_run_is_unknown() -> None:
+    failed = cell("fail", within_guarantees=True)
+
+    assert failed.promise_state == "allowed"
+    assert replace(failed, unproven=True).promise_state == "unknown"
+    assert replace(failed, unproven=True, within_guarantees=False).promise_state == "BROKEN"
 
 
 def test_only_the_named_kinds_fail_the_command() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from duetime.checker import Results, judge_history
 from duetime.errors import NotARun
 from duetime.harness.plan.plan import Plan
-from duetime.harness.runs.guarantees import not_covered, remark_on
+from duetime.harness.runs.guarantees import explained, not_covered
 from duetime.history import History, load
 from duetime.history.format import upgraded
 from duetime.interface import Guarantees
@@ -45,20 +45,24 @@ class Cell:
     violations: Mapping[str, int] = field(default_factory=dict)
     loaded_as: str = ""
     plan_hash: str = ""
+    unproven: bool = False
+    """Whether a part of a failing run proves nothing."""
 
     @property
     def promise_state(self) -> Literal["kept", "allowed", "BROKEN", "failed", "unknown", "not tested"]:
         """What the run says about the design's guarantees.
 
-        allowed: it failed, as they allow. failed: it did, and the design has stated none.
+        allowed: it failed, as they allow, and nothing of it is unknown. failed: it did, and the design has stated none.
         """
         match self.outcome:
             case "pass":
                 return "kept"
             case "fail" if self.within_guarantees is None:
                 return "failed"
-            case "fail":
-                return "allowed" if self.within_guarantees else "BROKEN"
+            case "fail" if not self.within_guarantees:
+                return "BROKEN"
+            case "fail" if not self.unproven:
+                return "allowed"
             case "not applicable":
                 return "not tested"
             case _:
@@ -114,7 +118,7 @@ def cell_of(run_dir: Path, history: History, results: Results, *, weakness: str 
         seed=plan.seed,
         outcome=results.outcome,
         within_guarantees=None if uncovered is None else not uncovered,
-        explanation=results.explanation + remark_on(uncovered) + stored_remarks(run_dir),
+        explanation=explained(results, uncovered) + stored_remarks(run_dir),
         weakness=weakness,
         run_dir=run_dir,
         slow=plan.slow,
@@ -123,6 +127,7 @@ def cell_of(run_dir: Path, history: History, results: Results, *, weakness: str 
         violations=Counter(violation.label for violation in results.violations),
         loaded_as=loaded_as,
         plan_hash=str(written["plan_hash"]),
+        unproven=bool(results.unknown_because),
     )
 
 

@@ -15,7 +15,7 @@ from duetime.harness.runs.applicability import not_applicable_reason
 from duetime.harness.runs.batch import Batch, Progress
 from duetime.harness.runs.cell import Cell, Outcome, remarks
 from duetime.harness.runs.context import RunContext
-from duetime.harness.runs.guarantees import not_covered, remark_on
+from duetime.harness.runs.guarantees import explained, not_covered
 from duetime.harness.runs.run import Run
 from duetime.harness.runs.spec import RunSpec
 from duetime.history import History, load
@@ -162,11 +162,10 @@ def _carry_out_and_judge(spec: RunSpec, batch: Batch, report: Callable[[str], No
     with suppress(Exception):
         on_judged(spec.directory, history, results)
     uncovered = not_covered(spec.design.guarantees, spec.plan, history, results)
-    remark = remark_on(uncovered) + remarks(run.unverified, run.disorderly_exits)
     return _cell(
         spec,
         results.outcome,
-        explanation=failure + results.explanation + remark,
+        explanation=failure + explained(results, uncovered) + remarks(run.unverified, run.disorderly_exits),
         results=results,
         within_guarantees=None if uncovered is None else not uncovered,
     )
@@ -195,4 +194,5 @@ def _cell(
         violations=Counter(violation.label for violation in results.violations) if results else {},
         loaded_as=spec.design_name,
         plan_hash=spec.plan.hash(),
+        unproven=bool(results and results.unknown_because),
     )

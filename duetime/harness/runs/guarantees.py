@@ -51,6 +51,15 @@ def not_covered(guarantees: Guarantees, plan: Plan, history: History, results: R
     return found
 
 
+def explained(results: Results, uncovered: Sequence[str] | None) -> str:
+    """The explanation of a run: with an example that no guarantee covers, if there is one, and what else is unknown."""
+    examples = [each for each in results.violations if f"{each.label} {each.op}" in set(uncovered or ())]
+    text = results.explained(examples or results.violations)
+    if results.outcome == "fail" and results.unknown_because:
+        text += f" Unknown besides: {'; '.join(results.unknown_because)}."
+    return text + remark_on(uncovered)
+
+
 def remark_on(uncovered: Sequence[str] | None) -> str:
     """The sentence about violations that no guarantee covers; empty if there are none."""
     if not uncovered:
