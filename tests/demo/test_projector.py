@@ -87,25 +87,29 @@ def test_the_lines_of_the_scene_are_highlighted(played: Page, demo: Demo) -> Non
     played.wait_for_selector('#lanes[data-highlighted=""]')
 
 
-@pytest.mark.parametrize("press", ["click", "Enter"])
-def test_space_after_a_fault_pauses_the_picture_and_does_not_repeat_it(live: Page, press: str) -> None:
+def test_the_picture_pauses_at_the_result_and_a_command_resumes_it(played: Page) -> None:
+    assert played.is_visible("#paused")
+    played.click('[data-scene="playground"]')
+    with played.expect_response("**/command"):
+        played.click('[data-action="schedule"]')
+
+    played.wait_for_selector("#play:has-text('Pause')")
+    assert not played.is_visible("#paused")
+
+
+def test_space_pauses_the_picture_wherever_the_focus_is_and_injects_nothing(live: Page) -> None:
     commands: list[Request] = []
     live.on("request", lambda request: commands.append(request) if request.url.endswith("/command") else None)
-    live.click('[data-scene="playground"]')
-    schedule = live.locator('[data-action="schedule"]')
-    with live.expect_response("**/command"):
-        schedule.click() if press == "click" else schedule.press(press)
-    live.keyboard.press("Space")
-    live.wait_for_selector("#play:has-text('Play')")
-    live.keyboard.press("Space")
-    live.wait_for_selector("#play:has-text('Pause')")
-    assert len(commands) == 1
-
-    # A button that the keyboard has just reached is pressed by Space, as in every page.
-    live.focus('[data-action="schedule-many"]')
-    with live.expect_response("**/command"):
+    live.click('[data-scene="cancel"]')
+    live.keyboard.press("n")
+    assert live.evaluate("document.activeElement.id") == "begin"
+    for focused in ("#begin", "#rate", '[data-scene="arrive"]', "#play"):
+        live.focus(focused)
         live.keyboard.press("Space")
-    assert len(commands) == 2
+        live.wait_for_selector("#play:has-text('Play')")
+        live.keyboard.press("Space")
+        live.wait_for_selector("#play:has-text('Pause')")
+    assert commands == []
 
 
 def test_labels_of_faults_at_the_same_time_have_rows_of_their_own(live: Page) -> None:

@@ -7,7 +7,7 @@
   const NO_UPCOMING = "There is no upcoming event: schedule one.";
   const lanes = new Map();
   let latest = null, receivedAt = 0, error = "", notice = "";
-  let shownAt = 0, following = true, playing = true, speed = 1, drawnAt = 0;
+  let shownAt = 0, following = true, playing = true, speed = 1, drawnAt = 0, pauseAt = null, shown = [];
 
   const picture = new Duetime.Lanes($("lanes"), { live: true, select: (lane, note) => {
     $("story").replaceChildren(Duetime.story(lane, note, () => { $("story").replaceChildren(); picture.clearChoice(); }));
@@ -21,7 +21,8 @@
     showMessage(answer.error ?? "", Boolean(answer.error));
     return answer;
   }
-  const send = (command, fields = {}) => post("/command", { command, ...fields });
+  /* What a command does is seen at once: it resumes the picture, at the present. */
+  const send = (command, fields = {}) => { showPresent(); return post("/command", { command, ...fields }); };
   function showMessage(text, failed = true) { $("message").textContent = text; $("message").className = failed && text ? "fail" : ""; }
 
   /* The state, asked for again and again. A hidden page does not ask. */
@@ -54,7 +55,7 @@
   function receive(state) {
     if (process && process !== state.process) location.reload();
     process = state.process;
-    if (state.run !== latest?.run) lanes.clear();
+    if (state.run !== latest?.run) { lanes.clear(); shown = []; }
     if (state.notice !== notice) { if (state.notice || $("message").textContent === notice) showMessage(state.notice, false); notice = state.notice; }
     if (state.error !== error) { error = state.error; if (error) showMessage(error); }
     // The designs are being started again.
@@ -87,18 +88,25 @@
     drawnAt = time;
     // After a gap in drawing (a hidden tab, a busy machine) show the present, unless the viewer went back in time.
     if (playing) shownAt = following ? present : Math.min(present, shownAt + passed * speed);
-    if (present - shownAt > SECONDS_KEPT - SECONDS_BEFORE) shownAt = present;
+    // The picture may be slower than the processes: it pauses when it shows the instant of the result.
+    if (playing && pauseAt !== null && shownAt >= pauseAt) play(false, true);
+    if (playing && present - shownAt > SECONDS_KEPT - SECONDS_BEFORE) shownAt = present;
     following = playing && speed === 1 && present - shownAt < 1.5;
     $("clock").textContent = present - shownAt > 1.5 ? `${shownAt.toFixed(0)} s, ${(present - shownAt).toFixed(0)} s ago` : `${shownAt.toFixed(0)} s`;
     $("live").disabled = present - shownAt <= 1.5;
-    const shown = [...lanes.values()].map((lane) => ({ ...lane, faults: lane.faults.filter((fault) => fault.from <= shownAt), notes: [...lane.notes.values()].filter((note) =>
-      Duetime.end(note) > shownAt - SECONDS_BEFORE && Duetime.start(note) < shownAt).map((note) => stateAt(note, shownAt)) }));
+    // A paused picture does not change after the records that came late, however long the class explains it.
+    if (playing || shown.length !== lanes.size || present - shownAt < SECONDS_BEFORE) shown = [...lanes.values()].map(lanePart);
+    else shown = shown.map(({ notes, faults, violations, design }) => ({ ...lanes.get(design), notes, faults, violations }));
     const events = latest.scene?.name === tour.chosen ? latest.scene.events : [], prefixes = events.map((event) => `event-reminder:${event}:`);
     const highlighted = events.length ? (note) => prefixes.some((prefix) => note.key.startsWith(prefix)) : null;
     $("lanes").dataset.highlighted = events.join(" ");
     picture.tallest = laneHeight(shown.length);
     picture.show(shown, { from: shownAt - SECONDS_BEFORE, to: shownAt + SECONDS_AFTER, now: shownAt, head, highlighted });
   }
+
+  /* The lane in the visible time, as it was at its end. */
+  const lanePart = (lane) => ({ ...lane, faults: lane.faults.filter((fault) => fault.from <= shownAt),
+    notes: [...lane.notes.values()].filter((note) => Duetime.end(note) > shownAt - SECONDS_BEFORE && Duetime.start(note) < shownAt).map((note) => stateAt(note, shownAt)) });
 
   /* All lanes fit in the window if it is high enough for them. */
   function laneHeight(number) {
@@ -197,7 +205,7 @@
     tour.show(latest.scene);
   }
 
-  const tour = new Duetime.Tour({ play: (name) => send("scene", { name }), chose: (name) => {
+  const tour = new Duetime.Tour({ play: (name) => send("scene", { name }), over: () => { if (playing) pauseAt = now(); }, chose: (name) => {
     const { theme } = document.documentElement.dataset;
     history.replaceState(null, "", `#${new URLSearchParams({ scene: name, speed, ...(theme ? { theme } : {}) })}`);
   } });
@@ -210,10 +218,19 @@
     $("last-saved").replaceChildren(...(saved.runs ? [savedRuns(saved)] : []));
   }
 
-  function play(on) {
+  /* byItself: at the result of a scene, so that its lines stay in the picture while the class explains them. */
+  function play(on, byItself = false) {
     playing = on;
+    pauseAt = null;
+    $("paused").hidden = !byItself;
     $("play").textContent = on ? "Pause" : "Play";
     $("play").setAttribute("aria-pressed", String(on));
+  }
+
+  function showPresent() {
+    shownAt = now();
+    following = true;
+    play(true);
   }
 
   function toggleTheme() {
@@ -222,26 +239,28 @@
     tour.choose(tour.chosen);
   }
 
-  const keys = { " ": () => play(!playing), n: () => tour.step(1), p: () => tour.step(-1), k: actions.kill, d: actions["kill-all"], u: actions["heal-all"], a: actions.add,
+  const keys = { n: () => tour.step(1), p: () => tour.step(-1), k: actions.kill, d: actions["kill-all"], u: actions["heal-all"], a: actions.add,
     r: actions.remove, s: actions.schedule, m: actions.move, c: actions.cancel, b: actions.broker, "?": () => $("keys").showModal() };
 
-  /* Space presses a button that has the focus, but once: after that it is the key of the picture again, so that it does
-     not repeat a fault that was injected with the mouse. Enter presses a button every time. */
-  let pressed = null;
-  const isSpent = (event) => event.key === " " && event.target === pressed;
-  document.addEventListener("click", (event) => { pressed = event.target.closest("button"); }, true);
-  document.addEventListener("focusin", (event) => { if (event.target !== pressed) pressed = null; });
-  document.addEventListener("keyup", (event) => { if (isSpent(event)) event.preventDefault(); });
+  /* Space is the picture's key wherever the focus is: on a button that has the focus it would inject a fault that nobody
+     predicted. Enter presses a button. Firefox presses it at the end of the key press. */
+  const isText = (node) => ["INPUT", "TEXTAREA"].includes(node.tagName);
+  document.addEventListener("keyup", (event) => { if (event.key === " " && !isText(event.target)) event.preventDefault(); });
   document.addEventListener("keydown", (event) => {
-    const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName), pressing = event.key === " " && ["BUTTON", "A", "SUMMARY"].includes(event.target.tagName) && !isSpent(event);
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing || pressing || $("keys").open || !latest) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isText(event.target)) return;
+    if (event.key === " ") {
+      event.preventDefault();
+      if (!event.repeat) play(!playing);
+      return;
+    }
+    if (event.repeat || event.target.tagName === "SELECT" || $("keys").open || !latest) return;
     const action = keys[event.key.toLowerCase()];
     if (action) { event.preventDefault(); action(); }
   });
   for (const button of document.querySelectorAll("[data-action]")) button.addEventListener("click", () => { if (latest) actions[button.dataset.action](); });
   $("play").addEventListener("click", () => play(!playing));
   $("speed").addEventListener("change", () => { speed = +$("speed").value; tour.choose(tour.chosen); });
-  $("live").addEventListener("click", () => { shownAt = now(); following = true; speed = 1; $("speed").value = "1"; play(true); });
+  $("live").addEventListener("click", () => { speed = 1; $("speed").value = "1"; showPresent(); });
   $("rate").addEventListener("change", () => send("traffic", { per_second: +$("rate").value }));
   $("save").addEventListener("click", save);
   $("theme").addEventListener("click", toggleTheme);

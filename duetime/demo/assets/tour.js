@@ -7,9 +7,10 @@ Duetime.QUESTIONS = {
 };
 
 Duetime.Tour = class Tour {
-  /* about: the scenes and designs. play(name): starts a scene. chose(name): called when another scene is shown. */
-  constructor({ play, chose }) {
-    Object.assign(this, { play, chose, about: { scenes: [], designs: [], program: "duetime" }, chosen: "arrive", state: null });
+  /* about: the scenes and designs. play(name): starts a scene. over(): called when the result of the shown
+     scene appears. chose(name): called when another scene is shown. */
+  constructor({ play, over, chose }) {
+    Object.assign(this, { play, over, chose, about: { scenes: [], designs: [], program: "duetime" }, chosen: "arrive", state: null });
     this.done = new Set();
     this.predicted = new Map();
     /* As it was when the scene began. */
@@ -91,6 +92,7 @@ Duetime.Tour = class Tour {
 
   /* state: of the scene that was started last, or null. */
   show(state) {
+    const wasPlayed = this.state?.name === this.chosen && this.state.phase !== "over";
     this.state = state;
     if (!this.scene) return;
     const isChosen = state?.name === this.chosen, busy = Boolean(state) && state.phase !== "over", begin = this.at("begin");
@@ -103,7 +105,11 @@ Duetime.Tour = class Tour {
     this.at("scene").querySelector("div").scrollTop = 0;
     this.at("outcome").dataset.shown = shown;
     this.at("outcome").replaceChildren(...(!isChosen ? this.invitation() : busy ? this.meanwhile() : this.outcome(state)));
-    if (isChosen && !busy && !state.error) { this.done.add(this.chosen); this.markTabs(); }
+    if (isChosen && !busy && !state.error) {
+      this.done.add(this.chosen);
+      this.markTabs();
+      if (wasPlayed) this.over();
+    }
   }
 
   invitation() {
