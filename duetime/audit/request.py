@@ -18,10 +18,13 @@ from duetime.audit.rows import BadRows, Delivered, Promised, Reader
 from duetime.audit.sources import READERS, Source, open_file
 from duetime.audit.tally import Tally
 from duetime.audit.terms import Terms
-from duetime.audit.times import Instants
+from duetime.audit.times import Instants, shown
 from duetime.audit.wording import Witness
 from duetime.errors import BadUsage
 from duetime.history.gc_paused import gc_paused
+
+FUTURE_NS = 60 * 1_000_000_000
+"""A delivery that is further ahead of this clock is an error in the data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,17 @@ class _Window:
             self.first_ns, self.last_ns = first_ns, last_ns
 
     def of(self, terms: Terms, promised: Source, delivered: Source) -> tuple[int, int]:
-        """From when to when the data is complete, by the options or else by the deliveries and the snapshots."""
+        """From when to when the data is complete, by the options or else by the deliveries and the snapshots.
+
+        Raises:
+            BadUsage: a delivery is in the future.
+        """
+        now_ns = time.time_ns()  # not duetime.clock: only a bound for clocks that are wrong
+        if self.last_ns > now_ns + FUTURE_NS + terms.clock_tolerance_ns:
+            raise BadUsage(
+                f"the last delivery of {delivered.name} is at {shown(self.last_ns)}, and it is {shown(now_ns)}: "
+                "correct the times, or raise --clock-tolerance by what the clocks differ"
+            )
         from_ns = terms.from_ns if terms.from_ns is not None else self.first_ns
         to_ns = terms.to_ns
         if to_ns is None:
@@ -119,7 +132,7 @@ class _Window:
             ends = [seen_ns - terms.clock_tolerance_ns for seen_ns in snapshots]
             if delivered.complete_until_ns is None:
                 # A worker's clock may be ahead of ours.
-                ends += [self.last_ns, time.time_ns()]  # not duetime.clock: only a bound for clocks that are wrong
+                ends += [self.last_ns, now_ns]
             to_ns = min(ends)
         return (to_ns if from_ns is None else from_ns), to_ns
 

@@ -74,6 +74,17 @@ def test_bad_options_are_refused_with_the_fix(arguments: list[str], says: str, f
     assert says in str(done.exception)
 
 
+def test_deliveries_of_the_future_are_refused_and_are_no_pass(tmp_path: Path) -> None:
+    far = 10 * 365 * 86_400
+    promised = write(tmp_path / "promised.csv", PROMISED_COLUMNS, [promise("a", due=far, accepted=-60)])
+    delivered = write(tmp_path / "delivered.csv", DELIVERED_COLUMNS, [["a", 1, at(far)]])
+
+    done = run("--promised", str(promised), "--delivered", str(delivered))
+
+    assert isinstance(done.exception, BadUsage)
+    assert "the last delivery of delivered.csv is at 203" in str(done.exception)
+
+
 def test_a_salt_repeats_the_hashes(files: list[str]) -> None:
     once, twice = (json.loads(run(*files, "--json", "--hash-keys", "--salt", "s").output) for _ in range(2))
     other = json.loads(run(*files, "--json", "--hash-keys").output)
