@@ -164,7 +164,7 @@ SCENES = (
         name="move",
         title="Move it",
         what="A reminder is scheduled, and its event moves to four seconds later. Its line goes on to the new due "
-        "time, where the dot belongs.",
+        "time, where the dot belongs. A dashed tick is the old due time.",
         asks=("stale",),
         button="Schedule one and move it",
         script=_move,

@@ -126,7 +126,8 @@
   function head(lane) {
     const { counts } = lane;
     const summary = tour.about.summaries[lane.design] ?? "";
-    return [e("h3", {}, lane.design),
+    const role = Duetime.ROLES[lane.design];
+    return [e("h3", {}, lane.design, role ? e("span", { class: "role" }, ` ${role}`) : null),
       ...lane.worker_states.map((worker) => {
         const text = `${worker.name} ${worker.state}`, known = worker.node && latest.flower;
         return known ? e("a", { class: "chip", "data-state": worker.state, href: `${latest.flower}/worker/${encodeURIComponent(worker.node)}`, target: "_blank", rel: "noopener", title: "This worker in Flower" }, text)
@@ -233,9 +234,15 @@
     play(true);
   }
 
+  /* Drawn with the colours of the theme, so again after a change of the theme. */
+  function showLegend() {
+    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS.filter((label) => label !== "will_repeat")], { overdue: "overdue" }));
+  }
+
   function toggleTheme() {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches, root = document.documentElement.dataset;
     root.theme = (root.theme ?? (dark ? "dark" : "light")) === "dark" ? "light" : "dark";
+    showLegend();
     tour.choose(tour.chosen);
   }
 
@@ -271,7 +278,8 @@
     const state = new URLSearchParams(location.hash.slice(1));
     if (state.get("theme")) document.documentElement.dataset.theme = state.get("theme");
     if (["0.25", "0.5"].includes(state.get("speed"))) { speed = +state.get("speed"); $("speed").value = state.get("speed"); }
-    $("legend").replaceChildren(Duetime.legend(["on_time", "excused", "overdue", ...Duetime.VIOLATIONS.filter((label) => label !== "will_repeat")], { overdue: "overdue" }));
+    showLegend();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showLegend);
     tour.choose(state.get("scene"));
     ask();
     requestAnimationFrame(draw);

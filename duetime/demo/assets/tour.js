@@ -6,6 +6,9 @@ Duetime.QUESTIONS = {
   phantom: "Who will deliver after the cancel?", stale: "Who will deliver at the old time?",
 };
 
+/* How the class and the texts call the designs. */
+Duetime.ROLES = { pull_worker: "the poller", oban_style_queue: "the queue", push_readmodel: "the read model" };
+
 Duetime.Tour = class Tour {
   /* about: the scenes and designs. play(name): starts a scene. over(): called when the result of the shown
      scene appears. chose(name): called when another scene is shown. */
@@ -81,7 +84,7 @@ Duetime.Tour = class Tour {
         this.showPredictions();
         this.at("predictions").querySelector(`[data-label="${label}"]`).children[position].focus();
       } }, text);
-      return e("fieldset", { class: "prediction", "data-label": label }, e("legend", {}, Duetime.QUESTIONS[label]),
+      return e("fieldset", { class: "prediction", "data-label": label }, e("legend", {}, Duetime.QUESTIONS[label], e("span", { class: "faint" }, " (choose all that apply)")),
         ...this.about.designs.map((design) => toggle(design, said?.has(design), () => {
           const designs = new Set(said);
           if (!designs.delete(design)) designs.add(design);
@@ -139,7 +142,8 @@ Duetime.Tour = class Tour {
     const isJudged = (design) => !design.unaffected && !design.unjudged, judged = state.outcome.filter(isJudged);
     const open = state.outcome.filter((design) => !isJudged(design)).map((design) => design.design), actual = judged.filter((design) => design[label]).map((design) => design.design);
     const right = said && judged.every((design) => said.has(design.design) === Boolean(design[label]));
+    const found = actual.filter((design) => said?.has(design));
     return e("p", { "data-answer": label }, e("strong", {}, `${Duetime.QUESTIONS[label]} ${actual.join(" and ") || "None"}${open.length ? `; no verdict on ${open.join(" and ")}` : ""}. `),
-      said ? e("span", { class: right ? "pass" : "fail" }, ` You said ${[...said].join(" and ") || "none"}${right ? ": right." : "."}`) : null);
+      said ? e("span", { class: right ? "pass" : found.length ? "unknown" : "fail" }, ` You said ${[...said].join(" and ") || "none"}${right ? ": right." : found.length ? `: half right, ${found.join(" and ")}.` : "."}`) : null);
   }
 };

@@ -277,6 +277,11 @@ Duetime.Lanes = class Lanes {
       context.fillStyle = Duetime.colour("due");
       context.fillRect(this.x(rev.due) - 0.75, y - half, 1.5, 2 * half);
     }
+    // The due time that a move or a cancel made void.
+    if (!rev.required && this.highlighted?.(note)) {
+      context.strokeStyle = Duetime.colour("due"); context.lineWidth = 1.5; context.setLineDash([3, 2]); context.beginPath();
+      context.moveTo(this.x(rev.due), y - half * 1.4); context.lineTo(this.x(rev.due), y + half * 1.4); context.stroke(); context.setLineDash([]);
+    }
     const deadline = rev.deadline ?? rev.due;
     if (rev.state === "missed") Duetime.mark(context, "missed", this.x(deadline), y, size);
     if (rev.state === "will_repeat") Duetime.mark(context, "will_repeat", this.x(lane.ends), y, size);
