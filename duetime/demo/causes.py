@@ -5,10 +5,12 @@ A sentence is shown only beside a result of its own label, so that no text contr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from duetime.checker.labels import VIOLATIONS
+from duetime.report.conclusions import mechanism_for
 
 Result = Literal["missed", "duplicate", "phantom", "stale", "kept"]
 """A violation, or ``kept``: everything was delivered in time and nothing else was."""
@@ -82,6 +84,18 @@ def causes_of(scene: str, outcome: Mapping[str, Any]) -> Sequence[str]:
     kept = not violations and not outcome["unjudged"] and outcome["delivered"] == outcome["owed"]
     results = ["kept"] if kept else violations
     return [known[design, result] for result in results if (design, result) in known]  # type: ignore[index]  # checked
+
+
+def with_fix_of_mechanism(explanation: str, *, design: str, scenario: str, label: str) -> str:
+    """Return the explanation of a violation with the fix of its mechanism instead of the checker's general one.
+
+    What was missed keeps the general fix: its mechanism depends on where the notification is.
+    """
+    cell = {"design": design, "scenario": scenario, "counts": {}}
+    mechanism = None if label == "missed" else mechanism_for(cell, label)
+    if mechanism is None or not mechanism.fix:
+        return explanation
+    return re.sub(r"Fix: [^.]*\.", lambda _: f"Fix: {mechanism.fix}.", explanation)
 
 
 def in_words(outcome: Mapping[str, Any]) -> str:

@@ -72,8 +72,10 @@ class LiveStream:
 
     def _lane_since(self, name: str, drawn: Numbers, since: int) -> Mapping[str, Any]:
         everything, notes, removed = self._checkers[name].since(since)
+        recent = _without_notes(drawn, {note["key"] for note in notes})
         return {
-            **_without_notes(drawn, {note["key"] for note in notes}),
+            **recent,
+            "violations": self._tour.with_fixes(name, recent["violations"]),
             "everything": everything,
             "notes": notes,
             "removed": removed,

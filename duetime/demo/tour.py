@@ -12,7 +12,7 @@ from math import inf
 from typing import Any, Literal
 
 from duetime.checker.labels import VIOLATIONS
-from duetime.demo.causes import causes_of, in_words
+from duetime.demo.causes import causes_of, in_words, with_fix_of_mechanism
 from duetime.demo.scenes import SCENES, Scene, Stage
 from duetime.demo.session import DemoSession
 from duetime.errors import DuetimeError
@@ -54,6 +54,8 @@ class Tour:
         self._session = session
         self._lock = threading.Lock()
         self._played: PlayedScene | None = None
+        self._scenarios: dict[str, str] = {}
+        """Of the events of all scenes, by event."""
 
     def play(self, name: str) -> None:
         """Start a scene; generated traffic is paused during its script.
@@ -76,6 +78,7 @@ class Tour:
         if played is None or played.phase == "over":
             return
         prefixes = tuple(f"event-reminder:{event}:" for event in played.stage.events)
+        self._scenarios.update((str(event), played.scene.scenario) for event in played.stage.events)
         for lane in lanes:
             # A notification that has left its lane keeps its last state.
             played.notes.update(
@@ -94,6 +97,20 @@ class Tour:
             played.phase = "over"
         elif all(_all_final(played.notes_of(lane["design"]), lane["now"]) for lane in lanes):
             played.phase = "over"
+
+    def with_fixes(self, design: str, violations: Sequence[Numbers]) -> list[Numbers]:
+        """The violations of a lane; those of a scene with the fix of their mechanism."""
+        return [
+            {
+                **violation,
+                "text": with_fix_of_mechanism(
+                    violation["text"], design=design, scenario=scenario, label=violation["label"]
+                ),
+            }
+            if (scenario := self._scenarios.get(violation["op"].partition(":")[2].partition(":")[0]))
+            else violation
+            for violation in violations
+        ]
 
     def state(self) -> Mapping[str, Any] | None:
         played = self._played
