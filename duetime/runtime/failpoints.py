@@ -106,14 +106,13 @@ class Failpoints:
         """Hit the points before and after each commit of a SQLAlchemy session, and before each publish by Celery."""
         if self._file is None:
             return
-        # A process that has not imported these by now does not use them; a fork for each job would import them again.
-        if "sqlalchemy.orm" in sys.modules:
-            from sqlalchemy import event
-            from sqlalchemy.orm import Session
+        from sqlalchemy import event
+        from sqlalchemy.orm import Session
 
-            # On the class, so that it runs before the listeners of a session, in which a design acts after the commit.
-            event.listen(Session, "before_commit", lambda _session: self.hit("before_commit"))
-            event.listen(Session, "after_commit", lambda _session: self.hit("after_commit"))
+        # On the class, so that it runs before the listeners of a session, in which a design acts after the commit.
+        event.listen(Session, "before_commit", lambda _session: self.hit("before_commit"))
+        event.listen(Session, "after_commit", lambda _session: self.hit("after_commit"))
+        # A process that has not imported Celery by now does not publish with it; importing it here would take time.
         if "celery" in sys.modules:
             from celery.signals import before_task_publish
 

@@ -127,15 +127,15 @@ def test_a_clock_set_back_delays_rows_and_delivers_none_early(
         before = in_s(skewed_engine, 0.5)
         schedule(skewed_engine, note("before", due_at=before))
         assert gateway.delivered.wait(timeout=5)
+        started_s = time.monotonic()
         due_at = in_s(skewed_engine, 1.0)
         schedule(skewed_engine, note("after", due_at=due_at))
         clock.set(-1.5)
-        set_back_s = time.monotonic()
         new = in_s(skewed_engine, 0.1)
         schedule(skewed_engine, note("new", due_at=new))
         assert_eventually(lambda: len(gateway.ops) == 3, within_s=10)
 
-    assert time.monotonic() - set_back_s > 2.4
+    assert time.monotonic() - started_s > 2.4
     early_s = 0.002 if look_ahead_s else 0.0
     for key, when in {"before": before, "after": due_at, "new": new}.items():
         assert -early_s <= (gateway.at[key] - when).total_seconds() < SOON_S, key
