@@ -195,7 +195,7 @@ Delivery = Literal["at_least_once", "at_most_once", "once_without_faults", "noth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarantees:
-    """What a design guarantees. The checker's verdict ignores it; the column *guarantee* of the matrix compares them.
+    """What a design guarantees. The checker's verdict ignores it; a report says whether it allows a failure.
 
     delivery: at_least_once allows duplicates under faults, at_most_once allows losses, once_without_faults allows both
     under faults, nothing allows both at any time; unstated if its owner says nothing, so that a failure is neither

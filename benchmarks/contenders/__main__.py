@@ -8,17 +8,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.contenders.cells import ROOT, Again, Matrix, designs, estimate_s, seed_numbers
+from benchmarks.contenders.cells import ROOT, Again, Matrix, designs, seed_numbers
 from benchmarks.contenders.page import Explanations, page, write_page
 from duetime import contenders
 from duetime.cli.options import in_own_environment, split_names
 from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue, lookup
-from duetime.harness.plan.scenario import SIDE_BY_SIDE
-from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
-from duetime.harness.runs.context import RunContext
 from duetime.report.contender_mechanisms import paragraphs
 
 PAGE = ROOT / "docs" / "contenders.md"
@@ -68,13 +65,10 @@ def main(
     matrix = Matrix(designs(split_names("--designs", names)), chosen, seed_numbers(seeds), out)
     with run_tempdir() as tempdir:
         services = Services(tempdir)
-        places = [] if no_run else matrix.to_run(services, Again(again))
-        click.echo(f"{len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
+        if not no_run:
+            matrix.run_missing(services, tempdir, Again(again), click.echo, estimate=estimate)
         if estimate:
             return
-        if places:
-            versions = services.prepare(side_by_side=SIDE_BY_SIDE)
-            matrix.run(places, RunContext(tempdir, services, versions, CancelToken()), click.echo)
         sys.exit(_write(page_file, out, services))
 
 

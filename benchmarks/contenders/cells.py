@@ -15,7 +15,8 @@ from pathlib import Path
 from duetime import contenders, registry
 from duetime.cli.options import load_designs
 from duetime.errors import BadUsage, NotARun, UnknownName
-from duetime.harness.plan.scenario import Scenario
+from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
+from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import not_applicable_reason
 from duetime.harness.runs.cell import Cell, Outcome, stored_cell
@@ -117,7 +118,17 @@ class Matrix:
             return None
         return _without_results(place, "unknown", measured["explanation"], directory)
 
-    def run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
+    def run_missing(
+        self, services: Services, tempdir: Path, again: Again, report: Callable[[str], None], *, estimate: bool
+    ) -> None:
+        """Report how many places are to be run, and unless it is only to `estimate` them, run them."""
+        places = self.to_run(services, again)
+        report(f"{len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
+        if places and not estimate:
+            versions = services.prepare(side_by_side=SIDE_BY_SIDE)
+            self._run(places, RunContext(tempdir, services, versions, CancelToken()), report)
+
+    def _run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
         """Run `places`, as many of a scenario side by side as it allows. A run that was there is removed."""
         tree = _measured()
         batches = _batches(places)

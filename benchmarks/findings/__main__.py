@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.contenders.cells import ROOT, Again, Matrix, described_tree, estimate_s, seed_numbers
+from benchmarks.contenders.cells import ROOT, Again, Matrix, described_tree, seed_numbers
 from benchmarks.contenders.page import write_page
 from benchmarks.findings.age import stamp_now
 from benchmarks.findings.page import matrix
@@ -16,11 +16,8 @@ from duetime import registry
 from duetime.cli.options import in_own_environment, load_designs, split_names
 from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue, lookup
-from duetime.harness.plan.scenario import SIDE_BY_SIDE
-from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
-from duetime.harness.runs.context import RunContext
 
 PAGE = ROOT / "docs" / "findings.md"
 SECTION = "matrix"
@@ -56,13 +53,10 @@ def main(
     cells = Matrix(designs, scenarios, seed_numbers(seeds), out, of_tree=tree)
     with run_tempdir() as tempdir:
         services = Services(tempdir)
-        places = cells.to_run(services, Again(again))
-        click.echo(f"tree {tree}: {len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
+        click.echo(f"tree {tree}")
+        cells.run_missing(services, tempdir, Again(again), click.echo, estimate=estimate)
         if estimate:
             return
-        if places:
-            versions = services.prepare(side_by_side=SIDE_BY_SIDE)
-            cells.run(places, RunContext(tempdir, services, versions, CancelToken()), click.echo)
         judged = [(place, cell) for place, cell in cells.cells(services) if cell is not None]
     write_page(page, SECTION, matrix(judged, stamp_now(tree)))
     click.echo(f"wrote {page}")

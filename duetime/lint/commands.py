@@ -56,6 +56,8 @@ class WorkerCommand:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+REMAP = "REMAP_SIGTERM"
+"""The variable of a worker's shell with which Celery handles SIGTERM as another signal."""
 VARIABLE = re.compile(r"[A-Za-z_]\w*=.*", flags=re.ASCII | re.DOTALL)
 GLOBAL_VARIABLES = {
     "broker": "CELERY_BROKER_URL",
@@ -104,6 +106,8 @@ def parse(line: str) -> WorkerCommand:
 def set_environment(commands: Sequence[WorkerCommand]) -> None:
     """Set the variables that `commands` set for their workers, before their applications are imported.
 
+    Not `REMAP`, which says nothing to an import, and of which the rules ask each command.
+
     Raises:
         BadUsage: two of them set the same variable to different values.
     """
@@ -112,6 +116,7 @@ def set_environment(commands: Sequence[WorkerCommand]) -> None:
         for name, value in command.environment.items():
             if together.setdefault(name, value) != value:
                 raise BadUsage(f"--worker {command.line!r} sets {name} as another command does not; name one at a time")
+    together.pop(REMAP, None)
     os.environ.update(together)
 
 

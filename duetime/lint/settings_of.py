@@ -13,7 +13,7 @@ from celery.app.defaults import DEFAULTS
 from duetime.errors import BadUsage
 from duetime.lint.applications import load
 from duetime.lint.case import registered
-from duetime.lint.commands import parse, set_environment
+from duetime.lint.commands import REMAP, parse, set_environment
 from duetime.lint.transport import transport
 
 TAKEN = {
@@ -41,8 +41,6 @@ TAKEN_FROM_COMMAND = {
 }
 """Options of ``celery worker``. Written in full, because Celery patches for gevent only after ``--pool`` or ``-P``."""
 POOLS = {"prefork", "eventlet", "gevent", "solo", "processes", "threads"}
-REMAP = "REMAP_SIGTERM"
-"""The variable of a worker's shell with which Celery handles SIGTERM as another signal."""
 STATE = "--statedb={state}/revokes"
 OF_A_TASK = {
     "acks_late": "task_acks_late",
@@ -91,11 +89,12 @@ def settings_of(name: str, *, worker: str | None, task: str | None) -> dict[str,
         arguments.append(_argument("concurrency", settings["worker_concurrency"]))
     if given.get("statedb") or changed.get("worker_state_db"):
         arguments.append(STATE)
+    remapped = next((command.environment.get(REMAP) for command in commands), None) or os.environ.get(REMAP)
     own = {"broker_transport_options", "worker_state_db"}
     return {
         "settings": settings,
         "arguments": arguments,
-        "environment": {REMAP: os.environ[REMAP]} if os.environ.get(REMAP) else {},
+        "environment": {REMAP: remapped} if remapped else {},
         "versions": {package: version(package) for package in ("celery", "kombu")},
         "not_copied": [
             *(key for key in wanted if key not in settings),

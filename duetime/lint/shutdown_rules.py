@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from datetime import timedelta
 
 from duetime.lint.case import Case
-from duetime.lint.commands import WorkerCommand
+from duetime.lint.commands import REMAP, WorkerCommand
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
 from duetime.lint.transport import transport
 
-REMAP = "REMAP_SIGTERM=SIGQUIT"
+REMAPPED = f"{REMAP}=SIGQUIT"
 PROCESS_ENDS = timedelta(seconds=1)
 """A pool process sleeps for so long when it ends (billiard/pool.py, ``_do_exit``)."""
 POOL_FLUSH = timedelta(seconds=0.5)
@@ -32,8 +31,8 @@ def soft_shutdown_outlasts_grace(case: Case) -> Iterator[Finding]:
         + f", and then up to {rest.total_seconds():g}s for its pool, but the worker is killed after "
         f"{format_duration(case.grace)}. It then returns none of its messages: they are delivered again only when the "
         "broker notices, and tasks with early acknowledgement are lost.",
-        fix=f"less than {max(0.0, (case.grace - rest).total_seconds()):g}s, or a longer grace (stop_grace_period, "
-        "terminationGracePeriodSeconds, TimeoutStopSec).",
+        fix=f"{_shorter(case, rest)}, or a longer grace (stop_grace_period, terminationGracePeriodSeconds, "
+        "TimeoutStopSec).",
         scenario="deploy_too_slow",
     )
 
@@ -49,10 +48,15 @@ def no_soft_shutdown(case: Case) -> Iterator[Finding]:
         consequence="on SIGTERM a worker waits for its running tasks, and returns the ETA tasks in its memory only "
         f"afterwards. If a task runs for more than {format_duration(case.grace)}, SIGKILL comes first: they come back "
         "after the visibility timeout.",
-        fix=f"less than {max(0.0, (case.grace - rest).total_seconds()):g}s, with worker_enable_soft_shutdown_on_idle = "
-        f"True and {REMAP} in the environment of the worker (Celery 5.5 and later).",
+        fix=f"{_shorter(case, rest)}, with worker_enable_soft_shutdown_on_idle = "
+        f"True and {REMAPPED} in the environment of the worker (Celery 5.5 and later).",
         scenario="deploy_too_slow",
     )
+
+
+def _shorter(case: Case, rest: timedelta) -> str:
+    left_s = ((case.grace or timedelta()) - rest).total_seconds()
+    return f"less than {left_s:g}s" if left_s > 0 else "fewer processes, because the end of the pool takes the grace"
 
 
 def _rest_of_shutdown(case: Case) -> timedelta:
@@ -72,16 +76,12 @@ def soft_shutdown_without_effect(case: Case) -> Iterator[Finding]:
             scenario=None,
         )
     workers = [command for command in case.target.commands if command.works]
-    if (
-        soft_shutdown(case)
-        and os.environ.get("REMAP_SIGTERM") != "SIGQUIT"
-        and not (workers and all(map(_remaps, workers)))
-    ):
+    if soft_shutdown(case) and os.environ.get(REMAP) != "SIGQUIT" and not (workers and all(map(_remaps, workers))):
         yield case.info(
             **case.of("worker_soft_shutdown_timeout"),
             consequence="only a cold shutdown (SIGQUIT) waits that long. SIGTERM, which supervisors send, begins a "
             "warm shutdown, which waits for the running tasks without limit.",
-            fix=f"{REMAP} in the environment of the worker, or SIGQUIT as the supervisor's signal.",
+            fix=f"{REMAPPED} in the environment of the worker, or SIGQUIT as the supervisor's signal.",
             scenario="deploy_too_slow",
         )
 
@@ -94,4 +94,4 @@ def soft_shutdown(case: Case) -> timedelta | None:
 
 
 def _remaps(command: WorkerCommand) -> bool:
-    return REMAP in shlex.split(command.line)
+    return command.environment.get(REMAP) == "SIGQUIT"

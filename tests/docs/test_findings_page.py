@@ -139,5 +139,5 @@ def test_the_estimate_runs_nothing_and_says_which_commit(tmp_path: Path) -> None
         check=False,
     )
 
-    assert f"tree {described_tree()}: {len(registry.names()) * 6} runs, about" in done.stdout, done.stderr
+    assert f"tree {described_tree()}\n{len(registry.names()) * 6} runs, about" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []

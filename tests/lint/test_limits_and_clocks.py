@@ -12,6 +12,7 @@ from celery.schedules import crontab
 from celery.worker.request import Request
 
 from duetime.lint import clock_rules
+from duetime.lint.commands import parse, set_environment
 from duetime.lint.finding import Finding
 from tests.lint.apps import DAY, GOOD_COMMAND, HOUR, TIMEOUT, findings, good_app, warnings
 
@@ -130,6 +131,20 @@ def test_a_soft_shutdown_without_effect(monkeypatch: pytest.MonkeyPatch) -> None
     assert (finding.level, finding.setting) == ("info", "worker_enable_soft_shutdown_on_idle")
     monkeypatch.setenv("REMAP_SIGTERM", "SIGQUIT")
     assert soft(GOOD_COMMAND, seconds=5.0, grace=grace) == []
+
+
+def test_each_worker_has_to_remap_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REMAP_SIGTERM", raising=False)
+    set_environment([parse(REMAPPED)])
+
+    [finding] = soft(REMAPPED, GOOD_COMMAND, seconds=5.0, grace=timedelta(seconds=30))
+    assert finding.consequence.startswith("only a cold shutdown")
+
+
+def test_a_pool_whose_end_takes_the_whole_grace_needs_fewer_processes() -> None:
+    [finding] = soft(f"{REMAPPED} -c 80", seconds=1.0, grace=timedelta(seconds=30))
+
+    assert finding.fix.startswith("fewer processes")
 
 
 def test_an_eager_task_ignores_its_eta() -> None:

@@ -53,7 +53,8 @@ def not_covered(guarantees: Guarantees, plan: Plan, history: History, results: R
 
 def explained(results: Results, uncovered: Sequence[str] | None) -> str:
     """The explanation of a run: with an example that no guarantee covers, if there is one, and what else is unknown."""
-    examples = [each for each in results.violations if f"{each.label} {each.op}" in set(uncovered or ())]
+    wanted = set(uncovered or ())
+    examples = [each for each in results.violations if f"{each.label} {each.op}" in wanted]
     text = results.explained(examples or results.violations)
     if results.outcome == "fail" and results.unknown_because:
         text += f" Unknown besides: {'; '.join(results.unknown_because)}."
