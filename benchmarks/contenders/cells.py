@@ -17,6 +17,7 @@ from duetime.cli.options import load_designs
 from duetime.errors import BadUsage, NotARun, UnknownName
 from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
 from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.fork_server import fork_server
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import not_applicable_reason
 from duetime.harness.runs.cell import Cell, Outcome, stored_cell
@@ -126,7 +127,8 @@ class Matrix:
         report(f"{len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
         if places and not estimate:
             versions = services.prepare(side_by_side=SIDE_BY_SIDE)
-            self._run(places, RunContext(tempdir, services, versions, CancelToken()), report)
+            with fork_server(tempdir) as clients:
+                self._run(places, RunContext(tempdir, services, versions, CancelToken(), clients), report)
 
     def _run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
         """Run `places`, as many of a scenario side by side as it allows. A run that was there is removed."""

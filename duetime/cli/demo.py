@@ -54,6 +54,7 @@ def demo_command(
     from duetime.harness.processes.cleanup import run_tempdir
     from duetime.harness.processes.environment import own_environment
     from duetime.harness.processes.flower import Flower
+    from duetime.harness.processes.fork_server import fork_server
     from duetime.harness.processes.services import Services
     from duetime.harness.runs.context import RunContext
 
@@ -65,9 +66,9 @@ def demo_command(
         listening = serve.bind(host, port)
         url = f"http://{'[::1]' if host == '::1' else LOOPBACK[0]}:{listening.getsockname()[1]}/"
         click.echo("starting the servers: a few seconds", err=True)
-        with run_tempdir() as tempdir:
+        with run_tempdir() as tempdir, fork_server(tempdir) as clients:
             services = Services(tempdir)
-            context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
+            context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken(), clients)
 
             @contextmanager
             def dashboard(broker_url: str, start: int) -> Iterator[str]:

@@ -209,6 +209,7 @@ def _run(
     from duetime.harness.plan.scenario import SIDE_BY_SIDE
     from duetime.harness.processes.cancellation import CancelToken
     from duetime.harness.processes.cleanup import run_tempdir
+    from duetime.harness.processes.fork_server import fork_server
     from duetime.harness.processes.services import Services
     from duetime.harness.runs.compare import compare
     from duetime.harness.runs.context import RunContext
@@ -221,10 +222,10 @@ def _run(
     def draw(run_dir: Path, history: History, results: Results) -> None:
         pictures[str(run_dir)] = picture(run_dir, history, results)
 
-    with run_tempdir() as tempdir:
+    with run_tempdir() as tempdir, fork_server(tempdir) as clients:
         services = Services(tempdir)
         at_once = min(len(designs), side_by_side or SIDE_BY_SIDE)
-        context = RunContext(tempdir, services, services.prepare(side_by_side=at_once), CancelToken())
+        context = RunContext(tempdir, services, services.prepare(side_by_side=at_once), CancelToken(), clients)
         so_far.directory = directory = new_directory(out)
         design_names = [design.name for design in designs.values()]
         display = ProgressDisplay([scenario.name for scenario in scenarios], design_names, seeds=len(seeds))

@@ -19,6 +19,7 @@ from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import simultaneous_event, unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
+from duetime.harness.processes.fork_server import fork_server
 from duetime.harness.processes.services import Services
 from duetime.harness.runs import run
 from duetime.harness.runs.cell import Cell
@@ -103,9 +104,13 @@ class Disabled:
 
 def outcomes(out: Path, kinds: Sequence[FaultKind]) -> dict[FaultKind, Cell]:
     """Run the small scenario of each kind, six at a time."""
-    with run_tempdir() as tempdir, ThreadPoolExecutor(max_workers=6) as pool:
+    with (
+        run_tempdir() as tempdir,
+        fork_server(tempdir) as clients,
+        ThreadPoolExecutor(max_workers=6) as pool,
+    ):
         services = Services(tempdir, environment={})
-        context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
+        context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken(), clients)
 
         def run_small(kind: FaultKind) -> Cell:
             # To its end: a comparison that is left early stops every run of the context.

@@ -21,6 +21,7 @@ from duetime.faults.fault import Sleeper
 from duetime.harness.plan.plan import PlannedOperation
 from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.environment import composed_for_design
+from duetime.harness.processes.fork_server import ForkedProcess, ForkServer
 from duetime.runtime.failpoints import VARIABLE
 from duetime.settings import Settings
 
@@ -30,6 +31,7 @@ AFTER_LAST_OPERATION_S = 40.0
 
 A plan of minutes may in addition take as long again as its last operation is after the start.
 """
+Process = subprocess.Popen[bytes] | ForkedProcess
 SUCCESSOR = 100
 """Added to a client's number for its successor, because a history numbers the lines of each client."""
 
@@ -42,7 +44,7 @@ class ClientProcess:
 
     history: the file for its calls. faults, old_heartbeats: the fault records and the heartbeat files of the old
     design's workers, both for a migration. directory: its working directory. log: its standard error.
-    contender: in whose environment the client runs.
+    contender: in whose environment the client runs. fork_server: what starts it, if its Python and its path are ours.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ClientProcess:
         log: Path,
         tempdir: Path,
         contender: Contender | None = None,
+        fork_server: ForkServer | None = None,
         standby: bool = False,
     ) -> None:
         self.name = f"client-{number}"
@@ -71,8 +74,10 @@ class ClientProcess:
         self._directory.mkdir(parents=True)
         self._old_heartbeats = old_heartbeats
         self._log = log
+        search_path = registry.search_path(settings.design)
+        self._fork_server = None if contender or search_path else fork_server
         self._environment = {
-            **composed_for_design(search_path=registry.search_path(settings.design)),
+            **composed_for_design(search_path=search_path),
             **settings.environment(),
             **owner_env(tempdir),
             VARIABLE: str(self.failpoints),
@@ -152,7 +157,7 @@ class ClientProcess:
             if process is not None:
                 _end(process)
 
-    def _wait_for(self, word: bytes, process: subprocess.Popen[bytes], stop: Sleeper) -> None:
+    def _wait_for(self, word: bytes, process: Process, stop: Sleeper) -> None:
         """Wait until `process` prints the line `word`; skip the lines before it.
 
         Raises:
@@ -171,9 +176,9 @@ class ClientProcess:
                 raise HarnessError(f"a client did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
             printed += chunk
 
-    def _start(self, number: int) -> subprocess.Popen[bytes]:
+    def _start(self, number: int) -> Process:
         with self._log.open("ab") as errors:
-            process = subprocess.Popen(
+            process = self._forked(errors.fileno()) or subprocess.Popen(
                 [self._python, "-m", "duetime.harness.processes.client_main"],
                 cwd=self._directory,
                 env=self._environment,
@@ -190,6 +195,11 @@ class ClientProcess:
         }
         _write(process, instructions)
         return process
+
+    def _forked(self, errors: int) -> Process | None:
+        if not self._fork_server:
+            return None
+        return self._fork_server.start(directory=self._directory, environment=self._environment, errors=errors)
 
     def _hand_over(
         self, operations: Sequence[PlannedOperation], *, interrupted: Sequence[Mapping[str, object]]
@@ -219,7 +229,7 @@ def open_calls(history: Path, *, client: int) -> list[Mapping[str, object]]:
     return list(calls.values())
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Process) -> None:
     """Kill the client and the processes that it started: what a dead client began, no other process may finish."""
     # Not after an orderly end, because the number of its process group may by then be that of another one.
     if process.poll() in (None, -signal.SIGKILL):
@@ -231,7 +241,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             pipe.close()
 
 
-def _write(process: subprocess.Popen[bytes], message: object) -> None:
+def _write(process: Process, message: object) -> None:
     assert process.stdin is not None  # noqa: S101 - PIPE was asked for
     process.stdin.write(json.dumps(message).encode() + b"\n")
     process.stdin.flush()

@@ -17,6 +17,7 @@ from duetime.errors import BadUsage
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
+from duetime.harness.processes.fork_server import fork_server
 from duetime.harness.processes.services import ServiceRequirements, Services
 from duetime.harness.runs.batch import Progress
 from duetime.harness.runs.cell import Cell
@@ -103,8 +104,7 @@ def conformance_bench(name: str, design: Design) -> Iterator[ConformanceBench]:
     """
     if design.contender and design.contender.has_own_python:
         raise BadUsage(f"{name} runs in an environment of its own; write duetime compare --designs {name}")
-    with run_tempdir() as tempdir:
+    with run_tempdir() as tempdir, fork_server(tempdir) as clients:
         services = Services(tempdir)
-        yield ConformanceBench(
-            name, design, RunContext(tempdir, services, services.prepare(side_by_side=AT_ONCE), CancelToken())
-        )
+        versions = services.prepare(side_by_side=AT_ONCE)
+        yield ConformanceBench(name, design, RunContext(tempdir, services, versions, CancelToken(), clients))

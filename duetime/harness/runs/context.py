@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.fork_server import ForkServer
 from duetime.harness.processes.services import Services
 
 
@@ -17,9 +18,11 @@ class RunContext:
     tempdir: the temporary directory that is removed at the end.
     versions: of the database server and the broker.
     stop: ends every run.
+    fork_server: starts clients; None if each is to import what it needs by itself.
     """
 
     tempdir: Path
     services: Services
     versions: Mapping[str, str]
     stop: CancelToken
+    fork_server: ForkServer | None = None

@@ -21,6 +21,7 @@ from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.database_clock import measure_database_clock
 from duetime.harness.processes.external_services import without_password
+from duetime.harness.processes.fork_server import fork_server
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.applicability import EMBEDDED_ONLY, EMBEDDED_ONLY_REASON
 from duetime.harness.runs.context import RunContext
@@ -70,10 +71,10 @@ class Check:
 def examine() -> Iterator[Check]:
     """Start both servers, then inject every kind of fault; yield a check for each."""
     yield Check("python", sys.version_info >= (3, 11), sys.version.split()[0])
-    with run_tempdir() as tempdir:
+    with run_tempdir() as tempdir, fork_server(tempdir) as clients:
         services = Services(tempdir)
         try:
-            context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken())
+            context = RunContext(tempdir, services, services.prepare(side_by_side=1), CancelToken(), clients)
             with services.for_run("doctor", 0) as endpoints:
                 database, broker = without_password(endpoints.database_url), without_password(endpoints.broker_url)
             yield Check("PostgreSQL", True, f"{context.versions['postgresql']} answers at {database}")

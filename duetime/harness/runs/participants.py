@@ -114,6 +114,7 @@ class RunProcesses:
                     log=self._files.logs / f"client-{number}.log",
                     tempdir=self._spec.context.tempdir,
                     contender=self._spec.design.contender,
+                    fork_server=self._spec.context.fork_server,
                     standby=f"client-{number}" in killed,
                 )
             )
