@@ -63,6 +63,18 @@ class Failure:
         return ", ".join(f"{kind} {joined(places)}" for kind, places in kinds.items())
 
 
+def cause_of(failure: Failure) -> str:
+    """The mechanism's cause, or what is known instead: a stated weakness need not be what failed here."""
+    if failure.mechanism:
+        return failure.mechanism.cause
+    return unexplained(failure.cells[0]["weakness"])
+
+
+def unexplained(weakness: str) -> str:
+    """The cause of what no mechanism explains, in a design with this `weakness`."""
+    return f"it is not known here; the weakness that the design states: {weakness}" if weakness else ""
+
+
 def verdict(cell: Cell) -> str:
     """The verdict in words: a failure says whether the design's guarantees allow it."""
     if cell["outcome"] != "fail":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from duetime.checker import VIOLATIONS
 from duetime.checker.explain import FIXES
-from duetime.report.conclusions import Cell, Failure, failures, joined, violations_of
+from duetime.report.conclusions import Cell, Failure, cause_of, failures, joined, violations_of
 from duetime.report.mechanisms import Mechanism
 
 HARMLESS = ("duplicate", "will_repeat")
@@ -66,8 +66,7 @@ def advice(cells: Sequence[Cell]) -> list[Advice]:
     found: dict[tuple[str, int], Advice] = {}
     for failure in failures(cells):
         mechanism, fix = failure.mechanism, _fix(failure)
-        cause = mechanism.cause if mechanism else failure.cells[0]["weakness"]
-        entry = found.setdefault((fix, id(mechanism)), Advice(fix, cause, mechanism, {}, ()))
+        entry = found.setdefault((fix, id(mechanism)), Advice(fix, cause_of(failure), mechanism, {}, ()))
         # Of many cells, the number: the matrix has them all.
         what = failure.summary if len(failure.cells) <= 4 else f"{len(failure.cells)} runs"
         entry.where[failure.design] = joined([*filter(None, [entry.where.get(failure.design)]), what])

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from duetime.pages import DOCS
 from duetime.report.benchmarks import benchmark_bars
-from duetime.report.conclusions import conclusions, mechanism_for, violations_of
+from duetime.report.conclusions import conclusions, mechanism_for, unexplained, violations_of
 from duetime.report.lane import Numbers
 from duetime.report.opening import advice, general_fix, in_words, opening, severity
 from duetime.report.picture import Picture, load_picture
@@ -159,7 +159,7 @@ def _cause(cell: Cell, label: str) -> Numbers | None:
         return {**fields, "fix": mechanism.fix or general_fix(label)}
     if not cell["design"].startswith("contender:"):
         return None
-    return {"cause": cell["weakness"], "fix": general_fix(label), "page": CONTENDERS}
+    return {"cause": unexplained(cell["weakness"]), "fix": general_fix(label), "page": CONTENDERS}
 
 
 @dataclass(frozen=True, slots=True)

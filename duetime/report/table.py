@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from duetime.checker import VIOLATIONS
-from duetime.report.conclusions import Failure, conclusions, example, failures, telling, verdict
+from duetime.report.conclusions import Failure, cause_of, conclusions, example, failures, telling, verdict
 from duetime.report.logs import exceptions
 from duetime.report.mechanisms import is_ours
 from duetime.report.rates import Rate, labelled, rates
@@ -215,7 +215,7 @@ def _print_failure(to: Console, failure: Failure) -> None:
     _paragraph(to, f"{failure.design}:", f"{failure.summary}; {verdict(first)}")
     run_dir = Path(first["run_dir"])
     said = {
-        "cause": known.cause if known else "" if is_ours(failure.design) else first["weakness"],
+        "cause": "" if not known and is_ours(failure.design) else cause_of(failure),
         "setting": known.setting if known else "",
         "fix": known.fix if known else "",
         "upstream": known.upstream if known else "",

@@ -112,7 +112,9 @@ def test_the_fix_is_that_of_the_mechanism_where_one_is_known() -> None:
 def test_a_design_of_somebody_else_gets_the_checkers_advice_and_its_own_weakness() -> None:
     [change] = advice([cell("mine", "crash", "fail", missed=1)])
 
-    assert (change.mechanism, change.cause) == (None, "it forgets")
+    assert (change.mechanism, change.cause) == (
+        None, "it is not known here; the weakness that the design states: it forgets",
+    )  # fmt: skip
     assert change.fix.startswith("keep it in a database table")
 
 

@@ -65,8 +65,10 @@ def test_a_contender_fails_for_the_reason_in_its_readme_and_its_tuned_variant_is
 
 
 @pytest.mark.parametrize("design", ["procrastinate", "contender:procrastinate", "contender:absent"])
-def test_what_no_readme_explains_has_the_known_weakness_as_its_cause(design: str) -> None:
-    assert "  cause: forgets" in printed(cell(design=design, violations={"phantom": 3}))
+def test_what_no_readme_explains_has_no_known_cause_and_the_weakness_is_named_as_such(design: str) -> None:
+    assert "  cause: it is not known here; the weakness that the design states: forgets" in printed(
+        cell(design=design, violations={"phantom": 3})
+    )
 
 
 def test_runs_that_prove_nothing_are_no_conclusion() -> None:
@@ -197,7 +199,7 @@ def test_a_worker_that_logged_exceptions_is_named_with_the_first_and_the_log(tmp
 def test_a_design_of_somebody_else_is_explained_by_its_own_weakness() -> None:
     text = printed(cell())
 
-    assert "cause: forgets" in text
+    assert "cause: it is not known here; the weakness that the design states: forgets" in text
     assert "Fix: keep it in rows." in text
 
 
