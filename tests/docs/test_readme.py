@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from duetime import contenders, registry
+from duetime import registry
 from duetime.cli.main import cli
 from duetime.harness.plan import catalogue, lookup
 from tests.docs.pages import ROOT
@@ -25,7 +25,6 @@ COMMANDS = [command for _, command, _ in ROWS]
     [
         f"{len(catalogue.FULL)} of the {len(catalogue.ALL)} scenarios",
         f"{WORDS[len(registry.default_designs())]} designs, {WORDS[len(catalogue.DEFAULT)]} scenarios",
-        f"{WORDS[len(contenders.names())]} real job libraries",
         f"[{WORDS[len(LESSONS)]} lessons]",
     ],
 )
