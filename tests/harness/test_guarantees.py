@@ -225,6 +225,26 @@ def test_what_was_scheduled_after_a_crash_waits_for_the_recovery_too_and_no_long
     assert uncovered(recovers, later, [delivery("a/1", at_s=at_s)], leader) == expected
 
 
+@pytest.mark.parametrize(
+    ("punctual_to_s", "recovers_within_s", "state", "expected"),
+    [
+        (5.0, 300.0, "held", []),
+        (1.0, 300.0, "held", ["missed a/1"]),  # it was overdue before the fault
+        (5.0, 50.0, "held", ["missed a/1"]),  # the run was long enough
+        (5.0, 0.0, "held", ["missed a/1"]),
+        (5.0, 300.0, "failed", ["missed a/1"]),
+    ],
+)
+def test_a_miss_is_covered_if_what_was_late_as_documented_was_hit_and_the_run_ended_before_its_recovery(
+    punctual_to_s: float, recovers_within_s: float, state: str, expected: list[str]
+) -> None:
+    guarantees = replace(AT_LEAST_ONCE, punctual_to_s=punctual_to_s, recovers_within_s=recovers_within_s)
+    closed = Closed(60 * 10**9, {"a/1": StoredEntry("jobs", state)}, workers_alive=True)
+    after_its_deadline = fault(inject_s=8.0, healed_s=9.0)
+
+    assert uncovered(guarantees, A, [], after_its_deadline, closed=closed) == expected
+
+
 def test_an_early_delivery_is_covered_up_to_what_is_documented() -> None:
     whole_seconds = replace(AT_LEAST_ONCE, early_by_s=1.0)
 

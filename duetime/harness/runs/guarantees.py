@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 from duetime.app.follow_ups import FOLLOW_UPS
 from duetime.checker import DELIVERY_VIOLATIONS, Results
-from duetime.checker.interruptions import Interruptions
+from duetime.checker.interruptions import Interruption, Interruptions
 from duetime.checker.labels import DeliveryViolation, Labelled
 from duetime.checker.obligations import Obligation
 from duetime.harness.plan.plan import Plan
@@ -76,6 +76,7 @@ class _Coverage:
         self._guarantees, self._plan = guarantees, plan
         self._profile = history.plan.profile
         self._interruptions = Interruptions(history)
+        self._closed = history.closed
         self._faults = [fault for fault in history.faults if fault.injected_ns < NEVER]
         self._size_ns = {fault.fault: abs(nanoseconds(fault.size_s)) for fault in plan.faults}
         # Only of these, because a large run has a million.
@@ -98,12 +99,26 @@ class _Coverage:
             return True
         # The whole time in which a worker may have held it: a library may take it long before it is due.
         until_ns = max(obligation.deadline_ns, obligation.ready_ns + self._punctual_ns)
-        held_up = self._interruptions.during(o.key, o.invoked_ns, until_ns)
-        if guarantees.delivery in MAY_LOSE and any(held_up):
+        held_up = list(self._interruptions.during(o.key, o.invoked_ns, until_ns))
+        if guarantees.delivery in MAY_LOSE and held_up:
+            return True
+        if self._awaits_recovery(o.op, held_up):
             return True
         if self._lost_by_broker(o.invoked_ns, until_ns) or self._effect_of_an_older_revision(obligation):
             return True
         return not guarantees.transactional and self._client_killed_in(o.invoked_ns, o.answered_ns)
+
+    def _awaits_recovery(self, op: str, held_up: Sequence[Interruption]) -> bool:
+        """Return True if the store still holds `op`, and the run ended before the recovery of what held it up.
+
+        The checker leaves open what was hit before its deadline; this one was hit while it was allowed to be late.
+        """
+        if not self._closed or not self._recovers_ns:
+            return False
+        entry, closed_ns = (self._closed.pending or {}).get(op), self._closed.at_ns
+        if entry is None or entry.state == "failed":
+            return False
+        return any(one.end_ns + self._recovers_ns > closed_ns for one in held_up)
 
     def _effect_of_an_older_revision(self, obligation: Obligation) -> bool:
         """Return True if the row's status was set by an older revision, in a delivery that is covered.
