@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -47,24 +47,31 @@ class World:
     @contextmanager
     def worker(self, variant: str = "", *, delivery: timedelta = timedelta()) -> Iterator[WorkerProcess]:
         """A ready worker, killed at the end. delivery: how long one takes; its line is written half-way."""
+        with self.gateway(delivery) as environment, self.process(variant, environment=environment) as worker:
+            yield worker
+
+    @contextmanager
+    def process(
+        self, variant: str = "", *, role: int = 0, environment: Mapping[str, str] | None = None
+    ) -> Iterator[WorkerProcess]:
+        """A ready process of one of the design's roles, killed at the end."""
         name = f"worker-{len(list(self.directory.glob('*.log'))) + 1}"
-        with self.gateway(delivery) as environment:
-            worker = WorkerProcess(
-                name=name,
-                role=self.design(variant).roles[0],
-                settings=self.settings.for_worker(name),
-                state=self.directory / name,
-                log=self.directory / f"{name}.log",
-                tempdir=self.tempdir,
-                environment=environment,
-                contender=self.design().contender,
-            )
-            try:
-                worker.start()
-                worker.wait_ready(time)
-                yield worker
-            finally:
-                worker.end()
+        worker = WorkerProcess(
+            name=name,
+            role=self.design(variant).roles[role],
+            settings=self.settings.for_worker(name),
+            state=self.directory / name,
+            log=self.directory / f"{name}.log",
+            tempdir=self.tempdir,
+            environment=environment,
+            contender=self.design().contender,
+        )
+        try:
+            worker.start()
+            worker.wait_ready(time)
+            yield worker
+        finally:
+            worker.end()
 
     @contextmanager
     def gateway(self, delivery: timedelta = timedelta()) -> Iterator[dict[str, str]]:
