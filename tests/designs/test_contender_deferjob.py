@@ -1,0 +1,52 @@
+"""deferjob: a job that a worker has begun, or that a dead one holds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from duetime.settings import Settings
+from tests.designs.contender_world import World, eventually, world_of
+
+pytestmark = pytest.mark.processes
+SLOW = timedelta(minutes=1)
+"""A delivery that is not finished when the test ends."""
+AGE = text("UPDATE defer_jobs SET locked_at = locked_at - interval '16 minutes' WHERE status = 'running'")
+
+
+@pytest.fixture
+def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> World:
+    return world_of("deferjob", settings, engine, tempdir, tmp_path)
+
+
+def test_the_job_of_a_killed_worker_is_executed_again_after_15_minutes_by_default(world: World) -> None:
+    world.schedule("killed")
+    with world.worker(delivery=SLOW):
+        eventually(lambda: world.pending()["killed/1"].state == "held")
+
+    world.schedule("new")
+    with world.worker():
+        eventually(lambda: world.delivered() == ["new/1"])
+        assert (world.pending()["killed/1"].state, world.pending()["killed/1"].back_after_s) == ("held", 960.0)
+
+    with world.engine.begin() as connection:
+        connection.execute(AGE)  # instead of the rest of the 15 minutes
+    with world.worker():
+        eventually(lambda: world.delivered() == ["new/1", "killed/1"])
+
+
+def test_the_job_of_a_killed_worker_cannot_be_moved_or_cancelled_and_is_executed_by_the_tuned_one(world: World) -> None:
+    world.schedule("killed")
+    with world.worker(":tuned", delivery=SLOW):
+        eventually(lambda: world.pending(":tuned")["killed/1"].state == "held")
+
+    with pytest.raises(AssertionError, match="JobExists"):
+        world.schedule("killed", 2)
+    with pytest.raises(AssertionError, match="JobNotPending"):
+        world.do(["cancel", "killed", 2], ["commit"])
+
+    with world.worker(":tuned"):
+        eventually(lambda: world.delivered() == ["killed/1"])
