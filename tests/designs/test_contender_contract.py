@@ -28,7 +28,7 @@ pytestmark = pytest.mark.processes
 CANNOT_BE_LISTED = {
     "celery_rabbitmq": "RabbitMQ does not list messages, and a worker has to declare its exchanges first"
 }
-FOUND_BY_ID_ALONE = {"contender:arq", "contender:rq", "contender:saq", "contender:saq_postgres"}
+FOUND_BY_ID_ALONE = {"contender:arq", "contender:rq", "contender:saq", "contender:saq_postgres", "contender:streaq"}
 """Libraries that find a job by its id only, so that their adapters do not see a newer revision."""
 SKIPPED = {
     name: reason

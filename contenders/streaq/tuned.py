@@ -1,0 +1,17 @@
+"""The tuned worker: ``streaq run tuned:worker``."""
+
+import os
+
+from httpx import HTTPError
+from jobs import lifespan, post
+from streaq import StreaqRetry, Worker
+
+worker = Worker(redis_url=os.environ["REDIS_URL"], lifespan=lifespan, idle_timeout=3, grace_period=5)
+
+
+@worker.task(max_tries=20)
+async def deliver(key: str, revision: int) -> None:
+    try:
+        await post(worker.context.session, key, revision, deliver.context.tries)
+    except HTTPError as error:
+        raise StreaqRetry("no answer", delay=1) from error
