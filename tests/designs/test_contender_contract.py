@@ -1,9 +1,10 @@
-"""What the scheduler of every installed contender must do, in its own interpreter and without any worker."""
+"""What the scheduler of every installed contender must do, in its own interpreter and without any delivery."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -19,6 +20,7 @@ from duetime.app.tables import Base
 from duetime.harness.processes.cleanup import owner_env, run_tempdir
 from duetime.harness.processes.environment import composed_for_design, other_servers_hidden
 from duetime.harness.processes.services import ServiceRequirements, Services
+from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Design
 from duetime.settings import Settings
 from tests.designs.contender_world import CLIENT
@@ -30,6 +32,8 @@ CANNOT_BE_LISTED = {
 }
 FOUND_BY_ID_ALONE = {"contender:arq", "contender:rq", "contender:saq", "contender:saq_postgres", "contender:streaq"}
 """Libraries that find a job by its id only, so that their adapters do not see a newer revision."""
+NEEDS_ITS_WORKER = {"apscheduler"}
+"""Its clients call a worker process, the only one that may use the store."""
 SKIPPED = {
     name: reason
     for name in contenders.names()
@@ -109,10 +113,27 @@ def client(
             **owner_env(own_tempdir),
             **design.contender.environment(settings.database_url, settings.broker_url),
         }
+        if request.param in NEEDS_ITS_WORKER:
+            worker = worker_of(design, settings, own_tempdir, log.with_name("worker.log"))
+            stack.callback(worker.end)
+            worker.start()
+            worker.wait_ready(time)
         client = Client(design, settings, engine, environment, log)
         stack.enter_context(client.process)
         stack.callback(client.process.kill)
         yield client
+
+
+def worker_of(design: Design, settings: Settings, tempdir: Path, log: Path) -> WorkerProcess:
+    return WorkerProcess(
+        name="worker-1",
+        role=design.roles[0],
+        settings=settings.for_worker("worker-1"),
+        state=log.with_name("state"),
+        log=log,
+        tempdir=tempdir,
+        contender=design.contender,
+    )
 
 
 @pytest.mark.parametrize("name", SKIPPED)
