@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser pooler two-contenders demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance contenders findings lessons clean
+.PHONY: help setup browser pooler two-contenders demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance league findings lessons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -117,8 +117,8 @@ performance: $(READY) ## measure for docs/performance.md and write its tables (h
 	  $(BIN)/python -m pytest benchmarks/test_$$one.py --size=full --benchmark-json=.benchmarks/full-$$one.json || exit; done
 	@$(BIN)/python -m benchmarks.document .benchmarks/full-*.json
 
-contenders: $(READY) ## run all installed contenders and write the tables of docs/contenders.md (ARGS="--estimate")
-	@$(BIN)/python -m benchmarks.contenders $(ARGS)
+league: $(READY) ## run all installed libraries and all designs in all scenarios, and write docs/league.md (ARGS="--estimate")
+	@$(BIN)/duetime league $(ARGS)
 
 findings: $(READY) ## run all designs through all scenarios and write the matrix of docs/findings.md (ARGS="--estimate")
 	@$(BIN)/python -m benchmarks.findings $(ARGS)

@@ -10,11 +10,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import click
 from jinja2 import Environment
+
+from duetime.league.tables import wrapped
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
@@ -98,11 +99,6 @@ def picture(plot: Mapping[str, Any]) -> str:
     ]
     size = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "wall": wall, "top": TOP, "floor": floor}
     return SVG.render(x=plot["x"], y=plot["y"], x_ticks=x.ticks(), y_ticks=y.ticks(), lines=lines, **size)
-
-
-def wrapped(text: str, *, hanging: str = "") -> str:
-    """Return `text` in lines of at most 100 columns, like the rest of the page."""
-    return fill(text, width=100, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def section(info: Mapping[str, Any]) -> str:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import click
 
-from benchmarks.contenders.cells import ROOT, Again, Matrix, described_tree, seed_numbers
-from benchmarks.contenders.page import write_page
 from benchmarks.findings.age import stamp_now
 from benchmarks.findings.page import matrix
 from duetime import registry
@@ -18,16 +16,17 @@ from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue, lookup
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
+from duetime.league.matrix import ROOT, Again, Matrix, described_tree, is_committed
+from duetime.league.tables import write_section
 
 PAGE = ROOT / "docs" / "findings.md"
 SECTION = "matrix"
-DIRTY = "-dirty"
 
 
 @click.command()
 @click.option("--designs", "names", default="", metavar="A,B", help="Default: all of this project.")
 @click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Default: those of compare --full.")
-@click.option("--seeds", default="1,2,3", show_default=True, metavar="N,N")
+@click.option("--runs", "seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of each.")
 @click.option("--again", multiple=True, type=click.Choice(["unknown", "fail", "pass", "all"]), help="Repeat such runs.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "runs" / "findings", help="Where runs are.")
 @click.option(
@@ -36,7 +35,7 @@ DIRTY = "-dirty"
 @click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
 @in_own_environment
 def main(
-    names: str, scenario_names: str, seeds: str, again: Sequence[str], out: Path, page: Path, estimate: bool
+    names: str, scenario_names: str, seeds: int, again: Sequence[str], out: Path, page: Path, estimate: bool
 ) -> None:
     """Run every design through every scenario, and write the matrix of docs/findings.md.
 
@@ -46,11 +45,11 @@ def main(
     Exit status: 0 the page is written, 2 bad usage, for instance uncommitted changes.
     """
     tree = described_tree()
-    if (tree.endswith(DIRTY) or tree == "unknown") and not estimate:
+    if not (estimate or is_committed(tree)):
         raise BadUsage(f"the tree is {tree}; commit its changes, because the page says which commit was measured")
     designs = list(load_designs(split_names("--designs", names) or registry.names()).values())
     scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
-    cells = Matrix(designs, scenarios, seed_numbers(seeds), out, of_tree=tree)
+    cells = Matrix(designs, scenarios, range(1, seeds + 1), out, of_tree=tree)
     with run_tempdir() as tempdir:
         services = Services(tempdir)
         click.echo(f"tree {tree}")
@@ -58,7 +57,7 @@ def main(
         if estimate:
             return
         judged = [(place, cell) for place, cell in cells.cells(services) if cell is not None]
-    write_page(page, SECTION, matrix(judged, stamp_now(tree)))
+    write_section(page, SECTION, matrix(judged, stamp_now(tree)))
     click.echo(f"wrote {page}")
 
 

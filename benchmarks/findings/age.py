@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders.cells import ROOT
+from duetime.contenders import ROOT
 
 DRAIN = ROOT / "push_readmodel"
 RELEASE = re.compile(r"^## (\d+\.\d+\.\d+)\b", flags=re.MULTILINE)

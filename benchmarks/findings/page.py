@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.contenders.page import Judged, conditions
-from benchmarks.document import wrapped
 from benchmarks.findings.age import Stamp
 from duetime.checker import VIOLATIONS
 from duetime.harness.plan import catalogue
 from duetime.harness.runs.cell import Cell
+from duetime.league.matrix import Judged
+from duetime.league.tables import conditions, wrapped
 
 
 def cell_text(cells: Sequence[Cell]) -> str:

@@ -25,6 +25,7 @@ from duetime.cli.contenders import contenders_group
 from duetime.cli.demo import demo_command
 from duetime.cli.deploy import health_command, install_command, migrate_command, serve_command
 from duetime.cli.failed import failed_group
+from duetime.cli.league import league_command
 from duetime.cli.lint import lint_command
 from duetime.cli.listing import designs_command, doctor_command, scenarios_command
 from duetime.cli.options import BAD_USAGE, EXIT_STATUS, INTERRUPTED
@@ -37,7 +38,14 @@ from duetime.shell_command import program
 
 LISTINGS = {("designs",), ("scenarios",), ("status",), ("report",), ("failed", "list")}
 """Commands that change nothing that their reader would have to know, and whose exit status is no verdict."""
-NEEDS = {"demo": "demo", "compare": "servers", "conform": "servers", "doctor": "servers", "run": "servers"}
+NEEDS = {
+    "demo": "demo",
+    "compare": "servers",
+    "conform": "servers",
+    "doctor": "servers",
+    "league": "servers",
+    "run": "servers",
+}
 """The extra that a command needs; the others do with less, and say what where they need it."""
 
 
@@ -74,6 +82,7 @@ for command in (
     designs_command,
     scenarios_command,
     contenders_group,
+    league_command,
     doctor_command,
     lint_command,
     install_command,

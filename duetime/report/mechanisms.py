@@ -15,6 +15,8 @@ from duetime.pages import DOCS
 POLLERS: Final = ("pull_worker", "pull_worker:*")
 PLAIN_QUEUE: Final = ("oban_style_queue", "celery:*")
 """The generic queue, also with the settings of somebody's own application."""
+ROW_AND_ETA: Final = ("oban_style_queue:hardened", "oban_style_queue:soft_shutdown")
+"""A task with an ETA in a worker's memory, and a row that says whether it is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="push_readmodel",
     ),
     Mechanism(
-        designs=("push_readmodel*", "oban_style_queue:hardened", "oban_style_queue:staged"),
+        designs=("push_readmodel*", *ROW_AND_ETA, "oban_style_queue:staged"),
         scenarios=("lost_answer",),
         labels=("duplicate",),
         cause="a delivery whose answer is lost looks like one that failed, and is retried",
@@ -164,7 +166,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         section="part-of-a-batch",
     ),
     Mechanism(
-        designs=(*PLAIN_QUEUE, "oban_style_queue:hardened"),
+        designs=(*PLAIN_QUEUE, *ROW_AND_ETA),
         scenarios=("dual_write",),
         labels=("missed",),
         cause="the commit and the publication are two steps, and the client was killed between them",
@@ -174,7 +176,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
-        designs=(*PLAIN_QUEUE, "oban_style_queue:hardened"),
+        designs=(*PLAIN_QUEUE, *ROW_AND_ETA),
         scenarios=("clock_skew",),
         labels=("early", "late"),
         cause="a worker turns the ETA into a timer by its own clock when it receives the task",
@@ -183,7 +185,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
-        designs=(*PLAIN_QUEUE, "oban_style_queue:hardened"),
+        designs=(*PLAIN_QUEUE, *ROW_AND_ETA),
         scenarios=("broker_restart_none", "broker_restart_rdb"),
         labels=("missed", "duplicate"),
         cause="the broker loses what it had not written to disk, and a snapshot restores what was processed since",
@@ -229,6 +231,17 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=PLAIN_QUEUE,
+        scenarios=("deploy_*", "crash*", "rolling_deploy", "wages"),
+        labels=("duplicate", "will_repeat"),
+        cause="a pool process begins a task before the worker's main process has acknowledged it, and a worker that is "
+        "stopping or dies may never do so",
+        setting="task_acks_late, off by default",
+        fix="make a second execution harmless: early acknowledgement does not exclude it",
+        upstream="https://docs.celeryq.dev/en/stable/userguide/tasks.html",
+        section="begins-unacknowledged",
+    ),
+    Mechanism(
+        designs=PLAIN_QUEUE,
         labels=("stuck",),
         cause="a worker holds its ETA tasks in memory, and those of a dead one come back after the visibility timeout",
         setting="visibility_timeout in broker_transport_options, one hour by default",
@@ -268,7 +281,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:hardened",
     ),
     Mechanism(
-        designs=("oban_style_queue:hardened", "oban_style_queue:staged"),
+        designs=(*ROW_AND_ETA, "oban_style_queue:staged"),
         scenarios=("burst", "far_flood"),
         labels=("missed", "late"),
         cause="each job is one or two transactions that are synced to disk, and thousands wait for one another",
@@ -277,7 +290,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="push_readmodel",
     ),
     Mechanism(
-        designs=("oban_style_queue:hardened",),
+        designs=ROW_AND_ETA,
         labels=("missed",),
         cause="the broker's client takes a message and records it in a second step, so one on its way to a dead worker "
         "is lost",

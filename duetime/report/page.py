@@ -25,7 +25,7 @@ ASSETS = Path(__file__).with_name("assets")
 STYLES = ("common.css", "report.css")
 SCRIPTS = ("marks.js", "lanes.js", "story.js", "charts.js", "report.js")
 
-CONTENDERS = f"{DOCS}/contenders.md#what-they-do-under-faults"
+CONTENDERS = f"{DOCS}/league.md#what-each-does-under-faults"
 
 Cell = Mapping[str, Any]
 """One cell as ``compare --json`` prints it."""

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contenders.cells import MEASURED, ROOT, Matrix, Place, described_tree
-from benchmarks.contenders.page import replace_between
 from benchmarks.findings.age import BEFORE_ALL, Stamp, digest_of_drain, releases_in, stamp_now, stamp_of, too_old
 from benchmarks.findings.page import cell_text, matrix
 from duetime import registry
@@ -17,6 +15,8 @@ from duetime.checker import VIOLATIONS
 from duetime.harness.plan import lookup
 from duetime.harness.processes.services import Services
 from duetime.harness.runs.cell import Cell, Outcome
+from duetime.league.matrix import MEASURED, ROOT, Matrix, Place, described_tree
+from duetime.league.tables import replace_between
 
 PAGE = (ROOT / "docs" / "findings.md").read_text()
 CHANGELOG = "# Changelog\n\n## Unreleased\n\n## 0.3.0 — 2027\n\n## 0.2.0 — 2026\n\n## 0.1.0 — 2026\n"

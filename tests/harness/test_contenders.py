@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.contenders.cells import designs as matrix_designs
 from duetime import contenders, registry
 from duetime.cli.contenders import contenders_group
 from duetime.errors import BadUsage, DesignNotLoadable, UnknownName
 from duetime.harness.runs.cell import stored_cell
+from duetime.league.entrants import entrants
 from duetime.pages import SOURCE
 from duetime.shell_command import shell_command
 from tests.commands import duetime
@@ -120,23 +119,19 @@ IN_CI = ("procrastinate", "rq")
 
 
 def contenders_command(out: Path, *arguments: str, designs: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    """Run ``make contenders`` on `designs`, by default what CI installs, with a page of its own."""
-    page = out / "contenders.md"
-    if not page.exists():
-        shutil.copy(contenders.ROOT / "docs" / "contenders.md", page)
-    command = [sys.executable, "-m", "benchmarks.contenders", "--seeds", "1", "--scenarios", "calm,crash"]
-    return subprocess.run(
-        [*command, "--designs", ",".join(designs or installed(*IN_CI)), "--out", out, "--page", page, *arguments],
-        cwd=contenders.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run ``duetime league`` on `designs`, by default what CI installs, with a document of its own."""
+    document = out / "league.md"
+    if not document.exists():
+        shutil.copy(contenders.ROOT / "docs" / "league.md", document)
+    return duetime(
+        "league", "--any-tree", "--runs", "1", "--scenarios", "calm,crash", "--out", str(out), "--document",
+        str(document), "--designs", ",".join(designs or installed(*IN_CI)), *arguments,
+    )  # fmt: skip
 
 
 def installed(*names: str) -> list[str]:
     """Return the installed ones of these contenders, each with its tuned variant if it has one."""
-    every = [design.name.removeprefix(contenders.PREFIX) for design in matrix_designs()]
+    every = [design.name.removeprefix(contenders.PREFIX) for design in entrants() if design.contender]
     return [name for name in every if name.partition(":")[0] in names]
 
 
@@ -190,10 +185,10 @@ def test_the_jobs_of_a_killed_worker_of_procrastinate_stay_in_doing(stored: Path
 
 @pytest.mark.runs
 def test_stored_runs_are_not_repeated_and_give_the_same_page(stored: Path) -> None:
-    page = (stored / "contenders.md").read_text()
+    page = (stored / "league.md").read_text()
     again = contenders_command(stored)
 
     assert again.stdout.startswith("0 runs"), again.stdout
-    assert (stored / "contenders.md").read_text() == page
+    assert (stored / "league.md").read_text() == page
     assert "| **procrastinate** | late" in page
     assert " runs, " in contenders_command(stored, "--again", "fail", "--estimate").stdout.replace("0 runs, ", "")

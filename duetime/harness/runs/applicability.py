@@ -47,7 +47,7 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
     if "partition" in kinds and (reason := network_namespace.unavailable()):
         yield f"this machine cannot partition the network: {reason}"
     yield from _wrong_migration(plan, design)
-    yield from _too_short_for_recovery(plan, design)
+    yield from too_short_for_recovery(plan, design)
     roles = {role.name for role in design.roles}
     for fault in plan.faults:
         by_name = fault.kind in WORKER_FAULTS and fault.target not in SELECTED_LATER
@@ -55,7 +55,7 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
             yield f"this design has no {fault.target} for {fault.kind}"
 
 
-def _too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:
+def too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:
     """A run that ends before a design rescues what a dead worker held cannot show whether it does."""
     rescued_s = design.guarantees.recovers_within_s
     # A worker killed while it delivers holds notifications; one that is killed at another time may hold none.

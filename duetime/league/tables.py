@@ -1,20 +1,20 @@
-"""The tables of docs/contenders.md, and the mechanism of each failing cell under them."""
+"""The tables of docs/league.md, and the mechanism of each failing cell under them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 
-from benchmarks.contenders.cells import MEASURED, Place
-from benchmarks.document import wrapped
 from duetime.checker import VIOLATIONS
 from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.runs.cell import Cell
-from duetime.report.contender_mechanisms import PARTS_OF_MISSED, Paragraph
+from duetime.league.matrix import MEASURED, Judged, Place
+from duetime.league.why import Explanations, Reason, kinds
+from duetime.report.contender_mechanisms import DEFAULT_VARIANT, PARTS_OF_MISSED
 
 GROUPS = {
     "Workers": (*catalogue.DEFAULT, *catalogue.WORKERS),
@@ -28,59 +28,6 @@ OTHERS = "Only if named"
 """The group of all other scenarios."""
 COMMON = {"sqlalchemy", "click", "python-dateutil"}
 """Packages of every client, which say nothing about a contender."""
-Judged = Sequence[tuple[Place, Cell]]
-
-
-def kinds(cell: Cell) -> dict[str, int]:
-    """Return how often each kind of violation occurs in a failing cell; a missed one is lost, stuck, …, if known."""
-    if cell.outcome != "fail":
-        return {}
-    found = {label: count for label in VIOLATIONS if (count := cell.violations.get(label, 0))}
-    parts = {label: count for label in PARTS_OF_MISSED if (count := cell.counts.get(label, 0))}
-    if sum(parts.values()) == found.get("missed"):
-        del found["missed"]
-        found = {**parts, **found}
-    return found
-
-
-@dataclass(slots=True)
-class Explanations:
-    """Numbers the mechanisms in the order in which cells need them, and collects the cells that have none."""
-
-    mechanisms: Sequence[Paragraph]
-    numbers: dict[Paragraph, int] = field(default_factory=dict)
-    unexplained: list[str] = field(default_factory=list)
-
-    def of(self, cells: Judged) -> list[int]:
-        """Return the numbers of the mechanisms that explain the failing ones of `cells`."""
-        used: dict[int, None] = {}
-        for place, cell in cells:
-            for kind in kinds(cell):
-                found = [each for each in self._of(place) if each.covers(place.scenario.name, place.variant, kind)]
-                if not found:
-                    self.unexplained.append(
-                        f"{place.scenario.name} / {place.design.name}, seed {place.seed}: {kind} ({cell.explanation})"
-                    )
-                for mechanism in found:
-                    used[self.numbers.setdefault(mechanism, len(self.numbers) + 1)] = None
-        return sorted(used)
-
-    def unused(self, judged: Judged) -> list[str]:
-        """Return the mechanisms that explain no failing cell, although a cell that they name was judged."""
-        return [
-            f"{mechanism.contender}: {mechanism.title}"
-            for mechanism in self.mechanisms
-            if mechanism not in self.numbers
-            and any(
-                mechanism.covers(place.scenario.name, place.variant, kind)
-                for place, cell in judged
-                if place.contender == mechanism.contender and cell.outcome in ("pass", "fail")
-                for kind in (*VIOLATIONS, *PARTS_OF_MISSED)
-            )
-        ]
-
-    def _of(self, place: Place) -> Iterator[Paragraph]:
-        return (mechanism for mechanism in self.mechanisms if mechanism.contender == place.contender)
 
 
 def summary(cells: Sequence[Cell]) -> str:
@@ -110,32 +57,15 @@ def _range(counts: Sequence[int]) -> str:
     return f"{low}" if low == high else f"{low}-{high}"
 
 
-def page(judged: Judged, explanations: Explanations) -> str:
-    """Return everything between the markers, as Markdown."""
-    reasons: dict[str, int] = {}
-    tables = "\n".join(_tables(judged, explanations, reasons))
-    return "\n".join(
-        [
-            conditions(judged),
-            tables,
-            "### Why they fail\n",
-            *(_mechanism(mechanism, number) for mechanism, number in explanations.numbers.items()),
-            "\n### Not applicable, and unknown\n",
-            *(
-                wrapped(f"- n/a<sup>{_letter(number)}</sup>: {_sentence(reason)}", hanging="  ")
-                for reason, number in reasons.items()
-            ),
-            *_unknown(judged),
-            "",
-        ]
-    )
+def tables(judged: Judged, explanations: Explanations, reasons: dict[str, int]) -> Iterator[str]:
+    """Yield a table of verdicts for each group of scenarios.
 
-
-def _tables(judged: Judged, explanations: Explanations, reasons: dict[str, int]) -> Iterator[str]:
+    explanations, reasons: collect why cells fail, and why runs are not applicable.
+    """
     cells: dict[tuple[str, str], list[tuple[Place, Cell]]] = {}
     for place, cell in judged:
         cells.setdefault((place.design.name, place.scenario.name), []).append((place, cell))
-    names = sorted({place.design.name for place, _ in judged})  # the defaults of each contender come first
+    names = list(dict.fromkeys(place.design.name for place in sorted((place for place, _ in judged), key=by_name)))
     present = {place.scenario.name for place, _ in judged}
     for group, members in {**GROUPS, OTHERS: _others()}.items():
         scenarios = [scenario.name for scenario in members if scenario.name in present]
@@ -150,13 +80,18 @@ def _tables(judged: Judged, explanations: Explanations, reasons: dict[str, int])
         yield ""
 
 
+def by_name(place: Place) -> tuple[str, bool, str]:
+    """Sorts by entrants, and each one's defaults first."""
+    return place.entrant, place.variant != DEFAULT_VARIANT, place.variant
+
+
 def _others() -> list[Scenario]:
     grouped = {scenario.name for members in GROUPS.values() for scenario in members}
     return [scenario for scenario in catalogue.ALL if scenario.name not in grouped]
 
 
 def _short(design: str) -> str:
-    name, _, variant = design.removeprefix("contender:").partition(":")
+    name, _, variant = design.removeprefix(PREFIX).partition(":")
     return f"{name} `:{variant}`" if variant else f"**{name}**"
 
 
@@ -178,9 +113,21 @@ def _letter(number: int) -> str:
     return (_letter(rest) if rest else "") + chr(ord("a") + last)
 
 
-def _mechanism(mechanism: Paragraph, number: int) -> str:
-    readme = f"[{mechanism.contender}](../contenders/{mechanism.contender}/README.md#what-fails-here-and-why)"
-    return wrapped(f"{number}. {readme}: {mechanism.title} {', '.join(mechanism.sources)}", hanging="   ")
+def _mechanism(reason: Reason, number: int) -> str:
+    text = f"{number}. [{reason.entrant}]({reason.page}): {reason.title} {', '.join(reason.sources)}"
+    return wrapped(text.rstrip(), hanging="   ")
+
+
+def mechanisms(explanations: Explanations) -> list[str]:
+    """Return a line for each mechanism, by its number."""
+    return [_mechanism(reason, number) for reason, number in explanations.numbers.items()]
+
+
+def not_judged(judged: Judged, reasons: Mapping[str, int]) -> Iterator[str]:
+    """Yield why runs were not applicable, and why they are unknown."""
+    for reason, number in reasons.items():
+        yield wrapped(f"- n/a<sup>{_letter(number)}</sup>: {_sentence(reason)}", hanging="  ")
+    yield from _unknown(judged)
 
 
 def _unknown(judged: Judged) -> Iterator[str]:
@@ -193,6 +140,11 @@ def _unknown(judged: Judged) -> Iterator[str]:
 
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
+
+
+def wrapped(text: str, *, hanging: str = "") -> str:
+    """Return `text` in lines of at most 100 columns, like the rest of the page."""
+    return fill(text, width=100, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def conditions(judged: Judged) -> str:
@@ -258,5 +210,6 @@ def replace_between(text: str, name: str, content: str) -> str:
     return f"{before}{begin}{content}{end}{after}"
 
 
-def write_page(path: Path, name: str, content: str) -> None:
+def write_section(path: Path, name: str, content: str) -> None:
+    """Replace what is between the markers of the section `name`."""
     path.write_text(replace_between(path.read_text(), name, content))

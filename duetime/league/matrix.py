@@ -1,4 +1,4 @@
-"""The cells of the matrix: which there are, which are stored, and which have to be run."""
+"""The runs of the league: which there are, which are stored, and which have to be made."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from duetime import contenders, registry
-from duetime.cli.options import load_designs
-from duetime.errors import BadUsage, NotARun, UnknownName
+from duetime import contenders
+from duetime.errors import BadUsage, NotARun
 from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.fork_server import fork_server
@@ -29,23 +27,26 @@ from duetime.report.contender_mechanisms import DEFAULT_VARIANT
 
 ROOT = contenders.ROOT
 OVERHEAD_S = 13.0
-"""Starting five contenders on two cores, and closing their runs, measured."""
+"""Starting five designs on two cores, and closing their runs, measured."""
 MEASURED = "measured.json"
 """Beside a run's files: the tree and the machine."""
+
+DIRTY = "-dirty"
+UNKNOWN = "unknown"
 
 Again = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cell's place in the matrix: one contender's variant, one scenario, one seed."""
+    """A cell's place in the matrix: one variant of a library or of a design, one scenario, one seed."""
 
     design: Design
     scenario: Scenario
     seed: int
 
     @property
-    def contender(self) -> str:
+    def entrant(self) -> str:
         return self.design.name.removeprefix(contenders.PREFIX).partition(":")[0]
 
     @property
@@ -57,21 +58,7 @@ class Place:
         return out / self.scenario.name / f"{self.design.name.replace(':', '-')}-seed{self.seed}"
 
 
-def designs(names: Sequence[str] = ()) -> list[Design]:
-    """Return the installed contenders, or those called `names`: each with its defaults and, if it has it, tuned.
-
-    Raises:
-        BadUsage: there is no such contender or variant, or it is not installed.
-    """
-    if names:
-        return list(load_designs([contenders.PREFIX + name.removeprefix(contenders.PREFIX) for name in names]).values())
-    found = []
-    for name in contenders.names():
-        if not contenders.missing(name):
-            found.append(registry.load(f"{contenders.PREFIX}{name}"))
-            with suppress(UnknownName):
-                found.append(registry.load(f"{contenders.PREFIX}{name}:tuned"))
-    return found
+Judged = Sequence[tuple[Place, Cell]]
 
 
 class Matrix:
@@ -205,11 +192,16 @@ def seed_numbers(text: str) -> list[int]:
 
 
 def described_tree() -> str:
-    """Return the commit of the tree, with ``-dirty`` if files of it have changed; ``unknown`` without git."""
+    """Return the commit of the tree, with `DIRTY` if files of it have changed; `UNKNOWN` without git."""
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", f"--dirty={DIRTY}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() or "unknown"
+    return done.stdout.strip() or UNKNOWN
+
+
+def is_committed(tree: str) -> bool:
+    """Return True if `tree`, as `described_tree` returns it, is a commit without changes."""
+    return not tree.endswith(DIRTY) and tree != UNKNOWN
 
 
 def _measured() -> dict[str, object]:

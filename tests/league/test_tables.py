@@ -1,4 +1,4 @@
-"""The tables of docs/contenders.md: what a cell says, and the mechanism that each failing cell needs."""
+"""The tables of docs/league.md: what a cell says, and the mechanism that each failing cell needs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.contenders.cells import Place
-from benchmarks.contenders.page import GROUPS, Explanations, page, replace_between, summary
 from duetime import contenders, registry
 from duetime.checker import VIOLATIONS
 from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue, lookup
 from duetime.harness.runs.cell import Cell, Outcome
+from duetime.league.document import document
+from duetime.league.facts import facts_of
+from duetime.league.matrix import Judged, Place
+from duetime.league.tables import GROUPS, replace_between, summary
+from duetime.league.why import Explanations
 from duetime.report.contender_mechanisms import paragraphs
 
 POLLS = "**It polls.** `calm`, `crash*` of `default`: late; `pause`: late, missed. See `library/worker.py:64`."
@@ -37,8 +40,13 @@ def cell(outcome: Outcome = "pass", *, kept: bool | None = True, explanation: st
     )
 
 
-def place(scenario: str = "calm", seed: int = 1) -> Place:
-    return Place(registry.load("contender:rq"), lookup.named(scenario), seed)
+def place(scenario: str = "calm", seed: int = 1, design: str = "contender:rq") -> Place:
+    return Place(registry.load(design), lookup.named(scenario), seed)
+
+
+def page(judged: Judged, explanations: Explanations) -> str:
+    facts = {name: facts_of(name) for name in {place.design.name for place, _ in judged}}
+    return document(judged, explanations, facts, [], absent={"saq": "its Python packages are not installed"})
 
 
 @pytest.fixture
@@ -106,7 +114,17 @@ def test_a_failing_cell_without_a_mechanism_is_named(readme: Any) -> None:
     numbers = explanations.of([(place(), cell("fail", explanation="3 late, 1 early", late=3, early=1))])
 
     assert numbers == [1]
-    assert explanations.unexplained == ["calm / contender:rq, seed 1: early (3 late, 1 early)"]
+    assert list(explanations.unexplained) == ["calm / contender:rq, seed 1: early (3 late, 1 early)"]
+
+
+def test_a_failing_cell_of_our_own_has_the_mechanism_of_the_findings() -> None:
+    explanations = Explanations([])
+    found = [(place("downtime", design="pull_worker"), replace(cell("fail", missed=3), design="pull_worker"))]
+
+    assert explanations.of([(where, replace(each, scenario="downtime")) for where, each in found]) == [1]
+    [reason] = explanations.numbers
+    assert (reason.entrant, reason.page) == ("pull_worker", "findings.md#no-poll")
+    assert reason.title.startswith("No poll ran while it was due")
 
 
 def test_a_mechanism_that_explains_no_failing_cell_is_named_once_such_a_cell_was_judged(readme: Any) -> None:
@@ -131,6 +149,7 @@ def test_the_page_has_the_reason_of_each_cell_without_a_verdict(readme: Any) -> 
     assert "| **rq** | late 2 <sup>1</sup> | n/a<sup>a</sup> | unknown |" in text
     assert "1. [rq](../contenders/rq/README.md#what-fails-here-and-why): It polls. `library/worker.py:64`" in text
     assert "- n/a<sup>a</sup>: the run is too short." in text
+    assert "- saq did not run: its Python packages are not installed." in text
     assert "- Unknown, `crash` / `contender:rq`, seed 1: the machine was busy." in text
 
 
@@ -140,7 +159,7 @@ def test_a_scenario_that_runs_only_if_named_is_on_the_page_and_needs_a_mechanism
     text = page([(place("new_address"), cell("fail", stale=1))], explanations)
 
     assert "### Only if named\n\n| | `new_address` |\n|---|---|\n| **rq** | stale 1 |" in text
-    assert explanations.unexplained == ["new_address / contender:rq, seed 1: stale ()"]
+    assert list(explanations.unexplained) == ["new_address / contender:rq, seed 1: stale ()"]
 
 
 def test_every_scenario_of_a_full_comparison_is_in_a_table() -> None:

@@ -1,1 +1,0 @@
-"""All installed contenders through all scenarios that apply: the tables of docs/contenders.md."""

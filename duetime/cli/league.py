@@ -1,0 +1,148 @@
+"""The command ``duetime league``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duetime import contenders
+from duetime.cli.options import in_own_environment, load_designs, split_names
+from duetime.errors import BadUsage
+
+if TYPE_CHECKING:
+    from duetime.harness.processes.services import Services
+
+OUT = contenders.ROOT / "runs" / "league"
+DOCUMENT = contenders.ROOT / "docs" / "league.md"
+SECTION = "league"
+
+
+@click.command(name="league")
+@click.option(
+    "--designs",
+    "names",
+    default="",
+    metavar="A,B",
+    help="Such as push_readmodel,rq,rq:tuned. Default: all that can run here.",
+)
+@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Default: those of compare --full.")
+@click.option("--runs", "seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of each.")
+@click.option(
+    "--again",
+    multiple=True,
+    type=click.Choice(["unknown", "fail", "pass", "all"]),
+    help="Repeat stored runs with this outcome, for instance unknown ones of a busy machine. May be repeated.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=OUT, show_default="runs/league", help="Where runs are kept."
+)
+@click.option(
+    "--document",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=DOCUMENT,
+    show_default="docs/league.md",
+    help="The Markdown page to rewrite, between its markers.",
+)
+@click.option(
+    "--page", type=click.Path(path_type=Path, dir_okay=False), help="The HTML page.  [default: league.html in --out]"
+)
+@click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
+@click.option("--any-tree", is_flag=True, help="Also with uncommitted changes, and with stored runs of other commits.")
+@click.option("--no-run", is_flag=True, help="Judge what is stored again, of whatever commit, and rewrite the pages.")
+@in_own_environment
+def league_command(
+    names: str,
+    scenario_names: str,
+    seeds: int,
+    again: Sequence[str],
+    out: Path,
+    document: Path,
+    page: Path | None,
+    estimate: bool,
+    any_tree: bool,
+    no_run: bool,
+) -> None:
+    """Run every library and design in every scenario, and write one page that compares them.
+
+    All runs take many hours. Each is kept: an interrupted command continues where it stopped, and today's checker
+    judges all of them again. A run of another commit is made again, so that the page is of one; commit first.
+
+    \b
+      duetime contenders install --all
+      duetime league --estimate
+      duetime league --runs 3
+      duetime league --designs push_readmodel,procrastinate,procrastinate:tuned --scenarios calm,crash
+
+    Exit status: 0 the pages are written, 1 a failing cell has no mechanism in its library's README or a mechanism
+    explains no failing cell (the pages are written nevertheless), 2 bad usage.
+    """
+    from duetime.harness.plan import catalogue, lookup
+    from duetime.harness.processes.cleanup import run_tempdir
+    from duetime.harness.processes.services import Services
+    from duetime.league.entrants import entrants
+    from duetime.league.matrix import Again, Matrix, described_tree, is_committed
+
+    contenders.check_present()
+    tree = described_tree()
+    if not (estimate or no_run or any_tree or is_committed(tree)):
+        raise BadUsage(
+            f"the tree is {tree}; commit its changes, because the page says which commit was measured, or try the "
+            "command with --any-tree"
+        )
+    of_tree = "" if no_run or any_tree else tree
+    known = contenders.names()
+    wanted = [
+        f"{contenders.PREFIX}{name}" if name.partition(":")[0] in known else name
+        for name in split_names("--designs", names)
+    ]
+    designs = list(load_designs(wanted).values()) if wanted else entrants()
+    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
+    with run_tempdir() as tempdir:
+        services = Services(tempdir)
+        if not no_run:
+            matrix = Matrix(designs, scenarios, range(1, seeds + 1), out, of_tree=of_tree)
+            matrix.run_missing(services, tempdir, Again(again), click.echo, estimate=estimate)
+        if not estimate:
+            sys.exit(_write(out, document, page or out / "league.html", services, of_tree=of_tree))
+
+
+def _write(out: Path, document_file: Path, page_file: Path, services: Services, *, of_tree: str) -> int:
+    """Write both pages of everything that is stored; print what is not explained, and return the exit status."""
+    from duetime.harness.plan import catalogue
+    from duetime.league.claims import claims_of
+    from duetime.league.document import absent, document
+    from duetime.league.entrants import entrants
+    from duetime.league.facts import facts_of
+    from duetime.league.matrix import Matrix
+    from duetime.league.page import write_page
+    from duetime.league.tables import write_section
+    from duetime.league.why import Explanations
+    from duetime.report.contender_mechanisms import paragraphs
+
+    stored = sorted({int(path.name.rpartition("-seed")[2]) for path in out.glob("*/*-seed*")})
+    if not stored:
+        raise BadUsage(f"there are no runs in {out}; leave --no-run out")
+    matrix = Matrix(entrants(), catalogue.ALL, stored, out, of_tree=of_tree)
+    judged = [(place, cell) for place, cell in matrix.cells(services) if cell is not None]
+    ran = [place for place, cell in judged if cell.outcome != "not applicable"]
+    scenarios, names = {place.scenario.name for place in ran}, {place.design.name for place in ran}
+    judged = [
+        (place, cell) for place, cell in judged if place.scenario.name in scenarios and place.design.name in names
+    ]
+    folders = [contenders.folder(name) for name in contenders.names()]
+    explanations = Explanations([each for folder in folders for each in paragraphs(folder / "README.md")])
+    facts = {name: facts_of(name) for name in names}
+    claims = [claim for folder in folders for claim in claims_of(folder)]
+    write_section(document_file, SECTION, document(judged, explanations, facts, claims, absent=absent()))
+    write_page(page_file, judged, explanations, facts, claims)
+    click.echo(f"wrote {document_file} and {page_file}")
+    for text in explanations.unexplained:
+        click.echo(f"no mechanism: {text}", err=True)
+    unused = explanations.unused(judged)
+    for text in unused:
+        click.echo(f"no failing cell: {text}", err=True)
+    return 1 if explanations.unexplained or unused else 0

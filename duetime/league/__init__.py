@@ -1,0 +1,1 @@
+"""The league: every library and every design of this project in every scenario, on one page."""

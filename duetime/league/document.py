@@ -1,0 +1,111 @@
+"""The generated part of docs/league.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from duetime import contenders
+from duetime.contenders import PREFIX
+from duetime.interface import Guarantees
+from duetime.league.claims import Claim, verdict
+from duetime.league.entrants import not_here
+from duetime.league.facts import Facts
+from duetime.league.matrix import Judged
+from duetime.league.needs import NEEDS, Answer, answer
+from duetime.league.tables import by_name, conditions, mechanisms, not_judged, tables, wrapped
+from duetime.league.why import Explanations
+
+DELIVERY = {
+    "at_least_once": "at least once",
+    "at_most_once": "at most once",
+    "once_without_faults": "once, without faults",
+    "nothing": "nothing",
+    "unstated": "unstated",
+}
+
+
+def document(
+    judged: Judged,
+    explanations: Explanations,
+    facts: Mapping[str, Facts],
+    claims: Sequence[Claim],
+    *,
+    absent: Mapping[str, str],
+) -> str:
+    """Return everything between the markers, as Markdown.
+
+    facts: by design. absent: what this machine lacks to run an entrant, by its name.
+    """
+    judged = sorted(judged, key=lambda item: by_name(item[0]))
+    reasons: dict[str, int] = {}
+    verdicts = "\n".join(tables(judged, explanations, reasons))
+    return "\n".join(
+        [
+            conditions(judged),
+            *(wrapped(f"- {name} did not run: {missing}.", hanging="  ") for name, missing in absent.items()),
+            "## Five needs\n",
+            *_needs([answer(need, judged, facts) for need in NEEDS]),
+            "\n## What each is\n",
+            *_facts(judged, facts),
+            "\n## What each does under faults\n",
+            verdicts,
+            "## Why they fail\n",
+            *mechanisms(explanations),
+            *_claims(claims, judged),
+            "\n## Not applicable, and unknown\n",
+            *not_judged(judged, reasons),
+            "",
+        ]
+    )
+
+
+def _needs(answers: Sequence[Answer]) -> Iterator[str]:
+    for one in answers:
+        clean = ", ".join(map(_name, one.clean)) or "none"
+        failing = ", ".join(f"{_name(name)} {bad}/{of}" for name, (bad, of) in one.failing.items()) or "none"
+        unshown = "; ".join(f"{_name(name)} in {', '.join(found)}" for name, found in one.unshown.items())
+        text = f"- **{one.need.title}**: {one.need.question}. In every judged run: {clean}. Not in all runs: {failing}."
+        yield wrapped(f"{text} Not shown: {unshown}." if unshown else text, hanging="  ")
+
+
+def _facts(judged: Judged, facts: Mapping[str, Facts]) -> Iterator[str]:
+    columns = (
+        "", "library", "store", "workers", "called from", "delivers", "in the transaction", "cancel", "another time",
+        "unique key",
+    )  # fmt: skip
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for design in dict.fromkeys(place.design.name for place, _ in judged):
+        place = next(place for place, _ in judged if place.design.name == design)
+        known, stated = facts[design], place.design.guarantees
+        yield "| " + " | ".join(
+            [_name(design), f"[{known.title}]({known.home})", known.store, known.worker, known.callers,
+             DELIVERY[stated.delivery], "yes" if stated.transactional else "no", cancel_of(stated), known.reschedule,
+             known.unique_key]
+        ) + " |"  # fmt: skip
+
+
+def cancel_of(stated: Guarantees) -> str:
+    """What a cancel is worth, in two words."""
+    if not stated.has_cancel:
+        return "none"
+    return "always holds" if stated.cancels else "not under faults"
+
+
+def _claims(claims: Sequence[Claim], judged: Judged) -> Iterator[str]:
+    if claims:
+        yield "\n## What they say of themselves\n"
+        yield "| library | its sentence | in these runs |"
+        yield "|---|---|---|"
+    for claim in claims:
+        yield f"| {claim.entrant} | [“{claim.says}”]({claim.source}) | {verdict(claim, judged)} |"
+
+
+def _name(design: str) -> str:
+    name, _, variant = design.removeprefix(PREFIX).partition(":")
+    return f"{name} `:{variant}`" if variant else name
+
+
+def absent() -> dict[str, str]:
+    """Return what this machine lacks for each library that cannot run here."""
+    return {name: missing for name in contenders.names() if (missing := not_here(name))}
