@@ -38,7 +38,16 @@ from duetime.interface import Design, Notification
 from duetime.settings import Settings
 
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue")
-ORDER = ("test_schedule", "test_drain", "test_lateness", "test_recovery", "test_memory", "test_growth", "test_churn")
+ORDER = (
+    "test_schedule",
+    "test_drain",
+    "test_lateness",
+    "test_recovery",
+    "test_memory",
+    "test_growth",
+    "test_churn",
+    "test_league",
+)
 """Of the questions."""
 SIZES = ("quick", "default", "full")
 CHUNK = 1000
@@ -276,6 +285,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="default",
         help="size of the benchmarks; full takes half an hour",
     )
+    parser.addoption("--entrants", default="", metavar="A,B", help="of the league's benchmarks; default: all installed")
 
 
 @pytest.fixture

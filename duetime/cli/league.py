@@ -15,6 +15,7 @@ from duetime.errors import BadUsage
 
 if TYPE_CHECKING:
     from duetime.harness.processes.services import Services
+    from duetime.league.speeds import Speeds
 
 OUT = contenders.ROOT / "runs" / "league"
 DOCUMENT = contenders.ROOT / "docs" / "league.md"
@@ -50,6 +51,13 @@ SECTION = "league"
 @click.option(
     "--page", type=click.Path(path_type=Path, dir_okay=False), help="The HTML page.  [default: league.html in --out]"
 )
+@click.option(
+    "--speeds",
+    "speed_files",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Figures of pytest benchmarks/test_league.py --benchmark-json FILE. May be repeated.",
+)
 @click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
 @click.option("--any-tree", is_flag=True, help="Also with uncommitted changes, and with stored runs of other commits.")
 @click.option("--no-run", is_flag=True, help="Judge what is stored again, of whatever commit, and rewrite the pages.")
@@ -62,6 +70,7 @@ def league_command(
     out: Path,
     document: Path,
     page: Path | None,
+    speed_files: Sequence[Path],
     estimate: bool,
     any_tree: bool,
     no_run: bool,
@@ -85,8 +94,10 @@ def league_command(
     from duetime.harness.processes.services import Services
     from duetime.league.entrants import entrants
     from duetime.league.matrix import Again, Matrix, described_tree, is_committed
+    from duetime.league.speeds import read
 
     contenders.check_present()
+    speeds = read(speed_files)
     tree = described_tree()
     if not (estimate or no_run or any_tree or is_committed(tree)):
         raise BadUsage(
@@ -107,10 +118,13 @@ def league_command(
             matrix = Matrix(designs, scenarios, range(1, seeds + 1), out, of_tree=of_tree)
             matrix.run_missing(services, tempdir, Again(again), click.echo, estimate=estimate)
         if not estimate:
-            sys.exit(_write(out, document, page or out / "league.html", services, of_tree=of_tree))
+            pages = document, page or out / "league.html"
+            sys.exit(_write(out, *pages, services, speeds=speeds, of_tree=of_tree))
 
 
-def _write(out: Path, document_file: Path, page_file: Path, services: Services, *, of_tree: str) -> int:
+def _write(
+    out: Path, document_file: Path, page_file: Path, services: Services, *, speeds: Speeds | None, of_tree: str
+) -> int:
     """Write both pages of everything that is stored; print what is not explained, and return the exit status."""
     from duetime.harness.plan import catalogue
     from duetime.league.claims import claims_of
@@ -137,8 +151,8 @@ def _write(out: Path, document_file: Path, page_file: Path, services: Services, 
     explanations = Explanations([each for folder in folders for each in paragraphs(folder / "README.md")])
     facts = {name: facts_of(name) for name in names}
     claims = [claim for folder in folders for claim in claims_of(folder)]
-    write_section(document_file, SECTION, document(judged, explanations, facts, claims, absent=absent()))
-    write_page(page_file, judged, explanations, facts, claims)
+    write_section(document_file, SECTION, document(judged, explanations, facts, claims, absent=absent(), speeds=speeds))
+    write_page(page_file, judged, explanations, facts, claims, speeds=speeds)
     click.echo(f"wrote {document_file} and {page_file}")
     for text in explanations.unexplained:
         click.echo(f"no mechanism: {text}", err=True)

@@ -12,6 +12,7 @@ from duetime.league.entrants import not_here
 from duetime.league.facts import Facts
 from duetime.league.matrix import Judged
 from duetime.league.needs import NEEDS, Answer, answer
+from duetime.league.speeds import Speeds
 from duetime.league.tables import by_name, conditions, mechanisms, not_judged, tables, wrapped
 from duetime.league.why import Explanations
 
@@ -31,6 +32,7 @@ def document(
     claims: Sequence[Claim],
     *,
     absent: Mapping[str, str],
+    speeds: Speeds | None = None,
 ) -> str:
     """Return everything between the markers, as Markdown.
 
@@ -47,6 +49,7 @@ def document(
             *_needs([answer(need, judged, facts) for need in NEEDS]),
             "\n## What each is\n",
             *_facts(judged, facts),
+            *_speeds(speeds),
             "\n## What each does under faults\n",
             verdicts,
             "## Why they fail\n",
@@ -83,6 +86,19 @@ def _facts(judged: Judged, facts: Mapping[str, Facts]) -> Iterator[str]:
              DELIVERY[stated.delivery], "yes" if stated.transactional else "no", cancel_of(stated), known.reschedule,
              known.unique_key]
         ) + " |"  # fmt: skip
+
+
+def _speeds(speeds: Speeds | None) -> Iterator[str]:
+    if not speeds:
+        return
+    yield "\n## How fast each is\n"
+    yield wrapped(f"{speeds.conditions}. The tuned form of each, in rounds; every delivery is an HTTP request.")
+    yield f"\n|  | {' | '.join(speeds.columns)} |"
+    yield "|---" * (len(speeds.columns) + 1) + "|"
+    for design in speeds.designs():
+        yield f"| {_name(design)} | {' | '.join(speeds.texts(design))} |"
+    firsts = "; ".join(f"{column}: {_name(first)}" for column in speeds.columns if (first := speeds.first(column)))
+    yield "\n" + wrapped(f"First in each column: {firsts}.")
 
 
 def cancel_of(stated: Guarantees) -> str:

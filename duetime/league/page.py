@@ -20,6 +20,7 @@ from duetime.league.document import DELIVERY, cancel_of
 from duetime.league.facts import Facts
 from duetime.league.matrix import Judged, Place
 from duetime.league.needs import NEEDS, answer
+from duetime.league.speeds import Speeds
 from duetime.league.tables import GROUPS, OTHERS, by_name, conditions
 from duetime.league.why import Explanations, Reason, kinds
 from duetime.pages import DOCS, FILES
@@ -31,7 +32,13 @@ MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 
 
 def write_page(
-    path: Path, judged: Judged, explanations: Explanations, facts: Mapping[str, Facts], claims: Sequence[Claim]
+    path: Path,
+    judged: Judged,
+    explanations: Explanations,
+    facts: Mapping[str, Facts],
+    claims: Sequence[Claim],
+    *,
+    speeds: Speeds | None = None,
 ) -> None:
     """Write the page completely or not at all.
 
@@ -40,13 +47,19 @@ def write_page(
     """
     draft = path.with_name(f"{path.name}.draft")
     try:
-        draft.write_text(page(judged, explanations, facts, claims), encoding="utf-8")
+        draft.write_text(page(judged, explanations, facts, claims, speeds), encoding="utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def page(judged: Judged, explanations: Explanations, facts: Mapping[str, Facts], claims: Sequence[Claim]) -> str:
+def page(
+    judged: Judged,
+    explanations: Explanations,
+    facts: Mapping[str, Facts],
+    claims: Sequence[Claim],
+    speeds: Speeds | None,
+) -> str:
     """The page as HTML."""
     judged = sorted(judged, key=lambda item: by_name(item[0]))
     templates = Environment(
@@ -59,6 +72,7 @@ def page(judged: Judged, explanations: Explanations, facts: Mapping[str, Facts],
         versions=[" ".join(line.split()) for line in versions.strip().removeprefix("- ").split("\n- ")],
         needs=[answer(need, judged, facts) for need in NEEDS],
         claims=[{"claim": claim, "verdict": verdict(claim, judged).replace("`", "")} for claim in claims],
+        speeds=speeds,
         # Markup: files of this package, which must not be escaped.
         styles=Markup("\n".join(_source(templates, name) for name in ("common.css", "league.css"))),  # noqa: S704
         script=Markup(_source(templates, "league.js")),  # noqa: S704

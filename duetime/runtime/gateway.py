@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from duetime.interface import Notification
     from duetime.settings import Settings
 
+DELIVER_TO = "DUETIME_DELIVER_TO"
+"""The variable with the address to which this project's designs deliver over HTTP, as libraries do; mostly not set."""
+
 
 class GiveUp(Exception):
     """Raised by a gateway if no retry can succeed, for instance because the mailbox does not exist.
@@ -147,7 +150,11 @@ class JournalGateway:
 
 
 def gateway_from(settings: Settings) -> JournalGateway:
-    """Return the gateway of this process, with its failpoints."""
+    """Return the gateway of this process, with its failpoints; one that sends HTTP where `DELIVER_TO` is set."""
+    if url := os.environ.get(DELIVER_TO):
+        from duetime.runtime.http_gateway import HttpGateway  # most workers need no HTTP
+
+        return HttpGateway(url, settings)
     failpoints = Failpoints()
     # A worker without sessions commits none, and one that forks for each job would import them in each.
     if "sqlalchemy.orm" in sys.modules:
