@@ -55,7 +55,7 @@ SECTION = "league"
     "--speeds",
     "speed_files",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Figures of pytest benchmarks/test_league.py --benchmark-json FILE. May be repeated.",
 )
 @click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
