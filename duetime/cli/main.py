@@ -97,6 +97,7 @@ for command in (
 
 def main() -> None:
     """Run the command line. Each error that duetime raises on purpose becomes one sentence and an exit status."""
+    _let_children_obey_sigint()
     signal.signal(signal.SIGTERM, _exit)
     signal.signal(signal.SIGHUP, _exit)
     print_examples_as_run(cli)
@@ -147,6 +148,15 @@ def _extra_named(arguments: Sequence[str]) -> AbstractContextManager[None]:
     """Name the extra that the command needs if a package is missing. Each command imports its packages itself."""
     command = next((argument for argument in arguments if argument in cli.commands), "")
     return needed_by(f"duetime {command}", least=NEEDS.get(command, "workers"))
+
+
+def _let_children_obey_sigint() -> None:
+    """Go on ignoring SIGINT where the shell wants that, as for ``duetime … &``, without passing it on.
+
+    A process begins with the signals ignored that its parent ignores, and then a worker that stops on SIGINT would not.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:

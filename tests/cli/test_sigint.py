@@ -1,0 +1,39 @@
+"""In the background of a script a shell lets commands ignore SIGINT; workers that stop on it must not inherit that."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+PROGRAM = """
+import signal, subprocess, sys
+from duetime.cli.main import cli, main
+
+@cli.command()
+def look():
+    child = subprocess.run(["grep", "SigIgn", "/proc/self/status"], stdout=subprocess.PIPE, text=True)
+    print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, child.stdout.split()[1])
+
+sys.argv = ["duetime", "look"]
+main()
+"""
+MASK = 1 << (signal.SIGINT - 1)
+
+
+def ignored_by_a_child(*, ignored: bool) -> bool:
+    ignore = "trap '' INT; " if ignored else ""
+    done = subprocess.run(
+        ["sh", "-c", f'{ignore}exec "$0" "$@"', sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    interrupts, mask = done.stdout.split()
+    assert (interrupts == "True") != ignored, done.stderr
+    return bool(int(mask, 16) & MASK)
+
+
+def test_a_child_obeys_sigint_although_the_command_ignores_it() -> None:
+    assert not ignored_by_a_child(ignored=True)
+    assert not ignored_by_a_child(ignored=False)
