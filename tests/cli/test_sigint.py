@@ -22,9 +22,11 @@ MASK = 1 << (signal.SIGINT - 1)
 
 
 def ignored_by_a_child(*, ignored: bool) -> bool:
-    ignore = "trap '' INT; " if ignored else ""
+    disposition = "SIG_IGN" if ignored else "SIG_DFL"
+    begin = f"import os, signal as s, sys; s.signal(s.SIGINT, s.{disposition}); os.execv(sys.argv[1], sys.argv[1:])"
     done = subprocess.run(
-        ["sh", "-c", f'{ignore}exec "$0" "$@"', sys.executable, "-c", PROGRAM],
+        # Not a shell, which cannot end what is ignored when it begins.
+        [sys.executable, "-c", begin, sys.executable, "-c", PROGRAM],
         capture_output=True,
         text=True,
         check=False,
