@@ -26,12 +26,16 @@ HERE = contender(__file__)
 
 
 class DeferJob(Scheduler):
-    """Schedules, replaces and cancels with ``conn=``, the caller's connection."""
+    """Schedules, replaces and cancels with ``conn=``, the caller's connection.
 
-    def __init__(self) -> None:
+    max_attempts: after how many errors a job has failed for good; 5 is the library's default.
+    """
+
+    def __init__(self, *, max_attempts: int = 5) -> None:
         import deferjob
 
         self._jobs = deferjob.Defer()
+        self._max_attempts = max_attempts
         self._not_found = deferjob.JobNotFound
 
     def schedule(self, notification: Notification, *, session: Session) -> None:
@@ -49,6 +53,7 @@ class DeferJob(Scheduler):
             run_at=notification.due_at,
             payload={"key": notification.key, "revision": notification.revision},
             key=notification.key,
+            max_attempts=self._max_attempts,
             replace=True,
             conn=connection,
         )
@@ -125,5 +130,6 @@ tuned = replace(
     "delivered again; so is what is executed for more than 3 s",
     guarantees=replace(design.guarantees, recovers_within_s=4.0, punctual_to_s=0.0),
     roles=[role("tuned_jobs:jobs", "--poll", "0.5")],
+    scheduler=lambda _settings: DeferJob(max_attempts=20),
     pending=pending(4.0),
 )

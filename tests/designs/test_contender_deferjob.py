@@ -50,3 +50,12 @@ def test_the_job_of_a_killed_worker_cannot_be_moved_or_cancelled_and_is_executed
 
     with world.worker(":tuned"):
         eventually(lambda: world.delivered() == ["killed/1"])
+
+
+def test_a_tuned_job_has_more_attempts_because_they_come_sooner(world: World) -> None:
+    world.schedule("default")
+    world.schedule("tuned", variant=":tuned")
+
+    with world.engine.connect() as connection:
+        found = connection.execute(text("SELECT key, max_attempts FROM defer_jobs ORDER BY key")).all()
+    assert [tuple(row) for row in found] == [("default", 5), ("tuned", 20)]
