@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from duetime import contenders
-from duetime.contenders import ROOT, cache, lines_of
+from duetime import contenders, registry
+from duetime.contenders import ROOT, lines_of
 from duetime.settings import Settings
 
 REPORTS = sorted(path for path in (ROOT / "docs" / "upstream").glob("*.md") if path.name != "README.md")
@@ -28,9 +28,12 @@ def test_a_report_reproduces_what_it_says(report: Path, settings: Settings) -> N
         pytest.skip(f"{report.stem}: {missing}")
     [program], [printed] = blocks(report.read_text(), "python"), blocks(report.read_text(), "text")
 
+    contender = registry.load(f"{contenders.PREFIX}{report.stem}").contender
+    assert contender
+
     done = subprocess.run(
-        [str(cache(report.stem) / "venv" / "bin" / "python"), "-c", program],
-        env={"PATH": os.environ["PATH"], "REDIS_URL": settings.broker_url},
+        [contender.python, "-c", program],
+        env={"PATH": os.environ["PATH"], **contender.environment(settings.database_url, settings.broker_url)},
         capture_output=True,
         text=True,
         check=False,
