@@ -72,7 +72,7 @@ design = Design(
     weakness="a worker keeps its ETA tasks and its revokes in memory: a kill holds the tasks back for an hour "
     "and a restart of all workers forgets the revokes",
     guarantees=Guarantees(
-        delivery="at_most_once",
+        delivery="once_without_faults",
         transactional=False,
         cancels=False,
         unique_by_key=False,

@@ -275,7 +275,7 @@ def test_from_the_poller_what_is_ahead_of_the_last_poll_moves_from_the_main_tabl
 def test_a_migration_guarantees_what_both_designs_guarantee() -> None:
     guarantees = registry.load("push_readmodel-to-oban_style_queue").guarantees
 
-    assert (guarantees.delivery, guarantees.transactional, guarantees.cancels) == ("at_most_once", False, False)
+    assert (guarantees.delivery, guarantees.transactional, guarantees.cancels) == ("once_without_faults", False, False)
     assert (guarantees.as_durable_as, guarantees.due_by) == ("broker", "either")
     assert (guarantees.cancels_transactionally, guarantees.unique_by_key, guarantees.has_cancel) == (False, False, True)
 
