@@ -13,7 +13,6 @@ import os
 import sys
 import time
 
-LARGEST_HEAD = 65536
 ANSWER = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -34,8 +33,6 @@ class Connection(asyncio.Protocol):
         while (end := self._read.find(b"\r\n\r\n")) >= 0:
             head = self._read[:end].lower()
             length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
-            if b"expect: 100-continue" in head:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             if len(self._read) < end + 4 + length:
                 return
             body, self._read = self._read[end + 4 : end + 4 + length], self._read[end + 4 + length :]

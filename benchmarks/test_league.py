@@ -25,6 +25,8 @@ from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Services
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.league.entrants import entrant_names, full_name, not_here, variants_of
+from duetime.league.matrix import table_name
+from duetime.league.speeds import figure_text
 from duetime.settings import Settings
 
 OnStand = Callable[[str], AbstractContextManager[Stand]]
@@ -193,11 +195,5 @@ def deploy_s(entrant: Stand) -> float | None:
 def keep(findings: Findings, names: Sequence[str], figures: Mapping[str, Mapping[str, float | None]]) -> None:
     """Print the figures as a table, and store them for the page of the league."""
     findings.benchmark.extra_info["league"] = figures
-    rows = [
-        [name.removeprefix("contender:"), *(_text(column.get(name)) for column in figures.values())] for name in names
-    ]
+    rows = [[table_name(name), *(figure_text(column.get(name)) for column in figures.values())] for name in names]
     findings.table(["entrant", *figures], rows)
-
-
-def _text(figure: float | None) -> str:
-    return "-" if figure is None else f"{figure:,.0f}" if figure >= 100 else f"{figure:.1f}"

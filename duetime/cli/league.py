@@ -92,7 +92,7 @@ def league_command(
     from duetime.harness.plan import catalogue, lookup
     from duetime.harness.processes.cleanup import run_tempdir
     from duetime.harness.processes.services import Services
-    from duetime.league.entrants import entrants
+    from duetime.league.entrants import entrants, full_name
     from duetime.league.matrix import Again, Matrix, described_tree, is_committed
     from duetime.league.speeds import read
 
@@ -105,11 +105,7 @@ def league_command(
             "command with --any-tree"
         )
     of_tree = "" if no_run or any_tree else tree
-    known = contenders.names()
-    wanted = [
-        f"{contenders.PREFIX}{name}" if name.partition(":")[0] in known else name
-        for name in split_names("--designs", names)
-    ]
+    wanted = [full_name(name) for name in split_names("--designs", names)]
     designs = list(load_designs(wanted).values()) if wanted else entrants()
     scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
     with run_tempdir() as tempdir:

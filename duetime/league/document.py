@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from duetime import contenders
-from duetime.contenders import PREFIX
 from duetime.interface import Guarantees
 from duetime.league.claims import Claim, verdict
 from duetime.league.entrants import not_here
@@ -13,7 +12,7 @@ from duetime.league.facts import Facts
 from duetime.league.matrix import Judged
 from duetime.league.needs import NEEDS, Answer, answer
 from duetime.league.speeds import Speeds
-from duetime.league.tables import by_name, conditions, mechanisms, not_judged, tables, wrapped
+from duetime.league.tables import by_name, conditions, mechanisms, not_judged, row_name, tables, wrapped
 from duetime.league.why import Explanations
 
 DELIVERY = {
@@ -64,10 +63,12 @@ def document(
 
 def _needs(answers: Sequence[Answer]) -> Iterator[str]:
     for one in answers:
-        clean = ", ".join(map(_name, one.clean)) or "none"
-        failing = ", ".join(f"{_name(name)} {bad}/{of}" for name, (bad, of) in one.failing.items()) or "none"
-        unshown = "; ".join(f"{_name(name)} in {', '.join(found)}" for name, found in one.unshown.items())
-        text = f"- **{one.need.title}**: {one.need.question}. In every judged run: {clean}. Not in all runs: {failing}."
+        clean = ", ".join(map(row_name, one.clean)) or "none"
+        failing = ", ".join(f"{row_name(name)} {bad}/{of}" for name, (bad, of) in one.failing.items()) or "none"
+        unshown = "; ".join(f"{row_name(name)} in {', '.join(found)}" for name, found in one.unshown.items())
+        text = (
+            f"- **{one.need.title}**: {one.need.description}. In every judged run: {clean}. Not in all runs: {failing}."
+        )
         yield wrapped(f"{text} Not shown: {unshown}." if unshown else text, hanging="  ")
 
 
@@ -82,7 +83,7 @@ def _facts(judged: Judged, facts: Mapping[str, Facts]) -> Iterator[str]:
         place = next(place for place, _ in judged if place.design.name == design)
         known, stated = facts[design], place.design.guarantees
         yield "| " + " | ".join(
-            [_name(design), f"[{known.title}]({known.home})", known.store, known.worker, known.callers,
+            [row_name(design), f"[{known.title}]({known.home})", known.store, known.worker, known.callers,
              DELIVERY[stated.delivery], "yes" if stated.transactional else "no", cancel_of(stated), known.reschedule,
              known.unique_key]
         ) + " |"  # fmt: skip
@@ -96,9 +97,9 @@ def _speeds(speeds: Speeds | None) -> Iterator[str]:
     yield f"\n|  | {' | '.join(speeds.columns)} |"
     yield "|---" * (len(speeds.columns) + 1) + "|"
     for design in speeds.designs():
-        yield f"| {_name(design)} | {' | '.join(speeds.texts(design))} |"
-    firsts = "; ".join(f"{column}: {_name(first)}" for column in speeds.columns if (first := speeds.first(column)))
-    yield "\n" + wrapped(f"First in each column: {firsts}.")
+        yield f"| {row_name(design)} | {' | '.join(speeds.texts(design))} |"
+    best = "; ".join(f"{column}: {', '.join(map(row_name, speeds.best(column)))}" for column in speeds.columns)
+    yield "\n" + wrapped(f"Best in each column: {best}.")
 
 
 def cancel_of(stated: Guarantees) -> str:
@@ -115,11 +116,6 @@ def _claims(claims: Sequence[Claim], judged: Judged) -> Iterator[str]:
         yield "|---|---|---|"
     for claim in claims:
         yield f"| {claim.entrant} | [“{claim.says}”]({claim.source}) | {verdict(claim, judged)} |"
-
-
-def _name(design: str) -> str:
-    name, _, variant = design.removeprefix(PREFIX).partition(":")
-    return f"{name} `:{variant}`" if variant else name
 
 
 def absent() -> dict[str, str]:

@@ -23,7 +23,7 @@ def entrant_names() -> list[str]:
 
 
 def full_name(name: str) -> str:
-    """Return the name of a design of which the league's table has `name`: ``contender:rq:tuned`` for ``rq:tuned``."""
+    """Return the design's own name, for its name in the tables: ``contender:rq:tuned`` for ``rq:tuned``."""
     return f"{contenders.PREFIX}{name}" if name.partition(":")[0] in contenders.names() else name
 
 

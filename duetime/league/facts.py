@@ -15,6 +15,7 @@ from typing import Any
 
 from duetime import contenders
 from duetime.errors import BadUsage
+from duetime.league.matrix import table_name
 
 FILE = "facts.toml"
 OURS = Path(__file__).with_name("ours.toml")
@@ -45,7 +46,7 @@ def facts_of(design: str) -> Facts:
     Raises:
         BadUsage: they are missing, or one of them is.
     """
-    name, _, variant = design.removeprefix(contenders.PREFIX).partition(":")
+    name, _, variant = table_name(design).partition(":")
     if name in ours():
         return _checked({**ours()[name], **ours()[name]["variants"].get(variant, {})}, f"{OURS.name}: {design}")
     path = contenders.folder(name) / FILE

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from duetime import contenders
-from duetime.errors import BadUsage, NotARun
+from duetime.errors import NotARun
 from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.fork_server import fork_server
@@ -47,11 +47,11 @@ class Place:
 
     @property
     def entrant(self) -> str:
-        return self.design.name.removeprefix(contenders.PREFIX).partition(":")[0]
+        return table_name(self.design.name).partition(":")[0]
 
     @property
     def variant(self) -> str:
-        return self.design.name.removeprefix(contenders.PREFIX).partition(":")[2] or DEFAULT_VARIANT
+        return table_name(self.design.name).partition(":")[2] or DEFAULT_VARIANT
 
     def directory(self, out: Path) -> Path:
         """The run directory."""
@@ -59,6 +59,11 @@ class Place:
 
 
 Judged = Sequence[tuple[Place, Cell]]
+
+
+def table_name(design: str) -> str:
+    """Return the name of a design in the tables of the league: ``rq:tuned`` for ``contender:rq:tuned``."""
+    return design.removeprefix(contenders.PREFIX)
 
 
 class Matrix:
@@ -177,18 +182,6 @@ def _without_results(place: Place, outcome: Outcome, reason: str, directory: Pat
         weakness=place.design.weakness,
         run_dir=directory,
     )
-
-
-def seed_numbers(text: str) -> list[int]:
-    """Return the numbers in `text`.
-
-    Raises:
-        BadUsage: there are others.
-    """
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise BadUsage(f"--seeds is {text!r}; write numbers with commas between them, such as 1,2,3") from None
 
 
 def described_tree() -> str:

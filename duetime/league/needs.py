@@ -21,12 +21,12 @@ TWICE = ("duplicate", "will_repeat")
 class Need:
     """A usual need.
 
-    title: its name. question: in a reader's words. answers: whether an entrant is built for it. forbids: the kinds of
-    violations that must not occur. scenarios: patterns of those in which it counts.
+    title: its name. description: what an entrant does that meets it. answers: whether an entrant is built for it.
+    forbids: the kinds of violations that must not occur. scenarios: patterns of those in which it counts.
     """
 
     title: str
-    question: str
+    description: str
     answers: Callable[[Facts, Guarantees], bool]
     forbids: Sequence[str]
     scenarios: Sequence[str] = ("*",)
@@ -35,13 +35,13 @@ class Need:
 NEEDS: Sequence[Need] = (
     Need(
         title="transactional, with PostgreSQL",
-        question="schedules in the caller's transaction, keeps jobs in PostgreSQL, and misses nothing",
+        description="schedules in the caller's transaction, keeps jobs in PostgreSQL, and misses nothing",
         answers=lambda facts, guarantees: facts.store == "PostgreSQL" and guarantees.transactional,
         forbids=MISSED,
     ),
     Need(
         title="Redis alone",
-        question="keeps jobs in Redis, and misses nothing while Redis keeps what it acknowledged",
+        description="keeps jobs in Redis, and misses nothing while Redis keeps what it acknowledged",
         answers=lambda facts, _: facts.store == "Redis",
         forbids=MISSED,
         # Not those in which Redis itself forgets, or the caller dies between commit and publication.
@@ -49,20 +49,20 @@ NEEDS: Sequence[Need] = (
     ),
     Need(
         title="no duplicates tolerated",
-        question="delivers nothing twice, whatever fails",
+        description="delivers nothing twice, whatever fails",
         answers=lambda _, __: True,
         forbids=TWICE,
     ),
     Need(
         title="thousands at one instant",
-        question="delivers a burst on time",
+        description="delivers a burst on time",
         answers=lambda _, __: True,
         forbids=(*MISSED, "late"),
         scenarios=("burst", "far_flood"),
     ),
     Need(
         title="many languages",
-        question="can be called from more than one language, and misses nothing",
+        description="can be called from more than one language, and misses nothing",
         answers=lambda facts, _: "any" in facts.callers.split() or "," in facts.callers,
         forbids=MISSED,
     ),

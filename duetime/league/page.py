@@ -13,12 +13,11 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from duetime.checker import VIOLATIONS
-from duetime.contenders import PREFIX
 from duetime.harness.runs.cell import Cell
 from duetime.league.claims import Claim, verdict
 from duetime.league.document import DELIVERY, cancel_of
 from duetime.league.facts import Facts
-from duetime.league.matrix import Judged, Place
+from duetime.league.matrix import Judged, Place, table_name
 from duetime.league.needs import NEEDS, answer
 from duetime.league.speeds import Speeds
 from duetime.league.tables import GROUPS, OTHERS, by_name, conditions
@@ -66,6 +65,7 @@ def page(
         loader=ChoiceLoader([PackageLoader("duetime.league", "assets"), PackageLoader("duetime.report", "assets")]),
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    templates.filters["name"] = table_name
     sentence, _, versions = conditions(judged).partition("\n\n")
     return templates.get_template("league.html.j2").render(
         conditions=" ".join(sentence.split()),
@@ -113,7 +113,7 @@ def data(judged: Judged, explanations: Explanations, facts: Mapping[str, Facts])
 def _row(place: Place, facts: Facts) -> Mapping[str, Any]:
     stated = place.design.guarantees
     return {
-        "design": place.design.name.removeprefix(PREFIX),
+        "design": table_name(place.design.name),
         "entrant": place.entrant,
         "variant": "" if place.variant == DEFAULT_VARIANT else place.variant,
         "title": facts.title,

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from duetime.errors import BadUsage
+from duetime.league.matrix import table_name
 
+HOW = "write it with pytest benchmarks/test_league.py --size=full --benchmark-json FILE"
 MOST_IS_BEST = ("schedule", "drain")
 """Beginnings of the columns in which more is better; in the others it is less."""
 
@@ -26,13 +28,14 @@ class Speeds:
 
     def designs(self) -> list[str]:
         """Return the designs with a figure, sorted by name."""
-        return sorted({name for column in self.columns.values() for name in column}, key=_plain)
+        return sorted({name for column in self.columns.values() for name in column}, key=table_name)
 
-    def first(self, column: str) -> str:
-        """Return the design with the best figure of a column; empty if there is none."""
+    def best(self, column: str) -> list[str]:
+        """Return the designs with the best figure of a column, as it is shown; none if there is no figure."""
         known = {name: figure for name, figure in self.columns[column].items() if figure is not None}
-        best = max if column.startswith(MOST_IS_BEST) else min
-        return best(known, key=lambda name: known[name]) if known else ""
+        choose = max if column.startswith(MOST_IS_BEST) else min
+        best = figure_text(choose(known.values())) if known else ""
+        return [name for name, figure in known.items() if figure_text(figure) == best]
 
     def texts(self, design: str) -> Iterator[str]:
         """Yield the figure of each column, with a dash where there is none."""
@@ -61,15 +64,12 @@ def read(files: Sequence[Path]) -> Speeds | None:
             found = [each["extra_info"]["league"] for each in measured["benchmarks"] if "league" in each["extra_info"]]
             conditions.append(_conditions(measured))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadUsage(f"{file} cannot be read: {type(error).__name__} {error}; {_HOW}") from error
+            raise BadUsage(f"{file} cannot be read: {type(error).__name__} {error}; {HOW}") from error
         if not found:
-            raise BadUsage(f"{file} has no figures of the league; {_HOW}")
+            raise BadUsage(f"{file} has no figures of the league; {HOW}")
         for each in found:
             columns.update(each)
     return Speeds(columns, "; ".join(dict.fromkeys(conditions))) if files else None
-
-
-_HOW = "write it with pytest benchmarks/test_league.py --size=full --benchmark-json FILE"
 
 
 def _conditions(measured: Mapping[str, Any]) -> str:
@@ -80,7 +80,3 @@ def _conditions(measured: Mapping[str, Any]) -> str:
         f"{measured['datetime'][:10]}, commit {commit['id'][:7]}{changed}, size {size}, "
         f"{machine['cpu']['count']} shared cores ({machine['cpu'].get('brand_raw', machine['machine'])})"
     )
-
-
-def _plain(design: str) -> str:
-    return design.removeprefix("contender:")

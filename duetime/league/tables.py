@@ -12,7 +12,7 @@ from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.runs.cell import Cell
-from duetime.league.matrix import MEASURED, Judged, Place
+from duetime.league.matrix import MEASURED, Judged, Place, table_name
 from duetime.league.why import Explanations, Reason, kinds
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT, PARTS_OF_MISSED
 
@@ -76,7 +76,7 @@ def tables(judged: Judged, explanations: Explanations, reasons: dict[str, int]) 
         yield "|---" * (len(scenarios) + 1) + "|"
         for design in names:
             row = [_cell(cells.get((design, scenario), []), explanations, reasons) for scenario in scenarios]
-            yield f"| {_short(design)} | {' | '.join(row)} |"
+            yield f"| {_heading(design)} | {' | '.join(row)} |"
         yield ""
 
 
@@ -90,9 +90,14 @@ def _others() -> list[Scenario]:
     return [scenario for scenario in catalogue.ALL if scenario.name not in grouped]
 
 
-def _short(design: str) -> str:
-    name, _, variant = design.removeprefix(PREFIX).partition(":")
-    return f"{name} `:{variant}`" if variant else f"**{name}**"
+def row_name(design: str) -> str:
+    """Return the name of a design with its variant as code, as Markdown."""
+    name, _, variant = table_name(design).partition(":")
+    return f"{name} `:{variant}`" if variant else name
+
+
+def _heading(design: str) -> str:
+    return row_name(design) if ":" in table_name(design) else f"**{row_name(design)}**"
 
 
 def _cell(found: Judged, explanations: Explanations, reasons: dict[str, int]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.league.speeds import read
+from duetime.league.speeds import Speeds, read
 
 MEASURED: dict[str, Any] = {
     "datetime": "2030-01-02T03:04:05",
@@ -42,8 +42,14 @@ def test_figures_are_by_name_and_the_best_is_the_most_or_the_least(tmp_path: Pat
     assert speeds
     assert speeds.designs() == ["push_readmodel", "contender:rq:tuned"]
     assert [list(speeds.texts(design)) for design in speeds.designs()] == [["1,234", "0.5"], ["80.2", "-"]]
-    assert [speeds.first(column) for column in speeds.columns] == ["push_readmodel", "push_readmodel"]
+    assert [speeds.best(column) for column in speeds.columns] == [["push_readmodel"], ["push_readmodel"]]
     assert speeds.conditions == "2030-01-02, commit 0123456, size full, 2 shared cores (A processor)"
+
+
+def test_equal_figures_are_equally_good() -> None:
+    speeds = Speeds({"not delivered in time": {"a": 0.0, "b": 0.04, "c": 2.0}, "s of a deploy": {"a": None}}, "")
+
+    assert [speeds.best(column) for column in speeds.columns] == [["a", "b"], []]
 
 
 def test_the_benchmarks_are_optional_and_others_are_refused(tmp_path: Path) -> None:
