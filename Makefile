@@ -69,8 +69,8 @@ endif
 two-contenders: $(READY)
 	@$(BIN)/duetime contenders install procrastinate rq || echo "the tests of these two are skipped"
 
-# Lanes by cost (markers) and folder. Together they run every test that is not marked full or soak.
-DEFAULT := not full and not soak
+# Lanes by cost (markers) and folder. Together they run every test that is not marked full, soak or contenders.
+DEFAULT := not full and not soak and not contenders
 test-computing: $(READY)
 	@$(BIN)/python -m pytest -q -m "not processes and not runs and not browser and $(DEFAULT)" tests
 	@$(BIN)/python -m pytest -q benchmarks --benchmark-disable --size=quick -k "schedule or growth or recovery"
@@ -95,6 +95,9 @@ test-quick: $(READY) ## the tests that start no workers (two minutes)
 
 test-full: $(READY) ## the reference and the broken designs through every scenario (15 minutes)
 	@$(BIN)/python -m pytest -m full $(ARGS)
+
+test-contenders: $(READY) ## the tests of the libraries that are installed (a quarter of an hour)
+	@$(BIN)/python -m pytest -m contenders $(ARGS)
 
 soak: $(READY) browser ## the demo for half an hour with a fault every ten seconds (DUETIME_SOAK_S=300 for less)
 	@$(BIN)/python -m pytest -m soak tests/demo $(ARGS)

@@ -183,6 +183,7 @@ def test_procrastinates_tables(engine: Engine) -> None:
     assert report.tally.counts["on_time"] == 1
 
 
+@pytest.mark.contenders
 def test_obans_tables(engine: Engine) -> None:
     install("oban", engine)
     execute(

@@ -24,6 +24,7 @@ from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.interface import Design
 from duetime.settings import Settings
 from tests.designs.contender_world import CLIENT
+from tests.each_contender import each_contender
 
 pytestmark = pytest.mark.processes
 
@@ -82,7 +83,7 @@ def own_tempdir() -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(scope="module", params=[name for name in contenders.names() if name not in SKIPPED])
+@pytest.fixture(scope="module", params=each_contender(name for name in contenders.names() if name not in SKIPPED))
 def client(
     request: pytest.FixtureRequest, own_tempdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Client]:
@@ -136,7 +137,7 @@ def worker_of(design: Design, settings: Settings, tempdir: Path, log: Path) -> W
     )
 
 
-@pytest.mark.parametrize("name", SKIPPED)
+@pytest.mark.parametrize("name", each_contender(SKIPPED))
 def test_a_contender_that_cannot_be_tested_is_skipped_with_the_reason(name: str) -> None:
     pytest.skip(f"{name}: {SKIPPED[name]}")
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, world_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 SLOW = timedelta(minutes=1)
 """A delivery that is not finished when the test ends."""
 AGE = text("UPDATE delayed_jobs SET locked_at = locked_at - CAST(:by AS interval) WHERE locked_at IS NOT NULL")

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, world_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 BEAT = 1
 """The place of beat among the roles."""
 UNSENT = text(

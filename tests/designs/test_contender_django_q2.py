@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, in_an_hour, world_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 SLOW = timedelta(minutes=1)
 """A delivery that is not finished when the test ends."""
 SETUP = """

@@ -16,7 +16,7 @@ from duetime.harness.processes.proxy_control import link_to_broker
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, in_an_hour, world_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 SLOW = timedelta(minutes=1)
 """A delivery that is not finished when the test ends."""
 DUE_AT = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()

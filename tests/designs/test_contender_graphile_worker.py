@@ -25,7 +25,7 @@ from tests.designs.blocked_gateway import (
 )
 from tests.eventually import assert_eventually
 
-pytestmark = [pytest.mark.full, pytest.mark.processes]
+pytestmark = [pytest.mark.full, pytest.mark.processes, pytest.mark.contenders]
 DEFAULT = registry.load("contender:graphile_worker")
 TUNED = registry.load("contender:graphile_worker:tuned")
 # Polls often, but does not know the pool of its predecessor.

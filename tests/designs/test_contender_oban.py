@@ -24,7 +24,7 @@ from tests.designs.blocked_gateway import (
 )
 from tests.eventually import assert_eventually
 
-pytestmark = [pytest.mark.full, pytest.mark.processes]
+pytestmark = [pytest.mark.full, pytest.mark.processes, pytest.mark.contenders]
 TUNED = registry.load("contender:oban:tuned")
 RESCUE_AFTER_S = 3.0
 ENQUEUE = text("INSERT INTO oban_jobs (state, worker, args) VALUES ('available', 'jobs.Deliver', CAST(:args AS jsonb))")

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, world_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 SLOW = timedelta(minutes=1)
 """A delivery that is not finished when the test ends."""
 EXPIRE = text("UPDATE pgboss.job SET started_on = started_on - interval '15 minutes' WHERE state = 'active'")

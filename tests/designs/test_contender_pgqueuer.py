@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, in_an_hour, world_of
 
-pytestmark = [pytest.mark.processes, pytest.mark.full]
+pytestmark = [pytest.mark.processes, pytest.mark.full, pytest.mark.contenders]
 IN_FLIGHT = timedelta(seconds=4)
 """Long enough to kill the worker between the delivery, half-way, and its answer."""
 

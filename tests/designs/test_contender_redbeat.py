@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, in_an_hour, world_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 BEAT = 1
 """The place of beat among the roles."""
 LOCK = "redbeat::lock"

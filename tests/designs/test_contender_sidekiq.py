@@ -26,6 +26,7 @@ from tests.eventually import assert_eventually
 pytestmark = [
     pytest.mark.full,
     pytest.mark.processes,
+    pytest.mark.contenders,
     pytest.mark.skipif(bool(missing := contenders.missing("sidekiq")), reason=f"sidekiq: {missing}"),
 ]
 

@@ -14,6 +14,7 @@ from duetime import contenders, registry
 from duetime.errors import DesignNotLoadable
 from duetime.interface import Design
 from tests.commands import duetime
+from tests.each_contender import each_contender
 
 OWN_NAME = """
 from dataclasses import replace
@@ -125,7 +126,7 @@ def test_two_contenders_have_jobs_of_their_own(tmp_path: Path, monkeypatch: pyte
     ]
 
 
-@pytest.mark.parametrize("name", contenders.names())
+@pytest.mark.parametrize("name", each_contender(contenders.names()))
 def test_no_module_of_a_contender_hides_one_of_its_environment(name: str) -> None:
     contender = registry.load(f"contender:{name}").contender
     assert contender is not None

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from duetime import contenders, registry
 from duetime.contenders import ROOT, lines_of
 from duetime.settings import Settings
+from tests.each_contender import each_contender
 
-REPORTS = sorted(path for path in (ROOT / "docs" / "upstream").glob("*.md") if path.name != "README.md")
-README = (ROOT / "docs" / "upstream" / "README.md").read_text()
+FOLDER = ROOT / "docs" / "upstream"
+REPORTS = sorted(path.stem for path in FOLDER.glob("*.md") if path.name != "README.md")
+README = (FOLDER / "README.md").read_text()
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -22,13 +23,14 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("report", REPORTS, ids=lambda path: path.stem)
-def test_a_report_reproduces_what_it_says(report: Path, settings: Settings) -> None:
-    if missing := contenders.missing(report.stem):
-        pytest.skip(f"{report.stem}: {missing}")
-    [program], [printed] = blocks(report.read_text(), "python"), blocks(report.read_text(), "text")
+@pytest.mark.parametrize("name", each_contender(REPORTS))
+def test_a_report_reproduces_what_it_says(name: str, settings: Settings) -> None:
+    if missing := contenders.missing(name):
+        pytest.skip(f"{name}: {missing}")
+    report = (FOLDER / f"{name}.md").read_text()
+    [program], [printed] = blocks(report, "python"), blocks(report, "text")
 
-    contender = registry.load(f"{contenders.PREFIX}{report.stem}").contender
+    contender = registry.load(f"{contenders.PREFIX}{name}").contender
     assert contender
 
     done = subprocess.run(
@@ -43,11 +45,11 @@ def test_a_report_reproduces_what_it_says(report: Path, settings: Settings) -> N
     assert done.stdout == printed, done.stderr
 
 
-@pytest.mark.parametrize("report", REPORTS, ids=lambda path: path.stem)
-def test_a_report_is_listed_and_names_the_version_that_runs(report: Path) -> None:
-    page = report.read_text()
-    version = next(line.partition("==")[2] for line in lines_of(contenders.folder(report.stem) / "requirements.txt"))
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_is_listed_and_names_the_version_that_runs(name: str) -> None:
+    page = (FOLDER / f"{name}.md").read_text()
+    version = next(line.partition("==")[2] for line in lines_of(contenders.folder(name) / "requirements.txt"))
 
-    assert f"]({report.name})" in README
+    assert f"]({name}.md)" in README
     assert version in page.splitlines()[2]
     assert "## Cause, and a fix" in page

@@ -25,6 +25,7 @@ from tests.eventually import assert_eventually
 pytestmark = [
     pytest.mark.full,
     pytest.mark.processes,
+    pytest.mark.contenders,
     pytest.mark.skipif(
         bool(missing := contenders.missing("celery_rabbitmq")), reason=f"contender:celery_rabbitmq: {missing}"
     ),

@@ -12,6 +12,7 @@ import pytest
 from duetime import contenders
 from duetime.contender_versions import versions_of
 from duetime.contenders import Contender
+from tests.each_contender import each_contender
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contender:
     return Contender(tmp_path / "mine", "/no/such/python")
 
 
-@pytest.mark.parametrize("name", contenders.names())
+@pytest.mark.parametrize("name", each_contender(contenders.names()))
 def test_an_installed_contender_has_the_versions_that_its_folder_pins(name: str) -> None:
     if reason := contenders.missing(name):
         pytest.skip(reason)

@@ -19,6 +19,7 @@ from duetime.league.entrants import entrants
 from duetime.pages import SOURCE
 from duetime.shell_command import shell_command
 from tests.commands import duetime
+from tests.each_contender import IN_CI
 
 
 @pytest.fixture
@@ -114,7 +115,6 @@ def test_the_list_says_how_to_install(empty_cache: Path) -> None:
     assert how in line or "cannot be here" in line
 
 
-IN_CI = ("procrastinate", "rq")
 """Python packages alone, so that every machine with a network can install them."""
 
 
