@@ -12,4 +12,9 @@ IN_CI = ("procrastinate", "rq")
 
 
 def each_contender(names: Iterable[str]) -> list[ParameterSet]:
-    return [pytest.param(name, id=name, marks=() if name in IN_CI else pytest.mark.contenders) for name in names]
+    return [pytest.param(name, id=name, marks=mark(name)) for name in names]
+
+
+def mark(name: str) -> list[pytest.MarkDecorator]:
+    """Return what marks a test of the contender; ``celery`` is this project's own."""
+    return [] if name in (*IN_CI, "celery") else [pytest.mark.contenders]

@@ -1,21 +1,48 @@
-"""Each report for upstream reproduces what it says, in the library's own environment."""
+"""Each report for upstream reproduces what it says, in the library's own environment.
+
+A report is called after its contender, or after that and its subject: ``saq.md``, ``saq-sigterm.md``.
+Those of Celery and kombu, ``celery-…``, run in this project's environment.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
 from duetime import contenders, registry
 from duetime.contenders import ROOT, lines_of
 from duetime.settings import Settings
-from tests.each_contender import each_contender
+from tests.each_contender import mark
 
 FOLDER = ROOT / "docs" / "upstream"
 REPORTS = sorted(path.stem for path in FOLDER.glob("*.md") if path.name != "README.md")
 README = (FOLDER / "README.md").read_text()
+
+
+def library(report: str) -> str:
+    return report.partition("-")[0]
+
+
+def python_and_environment(report: str, settings: Settings) -> tuple[str, dict[str, str]]:
+    servers = settings.database_url, settings.broker_url
+    if library(report) == "celery":
+        return sys.executable, dict(zip(("DATABASE_URL", "REDIS_URL"), servers, strict=True))
+    contender = registry.load(f"{contenders.PREFIX}{library(report)}").contender
+    assert contender
+    return contender.python, contender.environment(*servers)
+
+
+def version(report: str) -> str:
+    """The version that the environment pins or has."""
+    if library(report) == "celery":
+        return importlib.metadata.version("celery")
+    lines = lines_of(contenders.folder(library(report)) / "requirements.txt")
+    return next(line.partition("==")[2] for line in lines)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -23,19 +50,17 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", each_contender(REPORTS))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=mark(library(name))) for name in REPORTS])
 def test_a_report_reproduces_what_it_says(name: str, settings: Settings) -> None:
-    if missing := contenders.missing(name):
+    if library(name) != "celery" and (missing := contenders.missing(library(name))):
         pytest.skip(f"{name}: {missing}")
     report = (FOLDER / f"{name}.md").read_text()
     [program], [printed] = blocks(report, "python"), blocks(report, "text")
 
-    contender = registry.load(f"{contenders.PREFIX}{name}").contender
-    assert contender
-
+    python, environment = python_and_environment(name, settings)
     done = subprocess.run(
-        [contender.python, "-c", program],
-        env={"PATH": os.environ["PATH"], **contender.environment(settings.database_url, settings.broker_url)},
+        [python, "-c", program],
+        env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -48,8 +73,7 @@ def test_a_report_reproduces_what_it_says(name: str, settings: Settings) -> None
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_is_listed_and_names_the_version_that_runs(name: str) -> None:
     page = (FOLDER / f"{name}.md").read_text()
-    version = next(line.partition("==")[2] for line in lines_of(contenders.folder(name) / "requirements.txt"))
 
     assert f"]({name}.md)" in README
-    assert version in page.splitlines()[2]
+    assert version(name) in page.splitlines()[2]
     assert "## Cause, and a fix" in page
