@@ -39,8 +39,8 @@ def main(
 ) -> None:
     """Run every design through every scenario, and write the matrix of docs/findings.md.
 
-    Runs are of one commit, which the page names: those of another one are made again. An interrupted command continues
-    where it stopped.
+    Runs whose committed sources have changed are made again, so that the page is of one commit. An interrupted command
+    continues where it stopped.
 
     Exit status: 0 the page is written, 2 bad usage, for instance uncommitted changes.
     """
@@ -49,7 +49,7 @@ def main(
         raise BadUsage(f"the tree is {tree}; commit its changes, because the page says which commit was measured")
     designs = list(load_designs(split_names("--designs", names) or registry.names()).values())
     scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
-    cells = Matrix(designs, scenarios, range(1, seeds + 1), out, of_tree=tree)
+    cells = Matrix(designs, scenarios, range(1, seeds + 1), out, of_head=True)
     with run_tempdir() as tempdir:
         services = Services(tempdir)
         click.echo(f"tree {tree}")

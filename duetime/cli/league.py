@@ -59,8 +59,8 @@ SECTION = "league"
     help="Figures of pytest benchmarks/test_league.py --benchmark-json FILE. May be repeated.",
 )
 @click.option("--estimate", is_flag=True, help="Print how many runs are left and how long they take; run nothing.")
-@click.option("--any-tree", is_flag=True, help="Also with uncommitted changes, and with stored runs of other commits.")
-@click.option("--no-run", is_flag=True, help="Judge what is stored again, of whatever commit, and rewrite the pages.")
+@click.option("--any-tree", is_flag=True, help="Also with uncommitted changes, and with stored runs of other sources.")
+@click.option("--no-run", is_flag=True, help="Judge what is stored again, of whatever sources, and rewrite the pages.")
 @in_own_environment
 def league_command(
     names: str,
@@ -78,7 +78,8 @@ def league_command(
     """Run every library and design in every scenario, and write one page that compares them.
 
     All runs take many hours. Each is kept: an interrupted command continues where it stopped, and today's checker
-    judges all of them again. A run of another commit is made again, so that the page is of one; commit first.
+    judges all of them again. A run is made again when the committed sources
+    that decided it have changed, so that the page is of one commit; commit first.
 
     \b
       duetime contenders install --all
@@ -104,22 +105,22 @@ def league_command(
             f"the tree is {tree}; commit its changes, because the page says which commit was measured, or try the "
             "command with --any-tree"
         )
-    of_tree = "" if no_run or any_tree else tree
+    of_head = not (no_run or any_tree)
     wanted = [full_name(name) for name in split_names("--designs", names)]
     designs = list(load_designs(wanted).values()) if wanted else entrants()
     scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
     with run_tempdir() as tempdir:
         services = Services(tempdir)
         if not no_run:
-            matrix = Matrix(designs, scenarios, range(1, seeds + 1), out, of_tree=of_tree)
+            matrix = Matrix(designs, scenarios, range(1, seeds + 1), out, of_head=of_head)
             matrix.run_missing(services, tempdir, Again(again), click.echo, estimate=estimate)
         if not estimate:
             pages = document, page or out / "league.html"
-            sys.exit(_write(out, *pages, services, speeds=speeds, of_tree=of_tree))
+            sys.exit(_write(out, *pages, services, speeds=speeds, of_head=of_head))
 
 
 def _write(
-    out: Path, document_file: Path, page_file: Path, services: Services, *, speeds: Speeds | None, of_tree: str
+    out: Path, document_file: Path, page_file: Path, services: Services, *, speeds: Speeds | None, of_head: bool
 ) -> int:
     """Write both pages of everything that is stored; print what is not explained, and return the exit status."""
     from duetime.harness.plan import catalogue
@@ -136,7 +137,7 @@ def _write(
     stored = sorted({int(path.name.rpartition("-seed")[2]) for path in out.glob("*/*-seed*")})
     if not stored:
         raise BadUsage(f"there are no runs in {out}; leave --no-run out")
-    matrix = Matrix(entrants(), catalogue.ALL, stored, out, of_tree=of_tree)
+    matrix = Matrix(entrants(), catalogue.ALL, stored, out, of_head=of_head)
     judged = [(place, cell) for place, cell in matrix.cells(services) if cell is not None]
     ran = [place for place, cell in judged if cell.outcome != "not applicable"]
     scenarios, names = {place.scenario.name for place in ran}, {place.design.name for place in ran}

@@ -23,13 +23,14 @@ from duetime.harness.runs.compare import run_side_by_side
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.spec import RunSpec
 from duetime.interface import Design
+from duetime.league.sources import sources_of
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT
 
 ROOT = contenders.ROOT
 OVERHEAD_S = 13.0
 """Starting five designs on two cores, and closing their runs, measured."""
 MEASURED = "measured.json"
-"""Beside a run's files: the tree and the machine."""
+"""Beside a run's files: the tree, the sources that decided, and the machine."""
 
 DIRTY = "-dirty"
 UNKNOWN = "unknown"
@@ -67,7 +68,7 @@ def table_name(design: str) -> str:
 
 
 class Matrix:
-    """Cells that are stored in `out`, or will be. of_tree: what was measured on another tree counts as not run."""
+    """Cells that are stored in `out`, or will be. of_head: a run of other sources than those of HEAD counts as none."""
 
     def __init__(
         self,
@@ -76,11 +77,11 @@ class Matrix:
         seeds: Sequence[int],
         out: Path,
         *,
-        of_tree: str = "",
+        of_head: bool = False,
     ):
         self.places = [Place(design, scenario, seed) for scenario in scenarios for seed in seeds for design in designs]
         self._out = out
-        self._of_tree = of_tree
+        self._of_head = of_head
 
     def cells(self, services: Services) -> Iterator[tuple[Place, Cell | None]]:
         """Yield each place with its cell, judged again by today's checker; None if it was not run."""
@@ -101,7 +102,7 @@ class Matrix:
             return _without_results(place, "not applicable", reason, directory)
         try:
             measured = json.loads((directory / MEASURED).read_text())
-            if self._of_tree and measured["tree"] != self._of_tree:
+            if self._of_head and measured.get("sources") != sources_of(place.design.name):
                 return None
             if json.loads((directory / "plan.json").read_text())["plan_hash"] != place.scenario.plan(place.seed).hash():
                 return None
@@ -124,7 +125,7 @@ class Matrix:
 
     def _run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
         """Run `places`, as many of a scenario side by side as it allows. A run that was there is removed."""
-        tree = _measured()
+        measured = _measured()
         batches = _batches(places)
         for number, batch in enumerate(batches):
             left_s = sum(map(_batch_s, batches[number:]))
@@ -147,7 +148,8 @@ class Matrix:
             for cell in run_side_by_side(specs):
                 report(f"  {cell.design}, seed {cell.seed}: {cell.outcome}")
                 if cell.run_dir.exists():
-                    (cell.run_dir / MEASURED).write_text(json.dumps({**tree, "explanation": cell.explanation}))
+                    about = {**measured, "sources": sources_of(cell.design), "explanation": cell.explanation}
+                    (cell.run_dir / MEASURED).write_text(json.dumps(about))
 
 
 def estimate_s(places: Sequence[Place]) -> float:

@@ -12,7 +12,8 @@ from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.runs.cell import Cell
-from duetime.league.matrix import MEASURED, Judged, Place, table_name
+from duetime.league.matrix import MEASURED, Judged, Place, described_tree, table_name
+from duetime.league.sources import sources_of
 from duetime.league.why import Explanations, Reason, kinds
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT, PARTS_OF_MISSED
 
@@ -162,12 +163,18 @@ def conditions(judged: Judged) -> str:
     versions = [json.loads(path.read_text())["versions"] for path in plans]
     servers = _distinct(f"PostgreSQL {each['postgresql']}, Valkey {each['broker']}" for each in versions)
     dates = _distinct(each["date"] for each in measured)
+    trees = _distinct(each["tree"] for each in measured)
     sentence = (
         f"{len(ran)} runs, {_seeds(ran)}, {' and '.join(_distinct(each['cores'] for each in measured))} shared cores, "
         f"{'; '.join(servers)}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, tree "
-        f"{', '.join(_distinct(each['tree'] for each in measured))}."
+        f"{', '.join(trees)}"
     )
-    return "\n".join([wrapped(sentence), "", *_versions(versions), ""])
+    head = described_tree()
+    if trees != [head] and all(
+        each.get("sources") == sources_of(place.design.name) for (place, _), each in zip(ran, measured, strict=True)
+    ):
+        sentence += f", all with the sources of {head}"
+    return "\n".join([wrapped(f"{sentence}."), "", *_versions(versions), ""])
 
 
 def _versions(versions: Iterable[Mapping[str, str]]) -> Iterator[str]:

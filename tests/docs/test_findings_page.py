@@ -13,9 +13,8 @@ from benchmarks.findings.page import cell_text, matrix
 from duetime import registry
 from duetime.checker import VIOLATIONS
 from duetime.harness.plan import lookup
-from duetime.harness.processes.services import Services
 from duetime.harness.runs.cell import Cell, Outcome
-from duetime.league.matrix import MEASURED, ROOT, Matrix, Place, described_tree
+from duetime.league.matrix import ROOT, Place, described_tree
 from duetime.league.tables import replace_between
 
 PAGE = (ROOT / "docs" / "findings.md").read_text()
@@ -114,20 +113,6 @@ def test_the_page_has_columns_of_designs_and_names_what_was_not_judged() -> None
     assert "- n/a: `calm` / `oban_style_queue:soft_shutdown`: no broker." in text
     assert "- unknown: `calm` / `pull_worker:one_beat`, seed 1: late." in text
     assert stamp_of(replace_between(PAGE, "matrix", text)).tree == "0d01f3a"
-
-
-def test_a_run_of_another_commit_counts_as_not_run(tmp_path: Path) -> None:
-    design, scenario = registry.load("reference"), lookup.named("calm")
-    directory = tmp_path / "calm" / "reference-seed1"
-    directory.mkdir(parents=True)
-    (directory / "plan.json").write_text(f'{{"plan_hash": "{scenario.plan(1).hash()}"}}')
-    (directory / MEASURED).write_text('{"tree": "0d01f3a", "explanation": "Unknown: it was interrupted."}')
-
-    def left(tree: str) -> int:
-        found = Matrix([design], [scenario], [1], tmp_path, of_tree=tree)
-        return len(found.to_run(Services(tmp_path), frozenset()))
-
-    assert (left("0d01f3a"), left(""), left("1111111")) == (0, 0, 1)
 
 
 def test_the_estimate_runs_nothing_and_says_which_commit(tmp_path: Path) -> None:
