@@ -76,6 +76,7 @@ def _facts(judged: Judged, facts: Mapping[str, Facts]) -> Iterator[str]:
     columns = (
         "", "library", "store", "workers", "called from", "delivers", "in the transaction", "cancel", "another time",
         "unique key",
+        "back after a kill",
     )  # fmt: skip
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
@@ -85,7 +86,7 @@ def _facts(judged: Judged, facts: Mapping[str, Facts]) -> Iterator[str]:
         yield "| " + " | ".join(
             [row_name(design), f"[{known.title}]({known.home})", known.store, known.worker, known.callers,
              DELIVERY[stated.delivery], "yes" if stated.transactional else "no", cancel_of(stated), known.reschedule,
-             known.unique_key]
+             known.unique_key, back_after(stated)]
         ) + " |"  # fmt: skip
 
 
@@ -107,6 +108,13 @@ def cancel_of(stated: Guarantees) -> str:
     if not stated.has_cancel:
         return "none"
     return "always holds" if stated.cancels else "not under faults"
+
+
+def back_after(stated: Guarantees) -> str:
+    """Within what time what a dead worker held is delivered, as its documentation has it."""
+    if stated.recovers_within_s:
+        return f"{stated.recovers_within_s:g} s"
+    return "in seconds" if stated.delivery == "at_least_once" else "not stated"
 
 
 def _claims(claims: Sequence[Claim], judged: Judged) -> Iterator[str]:

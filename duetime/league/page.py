@@ -15,12 +15,12 @@ from markupsafe import Markup
 from duetime.checker import VIOLATIONS
 from duetime.harness.runs.cell import Cell
 from duetime.league.claims import Claim, verdict
-from duetime.league.document import DELIVERY, cancel_of
+from duetime.league.document import DELIVERY, back_after, cancel_of
 from duetime.league.facts import Facts
 from duetime.league.matrix import Judged, Place, table_name
 from duetime.league.needs import NEEDS, answer
 from duetime.league.speeds import Speeds
-from duetime.league.tables import GROUPS, OTHERS, by_name, conditions
+from duetime.league.tables import GROUPS, OTHERS, by_name, conditions, how_long
 from duetime.league.why import Explanations, Reason, kinds
 from duetime.pages import DOCS, FILES
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT, PARTS_OF_MISSED
@@ -127,6 +127,7 @@ def _row(place: Place, facts: Facts) -> Mapping[str, Any]:
         "cancel": cancel_of(stated),
         "reschedule": facts.reschedule,
         "unique": facts.unique_key,
+        "back": back_after(stated),
     }
 
 
@@ -153,6 +154,7 @@ def _run(place: Place, cell: Cell) -> Mapping[str, Any]:
         "seed": place.seed,
         "outcome": cell.outcome,
         "kinds": kinds(cell),
+        "long": {kind: text for kind in kinds(cell) if (text := how_long(kind, [cell]))},
         "story": cell.explanation,
         "command": shell_command("run", place.design.name, place.scenario.name, "--seed", str(place.seed)),
     }

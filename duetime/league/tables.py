@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import ceil, floor
 from pathlib import Path
 from textwrap import fill
 
@@ -38,9 +39,7 @@ def summary(cells: Sequence[Cell]) -> str:
     unknown = sum(cell.outcome == "unknown" for cell in cells)
     if not judged:
         return "unknown" if unknown else "n/a"
-    text = (
-        ", ".join(f"{kind} {_range([found.get(kind, 0) for found in failing])}" for kind in _order(failing)) or "pass"
-    )
+    text = ", ".join(f"{kind} {_range(failing, kind)}{how_long(kind, judged)}" for kind in _order(failing)) or "pass"
     if failing and len(failing) < len(judged):
         text = f"{len(failing)} of {len(judged)}: {text}"
     if any(cell.within_guarantees is False for cell in judged):
@@ -48,12 +47,22 @@ def summary(cells: Sequence[Cell]) -> str:
     return f"{text}; {unknown} unknown" if unknown else text
 
 
+def how_long(kind: str, cells: Sequence[Cell]) -> str:
+    """Return how late the latest was, or how long one was still stuck when its run was closed; empty if unknown."""
+    longest_s = max((cell.longest_s.get("late" if kind == "late" else "missed", 0.0) for cell in cells), default=0.0)
+    if longest_s and kind == "late":
+        return f" (≤ {ceil(longest_s)} s)"
+    # What is lost or failed does not come back.
+    return f" (≥ {floor(longest_s)} s)" if longest_s and kind in ("stuck", "missed") else ""
+
+
 def _order(failing: Iterable[Mapping[str, int]]) -> list[str]:
     present = {kind for found in failing for kind in found}
     return [kind for kind in (*PARTS_OF_MISSED, *VIOLATIONS) if kind in present]
 
 
-def _range(counts: Sequence[int]) -> str:
+def _range(failing: Iterable[Mapping[str, int]], kind: str) -> str:
+    counts = [found.get(kind, 0) for found in failing]
     low, high = min(counts), max(counts)
     return f"{low}" if low == high else f"{low}-{high}"
 

@@ -40,6 +40,14 @@ def cell(outcome: Outcome = "pass", *, kept: bool | None = True, explanation: st
     )
 
 
+def lasting(**seconds: float) -> Cell:
+    """A failing cell with one violation of the kind, and how long it lasted."""
+    [(kind, longest)] = seconds.items()
+    late = kind == "late"
+    failing = cell("fail", late=1) if late else replace(cell("fail", missed=1), counts={"missed": 1, kind: 1})
+    return replace(failing, longest_s={"late" if late else "missed": longest})
+
+
 def place(scenario: str = "calm", seed: int = 1, design: str = "contender:rq") -> Place:
     return Place(registry.load(design), lookup.named(scenario), seed)
 
@@ -77,6 +85,9 @@ def readme(tmp_path: Path) -> Any:
         ([cell("not applicable", kept=None)], "n/a"),
         ([cell("fail", kept=False, late=3)], "**late 3**"),
         ([cell("pass", excused=4)], "pass"),
+        ([lasting(late=4.01), lasting(late=7.2), cell()], "2 of 3: late 1 (≤ 8 s)"),
+        ([lasting(stuck=9.9), lasting(stuck=3.0)], "stuck 1 (≥ 9 s)"),
+        ([lasting(lost=9.9)], "lost 1"),
     ],
 )
 def test_a_cell_says_what_its_seeds_found(cells: list[Cell], text: str) -> None:

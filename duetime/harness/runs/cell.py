@@ -47,6 +47,9 @@ class Cell:
     plan_hash: str = ""
     unproven: bool = False
     """Whether a part of a failing run proves nothing."""
+    longest_s: Mapping[str, float] = field(default_factory=dict)
+    """Of a stored run, the longest: ``late``, how late a delivery was without excused time; ``missed``, how long after
+    its deadline a notification was still missing when the run was closed. Without an entry if there is none."""
 
     @property
     def promise_state(self) -> Literal["kept", "allowed", "BROKEN", "failed", "unknown", "not tested"]:
@@ -128,7 +131,18 @@ def cell_of(run_dir: Path, history: History, results: Results, *, weakness: str 
         loaded_as=loaded_as,
         plan_hash=str(written["plan_hash"]),
         unproven=bool(results.unknown_because),
+        longest_s=_longest_s(history, results),
     )
+
+
+def _longest_s(history: History, results: Results) -> dict[str, float]:
+    found = {}
+    if any(violation.label == "late" for violation in results.violations):
+        found["late"] = results.lateness_s["healthy"]["max"] or 0.0
+    deadlines_ns = [violation.at_ns for violation in results.violations if violation.label == "missed"]
+    if deadlines_ns and history.closed:
+        found["missed"] = (history.closed.at_ns - min(deadlines_ns)) / 1e9
+    return found
 
 
 def stored_remarks(run_dir: Path) -> str:

@@ -82,7 +82,7 @@
 
   function factsOf(row) {
     const facts = { library: e("a", { href: row.home }, row.title), "keeps jobs in": row.store, "workers in": row.worker, "called from": row.callers,
-      delivers: row.delivers, "in the caller's transaction": row.transactional ? "yes" : "no", cancel: row.cancel, "another time": row.reschedule, "unique key": row.unique };
+      delivers: row.delivers, "in the caller's transaction": row.transactional ? "yes" : "no", cancel: row.cancel, "another time": row.reschedule, "unique key": row.unique, "back after a kill": row.back };
     return [e("p", {}, `${row.summary}.`), e("table", {}, e("tbody", {}, ...Object.entries(facts).map(([name, value]) => e("tr", {}, e("th", { scope: "row" }, name), e("td", {}, value)))))];
   }
 
@@ -97,7 +97,7 @@
       ...(reasons.length ? [e("h3", {}, "Why"), e("ul", {}, ...reasons.map((reason) => e("li", {}, reason.title, " ", ...reason.sources.flatMap((source) => [source.address ? e("a", { href: source.address }, source.text) : e("code", {}, source.text), " "]), e("a", { href: reason.page }, "more"))))] : []),
       e("h3", {}, "Runs"),
       ...cell.runs.map((run) => e("details", { open: cell.runs.length === 1 },
-        e("summary", {}, `seed ${run.seed}: `, e("span", { class: `verdict ${run.outcome}` }, run.outcome), ` ${Object.entries(run.kinds).map(([kind, number]) => `${number} ${words(kind)}`).join(", ")}`),
+        e("summary", {}, `seed ${run.seed}: `, e("span", { class: `verdict ${run.outcome}` }, run.outcome), ` ${Object.entries(run.kinds).map(([kind, number]) => `${number} ${words(kind)}${run.long[kind] || ""}`).join(", ")}`),
         e("p", {}, run.story || "No violation."), e("pre", {}, run.command))),
     ];
   }
