@@ -124,10 +124,9 @@ def _write(
 ) -> int:
     """Write both pages of everything that is stored; print what is not explained, and return the exit status."""
     from duetime.harness.plan import catalogue
-    from duetime.league.claims import claims_of
-    from duetime.league.document import absent, document
+    from duetime.league.about import about
+    from duetime.league.document import document
     from duetime.league.entrants import entrants
-    from duetime.league.facts import facts_of
     from duetime.league.matrix import Matrix
     from duetime.league.page import write_page
     from duetime.league.tables import write_section
@@ -144,12 +143,11 @@ def _write(
     judged = [
         (place, cell) for place, cell in judged if place.scenario.name in scenarios and place.design.name in names
     ]
-    folders = [contenders.folder(name) for name in contenders.names()]
-    explanations = Explanations([each for folder in folders for each in paragraphs(folder / "README.md")])
-    facts = {name: facts_of(name) for name in names}
-    claims = [claim for folder in folders for claim in claims_of(folder)]
-    write_section(document_file, SECTION, document(judged, explanations, facts, claims, absent=absent(), speeds=speeds))
-    write_page(page_file, judged, explanations, facts, claims, speeds=speeds)
+    readmes = [contenders.folder(name) / "README.md" for name in contenders.names()]
+    explanations = Explanations([each for readme in readmes for each in paragraphs(readme)])
+    known = about(names, speeds)
+    write_section(document_file, SECTION, document(judged, explanations, known))
+    write_page(page_file, judged, explanations, known)
     click.echo(f"wrote {document_file} and {page_file}")
     for text in explanations.unexplained:
         click.echo(f"no mechanism: {text}", err=True)

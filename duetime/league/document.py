@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from duetime import contenders
 from duetime.interface import Guarantees
+from duetime.league.about import About
 from duetime.league.claims import Claim, verdict
-from duetime.league.entrants import not_here
 from duetime.league.facts import Facts
 from duetime.league.matrix import Judged
 from duetime.league.needs import NEEDS, Answer, answer
+from duetime.league.objections import Objection
 from duetime.league.speeds import Speeds
 from duetime.league.tables import by_name, conditions, mechanisms, not_judged, row_name, tables, wrapped
 from duetime.league.why import Explanations
@@ -24,36 +24,26 @@ DELIVERY = {
 }
 
 
-def document(
-    judged: Judged,
-    explanations: Explanations,
-    facts: Mapping[str, Facts],
-    claims: Sequence[Claim],
-    *,
-    absent: Mapping[str, str],
-    speeds: Speeds | None = None,
-) -> str:
-    """Return everything between the markers, as Markdown.
-
-    facts: by design. absent: what this machine lacks to run an entrant, by its name.
-    """
+def document(judged: Judged, explanations: Explanations, about: About) -> str:
+    """Return everything between the markers, as Markdown."""
     judged = sorted(judged, key=lambda item: by_name(item[0]))
     reasons: dict[str, int] = {}
     verdicts = "\n".join(tables(judged, explanations, reasons))
     return "\n".join(
         [
             conditions(judged),
-            *(wrapped(f"- {name} did not run: {missing}.", hanging="  ") for name, missing in absent.items()),
+            *(wrapped(f"- {name} did not run: {missing}.", hanging="  ") for name, missing in about.absent.items()),
             "## Five needs\n",
-            *_needs([answer(need, judged, facts) for need in NEEDS]),
+            *_needs([answer(need, judged, about.facts) for need in NEEDS]),
             "\n## What each is\n",
-            *_facts(judged, facts),
-            *_speeds(speeds),
+            *_facts(judged, about.facts),
+            *_speeds(about.speeds),
             "\n## What each does under faults\n",
             verdicts,
             "## Why they fail\n",
             *mechanisms(explanations),
-            *_claims(claims, judged),
+            *_claims(about.claims, judged),
+            *_objections(about.objections),
             "\n## Not applicable, and unknown\n",
             *not_judged(judged, reasons),
             "",
@@ -126,6 +116,8 @@ def _claims(claims: Sequence[Claim], judged: Judged) -> Iterator[str]:
         yield f"| {claim.entrant} | [“{claim.says}”]({claim.source}) | {verdict(claim, judged)} |"
 
 
-def absent() -> dict[str, str]:
-    """Return what this machine lacks for each library that cannot run here."""
-    return {name: missing for name in contenders.names() if (missing := not_here(name))}
+def _objections(objections: Sequence[Objection]) -> Iterator[str]:
+    if objections:
+        yield "\n## What their maintainers may object to\n"
+    for one in objections:
+        yield wrapped(f"- {one.entrant}: [{one.title}]({one.page})", hanging="  ")

@@ -14,12 +14,12 @@ from markupsafe import Markup
 
 from duetime.checker import VIOLATIONS
 from duetime.harness.runs.cell import Cell
-from duetime.league.claims import Claim, verdict
+from duetime.league.about import About
+from duetime.league.claims import verdict
 from duetime.league.document import DELIVERY, back_after, cancel_of
 from duetime.league.facts import Facts
 from duetime.league.matrix import Judged, Place, table_name
 from duetime.league.needs import NEEDS, answer
-from duetime.league.speeds import Speeds
 from duetime.league.tables import GROUPS, OTHERS, by_name, conditions, how_long
 from duetime.league.why import Explanations, Reason, kinds
 from duetime.pages import DOCS, FILES
@@ -30,15 +30,7 @@ from duetime.shell_command import shell_command
 MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 
 
-def write_page(
-    path: Path,
-    judged: Judged,
-    explanations: Explanations,
-    facts: Mapping[str, Facts],
-    claims: Sequence[Claim],
-    *,
-    speeds: Speeds | None = None,
-) -> None:
+def write_page(path: Path, judged: Judged, explanations: Explanations, about: About) -> None:
     """Write the page completely or not at all.
 
     Raises:
@@ -46,19 +38,13 @@ def write_page(
     """
     draft = path.with_name(f"{path.name}.draft")
     try:
-        draft.write_text(page(judged, explanations, facts, claims, speeds), encoding="utf-8")
+        draft.write_text(page(judged, explanations, about), encoding="utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def page(
-    judged: Judged,
-    explanations: Explanations,
-    facts: Mapping[str, Facts],
-    claims: Sequence[Claim],
-    speeds: Speeds | None,
-) -> str:
+def page(judged: Judged, explanations: Explanations, about: About) -> str:
     """The page as HTML."""
     judged = sorted(judged, key=lambda item: by_name(item[0]))
     templates = Environment(
@@ -70,13 +56,14 @@ def page(
     return templates.get_template("league.html.j2").render(
         conditions=" ".join(sentence.split()),
         versions=[" ".join(line.split()) for line in versions.strip().removeprefix("- ").split("\n- ")],
-        needs=[answer(need, judged, facts) for need in NEEDS],
-        claims=[{"claim": claim, "verdict": verdict(claim, judged).replace("`", "")} for claim in claims],
-        speeds=speeds,
+        needs=[answer(need, judged, about.facts) for need in NEEDS],
+        objections=[(one.entrant, one.title, _address(one.page)) for one in about.objections],
+        claims=[{"claim": claim, "verdict": verdict(claim, judged).replace("`", "")} for claim in about.claims],
+        speeds=about.speeds,
         # Markup: files of this package, which must not be escaped.
         styles=Markup("\n".join(_source(templates, name) for name in ("common.css", "league.css"))),  # noqa: S704
         script=Markup(_source(templates, "league.js")),  # noqa: S704
-        data=Markup(json.dumps(data(judged, explanations, facts)).replace("<", "\\u003c")),  # noqa: S704
+        data=Markup(json.dumps(data(judged, explanations, about.facts)).replace("<", "\\u003c")),  # noqa: S704
         count=len({place.entrant for place, _ in judged}),
     )
 

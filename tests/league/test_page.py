@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from duetime.league.about import About
 from duetime.league.claims import Claim
 from duetime.league.facts import Facts, facts_of
 from duetime.league.matrix import Judged
+from duetime.league.objections import Objection
 from duetime.league.page import data, write_page
 from duetime.league.why import Explanations
 from duetime.report.contender_mechanisms import Explained, Paragraph
@@ -29,6 +32,7 @@ CELLS: Judged = [
 CUT = Paragraph("rq", "Due times are cut.", (Explained(("*",), None, frozenset({"early"})),), ("`rq/registry.py:650`",))
 GONE = Paragraph("sidekiq", "Gone.", (Explained(("*",), None, frozenset({"missed"})),), ("[wiki](https://x.org/)",))
 CLAIM = Claim(entrant="rq", says="On time.", source="https://python-rq.org/", refuted_by=["early"])
+OBJECTION = Objection("rq", "Cut by us.", "../contenders/rq/README.md#objections-that-remain")
 
 
 def facts() -> dict[str, Facts]:
@@ -63,7 +67,7 @@ def opened(tmp_path: Path, open_page: OpenPage) -> Callable[..., Page]:
         path = tmp_path / "league.html"
         explanations = Explanations([CUT, GONE])
         explanations.of(CELLS)
-        write_page(path, CELLS, explanations, facts(), [CLAIM])
+        write_page(path, CELLS, explanations, About(facts=facts(), claims=[CLAIM], objections=[OBJECTION]))
         page = open_page(f"{path.as_uri()}{fragment}", **options)
         page.wait_for_selector("body.ready")
         return page
@@ -121,6 +125,7 @@ def test_the_page_is_accessible_and_fits(
     expect(page.get_by_role("dialog")).to_contain_text("Not applicable: the run is too short.")
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
 
+    expect(page.get_by_role("link", name="Cut by us.")).to_have_attribute("href", re.compile("^https://"))
     assert_accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     screenshot(page, f"league-{'-'.join(map(str, options.values())) or 'wide'}")

@@ -15,6 +15,7 @@ from duetime.checker import VIOLATIONS
 from duetime.errors import BadUsage
 from duetime.harness.plan import catalogue, lookup
 from duetime.harness.runs.cell import Cell, Outcome
+from duetime.league.about import About
 from duetime.league.document import document
 from duetime.league.facts import facts_of
 from duetime.league.matrix import Judged, Place
@@ -54,7 +55,7 @@ def place(scenario: str = "calm", seed: int = 1, design: str = "contender:rq") -
 
 def page(judged: Judged, explanations: Explanations) -> str:
     facts = {name: facts_of(name) for name in {place.design.name for place, _ in judged}}
-    return document(judged, explanations, facts, [], absent={"saq": "its Python packages are not installed"})
+    return document(judged, explanations, About(facts=facts, absent={"saq": "its Python packages are not installed"}))
 
 
 @pytest.fixture
