@@ -1,4 +1,5 @@
-"""Find settings of a Celery application that lose or duplicate tasks, without starting it.
+"""Find settings of an application that lose, duplicate or delay tasks, without starting it.
 
-`request.run` needs no Celery: it asks a process of the project's own interpreter, which has it.
+This package has the rules about Celery, `libraries` those about other libraries. `request.run` needs no Celery: it
+asks a process of the project's own interpreter, which has it.
 """

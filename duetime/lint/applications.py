@@ -17,7 +17,8 @@ from duetime import registry
 from duetime.errors import BadUsage
 from duetime.lint.case import Target
 from duetime.lint.commands import WorkerCommand, parse
-from duetime.lint.find_app import find, import_errors
+from duetime.lint.find_app import find
+from duetime.lint.importing import import_errors
 from duetime.lint.transport import transport
 from duetime.runtime.broker import OVERRIDES
 from duetime.settings import Settings

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from duetime.lint.case import Case, listed
+from duetime.lint.case import Case
 from duetime.lint.commands import WorkerCommand
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
 from duetime.lint.schedulers import PLACES, Scheduler, scheduler_of
+from duetime.lint.text import listed
 
 UPSTREAM = ("celery#2856", "celery#4808")
 

@@ -91,12 +91,6 @@ def _function(task: Task[..., Any]) -> object:
     return getattr(task, "__wrapped__", type(task))
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """Join `names` with commas; only the first `most`, with the number of the others."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def calls_retry(task: Task[..., Any], *, without: str = "") -> bool:
     """Return True if the body of `task` calls retry(), and no call in it has an argument `without`."""
     code = getattr(inspect.unwrap(getattr(task, "__wrapped__", task.run)), "__code__", None)

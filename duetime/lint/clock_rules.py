@@ -12,8 +12,9 @@ from typing import Any
 from celery.schedules import crontab
 from celery.utils import time as celery_time
 
-from duetime.lint.case import Case, listed
+from duetime.lint.case import Case
 from duetime.lint.finding import Finding
+from duetime.lint.text import listed
 
 COUNTS_ELAPSED_SECONDS = hasattr(celery_time, "add_seconds_to_datetime")
 """True from Celery 5.7: a countdown is added to the instant, no longer to the local wall clock."""

@@ -8,12 +8,17 @@ from typing import Any, Literal
 Level = Literal["warning", "info", "not judged"]
 Scenario = Literal[
     "broker_blip_long",
+    "calm",
     "crash",
+    "crash_before",
+    "deploy_too_slow",
     "far_flood",
+    "late_event",
     "long_horizon",
     "more_servers",
     "move_and_cancel",
     "poison",
+    "rolling_deploy",
 ]
 
 
@@ -23,9 +28,10 @@ class Finding:
 
     level: ``not judged`` for what no rule judges; the consequence names it.
     value: the value found, as a Python literal.
-    is_default: True if it is Celery's default.
+    is_default: True if it is the library's default.
     scenario: the scenario that demonstrates it; None if the finding is harmless, or if none does.
-    see: upstream issues about it.
+    see: upstream issues about it, or its place in the library's source or documentation.
+    run: the arguments of ``duetime`` for a run of the library that shows it; empty for Celery.
     """
 
     target: str
@@ -37,6 +43,8 @@ class Finding:
     fix: str
     scenario: Scenario | None
     see: tuple[str, ...] = ()
+    library: str = "Celery"
+    run: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Run the linter in the interpreter of a project, which needs Celery, but not duetime or its libraries.
+"""Run the linter in the interpreter of a project, which needs the project's libraries, but not duetime or its own.
 
 It takes `duetime` from where this file lies, without the packages beside it: they are not the project's. Arguments: a
 JSON request, and a file for the JSON reply. Its standard output belongs to the application that it imports.
@@ -32,8 +32,24 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     if sys.version_info < OLDEST:
         version = ".".join(map(str, sys.version_info[:2]))
         return {"error": "{}: it is Python {}; the linter needs 3.11 or later".format(request["python"], version)}
+    return _read_library(request) if request.get("library") else _answer_about_celery(request)
+
+
+def _read_library(request: dict[str, Any]) -> dict[str, Any]:
+    """Read the settings of another library; the process that asks judges them."""
+    _import_package()
+    from duetime.errors import BadUsage
+    from duetime.lint.libraries.load import load
+
     try:
-        import celery  # the one library that the linter needs
+        return load(request["targets"][0]).to_json()
+    except BadUsage as error:
+        return {"error": str(error)}
+
+
+def _answer_about_celery(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        import celery  # the one library that these rules need
     except ImportError as error:
         return {
             "error": f"{request['python']}: Celery cannot be imported there ({error}); name the project's interpreter "

@@ -14,8 +14,9 @@ from typing import Any
 from celery import Task
 from celery.utils.time import rate
 
-from duetime.lint.case import Case, calls_retry, listed
+from duetime.lint.case import Case, calls_retry
 from duetime.lint.finding import Finding
+from duetime.lint.text import listed
 from duetime.lint.transport import transport
 
 EXITS = "a worker exits with status 1 when it starts."

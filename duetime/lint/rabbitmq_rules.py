@@ -16,9 +16,10 @@ import celery
 from kombu.transport import pyamqp
 from kombu.transport.native_delayed_delivery import MAX_NUMBER_OF_BITS_TO_USE
 
-from duetime.lint.case import Case, listed
+from duetime.lint.case import Case
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
+from duetime.lint.text import listed
 from duetime.lint.transport import transport
 
 LONGEST_DELAY = timedelta(seconds=2**MAX_NUMBER_OF_BITS_TO_USE - 1)

@@ -16,7 +16,8 @@ from duetime.lint.finding import Finding
 
 def run(request: Mapping[str, Any]) -> list[Finding]:
     """Return the findings that answer `request`; raises as `ask` does."""
-    return [Finding(**{**finding, "see": tuple(finding["see"])}) for finding in ask(request)["findings"]]
+    found = ask(request)["findings"]
+    return [Finding(**{**finding, "see": tuple(finding["see"]), "run": tuple(finding["run"])}) for finding in found]
 
 
 def ask(request: Mapping[str, Any]) -> dict[str, Any]:

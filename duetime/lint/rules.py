@@ -23,7 +23,7 @@ from duetime.lint.broker_rules import (
     timeout_above_lateness,
     timeout_below_horizon,
 )
-from duetime.lint.case import CONSUMER_TIMEOUT, Case, Target, listed, own_tasks, registered
+from duetime.lint.case import CONSUMER_TIMEOUT, Case, Target, own_tasks, registered
 from duetime.lint.clock_rules import always_eager, countdown_across_clock_change, crontab_zone, naive_eta
 from duetime.lint.find_app import others
 from duetime.lint.finding import Finding
@@ -39,6 +39,7 @@ from duetime.lint.task_rules import (
     revokes_purged,
     revokes_unheard,
 )
+from duetime.lint.text import listed
 from duetime.lint.time_limit_rules import late_task_outlasts_timeout, pool_ignores_limits
 from duetime.lint.unjudged import not_judged
 

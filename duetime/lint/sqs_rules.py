@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from duetime.lint.case import VISIBILITY_TIMEOUT, Case, listed
+from duetime.lint.case import VISIBILITY_TIMEOUT, Case
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
+from duetime.lint.text import listed
 from duetime.lint.transport import transport
 
 KOMBU_DEFAULT = timedelta(minutes=30)

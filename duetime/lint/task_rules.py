@@ -10,10 +10,11 @@ from celery import Task
 from celery.app.defaults import DEFAULTS
 from celery.worker.state import REVOKE_EXPIRES
 
-from duetime.lint.case import Case, calls_retry, listed
+from duetime.lint.case import Case, calls_retry
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
 from duetime.lint.rabbitmq_rules import FIXED_ON_RABBITMQ_4, rabbit_queues
+from duetime.lint.text import listed
 from duetime.lint.transport import transport
 
 

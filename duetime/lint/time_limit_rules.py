@@ -9,12 +9,13 @@ from typing import Any
 from celery import Task
 
 from duetime.lint.broker import redis_broker
-from duetime.lint.case import VISIBILITY_TIMEOUT, Case, listed
+from duetime.lint.case import VISIBILITY_TIMEOUT, Case
 from duetime.lint.commands import WorkerCommand
 from duetime.lint.durations import format_duration
 from duetime.lint.finding import Finding
 from duetime.lint.rabbitmq_rules import rabbit_queues
 from duetime.lint.sqs_rules import sqs_broker
+from duetime.lint.text import listed
 
 BOTH = ("time_limit", "soft_time_limit")
 IGNORED_LIMITS = {"thread": BOTH, "threads": BOTH, "solo": BOTH, "eventlet": BOTH, "gevent": ("soft_time_limit",)}

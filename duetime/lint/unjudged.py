@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from duetime.lint.broker import redis_broker
-from duetime.lint.case import Case, listed
+from duetime.lint.case import Case
 from duetime.lint.finding import Finding
 from duetime.lint.rabbitmq_rules import rabbit_queues
 from duetime.lint.shutdown_rules import soft_shutdown
 from duetime.lint.sqs_rules import sqs_broker
+from duetime.lint.text import listed
 from duetime.lint.time_limit_rules import task_limit
 from duetime.lint.transport import others, transport
 

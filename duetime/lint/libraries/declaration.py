@@ -1,0 +1,186 @@
+"""The form of a library's file: its settings, and the rules about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from math import isfinite
+from typing import Any, Literal
+
+from duetime.lint.finding import Scenario
+
+Effect = Literal["loses", "repeats", "delays", "ignores a cancel"]
+Kind = Literal["number", "flag", "text"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of a library.
+
+    default: of the pinned version.
+    options: its spellings in the command of a worker. A flag's turns it on.
+    optional: True if None has a meaning.
+    unit: of a number; empty if it counts something.
+    of: the object that has it, if it is not the application or the worker, for instance "a task".
+    """
+
+    name: str
+    default: float | bool | str | None
+    kind: Kind = "number"
+    options: Sequence[str] = ()
+    optional: bool = False
+    unit: Literal["s", "ms", ""] = ""
+    of: str = ""
+
+    def accepts(self, value: object) -> bool:
+        """Return True if `value` is of the setting's kind."""
+        if value is None:
+            return self.optional
+        if self.kind == "number":
+            return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        return isinstance(value, bool if self.kind == "flag" else str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run of a contender that shows the consequence.
+
+    seeds: above 1 for what happens in some runs only; then it is a comparison of that many.
+    """
+
+    design: str
+    scenario: Scenario
+    seeds: int = 1
+    slow: int = 1
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The arguments of ``duetime``."""
+        slow = ["--slow", str(self.slow)] if self.slow > 1 else []
+        if self.seeds > 1:
+            return ["compare", "--designs", self.design, "--scenarios", self.scenario, "--runs", str(self.seeds), *slow]
+        return ["run", self.design, self.scenario, "--seed", "1", *slow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the user tolerates, in seconds.
+
+    lateness: after a worker crash. punctual_to: while nothing fails. horizon: the longest time between scheduling and
+    due time. grace: the time from SIGTERM to SIGKILL; None if unknown.
+    """
+
+    lateness: float
+    punctual_to: float
+    horizon: float
+    grace: float | None = None
+
+
+class NotKnown(Exception):
+    """A rule asks for a setting whose value is not known, so it is not judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The input of a rule: known values by the names of their settings, and the limits."""
+
+    settings: Mapping[str, Setting]
+    values: Mapping[str, Any]
+    limits: Limits
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of the setting `name`.
+
+        Raises:
+            NotKnown: it is not known, or not of the setting's kind.
+        """
+        if name not in self.values or not self.settings[name].accepts(self.values[name]):
+            raise NotKnown(name)
+        return self.values[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A setting, when it is wrong, and what it does then.
+
+    consequence: a template of `str.format()` over the values.
+    see: the source: a file and line of the library, or a page of its documentation.
+    """
+
+    setting: str
+    when: Callable[[Case], bool]
+    effect: Effect
+    consequence: str
+    fix: str
+    run: Run
+    see: str
+    level: Literal["warning", "info"] = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Values that were read: of the application or its worker, and of each task that has settings of its own."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold; a value that it cannot hold is not known."""
+        return {
+            "values": _plain(self.values),
+            "tasks": {name: _plain(own) for name, own in self.tasks.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """A library.
+
+    version: the one that the rules were read in.
+    reads: what TARGET may name, in words; empty if there is nothing to read.
+    read: returns what an imported object (or its module, if TARGET names no object) has; None if it is another object.
+    suffix, parse: of the configuration file that a worker reads, and what its text says.
+    commands: the programs that start a worker, if one has options that are settings; example: such a command.
+    fixed: what no setting changes.
+    """
+
+    name: str
+    title: str
+    version: str
+    settings: Sequence[Setting]
+    rules: Sequence[Rule]
+    fixed: str
+    reads: str = ""
+    read: Callable[[Any], Found | None] | None = None
+    suffix: str = ""
+    parse: Callable[[str], Found] | None = None
+    commands: Sequence[str] = ()
+    example: str = ""
+
+    @property
+    def by_name(self) -> Mapping[str, Setting]:
+        return {setting.name: setting for setting in self.settings}
+
+    def defaults(self) -> dict[str, Any]:
+        return {setting.name: setting.default for setting in self.settings}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if isinstance(value, int | float | str | None)}
+
+
+def seconds(value: Any) -> Any:
+    """Return a timedelta in seconds, and anything else as it is."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def uses(function: Any, name: str) -> bool:
+    """Return True if the body of `function`, or a function inside it, uses `name`."""
+    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
+    return code is not None and _uses(code, name)
+
+
+def _uses(code: Any, name: str) -> bool:
+    inner = [constant for constant in code.co_consts if hasattr(constant, "co_names")]
+    return name in code.co_names or any(_uses(each, name) for each in inner)

@@ -1,0 +1,59 @@
+"""Answer ``duetime lint LIBRARY`` and ``duetime lint LIBRARY:MODULE:OBJECT``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from duetime.errors import BadUsage
+from duetime.lint.durations import duration
+from duetime.lint.finding import Finding
+from duetime.lint.libraries.declaration import Found, Library, Limits
+from duetime.lint.libraries.given import given, of_command
+from duetime.lint.libraries.judge import judge
+from duetime.lint.libraries.load import read_file
+from duetime.lint.request import ask
+
+
+def lint(library: Library, request: Mapping[str, Any]) -> list[Finding]:
+    """Return the findings about the one target of `request`, which begins with the name of `library`.
+
+    Raises:
+        BadUsage: an argument is wrong, or what it names cannot be read.
+    """
+    target, *others = request["targets"]
+    if others:
+        raise BadUsage(f"{target}, {', '.join(others)}: write one target if it begins with the name of a library")
+    limits = Limits(
+        lateness=_seconds(request, "lateness"),
+        punctual_to=_seconds(request, "punctual_to"),
+        horizon=_seconds(request, "horizon"),
+        grace=_seconds(request, "grace") if request["grace"] is not None else None,
+    )
+    chosen = given(library, request["set"])
+    in_commands = [of_command(library, line) for line in request["workers"]]
+    found = _found(library, target, request)
+    options = {setting.name: setting.default for setting in library.settings if setting.options} if in_commands else {}
+    values = {**options, **found.values}
+    for each in in_commands:
+        values |= each
+    return judge(library, Found(values=values, tasks=found.tasks), chosen, limits, target=target)
+
+
+def _found(library: Library, target: str, request: Mapping[str, Any]) -> Found:
+    """Return what the target has: the defaults, if it is the library alone."""
+    source = target.partition(":")[2]
+    if not source:
+        return Found(values=library.defaults())
+    if library.suffix and source.endswith(library.suffix):
+        return read_file(library, target)
+    if library.read is None:
+        known = f", {library.name}:FILE{library.suffix}" if library.suffix else ""
+        raise BadUsage(
+            f"{target!r}: {library.title} has no object to read; write {library.name}{known}, and --set NAME=VALUE"
+        )
+    return Found(**ask({**request, "library": library.name}))
+
+
+def _seconds(request: Mapping[str, Any], name: str) -> float:
+    return duration(f"--{name.replace('_', '-')}", request[name]).total_seconds()

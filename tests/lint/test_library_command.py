@@ -1,0 +1,178 @@
+"""`duetime lint LIBRARY`: targets, --worker, --set, files, output and wrong arguments."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from duetime.lint.libraries.catalogue import LIBRARIES
+from duetime.lint.libraries.given import given, of_command
+from duetime.lint.libraries.load import read_file
+
+pytestmark = pytest.mark.processes
+JOBS = """
+import os
+from datetime import timedelta
+
+print("imported")
+
+
+class Retry(Exception):
+    pass
+
+
+async def deliver(ctx, key):
+    try:
+        await ctx["send"](key)
+    except OSError as error:
+        raise Retry from error
+
+
+async def charge(ctx, key):
+    await ctx["send"](key)
+
+
+class Base:
+    job_completion_wait = 5
+
+
+class WorkerSettings(Base):
+    functions = (deliver, charge)
+    job_timeout = timedelta(seconds=5)
+
+
+class RedisQueue:
+    pass
+
+
+settings = {"queue": RedisQueue(), "functions": [charge], "timers": {"sweep": 10}, "shutdown_grace_period_s": 2}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "jobs.py").write_text(JOBS)
+    (tmp_path / "oban.toml").write_text("[stager]\ninterval = 0.2\n\n[lifeline]\nrescue_after = 20.0\n")
+    (tmp_path / "sidekiq.yml").write_text(
+        ":concurrency: 5\n:poll_interval_average: 0.5  # seconds\n:queues:\n  - default\nproduction:\n  :timeout: 8\n"
+    )
+    return tmp_path
+
+
+def lint(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "duetime.cli", "lint", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=project, env={**os.environ})
+
+
+def warnings(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    found = json.loads(done.stdout)["findings"]
+    return {finding["setting"]: finding["value"] for finding in found if finding["level"] == "warning"}
+
+
+@pytest.mark.parametrize(
+    "target", ["arq:shop.jobs.WorkerSettings", "arq:shop.jobs:WorkerSettings", "arq:shop/jobs.py:WorkerSettings"]
+)
+def test_the_settings_of_arq_are_read_as_arq_reads_them(project: Path, target: str) -> None:
+    done = lint(project, target, "--json")
+
+    # It ignores what the class inherits.
+    assert warnings(done) == {"raises_retry": "False", "job_completion_wait": "0"}
+    assert "charge: its body has no Retry." in done.stdout
+    assert (done.returncode, done.stderr) == (1, "imported\n")
+
+
+def test_a_setting_of_a_call_is_judged_only_if_it_is_given(project: Path) -> None:
+    silent = lint(project, "saq:shop.jobs.settings")
+
+    assert silent.returncode == 0
+    assert silent.stdout.startswith("saq:shop.jobs.settings: no warnings; read what is not judged\n")
+    assert "not known here: retries (of a job, the number of its attempts)" in silent.stdout
+    assert warnings(lint(project, "saq:shop.jobs.settings", "--set", "retries=1", "--json")) == {"retries": "1"}
+    slow = lint(project, "saq:shop.jobs.settings", "--set", "retries=2", "--set", "timeout=99", "--json")
+    assert warnings(slow) == {"sweep": "10"}
+
+
+def test_a_configuration_file_is_read_and_what_it_leaves_out_has_its_default_or_is_not_known(project: Path) -> None:
+    assert warnings(lint(project, "oban:oban.toml", "--json")) == {"rescue_after": "20.0"}  # and 60 s between checks
+    assert read_file(LIBRARIES["sidekiq"], f"sidekiq:{project}/sidekiq.yml").values == {"poll_interval_average": 0.5}
+
+
+def test_the_output_names_the_default_the_run_and_the_source(project: Path) -> None:
+    out = lint(project, "rq", "--worker", "rq worker -s", "--set", "retry=3").stdout
+
+    assert out.startswith("rq: 2 warnings\n\n  warning: maintenance_interval = 600 (RQ's default)\n    then   if the")
+    assert "duetime run contender:rq crash --seed 1 --slow 98\n    see    rq/worker/base.py:1073\n" in out
+    assert "\n  No setting of RQ 3.0.0 changes this: due times are cut to whole seconds" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rq", "--set", "retri=3"], "no judged setting of RQ named 'retri'; known: maintenance_interval, retry"),
+        (["rq", "--set", "retri=3"], "Did you mean 'retry'?"),
+        (["rq", "--set", "retry"], "--set 'retry': write NAME=VALUE"),
+        (["rq", "--set", "retry=many"], "retry is a number, not 'many'"),
+        (["rq", "--set", "worker_ttl=nan"], "worker_ttl is a number of seconds, not 'nan'"),
+        (["rq", "--set", "with_scheduler=1"], "with_scheduler is true or false, not '1'"),
+        (["huey", "--set", "shutdown_timeout=soon"], "shutdown_timeout is a number of seconds or none, not 'soon'"),
+        (["rq", "--worker", "arq shop.jobs"], "does not start RQ; write for instance 'rq worker --with-scheduler"),
+        (["rq", "--worker", "rq 'worker"], "quote it for a shell"),
+        (["arq", "--worker", "arq shop.jobs"], "no setting of arq is in a command; write --set NAME=VALUE"),
+        (["rq", "--servers", "3"], "--servers has no effect on RQ; leave it out"),
+        (["shop", "--set", "a=b"], "--set has no effect on Celery; leave it out"),
+        (["rq", "saq"], "write one target if it begins with the name of a library"),
+        (["rq", "--lateness", "soon"], "--lateness 'soon': write a number and a unit"),
+        (["arq:shop.jobs"], "'arq:shop.jobs' is a module; write the settings of a worker, for instance arq:shop.jobs."),
+        (["arq:shop.jobs:Settings"], "shop.jobs has no 'Settings'"),
+        (["arq:shop jobs"], "is not the name of a module; write module:object or file.py:object"),
+        (["arq:nothing:here"], "there is no module nothing in"),
+        (["bullmq:queue.js"], "BullMQ has no object to read; write bullmq, and --set NAME=VALUE"),
+        (["oban:no.toml"], "'no.toml' cannot be read"),
+        (["oban:shop/jobs.toml"], "'shop/jobs.toml' is not in the form of such a file"),
+    ],
+)
+def test_bad_usage_exits_2_with_one_sentence(project: Path, arguments: list[str], message: str) -> None:
+    (project / "shop" / "jobs.toml").write_text("[stager\n")
+
+    done = lint(project, *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("duetime: ")
+
+
+def test_the_help_names_every_library_and_celery_may_stand_before_its_target(project: Path) -> None:
+    printed = " ".join(lint(project, "--help").stdout.split())
+
+    assert f"its defaults: {', '.join(sorted(LIBRARIES))}. " in printed
+    (project / "tasks.py").write_text("from celery import Celery\n\napp = Celery('shop', broker='memory://')\n")
+    assert lint(project, "celery:tasks:app", "--json").stdout == lint(project, "tasks:app", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "values"),
+    [
+        ("huey", "huey_consumer shop.huey -gTERM -t 20", {"graceful_signal": "TERM", "shutdown_timeout": 20}),
+        ("huey", "python -m huey.bin.huey_consumer shop.huey --shutdown-timeout=2.5", {"shutdown_timeout": 2.5}),
+        ("rq", "/venv/bin/rq worker -s high low", {"with_scheduler": True}),
+        ("procrastinate", "procrastinate -a shop worker -p 9 -p 1", {"fetch_job_polling_interval": 1}),
+        ("pgqueuer", "python -m pgqueuer run shop:main --dequeue-timeout=1", {"dequeue_timeout": 1}),
+        ("sidekiq", "bundle exec sidekiq -t 25", {"timeout": 25}),
+    ],
+)
+def test_the_options_of_a_command_are_read(name: str, line: str, values: dict[str, object]) -> None:
+    assert of_command(LIBRARIES[name], line) == values
+
+
+def test_a_given_value_may_be_none_or_true() -> None:
+    assert given(LIBRARIES["huey"], ["shutdown_timeout=none", "handles_interrupted=TRUE", "retries=2"]) == {
+        "shutdown_timeout": None,
+        "handles_interrupted": True,
+        "retries": 2,
+    }

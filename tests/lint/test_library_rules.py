@@ -1,0 +1,127 @@
+"""Each rule about a library fires where it should, is silent where it should be, and names a run that shows it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from duetime import contenders, registry
+from duetime.cli.main import cli
+from duetime.harness.plan.lookup import named, slowed
+from duetime.harness.runs.applicability import too_short_for_recovery
+from duetime.lint.libraries.catalogue import LIBRARIES
+from duetime.lint.libraries.declaration import Found, Library, Rule
+from duetime.lint.libraries.judge import judge
+from tests.lint.library_rules import ALSO_WRONG, PATIENT, STRICT, TUNED, findings, wrong_settings
+
+ROOT = Path(__file__).parents[2]
+ALL_LIBRARIES = pytest.mark.parametrize("library", LIBRARIES.values(), ids=LIBRARIES)
+ALL_RULES = pytest.mark.parametrize(
+    ("library", "rule"),
+    [
+        pytest.param(library, rule, id=f"{name}-{rule.setting}")
+        for name, library in LIBRARIES.items()
+        for rule in library.rules
+    ],
+)
+AT_THE_DEFAULTS = {
+    "arq": {"job_timeout", "raises_retry", "job_completion_wait"},
+    "bullmq": {"attempts", "stalledInterval"},
+    "dramatiq": {"maintenance_chance", "abortable"},
+    "huey": {"retries", "graceful_signal"},
+    "oban": {"stager_interval", "rescue_after"},
+    "pgqueuer": {"on_failure"},  # its jobs come back within a minute, the tolerable lateness
+    "procrastinate": {"fetch_job_polling_interval", "get_stalled_jobs", "retry"},
+    "rq": {"with_scheduler", "maintenance_interval", "worker_ttl", "retry"},
+    "saq": {"retries", "shutdown_grace_period_s"},
+    "sidekiq": {"poll_interval_average"},
+}
+
+
+@ALL_LIBRARIES
+def test_the_defaults_have_the_findings_that_the_contender_shows(library: Library) -> None:
+    assert wrong_settings(library.name, library.defaults()) == AT_THE_DEFAULTS[library.name]
+
+
+@ALL_LIBRARIES
+def test_the_settings_of_the_tuned_contender_have_no_finding(library: Library) -> None:
+    assert set(TUNED[library.name]) == set(library.by_name)
+    assert wrong_settings(library.name, TUNED[library.name]) == set()
+
+
+@ALL_RULES
+def test_a_rule_fires_on_a_wrong_value_and_only_then(library: Library, rule: Rule) -> None:
+    wrong = {**library.defaults(), **ALSO_WRONG.get((library.name, rule.setting), {})}
+
+    assert rule.setting in wrong_settings(library.name, wrong, STRICT)
+    assert rule.setting not in wrong_settings(library.name, TUNED[library.name])
+    if rule.effect == "delays" and rule.setting != "with_scheduler":
+        assert rule.setting not in wrong_settings(library.name, wrong, PATIENT)
+
+
+@ALL_RULES
+def test_a_rule_is_not_judged_while_its_values_are_not_known(library: Library, rule: Rule) -> None:
+    found = judge(library, Found(), {}, STRICT, target="shop")
+
+    assert [finding.level for finding in found] == ["not judged"]
+    assert all(setting.name in library.by_name for setting in library.settings)
+    assert "Write --set NAME=VALUE" in found[0].consequence
+
+
+@ALL_RULES
+def test_a_sentence_of_a_rule_has_no_hole_and_no_brace(library: Library, rule: Rule) -> None:
+    wrong = {**library.defaults(), **ALSO_WRONG.get((library.name, rule.setting), {})}
+
+    finding = next(f for f in findings(library.name, wrong, STRICT) if f.setting == rule.setting)
+
+    for sentence in (finding.consequence, finding.fix):
+        assert not re.search(r"\{\{|\}\}|None", sentence)
+        assert sentence.endswith(".")
+
+
+@ALL_RULES
+def test_the_run_of_a_rule_is_a_command_that_can_show_it(library: Library, rule: Rule) -> None:
+    command, *arguments = rule.run.words
+    cli.commands[command].make_context(command, list(arguments))  # raises on a wrong option
+
+    plan = slowed(named(rule.run.scenario), rule.run.slow).plan(1)
+
+    assert rule.run.design.split(":")[1].startswith(library.name)
+    assert list(too_short_for_recovery(plan, registry.load(rule.run.design))) == []
+
+
+@ALL_RULES
+def test_a_run_is_not_longer_than_it_has_to_be(library: Library, rule: Rule) -> None:
+    if rule.run.slow > 1:
+        plan = slowed(named(rule.run.scenario), rule.run.slow - 1).plan(1)
+        assert list(too_short_for_recovery(plan, registry.load(rule.run.design))) != []
+
+
+@ALL_LIBRARIES
+def test_the_rules_are_about_the_version_that_the_contender_pins(library: Library) -> None:
+    folder = contenders.folder(library.name)
+    pins = [folder / name for name in ("requirements.txt", "package.json", "README.md") if (folder / name).exists()]
+
+    assert library.version in "\n".join(pin.read_text() for pin in pins)
+
+
+@ALL_LIBRARIES
+def test_the_page_has_every_rule(library: Library) -> None:
+    page = (ROOT / "docs" / "settings-of-libraries.md").read_text()
+
+    for rule in library.rules:
+        default = library.by_name[rule.setting].default
+        command = f"`duetime {' '.join(rule.run.words)}`"
+        assert f"| `{rule.setting}` ({default}) | {rule.effect} | {command} |" in page
+
+
+def test_tasks_with_the_same_value_are_one_finding_with_their_names() -> None:
+    found = findings("huey", {}, a={"retries": 0}, b={"retries": 3}, c={"retries": 0})
+
+    assert [finding.consequence.partition(":")[0] for finding in found] == ["a, c"]
+
+
+def test_a_value_of_another_kind_is_not_judged() -> None:
+    assert wrong_settings("bullmq", {"attempts": "1", "lockDuration": None, "stalledInterval": True}) == set()
