@@ -10,7 +10,8 @@ if __name__ == "__main__":
         BackgroundScheduler(
             jobstores={"default": SQLAlchemyJobStore(url=URL, engine_options={"pool_pre_ping": True})},
             executors={"default": ThreadPoolExecutor(20)},
-            job_defaults={"misfire_grace_time": None},
+            # A key is the job's id, and may fall due again, in a newer revision, while the older one runs.
+            job_defaults={"misfire_grace_time": None, "max_instances": 20},
             jobstore_retry_interval=1,
         )
     )

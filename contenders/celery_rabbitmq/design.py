@@ -5,7 +5,7 @@ The queue is a quorum queue. RabbitMQ holds a message until less than a second b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -70,11 +70,12 @@ def pending(_settings: Settings, _engine: Engine) -> Sequence[Pending]:
     raise CannotBeListed("RabbitMQ tells how many messages a queue has, and not which")
 
 
-def role(application: str, *options: str) -> Role:
+def role(application: str, *options: str, environment: Mapping[str, str] | None = None) -> Role:
     return Role(
         name="worker",
         argv=("{python}", "-m", "celery", "-A", application, "worker", "-n", "{worker}@rabbitmq", *options),
         ready="{worker}@rabbitmq ready",
+        environment=environment or {},
     )
 
 
@@ -106,5 +107,14 @@ tuned = replace(
     "worker loses its revokes, unless another one is up",
     guarantees=replace(design.guarantees, delivery="at_least_once"),
     scheduler=lambda _settings: CeleryOnRabbitMq("tuned"),
-    roles=[role("tuned", "--concurrency=4", "--loglevel=INFO", "--statedb={state}/revoked")],
+    roles=[
+        role(
+            "tuned",
+            "--concurrency=4",
+            "--loglevel=INFO",
+            "--statedb={state}/revoked",
+            # A mark must outlive its task. By default a worker that stops drops it if it is 3 hours old.
+            environment={"CELERY_WORKER_REVOKE_EXPIRES": str(40 * 86_400)},
+        )
+    ],
 )

@@ -63,6 +63,20 @@ def test_a_killed_scheduler_loses_the_job_that_it_was_running(world: World) -> N
     assert list(world.pending()) == ["far/1"]
 
 
+@pytest.mark.parametrize(("variant", "runs"), [("", 1), (":tuned", 2)])
+def test_a_revision_that_falls_due_while_the_older_one_runs_is_skipped_by_default(
+    world: World, variant: str, runs: int
+) -> None:
+    with world.worker(variant, delivery=SLOW) as worker:
+        world.schedule("moved", variant=variant)
+        eventually(lambda: log_of(world, worker.name).count("Running job") == 1)
+        world.schedule("moved", 2, variant=variant)
+        eventually(lambda: world.pending() == {})  # run, or skipped: it has left the store
+
+        assert ("maximum number of running" in log_of(world, worker.name)) == (runs == 1)
+        eventually(lambda: log_of(world, worker.name).count("Running job") == runs)
+
+
 def test_a_scheduler_that_is_stopped_finishes_the_job_that_it_runs(world: World) -> None:
     with world.worker(delivery=timedelta(seconds=2)) as worker:
         world.schedule("slow")

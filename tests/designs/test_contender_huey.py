@@ -29,6 +29,20 @@ huey.execute(huey.dequeue())  # what a worker does with a task that is not due
 print(task.id, len(huey.scheduled()), len(huey.pending()))
 """
 
+REVOKED_MEANWHILE = """
+import tuned_tasks
+
+def revoked_and_failed(key, revision):
+    tuned_tasks.huey.revoke_by_id("a/1")
+    raise OSError("the gateway does not answer")
+
+tuned_tasks.send = revoked_and_failed
+tuned_tasks.deliver.schedule(args=("a", 1), delay=0, id="a/1")
+tuned_tasks.huey.execute(tuned_tasks.huey.dequeue())
+[retry] = tuned_tasks.huey.scheduled()
+print(retry.id, tuned_tasks.huey.is_revoked(retry))
+"""
+
 
 @pytest.fixture
 def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> World:
@@ -65,6 +79,11 @@ def test_a_task_passes_the_queue_on_its_way_to_the_schedule(world: World) -> Non
 
     with world.worker():
         eventually(lambda: world.pending()["in an hour/1"].where == "huey.schedule.duetime")
+
+
+def test_a_revoke_that_comes_while_an_attempt_is_executed_does_not_reach_the_retry(world: World) -> None:
+    assert world.python(["-c", REVOKED_MEANWHILE]).split() == ["a/1", "False"]
+    assert list(world.pending(":tuned")) == ["a/1"]
 
 
 def test_a_revoked_task_is_not_executed_and_its_mark_stays_in_redis(world: World, store: Any) -> None:

@@ -160,6 +160,18 @@ except ValueError as error:
         worker.end()
 
 
+@pytest.mark.parametrize(("of", "kept"), [(design, False), (tuned, True)], ids=["default", "tuned"])
+def test_a_worker_that_stops_forgets_a_revoke_of_three_hours_ago_unless_tuned(of: Design, kept: bool) -> None:
+    code = (
+        "import time; from celery.worker import state;"
+        "state.revoked.add('old', now=time.monotonic() - 10_801); state.revoked.purge(); print('old' in state.revoked)"
+    )
+    environment = {**os.environ, **of.roles[0].environment}
+    done = subprocess.run([HERE.python, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout == f"{kept}\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("application", "other", "max_retries"), [("celeryapp", "tuned", 3), ("tuned", "celeryapp", 10)]
 )
