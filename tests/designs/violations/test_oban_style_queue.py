@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 
 from duetime import registry
 from duetime.faults.mechanisms import faketime
@@ -66,6 +69,59 @@ def test_a_task_that_has_begun_is_lost_with_its_worker(make_world: MakeWorld) ->
 
     assert world.delivered() == {}
     assert world.pending() == {}
+
+
+HASTY = """
+import billiard.pool
+from oban_style_queue.worker import app
+# A pool process whose answer nobody counts waits this often for 0.1 s before it ends: 300 times by default.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
+"""
+
+
+def test_what_a_worker_has_just_passed_to_its_pool_when_it_stops_is_delivered_and_stays_in_the_broker(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    """The worker forgets it, because the broker will deliver it again, and the pool's process executes it."""
+    world = make_world("oban_style_queue")
+    python_path = run_application(world, "hasty", {"hasty": HASTY}, tmp_path, loglevel="DEBUG")
+    with world.worker(environment={"PYTHONPATH": python_path}) as worker, make_app(world.settings) as app:
+        processes = pool_of(app)["processes"]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        world.schedule("a")
+        assert_eventually(lambda: pool_of(app)["writes"]["total"] == 1)
+        worker.terminate()
+        log = world.failpoint.with_name("worker-1.log")
+        assert_eventually(lambda: "Worker: Stopping Pool" in log.read_text())
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+        assert_eventually(worker.main_ended)
+
+    assert world.delivered() == {"a": 1}
+    assert world.pending() == {"a/1": "message waiting in the broker's queue"}
+
+
+def run_application(
+    world: World, application: str, modules: dict[str, str], directory: Path, *, loglevel: str = "INFO"
+) -> str:
+    """Let the workers of `world` run `application`, which may be one of `modules`. Returns their PYTHONPATH."""
+    for name, code in modules.items():
+        (directory / f"{name}.py").write_text(code)
+    role = world.design.roles[0]
+    changed = {"oban_style_queue.worker": application, "INFO": loglevel}
+    argv = tuple(changed.get(part, part) for part in role.argv)
+    world.design = replace(world.design, roles=[replace(role, argv=argv)])
+    return os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])
+
+
+def pool_of(app: Celery) -> dict[str, Any]:
+    """Return what the worker says of its pool; an empty answer is asked for again."""
+    while not (answers := app.control.inspect(timeout=0.5).stats()):
+        pass
+    [answer] = answers.values()
+    pool: dict[str, Any] = answer["pool"]
+    return pool
 
 
 def test_a_task_that_waits_for_its_eta_is_stuck_when_its_worker_is_killed(make_world: MakeWorld) -> None:
@@ -227,12 +283,8 @@ def test_with_a_limit_on_eta_tasks_a_due_task_waits_behind_tasks_of_the_future(
 ) -> None:
     """The limit bounds a worker's memory, and tasks of the future occupy it until they are due."""
     world = make_world("oban_style_queue")
-    (tmp_path / "limited.py").write_text(LIMITED)
-    role = world.design.roles[0]
-    argv = tuple(app if part == "oban_style_queue.worker" else part for part in role.argv)
-    world.design = replace(world.design, roles=[replace(role, argv=argv)])
+    python_path = run_application(world, app, {"limited": LIMITED}, tmp_path)
 
-    python_path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     with world.worker(environment={"PYTHONPATH": python_path}):
         world.schedule(*(f"far-{number}" for number in range(4)), in_s=8)
         world.schedule("now")
