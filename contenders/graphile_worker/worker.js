@@ -6,6 +6,8 @@ const { makeWorkerUtils, run } = require("graphile-worker");
 const connectionString = process.env.DUETIME_DATABASE_DSN;
 // The directory of this worker outlives a crash; only `tuned` names a file in it.
 const poolFile = process.env.POOL_FILE;
+// Settings of the library by its own names; only `tuned` has some.
+const options = JSON.parse(process.env.WORKER_OPTIONS || "{}");
 
 async function deliver({ key, revision }, helpers) {
   const body = JSON.stringify({ key, revision, worker: process.env.DUETIME_WORKER, attempt: helpers.job.attempts });
@@ -34,9 +36,7 @@ async function main() {
     events.on("pool:create", ({ workerPool }) => writeFileSync(poolFile, workerPool.id));
   }
   const runner = await run({
-    connectionString,
-    concurrency: 4,
-    pollInterval: Number(process.env.POLL_INTERVAL_MS || 2000),
+    preset: { worker: { connectionString, ...options } },
     taskList: { deliver },
     events,
   });

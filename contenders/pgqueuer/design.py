@@ -125,5 +125,6 @@ tuned = replace(
             "--shutdown-on-listener-failure",
         )
     ],
+    install=lambda engine: HERE.run("install_tuned.py", engine),
     pending=pending(4.0),
 )

@@ -7,15 +7,18 @@ import asyncpg
 from pgqueuer import Queries
 
 
-async def main():
+async def main(*, autovacuum):
     connection = await asyncpg.connect(os.environ["DUETIME_DATABASE_DSN"])
     try:
         queries = Queries.from_asyncpg_connection(connection)
         async with queries.schema_lock():
             if not await queries.schema_is_installed():
                 await queries.install()
+            if autovacuum:
+                await queries.optimize_autovacuum()
     finally:
         await connection.close()
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main(autovacuum=False))

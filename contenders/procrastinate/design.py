@@ -21,7 +21,8 @@ UNFINISHED = text(
     "WHERE status IN ('todo', 'doing') AND queueing_lock = :key"
 )
 PENDING = text(
-    "SELECT args->>'key' AS key, args->>'revision' AS revision, status, attempts FROM procrastinate_jobs "
+    "SELECT args->>'key' AS key, args->>'revision' AS revision, status, attempts, abort_requested "
+    "FROM procrastinate_jobs "
     # A cancelled job of a dead worker becomes failed when it is retried.
     "WHERE task_name = 'deliver' AND status IN ('todo', 'doing', 'failed') "
     "AND NOT (status = 'failed' AND abort_requested)"
@@ -78,7 +79,7 @@ def pending(back_after_s: float | None) -> Callable[[Settings, Engine], Sequence
                     f"{job.key}/{job.revision}",
                     f"procrastinate_jobs, {job.status}, {job.attempts} attempts",
                     STATES[job.status],
-                    back_after_s if job.status == "doing" else None,
+                    back_after_s if job.status == "doing" and not job.abort_requested else None,
                 )
                 for job in connection.execute(PENDING)
             ]

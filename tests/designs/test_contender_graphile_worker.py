@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from duetime import registry
+from duetime.interface import Design
 from duetime.settings import Settings
 from tests.designs.blocked_gateway import (
     BlockedGateway,
@@ -29,11 +31,19 @@ pytestmark = [pytest.mark.full, pytest.mark.processes, pytest.mark.contenders]
 DEFAULT = registry.load("contender:graphile_worker")
 TUNED = registry.load("contender:graphile_worker:tuned")
 # Polls often, but does not know the pool of its predecessor.
-WITHOUT_UNLOCKING = replace(DEFAULT.roles[0], environment={"POLL_INTERVAL_MS": "100"})
+WITHOUT_UNLOCKING = replace(DEFAULT.roles[0], environment={"WORKER_OPTIONS": '{"pollInterval": 100}'})
 LOCK = text(
     "UPDATE graphile_worker._private_jobs SET locked_by = 'pool-dead', attempts = 1, "
     "locked_at = now() - CAST(:ago AS interval)"
 )
+# A deletion waits for the lock; a table lock would also stop the worker's search for its next job.
+HOLD_DELETIONS = """
+CREATE FUNCTION wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN OLD; END';
+CREATE TRIGGER held BEFORE DELETE ON graphile_worker._private_jobs FOR EACH ROW EXECUTE FUNCTION wait_for_lock()
+"""
+LOCK_DELETIONS = text("SELECT pg_advisory_xact_lock(1)")
+DELETIONS_THAT_WAIT = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
 SWEEP = """
 const { EventEmitter } = require("events");
 const { run } = require("graphile-worker");
@@ -117,3 +127,32 @@ def test_tuned_a_restarted_worker_unlocks_the_jobs_of_its_predecessor_at_once(
 
         assert_eventually(lambda: gateway.requests == [("a/1", 1), ("a/1", 2)])
         assert_eventually(lambda: TUNED.pending(settings, engine) == [])
+
+
+@pytest.mark.parametrize(("design", "waits"), [(DEFAULT, False), (TUNED, True)], ids=["default", "tuned"])
+def test_only_the_tuned_worker_waits_at_its_end_until_a_finished_job_is_deleted(
+    design: Design,
+    waits: bool,
+    settings: Settings,
+    engine: Engine,
+    gateway: BlockedGateway,
+    tmp_path: Path,
+    tempdir: Path,
+) -> None:
+    with worker_of(design, design.roles[0], settings, gateway, directory=tmp_path, tempdir=tempdir) as worker:
+        assert_eventually(lambda: gateway.requests == [("a/1", 1)])
+        with engine.begin() as connection:
+            connection.exec_driver_sql(HOLD_DELETIONS)
+        with engine.begin() as connection:
+            connection.execute(LOCK_DELETIONS)
+            gateway.released.set()
+            assert_eventually(lambda: waiting_deletions(engine) == 1)
+            worker.terminate()
+
+            assert worker.wait_stopped(until=time.monotonic() + 2.0) is not waits
+    assert_eventually(lambda: design.pending(settings, engine) == [])
+
+
+def waiting_deletions(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(DELETIONS_THAT_WAIT).scalar_one())

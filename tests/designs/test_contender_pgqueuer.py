@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.processes, pytest.mark.full, pytest.mark.contenders]
 IN_FLIGHT = timedelta(seconds=4)
 """Long enough to kill the worker between the delivery, half-way, and its answer."""
 
+OPTIONS = text("SELECT reloptions FROM pg_class WHERE oid = CAST('pgqueuer' AS regclass)")
+
 
 @pytest.fixture
 def world(settings: Settings, engine: Engine, tempdir: Path, tmp_path: Path) -> World:
@@ -68,3 +70,14 @@ def test_the_due_time_is_kept_to_the_microsecond(world: World) -> None:
 
     with world.engine.connect() as connection:
         assert connection.execute(text("SELECT execute_after FROM pgqueuer")).scalar_one() == due_at
+
+
+def test_the_tuned_tables_are_vacuumed_as_its_deployment_checklist_asks(world: World) -> None:
+    def options() -> set[str]:
+        with world.engine.connect() as connection:
+            return set(connection.execute(OPTIONS).scalar_one() or ())
+
+    assert options() == set()
+    world.design(":tuned").install(world.engine)
+
+    assert {"autovacuum_vacuum_scale_factor=0.01", "fillfactor=70"} <= options()

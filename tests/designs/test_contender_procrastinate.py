@@ -46,6 +46,8 @@ def test_a_cancelled_job_of_a_killed_worker_is_not_retried_and_the_others_are(wo
 
     # A newer job with the same queueing lock waits, so the old one could not return to the queue.
     world.do(["schedule", "replaced", 2], ["cancel", "cancelled", 2], ["commit"])
+    held = {op: each.back_after_s for op, each in world.pending(":tuned").items() if each.state == "held"}
+    assert held == {"replaced/1": None, "cancelled/1": None, "kept/1": 6.0}
     with world.worker(":tuned"):
         eventually(lambda: list(world.pending()) == ["replaced/2"])
 
