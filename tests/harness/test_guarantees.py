@@ -195,6 +195,10 @@ def test_what_will_repeat_is_covered_like_a_duplicate() -> None:
     assert uncovered(AT_LEAST_ONCE, A, [TWICE[0]], closed=left) == ["will_repeat a/1"]
     assert uncovered(AT_MOST_ONCE, A, [TWICE[0]], KILL, closed=left) == ["will_repeat a/1"]
 
+    kill, once = fault(kind="broker_kill", inject_s=5.0, healed_s=8.0), replace(AT_MOST_ONCE, as_durable_as="broker")
+    assert uncovered(once, A, [TWICE[0]], kill, closed=left, persistence="rdb") == []
+    assert uncovered(once, A, [TWICE[0]], kill, closed=left, persistence="aof") == ["will_repeat a/1"]
+
 
 def test_lateness_is_covered_up_to_the_documented_punctuality() -> None:
     punctual = replace(AT_LEAST_ONCE, punctual_to_s=5.0)

@@ -136,9 +136,11 @@ class _Coverage:
         return any("stale" not in (item.label, *item.also) or self._superseded(item) for item in older)
 
     def will_repeat(self, op: str) -> bool:
-        delivery = self._guarantees.delivery
+        delivery, made = self._guarantees.delivery, self._deliveries[op]
+        if made and self._closed and self._lost_by_broker(made[0].at_ns, self._closed.at_ns):
+            return True
         if delivery in MAY_REPEAT:
-            return any(one for made in self._deliveries[op] for one in self._interruptions.of(made))
+            return any(one for each in made for one in self._interruptions.of(each))
         return delivery == "nothing"
 
     def delivery(self, label: str, item: Labelled) -> bool:
