@@ -23,7 +23,7 @@ DEFAULT_BACK_S = 90.0
 """The lock lives for up to 30 s; of two looks, 30 s apart, the first notes the job and the second moves it."""
 TUNED_BACK_S = 5.0
 """The same with 3 s and 1 s."""
-TUNED_WORKER = {"concurrency": 5, "lockDuration": 3000, "stalledInterval": 1000, "maxStalledCount": 25}
+TUNED_WORKER = {"concurrency": 100, "lockDuration": 3000, "stalledInterval": 1000, "maxStalledCount": 25}
 TUNED_JOB = {"attempts": 25, "backoff": {"type": "fixed", "delay": 1000}}
 
 
@@ -81,7 +81,7 @@ design = Design(
 tuned = replace(
     design,
     name="contender:bullmq:tuned",
-    summary="BullMQ 6.7 on Node with retries and five jobs at a time; looks for what a dead worker held every second",
+    summary="BullMQ 6.7 on Node with retries and 100 jobs at a time; looks for what a dead worker held every second",
     weakness="a job that a dead worker had delivered, and not completed, is delivered again",
     guarantees=replace(design.guarantees, delivery="at_least_once", recovers_within_s=TUNED_BACK_S),
     roles=[replace(design.roles[0], argv=("node", "{here}/worker.js", json.dumps(TUNED_WORKER)))],

@@ -2,10 +2,12 @@
 
 import os
 
+import coredis
 from httpx import HTTPError
 from jobs import lifespan, post
 from streaq import StreaqRetry, Worker
 
+coredis.Config.optimized = True  # fewer checks in the Redis client
 worker = Worker(redis_url=os.environ["REDIS_URL"], lifespan=lifespan, idle_timeout=3, grace_period=5)
 
 

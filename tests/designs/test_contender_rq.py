@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,17 @@ def test_a_due_time_with_a_fraction_is_delivered_before_it(world: World) -> None
     assert world.delivered()[-1] == done["op"]
     assert done["cut_s"] == 0.9
     assert 0 < done["early_s"] <= 0.9
+
+
+@pytest.mark.parametrize(("variant", "stored_s"), [("", 1_800_000_000), (":tuned", 1_800_000_001)])
+def test_a_due_time_with_a_fraction_is_cut_by_the_library_and_rounded_up_by_the_tuned_adapter(
+    world: World, store: Any, variant: str, stored_s: int
+) -> None:
+    world.schedule("fraction", due_at=datetime.fromtimestamp(1_800_000_000.25, UTC), variant=variant)
+    world.schedule("whole", due_at=datetime.fromtimestamp(1_800_000_000, UTC), variant=variant)
+
+    scores = sorted(score for _, score in store.zrange("rq:scheduled:default", 0, -1, withscores=True))
+    assert scores == [1_800_000_000, stored_s]
 
 
 def last_line(output: str) -> dict[str, Any]:
