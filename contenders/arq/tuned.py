@@ -31,6 +31,6 @@ class WorkerSettings:
     job_timeout = JOB_TIMEOUT_S  # the job of a dead worker comes back 10 s later
     max_tries = 20
     job_completion_wait = 5
-    # A round reads 100 jobs by default and starts 10 at a time, then arq sleeps for half a second.
+    # By default a look reads 100 jobs and starts 10 at a time, and the next one is half a second later.
     max_jobs = 100
     poll_delay = 0.1

@@ -8,7 +8,13 @@ from jobs import lifespan, post
 from streaq import StreaqRetry, Worker
 
 coredis.Config.optimized = True  # fewer checks in the Redis client
-worker = Worker(redis_url=os.environ["REDIS_URL"], lifespan=lifespan, idle_timeout=3, grace_period=5)
+worker = Worker(
+    redis_url=os.environ["REDIS_URL"],
+    lifespan=lifespan,
+    idle_timeout=3,
+    grace_period=5,
+    anyio_kwargs={"use_uvloop": True},
+)
 
 
 @worker.task(max_tries=20)
