@@ -37,12 +37,16 @@ async def charge(ctx, key):
     await ctx["send"](key)
 
 
+async def retries_through_another(ctx, key):
+    await deliver(ctx, key)
+
+
 class Base:
     job_completion_wait = 5
 
 
 class WorkerSettings(Base):
-    functions = (deliver, charge)
+    functions = (deliver, charge, retries_through_another)
     job_timeout = timedelta(seconds=5)
 
 
@@ -83,7 +87,7 @@ def test_the_settings_of_arq_are_read_as_arq_reads_them(project: Path, target: s
 
     # It ignores what the class inherits.
     assert warnings(done) == {"raises_retry": "False", "job_completion_wait": "0"}
-    assert "charge: its body has no Retry." in done.stdout
+    assert "charge: neither the function nor one that it calls by its name uses Retry." in done.stdout
     assert (done.returncode, done.stderr) == (1, "imported\n")
 
 
@@ -101,6 +105,15 @@ def test_a_setting_of_a_call_is_judged_only_if_it_is_given(project: Path) -> Non
 def test_a_configuration_file_is_read_and_what_it_leaves_out_has_its_default_or_is_not_known(project: Path) -> None:
     assert warnings(lint(project, "oban:oban.toml", "--json")) == {"rescue_after": "20.0"}  # and 60 s between checks
     assert read_file(LIBRARIES["sidekiq"], f"sidekiq:{project}/sidekiq.yml").values == {"poll_interval_average": 0.5}
+
+
+def test_another_version_of_the_project_is_named(project: Path) -> None:
+    (project / "arq-0.9.dist-info").mkdir()
+    (project / "arq-0.9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: arq\nVersion: 0.9\n")
+
+    out = " ".join(lint(project, "arq:shop.jobs.WorkerSettings").stdout.split())
+
+    assert " The rules are about version 0.28.0, and the project has 0.9. No setting of arq 0.28.0 changes" in out
 
 
 def test_the_output_names_the_default_the_run_and_the_source(project: Path) -> None:
@@ -161,6 +174,7 @@ def test_the_help_names_every_library_and_celery_may_stand_before_its_target(pro
         ("huey", "huey_consumer shop.huey -gTERM -t 20", {"graceful_signal": "TERM", "shutdown_timeout": 20}),
         ("huey", "python -m huey.bin.huey_consumer shop.huey --shutdown-timeout=2.5", {"shutdown_timeout": 2.5}),
         ("rq", "/venv/bin/rq worker -s high low", {"with_scheduler": True}),
+        ("rq", "rq worker-pool -n 4", {"with_scheduler": True}),
         ("procrastinate", "procrastinate -a shop worker -p 9 -p 1", {"fetch_job_polling_interval": 1}),
         ("pgqueuer", "python -m pgqueuer run shop:main --dequeue-timeout=1", {"dequeue_timeout": 1}),
         ("sidekiq", "bundle exec sidekiq -t 25", {"timeout": 25}),

@@ -69,12 +69,15 @@ MADE_HERE = {
     ),
     "pgqueuer": (
         "from datetime import timedelta\n"
-        "from pgqueuer import DatabaseRetryEntrypointExecutor, PgQueuer\n"
+        "from pgqueuer import DatabaseRetryEntrypointExecutor, PgQueuer, RetryRequested\n"
         "def retried(parameters): return DatabaseRetryEntrypointExecutor(parameters=parameters, max_attempts=20)\n"
         "async def deliver(job): pass\n"
         "default, tuned = PgQueuer.in_memory(), PgQueuer.in_memory()\n"
         "default.entrypoint('deliver')(deliver)\n"
-        "tuned.entrypoint('deliver', executor_factory=retried, on_failure='hold')(deliver)\n",
+        "tuned.entrypoint('deliver', executor_factory=retried, on_failure='hold')(deliver)\n"
+        "async def asks(job): raise RetryRequested\n"
+        "default.entrypoint('asks')(asks)\n"
+        "tuned.entrypoint('asks')(asks)\n",
         {"on_failure"},
         {"heartbeat_timeout"},
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from duetime.harness.runs.applicability import too_short_for_recovery
 from duetime.lint.libraries.catalogue import LIBRARIES
 from duetime.lint.libraries.declaration import Found, Library, Rule
 from duetime.lint.libraries.judge import judge
+from duetime.lint.text import lines
 from tests.lint.library_rules import ALSO_WRONG, PATIENT, STRICT, TUNED, findings, wrong_settings
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +123,19 @@ def test_tasks_with_the_same_value_are_one_finding_with_their_names() -> None:
     found = findings("huey", {}, a={"retries": 0}, b={"retries": 3}, c={"retries": 0})
 
     assert [finding.consequence.partition(":")[0] for finding in found] == ["a, c"]
+
+
+@ALL_LIBRARIES
+def test_the_text_fits_a_narrow_terminal(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("COLUMNS", "80")
+    found = judge(library, Found(values=library.defaults()), {}, STRICT, target=library.name)
+
+    text = list(lines([library.name], found))
+
+    # Neither a command nor an address is broken, so that it can be copied.
+    assert [line for line in text if len(line) > 80 and not line.startswith(("    shown", "    see "))] == []
+    assert max(map(len, text)) > 70
 
 
 def test_a_value_of_another_kind_is_not_judged() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting, seconds, uses
+from duetime.lint.libraries.bodies import uses
+from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting, seconds
 
 DOCS = "https://arq-docs.helpmanual.io"
 
@@ -61,8 +62,8 @@ LIBRARY = Library(
             setting="raises_retry",
             when=lambda case: not case["raises_retry"],
             effect="loses",
-            consequence="its body has no Retry. Unless a function that it calls raises it, a job has failed at its "
-            "first error, and is not executed again: arq retries no other error.",
+            consequence="neither the function nor one that it calls by its name uses Retry. Unless another one raises "
+            "it, a job has failed at its first error, and is not executed again: arq retries no other error.",
             fix="raise Retry(defer=…) from the error, and a max_tries that outlasts the usual outage of what the job "
             "calls.",
             run=Run(design="contender:arq", scenario="poison"),

@@ -120,16 +120,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Values that were read: of the application or its worker, and of each task that has settings of its own."""
+    """Values that were read: of the application or its worker, and of each task that has settings of its own.
+
+    version: of the library, if the project has it.
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    version: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold; a value that it cannot hold is not known."""
         return {
             "values": _plain(self.values),
             "tasks": {name: _plain(own) for name, own in self.tasks.items()},
+            "version": self.version,
         }
 
 
@@ -173,14 +178,3 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 def seconds(value: Any) -> Any:
     """Return a timedelta in seconds, and anything else as it is."""
     return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def uses(function: Any, name: str) -> bool:
-    """Return True if the body of `function`, or a function inside it, uses `name`."""
-    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
-    return code is not None and _uses(code, name)
-
-
-def _uses(code: Any, name: str) -> bool:
-    inner = [constant for constant in code.co_consts if hasattr(constant, "co_names")]
-    return name in code.co_names or any(_uses(each, name) for each in inner)

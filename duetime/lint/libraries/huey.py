@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from duetime.lint.libraries.bodies import uses
 from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting
 
 DOCS = "https://huey.readthedocs.io/en/latest"
 
 
 def read(huey: Any) -> Found | None:
-    """Return the settings of a Huey and of its tasks, without periodic ones, which come again anyway."""
+    """Return the settings of a Huey and of its tasks, without periodic ones, which come again anyway.
+
+    Nothing is known about a task that raises RetryTask itself.
+    """
     registry, signal = getattr(huey, "_registry", None), getattr(huey, "_signal", None)
     if registry is None or signal is None:
         return None
     tasks, periodic = vars(registry)["_registry"], {type(task) for task in registry.periodic_tasks}
     return Found(
         values={"handles_interrupted": bool(signal.receivers.get("interrupted"))},
-        tasks={str(name): {"retries": task.default_retries} for name, task in tasks.items() if task not in periodic},
+        tasks={
+            str(name): {} if uses(task.execute, "RetryTask") else {"retries": task.default_retries}
+            for name, task in tasks.items()
+            if task not in periodic
+        },
     )
 
 

@@ -22,7 +22,7 @@ def judge(library: Library, found: Found, given: Mapping[str, Any], limits: Limi
         for case, names in _cases(library, rule, found, given, limits)
         if _is_wrong(rule, case, unknown)
     ]
-    return [*findings, _not_judged(library, list(unknown), target)]
+    return [*findings, _not_judged(library, found, list(unknown), target)]
 
 
 def _cases(
@@ -62,13 +62,15 @@ def _finding(library: Library, rule: Rule, case: Case, names: list[str], target:
     )
 
 
-def _not_judged(library: Library, unknown: list[str], target: str) -> Finding:
+def _not_judged(library: Library, found: Found, unknown: list[str], target: str) -> Finding:
     """Return what is not judged: settings whose values are not known, and what no setting changes."""
     points = []
     if unknown:
         names = ", ".join(f"{name} (of {of})" if (of := library.by_name[name].of) else name for name in unknown)
         command = ", or the command of the worker as --worker" if _in_command(library, unknown) else ""
         points.append(f"not judged, because their values are not known here: {names}. Write --set NAME=VALUE{command}.")
+    if found.version not in ("", library.version):
+        points.append(f"The rules are about version {library.version}, and the project has {found.version}.")
     points.append(f"No setting of {library.title} {library.version} changes this: {library.fixed}.")
     return Finding(
         target=target,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from duetime.errors import BadUsage
@@ -37,7 +38,7 @@ def lint(library: Library, request: Mapping[str, Any]) -> list[Finding]:
     values = {**options, **found.values}
     for each in in_commands:
         values |= each
-    return judge(library, Found(values=values, tasks=found.tasks), chosen, limits, target=target)
+    return judge(library, replace(found, values=values), chosen, limits, target=target)
 
 
 def _found(library: Library, target: str, request: Mapping[str, Any]) -> Found:

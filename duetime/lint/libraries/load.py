@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,14 @@ def load(target: str) -> Found:
         raise BadUsage(
             f"{target!r} is a {type(found).__name__}; write {library.reads}, or `{name}` alone with --set NAME=VALUE"
         )
-    return read
+    return replace(read, version=_version(name))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
 
 
 def read_file(library: Library, target: str) -> Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from duetime.lint.libraries.bodies import uses
 from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting
 
 DEFAULT_EXECUTOR = "EntrypointExecutor"
@@ -14,12 +15,14 @@ def read(pgqueuer: Any) -> Found | None:
     registry = getattr(getattr(pgqueuer, "qm", None), "entrypoint_registry", None)
     if registry is None:
         return None
-    return Found(
-        tasks={
-            str(name): {"on_failure": executor.parameters.on_failure, "executor": type(executor).__name__}
-            for name, executor in registry.items()
-        }
-    )
+    return Found(tasks={str(name): _entrypoint(executor) for name, executor in registry.items()})
+
+
+def _entrypoint(executor: Any) -> dict[str, Any]:
+    """Return what becomes of an error; nothing if the function asks for retries itself."""
+    if uses(executor.parameters.func, "RetryRequested"):
+        return {}
+    return {"on_failure": executor.parameters.on_failure, "executor": type(executor).__name__}
 
 
 LIBRARY = Library(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting, uses
+from duetime.lint.libraries.bodies import uses
+from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting
 
 DOCS = "https://procrastinate.readthedocs.io/en/stable/howto"
 
@@ -61,8 +62,8 @@ LIBRARY = Library(
             setting="get_stalled_jobs",
             when=lambda case: not case["get_stalled_jobs"],
             effect="loses",
-            consequence="no task calls get_stalled_jobs(). Unless a function that it calls does, or a program of its "
-            "own, the jobs that a killed worker was executing stay in `doing` and are never executed.",
+            consequence="no task calls get_stalled_jobs(). Unless a program of its own does, "
+            " the jobs that a killed worker was executing stay in `doing` and are never executed.",
             fix="a periodic task that passes the result of job_manager.get_stalled_jobs() to "
             "job_manager.retry_job(), with a heartbeat timeout shorter than the tolerable lateness.",
             run=Run(design="contender:procrastinate", scenario="crash_before"),

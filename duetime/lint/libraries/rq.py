@@ -28,7 +28,8 @@ LIBRARY = Library(
     "counts as abandoned after 60 s or more, and is executed again only if it has retries left; a worker executes one "
     "job at a time",
     settings=(
-        Setting(name="with_scheduler", default=False, kind="flag", options=("-s", "--with-scheduler")),
+        # Every worker of a pool has a scheduler (rq/worker_pool.py:287).
+        Setting(name="with_scheduler", default=False, kind="flag", options=("-s", "--with-scheduler", "worker-pool")),
         Setting(name="maintenance_interval", default=600, unit="s", options=("--maintenance-interval",)),
         Setting(name="worker_ttl", default=420, unit="s", options=("--worker-ttl",)),
         Setting(name="retry", default=0, of="enqueue_at(), as Retry(max=…)"),
