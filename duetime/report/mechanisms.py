@@ -87,7 +87,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=("pull_worker:claimed", "pull_worker:watermark"),
-        scenarios=("crash*",),
+        scenarios=("crash*", "wages"),
         labels=("duplicate",),
         cause="the worker was killed between a delivery and its record, so the next poll delivers it again",
         fix="send an idempotency key that the receiver checks",
@@ -124,7 +124,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=("pull_worker", "pull_worker:one_beat", "pull_worker:claimed"),
-        scenarios=("boundary", "slow_gateway"),
+        scenarios=("boundary", "slow_gateway", "wages"),
         labels=("missed", "duplicate"),
         cause="ticks run a varying time after the full interval, so the windows leave gaps and overlap",
         fix="let each window begin where the last one ended",
@@ -187,7 +187,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
         designs=(*PLAIN_QUEUE, *ROW_AND_ETA),
         scenarios=("broker_restart_none", "broker_restart_rdb"),
-        labels=("missed", "duplicate"),
+        labels=("missed", "duplicate", "will_repeat"),
         cause="the broker loses what it had not written to disk, and a snapshot restores what was processed since",
         setting="appendonly no, save",
         fix="set appendonly yes, or keep the jobs in a database",
@@ -231,7 +231,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=PLAIN_QUEUE,
-        scenarios=("deploy_*", "crash*", "rolling_deploy", "wages"),
+        scenarios=("deploy_*", "crash*", "rolling_deploy", "wages", "*downtime", "backlog"),
         labels=("duplicate", "will_repeat"),
         cause="a pool process begins a task before the worker's main process has acknowledged it, and a worker that is "
         "stopping or dies may never do so",
