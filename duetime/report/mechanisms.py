@@ -281,7 +281,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:hardened",
     ),
     Mechanism(
-        designs=(*ROW_AND_ETA, "oban_style_queue:staged"),
+        designs=(*ROW_AND_ETA, "oban_style_queue:staged", "pull_worker:claimed"),
         scenarios=("burst", "far_flood"),
         labels=("missed", "late"),
         cause="each job is one or two transactions that are synced to disk, and thousands wait for one another",
