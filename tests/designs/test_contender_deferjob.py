@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,11 @@ pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 SLOW = timedelta(minutes=1)
 """A delivery that is not finished when the test ends."""
 AGE = text("UPDATE defer_jobs SET locked_at = locked_at - interval '16 minutes' WHERE status = 'running'")
+
+# The last statement of an idle connection of deferjob; those of this test end with a ROLLBACK.
+KEPT = text(
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query = 'COMMIT'"
+)
 
 
 @pytest.fixture
@@ -59,3 +65,21 @@ def test_a_tuned_job_has_more_attempts_because_they_come_sooner(world: World) ->
     with world.engine.connect() as connection:
         found = connection.execute(text("SELECT key, max_attempts FROM defer_jobs ORDER BY key")).all()
     assert [tuple(row) for row in found] == [("default", 5), ("tuned", 20)]
+
+
+def test_the_tuned_worker_keeps_its_connection_and_ends_when_it_is_asked_to(world: World) -> None:
+    def kept() -> list[int]:
+        with world.engine.connect() as connection:
+            return list(connection.execute(KEPT).scalars())
+
+    with world.worker(":tuned") as worker:
+        world.schedule("first")
+        eventually(lambda: world.delivered() == ["first/1"])
+        eventually(lambda: len(kept()) == 1)
+        connection = kept()
+        world.schedule("second")
+        eventually(lambda: world.delivered() == ["first/1", "second/1"])
+        eventually(lambda: kept() == connection)
+
+        worker.terminate()
+        assert worker.wait_stopped(until=time.monotonic() + 20.0)
