@@ -134,9 +134,9 @@ design = Design(
 tuned = replace(
     design,
     name="contender:arq:tuned",
-    summary="arq 0.28: a job of a dead worker is executed again after 15 s, an error is retried, and a stop waits",
+    summary="arq 0.28: a job of a dead worker is executed again after 20 s, an error is retried, and a stop waits",
     weakness="an abort can execute the job instead; the job of a killed worker waits for its timeout and 10 s",
-    guarantees=replace(design.guarantees, delivery="at_least_once", recovers_within_s=16.0),
+    guarantees=replace(design.guarantees, delivery="at_least_once", recovers_within_s=21.0),
     roles=[replace(design.roles[0], argv=("{python}", "-m", "arq", "tuned.WorkerSettings"))],
-    pending=pending(16.0),
+    pending=pending(21.0),
 )

@@ -7,7 +7,7 @@ from arq import Retry
 from arq.connections import RedisSettings
 from httpx import HTTPError
 
-JOB_TIMEOUT_S = 5
+JOB_TIMEOUT_S = 10
 
 
 async def startup(ctx):

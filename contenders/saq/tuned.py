@@ -1,4 +1,4 @@
-"""The tuned worker: ``saq tuned.settings``. The client gives each job its retries and its timeout."""
+"""The tuned worker: ``saq tuned.settings``. The client gives each job its retries."""
 
 import jobs
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 JOBS = text("SELECT key, status, job FROM saq_jobs WHERE status <> 'complete'")
 SWEPT = "swept"
-TUNED = {"retries": 20, "retry_delay": 1.0, "timeout": 5}
+TUNED = {"retries": 20, "retry_delay": 1.0}
 TUNED_SWEEP_S = 3
 HERE = contender(__file__)
 
@@ -128,12 +128,12 @@ tuned = replace(
     design,
     name="contender:saq_postgres:tuned",
     summary="SAQ 0.26 on PostgreSQL: 20 retries, looks for due jobs every 0.2 s, and repeats a killed worker's job "
-    "after about 15 s",
+    "after about 20 s",
     weakness="a cancelled job of a killed worker is executed nevertheless",
     guarantees=replace(
-        design.guarantees, recovers_within_s=back_after_s(5.0, TUNED_SWEEP_S, active=10), punctual_to_s=1.5
+        design.guarantees, recovers_within_s=back_after_s(10.0, TUNED_SWEEP_S, active=10), punctual_to_s=1.5
     ),
     roles=[replace(design.roles[0], argv=("{python}", "-m", "saq", "tuned.settings", "--verbose"))],
     scheduler=partial(Saq, **TUNED),
-    pending=pending(5.0, TUNED_SWEEP_S),
+    pending=pending(10.0, TUNED_SWEEP_S),
 )

@@ -59,7 +59,7 @@ def store(world: World) -> Iterator[Any]:
         yield store
 
 
-@pytest.mark.parametrize(("variant", "within_s"), [("", 310), (":tuned", 15)])
+@pytest.mark.parametrize(("variant", "within_s"), [("", 310), (":tuned", 20)])
 def test_a_job_of_a_killed_worker_is_executed_again_when_its_mark_has_expired(
     world: World, store: Any, variant: str, within_s: int
 ) -> None:

@@ -52,7 +52,7 @@ def test_a_job_of_a_killed_worker_is_aborted_by_default(world: World) -> None:
 
 def test_a_job_of_a_killed_worker_is_executed_again_by_the_tuned_one(world: World) -> None:
     kill_a_worker_that_holds(world, ":tuned")
-    assert world.pending(":tuned")["killed/1"].back_after_s == 16.0
+    assert world.pending(":tuned")["killed/1"].back_after_s == 21.0
 
     with world.worker(":tuned"):
         eventually(lambda: world.delivered() == ["killed/1"])
