@@ -85,8 +85,8 @@ def lint_command(
 
     TARGET is what `celery -A` takes (shop, shop.celery, shop.celery:app), a file, the directory of a project, or a
     registered design. Or it is LIBRARY:MODULE:OBJECT, or LIBRARY alone for its defaults: arq, bullmq, dramatiq, huey,
-    oban, pgqueuer, procrastinate, rq, saq, sidekiq. The application is imported in a process of its own, with the
-    environment of this command; nothing is started, and the linter opens no connection.
+    oban, pgqueuer, procrastinate, rq, saq, sidekiq, taskiq. The application is imported in a process of its own, with
+    the environment of this command; nothing is started, and the linter opens no connection.
 
     \b
       duetime lint shop --horizon 14d --servers 3 --worker "celery -A shop worker -c 4"

@@ -51,6 +51,7 @@ TUNED: Mapping[str, Mapping[str, Any]] = {
         "store": "postgres",
         "shutdown_grace_period_s": 2,
     },
+    "taskiq": {"update_interval": 1, "idle_timeout": 3_000, "retry_on_error": True, "pre_send": True},
     "sidekiq": {"poll_interval_average": 0.5, "average_scheduled_poll_interval": 5, "timeout": 25},
 }
 """The settings of the tuned contenders (contenders/NAME)."""

@@ -48,6 +48,9 @@ OBJECTS: list[tuple[str, str, str, list[str], set[str], set[str]]] = [
         {"fetch_job_polling_interval", "get_stalled_jobs", "retry"},
         set(),
     ),
+    ("taskiq", "tasks.py:broker", "", [], {"idle_timeout", "retry_on_error"}, {"update_interval", "pre_send"}),
+    ("taskiq", "tasks.py:scheduler", "taskiq scheduler", [], set(TUNED["taskiq"]), set()),
+    ("taskiq", "tuned_tasks.py:scheduler", "taskiq scheduler --update-interval 1", [], set(), set()),
     ("procrastinate", "tuned_tasks.py:app", "", [], set(), {"fetch_job_polling_interval"}),
 ]
 MADE_HERE = {
@@ -103,6 +106,8 @@ DEFAULTS = {
     "found = {'fetch_job_polling_interval': p}",
     "rq": "from rq import defaults as d\n"
     "found = {'maintenance_interval': d.DEFAULT_MAINTENANCE_TASK_INTERVAL, 'worker_ttl': d.DEFAULT_WORKER_TTL}",
+    "taskiq": "import inspect\nfrom taskiq_redis import RedisStreamBroker\n"
+    "found = {'idle_timeout': inspect.signature(RedisStreamBroker).parameters['idle_timeout'].default}",
     "saq": "import inspect\nfrom saq import Job, Worker\n"
     "found = {n: p.default for k in (Job, Worker) for n, p in inspect.signature(k).parameters.items()}\n"
     "found.pop('timers')",

@@ -39,6 +39,7 @@ AT_THE_DEFAULTS = {
     "rq": {"with_scheduler", "maintenance_interval", "worker_ttl", "retry"},
     "saq": {"retries", "shutdown_grace_period_s"},
     "sidekiq": {"poll_interval_average"},
+    "taskiq": {"update_interval", "idle_timeout", "retry_on_error", "pre_send"},
 }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from duetime.lint.libraries import arq, bullmq, dramatiq, huey, oban, pgqueuer, procrastinate, rq, saq, sidekiq
+from duetime.lint.libraries import arq, bullmq, dramatiq, huey, oban, pgqueuer, procrastinate, rq, saq, sidekiq, taskiq
 from duetime.lint.libraries.declaration import Library
 
 LIBRARIES: dict[str, Library] = {
     module.LIBRARY.name: module.LIBRARY
-    for module in (procrastinate, pgqueuer, oban, rq, dramatiq, huey, arq, saq, sidekiq, bullmq)
+    for module in (procrastinate, pgqueuer, oban, rq, dramatiq, huey, arq, saq, taskiq, sidekiq, bullmq)
 }
 
 

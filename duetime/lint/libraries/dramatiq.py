@@ -35,7 +35,7 @@ LIBRARY = Library(
     reads="a broker, for instance dramatiq:shop.tasks:broker",
     read=read,
     fixed="a message that a dead worker had executed, and not acknowledged, is executed again; the delayed messages "
-    "of a worker that lost Redis wait until it is restarted",
+    "of a worker that lost Redis wait until it is restarted; a delay on Redis must be less than 7 days",
     settings=(
         Setting(name="maintenance_chance", default=1000, of="a RedisBroker"),
         Setting(name="heartbeat_timeout", default=60_000, unit="ms", of="a RedisBroker"),
@@ -47,9 +47,9 @@ LIBRARY = Library(
             setting="maintenance_chance",
             when=lambda case: _taken_over_after(case) > case.limits.lateness,
             effect="delays",
-            consequence="the messages of a killed worker, delayed ones too, come back when it has sent nothing for "
-            "{heartbeat_timeout:g} ms and a fetch then looks for dead workers. {maintenance_chance:g} fetches of a "
-            "million do, at random, and an idle worker fetches about once a second.",
+            consequence="on Redis the messages of a killed worker, delayed ones too, come back when it has sent "
+            "nothing for {heartbeat_timeout:g} ms and a fetch then looks for dead workers. {maintenance_chance:g} "
+            "fetches of a million do, at random, and an idle worker fetches about once a second.",
             fix="RedisBroker(maintenance_chance=1_000_000): every fetch looks; and a heartbeat_timeout below the "
             "tolerable lateness.",
             run=Run(design="contender:dramatiq", scenario="crash", slow=162),

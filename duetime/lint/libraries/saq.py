@@ -42,7 +42,7 @@ LIBRARY = Library(
     "each stuck job, and loses the one at which its worker is killed",
     settings=(
         Setting(name="retries", default=1, of="a job, the number of its attempts"),
-        Setting(name="timeout", default=10, unit="s", of="a job"),
+        Setting(name="timeout", default=10, unit="s", of="a job, or its heartbeat if that is shorter"),
         Setting(name="sweep", default=60, unit="s"),
         Setting(name="schedule", default=1, unit="s"),
         Setting(name="poll_interval", default=0.0, unit="s"),
