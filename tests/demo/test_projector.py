@@ -77,6 +77,29 @@ def all_visible(page: Page, selector: str) -> bool:
     return bool(page.eval_on_selector_all(selector, script))
 
 
+def test_a_long_result_is_in_smaller_type_and_not_cut_off(played: Page) -> None:
+    """The fullest result, of twelve reminders and three designs, has eleven lines."""
+    sizes = played.evaluate("""() => {
+      const text = document.createElement("div"), sizes = {};
+      text.style.cssText = "height: 17rem; overflow-y: auto; line-height: 1.25";
+      document.querySelector("main").append(text);
+      for (const lines of [4, 11, 40]) {
+        const line = () => Duetime.element("p", { style: "margin: 3px 0" }, "A");
+        text.replaceChildren(...Array.from({ length: lines }, line));
+        text.style.fontSize = "";
+        Duetime.Tour.prototype.fit.call({ at: () => text });
+        sizes[lines] = [parseFloat(getComputedStyle(text).fontSize), text.scrollHeight <= text.clientHeight];
+      }
+      text.remove();
+      return sizes; }""")
+
+    normal = sizes["4"][0]
+    assert sizes["4"] == [normal, True]
+    assert 15 < sizes["11"][0] <= normal
+    assert sizes["11"][1]
+    assert sizes["40"] == [15, False]
+
+
 def test_the_lines_of_the_scene_are_highlighted(played: Page, demo: Demo) -> None:
     events = read(f"{demo.url}state")["scene"]["events"]
     played.click('[data-scene="arrive"]')

@@ -9,6 +9,9 @@ Duetime.QUESTIONS = {
 /* How the class and the texts call the designs. */
 Duetime.ROLES = { pull_worker: "the poller", oban_style_queue: "the queue", push_readmodel: "the read model" };
 
+/* The type of the other texts on a projector. */
+Duetime.SMALLEST_PX = 15;
+
 Duetime.Tour = class Tour {
   /* about: the scenes and designs. play(name): starts a scene. over(): called when the result of the shown
      scene appears. chose(name): called when another scene is shown. */
@@ -21,6 +24,7 @@ Duetime.Tour = class Tour {
     this.at = (id) => document.getElementById(id);
     this.at("begin").addEventListener("click", () => this.begin());
     this.at("next").addEventListener("click", () => this.step(1));
+    addEventListener("resize", () => this.fit());
   }
 
   get names() { return [...this.about.scenes.map((scene) => scene.name), "playground"]; }
@@ -108,11 +112,19 @@ Duetime.Tour = class Tour {
     this.at("scene").querySelector("div").scrollTop = 0;
     this.at("outcome").dataset.shown = shown;
     this.at("outcome").replaceChildren(...(!isChosen ? this.invitation() : busy ? this.meanwhile() : this.outcome(state)));
+    this.fit();
     if (isChosen && !busy && !state.error) {
       this.done.add(this.chosen);
       this.markTabs();
       if (wasPlayed) this.over();
     }
+  }
+
+  /* A class reads the whole result without scrolling: a long one is in smaller type. */
+  fit() {
+    const text = this.at("outcome");
+    text.style.fontSize = "";
+    for (let size = parseFloat(getComputedStyle(text).fontSize); size > Duetime.SMALLEST_PX && text.scrollHeight > text.clientHeight; size -= 1) text.style.fontSize = `${size - 1}px`;
   }
 
   invitation() {
