@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
@@ -49,7 +50,8 @@ class Arq(Scheduler):
             notification.key,
             notification.revision,
             _job_id=notification.op,
-            _defer_until=notification.due_at,
+            # A job is kept until a day after its due time, and arq fails if that has passed already.
+            _defer_until=max(notification.due_at, datetime.now(UTC)),
         )
 
     def _abort(self, key: str, revision: int) -> Coroutine[Any, Any, None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ def test_a_job_of_a_killed_worker_is_executed_again_when_its_mark_has_expired(
         eventually(lambda: world.delivered() == ["new/1"])
         store.pexpire("arq:in-progress:killed/1", 1)  # instead of the rest of the time
         eventually(lambda: world.delivered() == ["new/1", "killed/1"])
+
+
+def test_a_notification_that_was_due_long_ago_is_delivered(world: World) -> None:
+    world.schedule("due", due_at=datetime(2020, 1, 1, tzinfo=UTC))
+
+    with world.worker():
+        eventually(lambda: world.delivered() == ["due/1"])
 
 
 def test_an_aborted_job_is_neither_delivered_nor_pending(world: World) -> None:
