@@ -30,7 +30,7 @@ SECTION = "league"
     metavar="A,B",
     help="Such as push_readmodel,rq,rq:tuned. Default: all that can run here.",
 )
-@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Default: those of compare --full.")
+@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Default: each kind of fault once.")
 @click.option("--runs", "seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of each.")
 @click.option(
     "--again",
@@ -90,11 +90,12 @@ def league_command(
     Exit status: 0 the pages are written, 1 a failing cell has no mechanism in its library's README or a mechanism
     explains no failing cell (the pages are written nevertheless), 2 bad usage.
     """
-    from duetime.harness.plan import catalogue, lookup
+    from duetime.harness.plan import lookup
     from duetime.harness.processes.cleanup import run_tempdir
     from duetime.harness.processes.services import Services
     from duetime.league.entrants import entrants, full_name
     from duetime.league.matrix import Again, Matrix, described_tree, is_committed
+    from duetime.league.scenarios import of_the_league
     from duetime.league.speeds import read
 
     contenders.check_present()
@@ -108,7 +109,7 @@ def league_command(
     of_head = not (no_run or any_tree)
     wanted = [full_name(name) for name in split_names("--designs", names)]
     designs = list(load_designs(wanted).values()) if wanted else entrants()
-    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
+    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(of_the_league())
     with run_tempdir() as tempdir:
         services = Services(tempdir)
         if not no_run:

@@ -11,6 +11,7 @@ from duetime.league.facts import Facts
 from duetime.league.matrix import Judged
 from duetime.league.needs import NEEDS, Answer, answer
 from duetime.league.objections import Objection
+from duetime.league.scenarios import LEFT_OUT
 from duetime.league.speeds import Speeds
 from duetime.league.tables import by_name, conditions, mechanisms, not_judged, row_name, tables, wrapped
 from duetime.league.why import Explanations
@@ -40,6 +41,7 @@ def document(judged: Judged, explanations: Explanations, about: About) -> str:
             *_speeds(about.speeds),
             "\n## What each does under faults\n",
             verdicts,
+            *_left_out(judged),
             "## Why they fail\n",
             *mechanisms(explanations),
             *_claims(about.claims, judged),
@@ -60,6 +62,13 @@ def _needs(answers: Sequence[Answer]) -> Iterator[str]:
             f"- **{one.need.title}**: {one.need.description}. In every judged run: {clean}. Not in all runs: {failing}."
         )
         yield wrapped(f"{text} Not shown: {unshown}." if unshown else text, hanging="  ")
+
+
+def _left_out(judged: Judged) -> Iterator[str]:
+    present = {place.scenario.name for place, _ in judged}
+    missing = [f"`{name}` ({why})" for name, why in LEFT_OUT.items() if name not in present]
+    if missing:
+        yield wrapped(f"Left out, and to be had with `--scenarios`: {'; '.join(missing)}.") + "\n"
 
 
 def _facts(judged: Judged, facts: Mapping[str, Facts]) -> Iterator[str]:
