@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from duetime.cli.options import JSON
 from duetime.errors import BadUsage
-from duetime.lint.libraries.catalogue import library_of
+from duetime.lint.finding import Finding
+from duetime.lint.libraries.catalogue import LIBRARIES, library_of
 from duetime.lint.libraries.lint import lint
 from duetime.lint.request import run
 from duetime.lint.text import lines
@@ -112,13 +115,23 @@ def lint_command(
         "set": assignments,
         "python": python,
     }
-    findings = lint(libraries[0], request) if libraries else run(request)
+    findings = lint(libraries[0], request) if libraries else _of_celery(request)
     warnings = sum(finding.level == "warning" for finding in findings)
     if as_json:
         click.echo(json.dumps({"warnings": warnings, "findings": [finding.to_json() for finding in findings]}))
     else:
         click.echo("\n".join(lines(targets, findings)).rstrip())
     sys.exit(1 if warnings else 0)
+
+
+def _of_celery(request: Mapping[str, Any]) -> list[Finding]:
+    try:
+        return run(request)
+    except BadUsage as error:
+        for target in request["targets"]:
+            if guess := get_close_matches(target.partition(":")[0], LIBRARIES, n=1, cutoff=0.8):
+                raise BadUsage(f"{error}. Did you mean the library {guess[0]!r}?") from error
+        raise
 
 
 def _refuse(what: str, options: Mapping[str, str]) -> None:

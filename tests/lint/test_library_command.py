@@ -134,6 +134,8 @@ def test_the_output_names_the_default_the_run_and_the_source(project: Path) -> N
         (["rq", "--set", "worker_ttl=nan"], "worker_ttl is a number of seconds, not 'nan'"),
         (["rq", "--set", "with_scheduler=1"], "with_scheduler is true or false, not '1'"),
         (["huey", "--set", "shutdown_timeout=soon"], "shutdown_timeout is a number of seconds or none, not 'soon'"),
+        (["dramatik:shop.jobs"], "there is no module dramatik in"),
+        (["dramatik:shop.jobs"], "Did you mean the library 'dramatiq'?"),
         (["rq", "--worker", "arq shop.jobs"], "does not start RQ; write for instance 'rq worker --with-scheduler"),
         (["rq", "--worker", "rq 'worker"], "quote it for a shell"),
         (["arq", "--worker", "arq shop.jobs"], "no setting of arq is in a command; write --set NAME=VALUE"),
