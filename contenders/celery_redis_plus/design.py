@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -71,11 +71,12 @@ def pending(back_after_s: float) -> Callable[[Settings, Engine], Sequence[Pendin
     return messages
 
 
-def role(application: str, *options: str) -> Role:
+def role(application: str, *options: str, environment: Mapping[str, str] | None = None) -> Role:
     return Role(
         name="worker",
         argv=("{python}", "-m", "celery", "-A", application, "worker", "-n", "{worker}@plus", *options),
         ready="{worker}@plus ready",
+        environment=environment or {},
     )
 
 
@@ -107,6 +108,15 @@ tuned = replace(
     "messages come back after up to 70 s; a killed worker loses its revokes",
     guarantees=replace(design.guarantees, delivery="at_least_once", recovers_within_s=70.0),
     scheduler=lambda _settings: CeleryRedisPlus("tuned"),
-    roles=[role("tuned", "--concurrency=4", "--loglevel=INFO", "--statedb={state}/revoked")],
+    roles=[
+        role(
+            "tuned",
+            "--concurrency=4",
+            "--loglevel=INFO",
+            "--statedb={state}/revoked",
+            # A mark must outlive its task. By default a worker that stops drops it if it is 3 hours old.
+            environment={"CELERY_WORKER_REVOKE_EXPIRES": str(40 * 86_400)},
+        )
+    ],
     pending=pending(70.0),
 )

@@ -15,8 +15,6 @@ app.config_from_object(
         # "a task that's already started executing will be retried in the event of … the worker instance being killed"
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
-        # Messages that are due within a minute wait in the worker, and occupy their places until then.
-        "worker_prefetch_multiplier": 64,
     }
 )
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from duetime.settings import Settings
 from tests.designs.contender_world import World, eventually, world_of
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.contenders]
 SLOW = timedelta(minutes=1)
 """A delivery that is not finished when the test ends."""
 
