@@ -14,7 +14,7 @@ from duetime.lint.finding import Finding
 from duetime.lint.transport import transport
 
 EXITS_WITHOUT_BROKER = "5.7.0"
-"""The version of Celery whose worker exits when its connection to Redis is lost."""
+"""The version of Celery whose worker may exit when its connection to Redis is lost."""
 
 
 def timeout_below_horizon(case: Case) -> Iterator[Finding]:
@@ -106,8 +106,8 @@ def exits_without_broker(case: Case) -> Iterator[Finding]:
         setting="celery.__version__",
         value=celery.__version__,
         is_default=False,
-        consequence="a worker that holds an unacknowledged message (one ETA task is enough) exits with status 1 when "
-        "its connection to Redis is lost: it closes the connection a second time, and kombu then tries to restore "
+        consequence="a worker that holds an unacknowledged message (one ETA task is enough) may exit with status 1 "
+        "when its connection to Redis is lost: it closes the connection a second time, and kombu then tries to restore "
         "messages through state that is already cleared. Celery 5.6.3 reconnects.",
         fix="a supervisor that restarts the worker, or another version of Celery. With either, the messages that it "
         "held are delivered again only after the visibility timeout.",
