@@ -12,13 +12,13 @@ Scenario = Literal[
     "crash",
     "crash_before",
     "deploy_too_slow",
+    "downtime",
     "far_flood",
     "late_event",
     "long_horizon",
     "more_servers",
     "move_and_cancel",
     "poison",
-    "rolling_deploy",
 ]
 
 
@@ -31,7 +31,7 @@ class Finding:
     is_default: True if it is the library's default.
     scenario: the scenario that demonstrates it; None if the finding is harmless, or if none does.
     see: upstream issues about it, or its place in the library's source or documentation.
-    run: the arguments of ``duetime`` for a run of the library that shows it; empty for Celery.
+    run: the words of a command that shows it, a run or a test of the library; empty for Celery.
     """
 
     target: str

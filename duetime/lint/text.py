@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import textwrap
@@ -44,7 +45,8 @@ def _paragraph(finding: Finding) -> Iterator[str]:
     yield from _hanging("then", finding.consequence)
     yield from _hanging("fix", finding.fix)
     if finding.run:
-        yield f"    shown  {shell_command(*finding.run)}"
+        program, *arguments = finding.run
+        yield f"    shown  {shell_command(*arguments) if program == 'duetime' else shlex.join(finding.run)}"
     elif finding.scenario:
         yield from _hanging("shown", f"scenario {finding.scenario}")
     if finding.see:

@@ -120,7 +120,7 @@ def test_the_output_names_the_default_the_run_and_the_source(project: Path) -> N
     out = lint(project, "rq", "--worker", "rq worker -s", "--set", "retry=3").stdout
 
     assert out.startswith("rq: 2 warnings\n\n  warning: maintenance_interval = 600 (RQ's default)\n    then   if the")
-    assert "duetime run contender:rq crash --seed 1 --slow 98\n    see    rq/worker/base.py:1073\n" in out
+    assert "duetime run contender:rq downtime --seed 1\n    see    rq/worker/base.py:1073\n" in out
     assert "\n  No setting of RQ 3.0.0 changes this: due times are cut to whole seconds" in out
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from duetime.lint.libraries.bodies import uses
-from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting, seconds
+from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting, Test, seconds
 
 DOCS = "https://arq-docs.helpmanual.io"
 
@@ -55,7 +55,7 @@ LIBRARY = Library(
             "the mark expires, {job_timeout:g} s and 10 s after its begin. The longest timeout of all functions "
             "counts.",
             fix="a job_timeout 10 s below the tolerable lateness, and above the longest job.",
-            run=Run(design="contender:arq", scenario="crash", slow=34),
+            run=Run(design="contender:arq", scenario="crash_before", slow=35),
             see="arq/worker.py:277",
         ),
         Rule(
@@ -76,7 +76,7 @@ LIBRARY = Library(
             consequence="a worker that gets SIGTERM cancels its running jobs at once, also what is delivered already, "
             "and they are executed again.",
             fix="job_completion_wait=…, as long as the longest job, and below the time from SIGTERM to SIGKILL.",
-            run=Run(design="contender:arq", scenario="rolling_deploy", seeds=20),
+            run=Test(file="test_contender_arq.py", keyword="stopped"),
             see="arq/worker.py:862",
         ),
     ),

@@ -34,7 +34,7 @@ LIBRARY = Library(
             "notes the job and the next one queues it, and they are {stalledInterval:g} ms apart.",
             fix="stalledInterval and lockDuration of the worker, together below the tolerable lateness. A worker whose "
             "event loop is blocked for longer than the lock counts as dead, and its job is executed twice.",
-            run=Run(design="contender:bullmq", scenario="crash", slow=10),
+            run=Run(design="contender:bullmq", scenario="crash_before", slow=10),
             see="dist/cjs/commands/moveStalledJobsToWait-9.lua:44",
         ),
     ),

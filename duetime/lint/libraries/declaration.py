@@ -44,23 +44,29 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run of a contender that shows the consequence.
-
-    seeds: above 1 for what happens in some runs only; then it is a comparison of that many.
-    """
+    """A run of a contender that shows the consequence."""
 
     design: str
     scenario: Scenario
-    seeds: int = 1
     slow: int = 1
 
     @property
-    def words(self) -> Sequence[str]:
-        """The arguments of ``duetime``."""
+    def command(self) -> Sequence[str]:
         slow = ["--slow", str(self.slow)] if self.slow > 1 else []
-        if self.seeds > 1:
-            return ["compare", "--designs", self.design, "--scenarios", self.scenario, "--runs", str(self.seeds), *slow]
-        return ["run", self.design, self.scenario, "--seed", "1", *slow]
+        return ["duetime", "run", self.design, self.scenario, "--seed", "1", *slow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """A test of a contender that shows the consequence, where a run does only by chance."""
+
+    file: str
+    keyword: str
+    scenario: None = None
+
+    @property
+    def command(self) -> Sequence[str]:
+        return ["pytest", "-m", "contenders", f"tests/designs/{self.file}", "-k", self.keyword]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +119,7 @@ class Rule:
     effect: Effect
     consequence: str
     fix: str
-    run: Run
+    run: Run | Test
     see: str
     level: Literal["warning", "info"] = "warning"
 

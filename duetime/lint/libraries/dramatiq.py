@@ -52,7 +52,7 @@ LIBRARY = Library(
             "fetches of a million do, at random, and an idle worker fetches about once a second.",
             fix="RedisBroker(maintenance_chance=1_000_000): every fetch looks; and a heartbeat_timeout below the "
             "tolerable lateness.",
-            run=Run(design="contender:dramatiq", scenario="crash", slow=162),
+            run=Run(design="contender:dramatiq", scenario="crash_before", slow=165),
             see="dramatiq/brokers/redis.py:241",
         ),
         Rule(

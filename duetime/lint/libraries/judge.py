@@ -58,7 +58,7 @@ def _finding(library: Library, rule: Rule, case: Case, names: list[str], target:
         scenario=rule.run.scenario,
         see=(rule.see,),
         library=library.title,
-        run=tuple(rule.run.words),
+        run=tuple(rule.run.command),
     )
 
 

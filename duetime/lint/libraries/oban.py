@@ -69,7 +69,7 @@ LIBRARY = Library(
             "{rescue_after:g} s, and a check comes every {lifeline_interval:g} s.",
             fix="rescue_after and interval in [lifeline], together below the tolerable lateness, but above the longest "
             "job, because one that executes for longer is rescued, too, and executed twice.",
-            run=Run(design="contender:oban", scenario="crash", slow=39),
+            run=Run(design="contender:oban", scenario="crash_before", slow=40),
             see="oban/_lifeline.py:39",
         ),
     ),

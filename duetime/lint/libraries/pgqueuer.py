@@ -49,7 +49,7 @@ LIBRARY = Library(
             "by a worker that looks again after at most {dequeue_timeout:g} s.",
             fix="--heartbeat-timeout and --dequeue-timeout, together below the tolerable lateness. A worker that "
             "stands still for longer than the first counts as dead, and its jobs are executed twice.",
-            run=Run(design="contender:pgqueuer", scenario="crash", slow=7),
+            run=Run(design="contender:pgqueuer", scenario="crash_before", slow=7),
             see="pgqueuer/adapters/persistence/qb.py:431",
         ),
         Rule(

@@ -6,8 +6,8 @@ from typing import Any
 
 from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting
 
-TAKEN_OVER = Run(design="contender:rq", scenario="crash", slow=98)
-"""The killed worker had the scheduler; another one takes it over within a quarter of an hour."""
+NO_SCHEDULER = Run(design="contender:rq", scenario="downtime")
+"""The lock of the killed scheduler outlives it, so after the restart no due job is queued until the run ends."""
 
 
 def read(worker: Any) -> Found | None:
@@ -42,7 +42,7 @@ LIBRARY = Library(
             consequence="a worker without a scheduler queues no due job. If no worker has one, jobs of enqueue_at() "
             "and enqueue_in(), and retries with an interval, are not executed.",
             fix="--with-scheduler for at least two workers, or work(with_scheduler=True).",
-            run=TAKEN_OVER,
+            run=NO_SCHEDULER,
             see="rq/worker/base.py:647",
         ),
         Rule(
@@ -52,7 +52,7 @@ LIBRARY = Library(
             consequence="if the worker that has the scheduler is killed, no due job is queued until another one takes "
             "it over, which it tries in its maintenance, every {maintenance_interval:g} s.",
             fix="maintenance_interval=5. The lock of a killed scheduler still lives for 61 s.",
-            run=TAKEN_OVER,
+            run=NO_SCHEDULER,
             see="rq/worker/base.py:1073",
         ),
         Rule(
@@ -62,7 +62,7 @@ LIBRARY = Library(
             consequence="a worker without jobs waits for one for worker_ttl - 15 s before it looks whether its "
             "maintenance is due. So long it does not take over the scheduler of a killed worker.",
             fix="worker_ttl=16 waits for a second.",
-            run=TAKEN_OVER,
+            run=NO_SCHEDULER,
             see="rq/worker/base.py:470",
         ),
         Rule(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from duetime.lint.libraries.declaration import Case, Found, Library, Rule, Run, Setting
+from duetime.lint.libraries.declaration import Case, Found, Library, Rule, Run, Setting, Test
 
 DOCS = "https://saq-py.readthedocs.io/en/latest"
 
@@ -88,7 +88,7 @@ LIBRARY = Library(
             consequence="a worker that gets SIGTERM cancels its running jobs at once, also what is delivered already, "
             "and queues them again.",
             fix="shutdown_grace_period_s=…, as long as the longest job, and below the time from SIGTERM to SIGKILL.",
-            run=Run(design="contender:saq", scenario="rolling_deploy", seeds=20),
+            run=Test(file="test_contender_saq.py", keyword="stopped"),
             see="saq/worker.py:224",
         ),
     ),

@@ -76,7 +76,7 @@ LIBRARY = Library(
             consequence="a message of a killed worker is claimed when it was idle for {idle_timeout:g} ms.",
             fix="RedisStreamBroker(idle_timeout=…), below the tolerable lateness, and above the longest task, because "
             "one that takes longer is claimed, too, and executed twice.",
-            run=Run(design="contender:taskiq", scenario="crash", slow=65),
+            run=Run(design="contender:taskiq", scenario="crash_before", slow=66),
             see="taskiq_redis/redis_broker.py:163",
         ),
         Rule(
@@ -87,7 +87,7 @@ LIBRARY = Library(
             "a task that raises an error is acknowledged, and the task is not executed again.",
             fix="SmartRetryMiddleware(schedule_source=…) and retry_on_error=True, with a max_retries that outlasts the "
             "usual outage of what the task calls.",
-            run=Run(design="contender:taskiq", scenario="poison"),
+            run=Run(design="contender:taskiq", scenario="poison", slow=9),
             see="taskiq/receiver/receiver.py:233",
         ),
         Rule(
