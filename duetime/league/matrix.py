@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from duetime import contenders
-from duetime.errors import NotARun
+from duetime.errors import BadUsage, NotARun
 from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.fork_server import fork_server
@@ -125,7 +125,7 @@ class Matrix:
 
     def _run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
         """Run `places`, as many of a scenario side by side as it allows. A run that was there is removed."""
-        measured = _measured()
+        measured, sources = _measured(), _sources(places)
         batches = _batches(places)
         for number, batch in enumerate(batches):
             left_s = sum(map(_batch_s, batches[number:]))
@@ -143,13 +143,18 @@ class Matrix:
                 )
                 for slot, place in enumerate(batch)
             ]
+            if described_tree() != measured["tree"]:
+                raise BadUsage(
+                    f"the tree {measured['tree']} has changed meanwhile; run the command again, which repeats what "
+                    "the change concerns"
+                )
             for spec in specs:
                 shutil.rmtree(spec.directory, ignore_errors=True)
             for cell in run_side_by_side(specs):
                 report(f"  {cell.design}, seed {cell.seed}: {cell.outcome}")
                 if cell.run_dir.exists():
-                    about = {**measured, "sources": sources_of(cell.design), "explanation": cell.explanation}
-                    (cell.run_dir / MEASURED).write_text(json.dumps(about))
+                    stamp = {**measured, "sources": sources[cell.design], "explanation": cell.explanation}
+                    (cell.run_dir / MEASURED).write_text(json.dumps(stamp))
 
 
 def estimate_s(places: Sequence[Place]) -> float:
@@ -197,6 +202,12 @@ def described_tree() -> str:
 def is_committed(tree: str) -> bool:
     """Return True if `tree`, as `described_tree` returns it, is a commit without changes."""
     return not tree.endswith(DIRTY) and tree != UNKNOWN
+
+
+def _sources(places: Iterable[Place]) -> dict[str, str]:
+    """Return the sources that decide each design's runs; none are known if files have changed since the commit."""
+    committed = is_committed(described_tree())
+    return {place.design.name: sources_of(place.design.name) if committed else "" for place in places}
 
 
 def _measured() -> dict[str, object]:

@@ -57,7 +57,7 @@ def page(judged: Judged, explanations: Explanations, about: About) -> str:
         conditions=" ".join(sentence.split()),
         versions=[" ".join(line.split()) for line in versions.strip().removeprefix("- ").split("\n- ")],
         needs=[answer(need, judged, about.facts) for need in NEEDS],
-        objections=[(one.entrant, one.title, _address(one.page)) for one in about.objections],
+        objections=[(one.entrant, one.title.replace("`", ""), _address(one.page)) for one in about.objections],
         claims=[{"claim": claim, "verdict": verdict(claim, judged).replace("`", "")} for claim in about.claims],
         speeds=about.speeds,
         # Markup: files of this package, which must not be escaped.

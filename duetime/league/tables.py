@@ -13,7 +13,7 @@ from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.runs.cell import Cell
-from duetime.league.matrix import MEASURED, Judged, Place, described_tree, table_name
+from duetime.league.matrix import MEASURED, Judged, Place, described_tree, is_committed, table_name
 from duetime.league.sources import sources_of
 from duetime.league.why import Explanations, Reason, kinds
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT, PARTS_OF_MISSED
@@ -49,11 +49,10 @@ def summary(cells: Sequence[Cell]) -> str:
 
 def how_long(kind: str, cells: Sequence[Cell]) -> str:
     """Return how late the latest was, or how long one was still stuck when its run was closed; empty if unknown."""
-    longest_s = max((cell.longest_s.get("late" if kind == "late" else "missed", 0.0) for cell in cells), default=0.0)
+    longest_s = max((cell.longest_s.get(kind, 0.0) for cell in cells), default=0.0)
     if longest_s and kind == "late":
         return f" (≤ {ceil(longest_s)} s)"
-    # What is lost or failed does not come back.
-    return f" (≥ {floor(longest_s)} s)" if longest_s and kind in ("stuck", "missed") else ""
+    return f" (≥ {floor(longest_s)} s)" if longest_s >= 1 else ""
 
 
 def _order(failing: Iterable[Mapping[str, int]]) -> list[str]:
@@ -179,8 +178,12 @@ def conditions(judged: Judged) -> str:
         f"{', '.join(trees)}"
     )
     head = described_tree()
-    if trees != [head] and all(
-        each.get("sources") == sources_of(place.design.name) for (place, _), each in zip(ran, measured, strict=True)
+    if (
+        is_committed(head)
+        and trees != [head]
+        and all(
+            each.get("sources") == sources_of(place.design.name) for (place, _), each in zip(ran, measured, strict=True)
+        )
     ):
         sentence += f", all with the sources of {head}"
     return "\n".join([wrapped(f"{sentence}."), "", *_versions(versions), ""])

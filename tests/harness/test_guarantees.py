@@ -198,6 +198,10 @@ def test_what_will_repeat_is_covered_like_a_duplicate() -> None:
     kill, once = fault(kind="broker_kill", inject_s=5.0, healed_s=8.0), replace(AT_MOST_ONCE, as_durable_as="broker")
     assert uncovered(once, A, [TWICE[0]], kill, closed=left, persistence="rdb") == []
     assert uncovered(once, A, [TWICE[0]], kill, closed=left, persistence="aof") == ["will_repeat a/1"]
+    # It comes back with nothing, or had come back before the delivery.
+    assert uncovered(once, A, [TWICE[0]], kill, closed=left, persistence="none") == ["will_repeat a/1"]
+    before = fault(kind="broker_kill", inject_s=1.0, healed_s=4.0)
+    assert uncovered(once, A, [TWICE[0]], before, closed=left, persistence="rdb") == ["will_repeat a/1"]
 
 
 def test_lateness_is_covered_up_to_the_documented_punctuality() -> None:

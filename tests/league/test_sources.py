@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from duetime import registry
+from duetime.errors import BadUsage
 from duetime.harness.plan import lookup
+from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.services import Services
-from duetime.league import sources
-from duetime.league.matrix import MEASURED, Matrix
+from duetime.harness.runs.cell import Cell
+from duetime.harness.runs.context import RunContext
+from duetime.harness.runs.spec import RunSpec
+from duetime.league import matrix, sources
+from duetime.league.matrix import MEASURED, Matrix, Place
 from duetime.league.sources import sources_of
 
 DESIGNS = ("push_readmodel", "contender:rq", "contender:rq:tuned", "contender:saq")
@@ -73,6 +78,35 @@ def test_a_file_that_is_added_or_renamed_is_a_change(repository: Path) -> None:
     commit(repository)
 
     assert sources_of("contender:rq") != before
+
+
+@pytest.mark.parametrize(("tree", "known"), [("0d01f3a", True), ("0d01f3a-dirty", False), ("unknown", False)])
+def test_of_a_tree_with_changes_no_sources_are_known(monkeypatch: pytest.MonkeyPatch, tree: str, known: bool) -> None:
+    monkeypatch.setattr(matrix, "described_tree", lambda: tree)
+    place = Place(registry.load("reference"), lookup.named("calm"), 1)
+
+    assert bool(matrix._sources([place])["reference"]) == known
+
+
+def test_a_tree_that_changes_between_two_batches_ends_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = iter(["0d01f3a"] * 3)
+    monkeypatch.setattr(matrix, "described_tree", lambda: next(trees, "0d01f3a-dirty"))
+    ran: list[str] = []
+
+    def run(specs: Sequence[RunSpec]) -> list[Cell]:
+        ran.extend(spec.plan.scenario for spec in specs)
+        return []
+
+    monkeypatch.setattr(matrix, "run_side_by_side", run)
+    design = registry.load("reference")
+    found = Matrix([design], [lookup.named("calm"), lookup.named("crash")], [1], tmp_path)
+
+    with pytest.raises(BadUsage, match="0d01f3a has changed meanwhile"):
+        found._run(found.places, RunContext(tmp_path, Services(tmp_path), {}, CancelToken()), lambda _: None)
+
+    assert ran == ["calm"]
 
 
 def test_a_run_of_other_sources_counts_as_not_run(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def lasting(**seconds: float) -> Cell:
     [(kind, longest)] = seconds.items()
     late = kind == "late"
     failing = cell("fail", late=1) if late else replace(cell("fail", missed=1), counts={"missed": 1, kind: 1})
-    return replace(failing, longest_s={"late" if late else "missed": longest})
+    return replace(failing, longest_s={kind: longest})
 
 
 def place(scenario: str = "calm", seed: int = 1, design: str = "contender:rq") -> Place:
@@ -88,7 +88,7 @@ def readme(tmp_path: Path) -> Any:
         ([cell("pass", excused=4)], "pass"),
         ([lasting(late=4.01), lasting(late=7.2), cell()], "2 of 3: late 1 (≤ 8 s)"),
         ([lasting(stuck=9.9), lasting(stuck=3.0)], "stuck 1 (≥ 9 s)"),
-        ([lasting(lost=9.9)], "lost 1"),
+        ([lasting(stuck=0.9)], "stuck 1"),
     ],
 )
 def test_a_cell_says_what_its_seeds_found(cells: list[Cell], text: str) -> None:

@@ -48,8 +48,8 @@ class Cell:
     unproven: bool = False
     """Whether a part of a failing run proves nothing."""
     longest_s: Mapping[str, float] = field(default_factory=dict)
-    """Of a stored run, the longest: ``late``, how late a delivery was without excused time; ``missed``, how long after
-    its deadline a notification was still missing when the run was closed. Without an entry if there is none."""
+    """Of a stored run, the longest: ``late``, how late a delivery labelled so was, without excused time; ``stuck``, how
+    long after its deadline a missed notification was still stored when the run was closed. Neither if there is none."""
 
     @property
     def promise_state(self) -> Literal["kept", "allowed", "BROKEN", "failed", "unknown", "not tested"]:
@@ -136,13 +136,22 @@ def cell_of(run_dir: Path, history: History, results: Results, *, weakness: str 
 
 
 def _longest_s(history: History, results: Results) -> dict[str, float]:
-    found = {}
-    if any(violation.label == "late" for violation in results.violations):
-        found["late"] = results.lateness_s["healthy"]["max"] or 0.0
-    deadlines_ns = [violation.at_ns for violation in results.violations if violation.label == "missed"]
-    if deadlines_ns and history.closed:
-        found["missed"] = (history.closed.at_ns - min(deadlines_ns)) / 1e9
-    return found
+    late_ns = [
+        item.obligation.excused.healthy(item.obligation.ready_ns, item.delivery.at_ns)
+        for item in results.labelled
+        if item.label == "late" and item.obligation
+    ]
+    closed = history.closed
+    pending = (closed.pending if closed else None) or {}
+    # What has failed is stored, but no design tries it again.
+    stored = {op for op, entry in pending.items() if entry.state != "failed"}
+    stuck_ns = [
+        closed.at_ns - violation.at_ns
+        for violation in results.violations
+        if closed and violation.label == "missed" and violation.op in stored
+    ]
+    longest = {"late": late_ns, "stuck": stuck_ns}
+    return {kind: max(spans_ns) / 1e9 for kind, spans_ns in longest.items() if spans_ns}
 
 
 def stored_remarks(run_dir: Path) -> str:

@@ -137,7 +137,7 @@ class _Coverage:
 
     def will_repeat(self, op: str) -> bool:
         delivery, made = self._guarantees.delivery, self._deliveries[op]
-        if made and self._closed and self._lost_by_broker(made[0].at_ns, self._closed.at_ns):
+        if made and self._closed and self._restored_by_broker(made[0].at_ns, self._closed.at_ns):
             return True
         if delivery in MAY_REPEAT:
             return any(one for each in made for one in self._interruptions.of(each))
@@ -225,6 +225,13 @@ class _Coverage:
             return False
         kills = (fault for fault in self._faults if fault.kind == "broker_kill")
         return any(self._disturbs(fault, start_ns, end_ns) for fault in kills)
+
+    def _restored_by_broker(self, acknowledged_ns: int, end_ns: int) -> bool:
+        """Return True if the broker was killed after an acknowledgement, and came back with what it had before."""
+        if self._guarantees.as_durable_as != "broker" or self._plan.environment.broker_persistence in ("aof", "none"):
+            return False
+        kills = (fault for fault in self._faults if fault.kind == "broker_kill")
+        return any(acknowledged_ns <= fault.healed_ns and fault.injected_ns <= end_ns for fault in kills)
 
     def _client_killed_in(self, invoked_ns: int, answered_ns: int) -> bool:
         """Return True if a client may have been killed between the commit of this call and its publish."""
