@@ -36,17 +36,20 @@ def find(name: str) -> Celery:
     source, attribute = (source, attribute) if source else (name, "")
     path = Path(source)
     if source.endswith(".py"):
-        return _checked(name, _in_module(name, import_file(name, path), attribute))
+        with import_errors(name, f"{attribute or path.name} cannot be read"):
+            return _checked(name, _in_module(name, import_file(name, path), attribute))
     if _is_project(source):
         if attribute:
             raise BadUsage(f"{name!r}: {source!r} is a directory; write it alone, or module:{attribute}")
-        return _checked(name, _in_module(name, import_file(name, _only_app_file(name, path)), ""))
+        with import_errors(name, "its application cannot be read"):
+            return _checked(name, _in_module(name, import_file(name, _only_app_file(name, path)), ""))
     if not all(part.isidentifier() for part in source.split(".")):
         raise BadUsage(
             f"{name!r} is not the name of an application, and there is no such directory; "
             "write module:app, path/to/file.py:app, or the directory of the project"
         )
-    return _checked(name, _by_name(name))
+    with import_errors(name, "its application cannot be read"):
+        return _checked(name, _by_name(name))
 
 
 def others(app: Celery) -> dict[str, Celery]:

@@ -16,8 +16,8 @@ from duetime.errors import BadUsage
 WITH_PYTHON = "run the linter in the project's own environment: --python /path/to/venv/bin/python"
 
 
-def import_file(name: str, path: Path) -> ModuleType:
-    """Import the file at `path`, as a part of its package if it is in one."""
+def import_file(name: str, path: Path, *, source: str = "") -> ModuleType:
+    """Import the file at `path`, as a part of its package if it is in one. For `source` see ``import_errors``."""
     if not path.is_file():
         raise BadUsage(f"{name!r}: there is no file {str(path)!r}; check the path")
     path = path.resolve()
@@ -26,7 +26,7 @@ def import_file(name: str, path: Path) -> ModuleType:
         root, module_name = root.parent, f"{root.name}.{module_name}"
     sys.path.insert(0, str(root))
     if "." in module_name:  # part of a package, whose modules import each other
-        with import_errors(name, f"{path.name} cannot be imported"):
+        with import_errors(name, f"{path.name} cannot be imported", source=source):
             return importlib.import_module(module_name.removesuffix(".__init__"))
     # With a prefix, an app in celery.py does not replace the module `celery`.
     spec = importlib.util.spec_from_file_location(f"duetime_lint_{path.stem}", path)
@@ -34,7 +34,7 @@ def import_file(name: str, path: Path) -> ModuleType:
         raise BadUsage(f"{name!r}: Python cannot import {str(path)!r}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    with import_errors(name, f"{path.name} cannot be imported"):
+    with import_errors(name, f"{path.name} cannot be imported", source=source):
         spec.loader.exec_module(module)
     return module
 
@@ -47,8 +47,11 @@ def has_module(name: str) -> bool:
 
 
 @contextmanager
-def import_errors(name: str, problem: str) -> Iterator[None]:
-    """Turn any exception of the imported code, and its exit, into ``BadUsage`` with its place and advice."""
+def import_errors(name: str, problem: str, *, source: str = "") -> Iterator[None]:
+    """Turn any exception of the imported code, and its exit, into ``BadUsage`` with its place and advice.
+
+    name: as the user wrote it. source: its part that names a module or a file, if that is not the whole.
+    """
     try:
         yield
     except BadUsage:
@@ -56,7 +59,7 @@ def import_errors(name: str, problem: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         sentence = " ".join(str(error).split())
         where = _place(error)
-        advice = _advice(name, error)
+        advice = _advice(source or name, error)
         raise BadUsage(f"{name!r}: {problem}: {type(error).__name__}: {sentence}{where}{advice}") from error
 
 
@@ -71,9 +74,9 @@ def _place(error: BaseException) -> str:
     return f" ({own[-1].filename} line {own[-1].lineno})" if own else ""
 
 
-def _advice(name: str, error: BaseException) -> str:
+def _advice(source: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        if error.name == name.partition(":")[0].partition(".")[0]:
+        if error.name == source.partition(":")[0].partition(".")[0]:
             return f"; there is no module {error.name} in {Path.cwd()}: run in the project's directory, or name that"
         return f"; if {error.name} is installed for the project, {WITH_PYTHON}"
     if "DJANGO_SETTINGS_MODULE" in str(error):

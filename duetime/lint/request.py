@@ -24,7 +24,7 @@ def ask(request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer `request` in a process of its interpreter ``request["python"]``.
 
     Raises:
-        BadUsage: the interpreter does not start or lacks Celery, or an argument is wrong.
+        BadUsage: the interpreter does not start or lacks the library, or an argument is wrong.
     """
     with tempfile.TemporaryDirectory(prefix="duetime-lint-") as directory:
         reply = Path(directory, "reply.json")

@@ -57,6 +57,19 @@ class RedisQueue:
 settings = {"queue": RedisQueue(), "functions": [charge], "timers": {"sweep": 10}, "shutdown_grace_period_s": 2}
 """
 
+BROKEN = {
+    "unset.py": "import os\nsettings = {'queue': os.environ['SHOP_REDIS']}\n",
+    "exits.py": "raise SystemExit('no licence')\n",
+    "lazy.py": (
+        "def __getattr__(name):\n    if name == 'settings':\n        raise RuntimeError('no settings yet')\n"
+        "    raise AttributeError(name)\n"
+        "class Jobs:\n    @property\n    def settings(self):\n        raise RuntimeError('not connected')\n"
+        "jobs = Jobs()\n"
+    ),
+    "needs_arq.py": "import arq\n",
+}
+"""Modules whose import, or whose object, raises an error."""
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -146,7 +159,23 @@ def test_the_output_names_the_default_the_run_and_the_source(project: Path) -> N
         (["arq:shop.jobs"], "'arq:shop.jobs' is a module; write the settings of a worker, for instance arq:shop.jobs."),
         (["arq:shop.jobs:Settings"], "shop.jobs has no 'Settings'"),
         (["arq:shop jobs"], "is not the name of a module; write module:object or file.py:object"),
+        (["arq:nothing:here"], "'arq:nothing:here': nothing cannot be imported: ModuleNotFoundError"),
         (["arq:nothing:here"], "there is no module nothing in"),
+        (["arq:nothing"], "'arq:nothing': nothing cannot be imported"),
+        (["arq:nothing.here.settings"], "there is no module nothing in"),
+        (["arq:unset.settings"], "it is an environment variable: set SHOP_REDIS for this command as for a worker"),
+        (["arq:unset:settings"], "it is an environment variable: set SHOP_REDIS for this command as for a worker"),
+        (["arq:exits.settings"], "'arq:exits.settings': exits.settings cannot be imported: SystemExit: no licence"),
+        (["arq:lazy.settings"], "'arq:lazy.settings': settings cannot be read: RuntimeError: no settings yet"),
+        (["arq:lazy.py:settings"], "'arq:lazy.py:settings': settings cannot be read: RuntimeError: no settings yet"),
+        (["arq:lazy:jobs.settings"], "jobs.settings cannot be read: RuntimeError: not connected"),
+        (["lazy.py:settings"], "'lazy.py:settings': settings cannot be read: RuntimeError: no settings yet"),
+        (["arq:needs_arq.py:settings"], "if arq is installed for the project, run the linter in the project's own"),
+        (["arq:needs_arq:settings"], "if arq is installed for the project, run the linter in the project's own"),
+        (["arq:needs_arq.settings"], "if arq is installed for the project, run the linter in the project's own"),
+        (["rq:"], "'rq:': nothing follows the last colon; write rq:MODULE:OBJECT, or rq alone for its defaults"),
+        (["bullmq:"], "nothing follows the last colon"),
+        (["arq:shop.jobs:"], "'arq:shop.jobs:': nothing follows the last colon"),
         (["bullmq:queue.js"], "BullMQ has no object to read; write bullmq, and --set NAME=VALUE"),
         (["oban:no.toml"], "'no.toml' cannot be read"),
         (["oban:shop/jobs.toml"], "'shop/jobs.toml' is not in the form of such a file"),
@@ -154,6 +183,8 @@ def test_the_output_names_the_default_the_run_and_the_source(project: Path) -> N
 )
 def test_bad_usage_exits_2_with_one_sentence(project: Path, arguments: list[str], message: str) -> None:
     (project / "shop" / "jobs.toml").write_text("[stager\n")
+    for name, text in BROKEN.items():
+        (project / name).write_text(text)
 
     done = lint(project, *arguments)
 

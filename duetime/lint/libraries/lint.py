@@ -43,8 +43,13 @@ def lint(library: Library, request: Mapping[str, Any]) -> list[Finding]:
 
 def _found(library: Library, target: str, request: Mapping[str, Any]) -> Found:
     """Return what the target has: the defaults, if it is the library alone."""
-    source = target.partition(":")[2]
-    if not source:
+    _, colon, source = target.partition(":")
+    if target.endswith(":"):  # as the shell leaves it for a variable without a value
+        raise BadUsage(
+            f"{target!r}: nothing follows the last colon; write {library.name}:MODULE:OBJECT, or {library.name} alone "
+            "for its defaults"
+        )
+    if not colon:
         return Found(values=library.defaults())
     if library.suffix and source.endswith(library.suffix):
         return read_file(library, target)

@@ -25,7 +25,7 @@ def load(target: str) -> Found:
     library = LIBRARIES[name]
     sys.path.insert(0, str(Path.cwd()))  # as for a worker, the working directory comes first
     found = _object(target, source)
-    with import_errors(target, "its settings cannot be read"):
+    with import_errors(target, "its settings cannot be read", source=source):
         read = library.read(found) if library.read else None
     if read is None:
         raise BadUsage(
@@ -64,19 +64,20 @@ def _object(target: str, source: str) -> Any:
     """Return the object, or its module if `source` names no object: ``module:object``, ``file.py:object``."""
     module_name, _, attribute = source.partition(":")
     if module_name.endswith(".py"):
-        found: Any = import_file(target, Path(module_name))
+        found: Any = import_file(target, Path(module_name), source=source)
     elif not all(part.isidentifier() for part in module_name.split(".")):
         raise BadUsage(
             f"{target!r}: {module_name!r} is not the name of a module; write module:object or file.py:object"
         )
     else:
-        # As libraries take it, `shop.worker.settings` may be an object of `shop.worker`.
-        if not attribute and "." in module_name and not has_module(module_name):
-            module_name, _, attribute = module_name.rpartition(".")
-        with import_errors(f"{module_name}:{attribute}", f"{module_name} cannot be imported"):
+        with import_errors(target, f"{module_name} cannot be imported", source=source):
+            # As libraries take it, `shop.worker.settings` may be an object of `shop.worker`, which this imports.
+            if not attribute and "." in module_name and not has_module(module_name):
+                module_name, _, attribute = module_name.rpartition(".")
             found = importlib.import_module(module_name)
-    for part in attribute.split(".") if attribute else ():
-        if not hasattr(found, part):
-            raise BadUsage(f"{target!r}: {module_name} has no {attribute!r}; check the name")
-        found = getattr(found, part)
+    with import_errors(target, f"{attribute} cannot be read", source=source):
+        for part in attribute.split(".") if attribute else ():
+            if not hasattr(found, part):
+                raise BadUsage(f"{target!r}: {module_name} has no {attribute!r}; check the name")
+            found = getattr(found, part)
     return found
