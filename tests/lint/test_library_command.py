@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from duetime.errors import BadUsage
 from duetime.lint.libraries.catalogue import LIBRARIES
 from duetime.lint.libraries.given import given, of_command
 from duetime.lint.libraries.load import read_file
@@ -55,6 +56,18 @@ class RedisQueue:
 
 
 settings = {"queue": RedisQueue(), "functions": [charge], "timers": {"sweep": 10}, "shutdown_grace_period_s": 2}
+"""
+
+OBJECTS = """
+class Worker:
+    maintenance_interval, worker_ttl = 5, 16
+
+class Broker:
+    idle_timeout, middlewares = 3000, ()
+    def get_all_tasks(self):
+        return {}
+
+rq, taskiq = Worker(), Broker()
 """
 
 BROKEN = {
@@ -144,6 +157,10 @@ def test_the_output_names_the_default_the_run_and_the_source(project: Path) -> N
         (["rq", "--set", "retri=3"], "Did you mean 'retry'?"),
         (["rq", "--set", "retry"], "--set 'retry': write NAME=VALUE"),
         (["rq", "--set", "retry=many"], "retry is a number, not 'many'"),
+        (["rq", "--set", f"retry={'9' * 400}"], "retry is a number, not '999"),
+        (["rq", "--set", "retry=-inf"], "retry is a number, not '-inf'"),
+        (["huey", "--worker", "huey_consumer shop.huey -g"], "graceful_signal is a name, not ''"),
+        (["huey", "--set", "graceful_signal="], "graceful_signal is a name, not ''"),
         (["rq", "--set", "worker_ttl=nan"], "worker_ttl is a number of seconds, not 'nan'"),
         (["rq", "--set", "with_scheduler=1"], "with_scheduler is true or false, not '1'"),
         (["huey", "--set", "shutdown_timeout=soon"], "shutdown_timeout is a number of seconds or none, not 'soon'"),
@@ -211,10 +228,58 @@ def test_the_help_names_every_library_and_celery_may_stand_before_its_target(pro
         ("procrastinate", "procrastinate -a shop worker -p 9 -p 1", {"fetch_job_polling_interval": 1}),
         ("pgqueuer", "python -m pgqueuer run shop:main --dequeue-timeout=1", {"dequeue_timeout": 1}),
         ("sidekiq", "bundle exec sidekiq -t 25", {"timeout": 25}),
+        ("rq", "python -m rq.cli worker -vs", {"with_scheduler": True}),
+        ("rq", "rq worker -uredis://cache -n worker-s", {}),
+        ("rq", "timeout -s TERM 60 rq worker", {}),
+        ("huey", "huey_consumer.py shop.huey -vgTERM", {"graceful_signal": "TERM"}),
     ],
 )
 def test_the_options_of_a_command_are_read(name: str, line: str, values: dict[str, object]) -> None:
-    assert of_command(LIBRARIES[name], line) == values
+    assert of_command(LIBRARIES[name], line).given == values
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "values"),
+    [
+        ("taskiq", "taskiq worker shop:broker", {}),
+        ("taskiq", "taskiq scheduler shop:scheduler", {"update_interval": 60}),
+        ("procrastinate", "procrastinate schema --apply", {}),
+        ("pgqueuer", "pgq dashboard", {}),
+        ("sidekiq", "sidekiq -r ./worker.rb", {"timeout": 25}),
+    ],
+)
+def test_an_option_has_its_default_only_in_a_command_that_can_have_it(
+    name: str, line: str, values: dict[str, object]
+) -> None:
+    assert of_command(LIBRARIES[name], line).left_out == values
+
+
+@pytest.mark.parametrize("line", ["/srv/rq/bin/celery -A shop worker", "celery -A shop.rq worker", "/srv/rq/worker"])
+def test_a_command_is_that_of_a_library_by_its_program_or_its_module(line: str) -> None:
+    with pytest.raises(BadUsage, match="does not start RQ"):
+        of_command(LIBRARIES["rq"], line)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "found"),
+    [
+        ("rq", ["rq worker -s --worker-ttl 700", "rq worker --worker-ttl 16"], {("worker_ttl", "700")}),
+        ("rq", ["rq worker --worker-ttl 16", "rq worker -s --worker-ttl 16"], set()),
+        ("rq", ["rq worker --worker-ttl 16"] * 2, {("with_scheduler", "False")}),
+        ("taskiq", ["taskiq worker shop:broker"], set()),
+        ("taskiq", ["taskiq scheduler shop:scheduler", "taskiq worker shop:broker"], {("update_interval", "60")}),
+    ],
+)
+def test_each_command_is_judged(project: Path, name: str, lines: list[str], found: set[tuple[str, str]]) -> None:
+    (project / "objects.py").write_text(OBJECTS)
+    quiet = ["--set", "retry=3"] if name == "rq" else []
+    commands = [argument for line in lines for argument in ("--worker", line)]
+
+    done = lint(project, f"{name}:objects:{name}", *commands, *quiet, "--json")
+
+    judged = [(finding["setting"], finding["value"]) for finding in json.loads(done.stdout)["findings"]]
+    assert sorted(judged[:-1]) == sorted(found)
+    assert ("update_interval" in judged[-1][0]) == (lines == ["taskiq worker shop:broker"])
 
 
 def test_a_given_value_may_be_none_or_true() -> None:

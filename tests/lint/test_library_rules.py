@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,7 +71,7 @@ def test_a_rule_is_not_judged_while_its_values_are_not_known(library: Library, r
     found = judge(library, Found(), {}, STRICT, target="shop")
 
     assert [finding.level for finding in found] == ["not judged"]
-    assert all(setting.name in library.by_name for setting in library.settings)
+    assert rule.setting in library.by_name
     assert "Write --set NAME=VALUE" in found[0].consequence
 
 
@@ -112,9 +114,15 @@ def too_short(run: Run, slow: int) -> list[str]:
 @ALL_LIBRARIES
 def test_the_rules_are_about_the_version_that_the_contender_pins(library: Library) -> None:
     folder = contenders.folder(library.name)
-    pins = [folder / name for name in ("requirements.txt", "package.json", "README.md") if (folder / name).exists()]
 
-    assert library.version in "\n".join(pin.read_text() for pin in pins)
+    if library.name == "bullmq":
+        pinned = json.loads((folder / "package.json").read_text())["dependencies"]["bullmq"]
+    elif library.name == "sidekiq":
+        (pinned,) = re.findall(r"`ruby-sidekiq`, ([\d.]+);", (folder / "README.md").read_text())
+    else:
+        text = (folder / "requirements.txt").read_text()
+        (pinned,) = re.findall(rf"^{library.name}(?:\[\w+\])?==(\S+)$", text, flags=re.MULTILINE)
+    assert library.version == pinned
 
 
 @ALL_LIBRARIES
@@ -148,3 +156,36 @@ def test_the_text_fits_a_narrow_terminal(library: Library, monkeypatch: pytest.M
 
 def test_a_value_of_another_kind_is_not_judged() -> None:
     assert wrong_settings("bullmq", {"attempts": "1", "lockDuration": None, "stalledInterval": True}) == set()
+
+
+def test_an_object_of_a_subclass_is_read_as_one_of_its_class() -> None:
+    def made(name: str, **attributes: object) -> object:
+        return type(f"Shop{name}", (type(name, (), attributes),), {})()
+
+    app = made(
+        "App",
+        periodic_registry=SimpleNamespace(periodic_tasks={}),
+        perform_import_paths=lambda _app: None,
+        tasks={},
+        worker_defaults={"fetch_job_polling_interval": 2},
+    )
+    broker = SimpleNamespace(actors={}, middleware=[made("Abortable", abort_ttl=5)])
+
+    assert values_of("procrastinate", app)["fetch_job_polling_interval"] == 2
+    assert values_of("saq", {"queue": made("PostgresQueue")})["store"] == "postgres"
+    assert values_of("saq", {"queue": made("RedisQueue")})["store"] == "redis"
+    assert values_of("dramatiq", broker)["abort_ttl"] == 5
+
+
+def values_of(name: str, thing: object) -> Mapping[str, object]:
+    read = LIBRARIES[name].read
+    found = read(thing) if read else None
+    assert found is not None
+    return found.values
+
+
+@ALL_LIBRARIES
+def test_a_sentence_has_no_double_space_and_calls_a_duplicate_by_its_name(library: Library) -> None:
+    text = [library.fixed, *(sentence for rule in library.rules for sentence in (rule.consequence, rule.fix))]
+
+    assert [sentence for sentence in text if re.search(r"  |executed twice|stands? still", sentence)] == []

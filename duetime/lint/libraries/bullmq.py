@@ -33,7 +33,8 @@ LIBRARY = Library(
             consequence="the lock of a killed worker's job lives for up to {lockDuration:g} ms. After that, one look "
             "notes the job and the next one queues it, and they are {stalledInterval:g} ms apart.",
             fix="stalledInterval and lockDuration of the worker, together below the tolerable lateness. A worker whose "
-            "event loop is blocked for longer than the lock counts as dead, and its job is executed twice.",
+            "event loop is blocked for longer than the lock counts as dead, and its job is executed again, as a "
+            "duplicate.",
             run=Run(design="contender:bullmq", scenario="crash_before", slow=10),
             see="dist/cjs/commands/moveStalledJobsToWait-9.lua:44",
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import isfinite
+from sys import float_info
 from typing import Any, Literal
 
 from duetime.lint.finding import Scenario
@@ -20,6 +20,8 @@ class Setting:
 
     default: of the pinned version.
     options: its spellings in the command of a worker. A flag's turns it on.
+    subcommands: those that have the options; empty if each command has them.
+    one_suffices: True for a flag that the rules judge over all commands together: one worker that has it is enough.
     optional: True if None has a meaning.
     unit: of a number; empty if it counts something.
     of: the object that has it, if it is not the application or the worker, for instance "a task".
@@ -29,6 +31,8 @@ class Setting:
     default: float | bool | str | None
     kind: Kind = "number"
     options: Sequence[str] = ()
+    subcommands: Sequence[str] = ()
+    one_suffices: bool = False
     optional: bool = False
     unit: Literal["s", "ms", ""] = ""
     of: str = ""
@@ -38,8 +42,9 @@ class Setting:
         if value is None:
             return self.optional
         if self.kind == "number":
-            return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        return isinstance(value, bool if self.kind == "flag" else str)
+            # Not isfinite(): it raises an error on an int that no float can hold.
+            return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
+        return isinstance(value, bool if self.kind == "flag" else str) and value != ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +158,7 @@ class Library:
     read: returns what an imported object (or its module, if TARGET names no object) has; None if it is another object.
     suffix, parse: of the configuration file that a worker reads, and what its text says.
     commands: the programs that start a worker, if one has options that are settings; example: such a command.
+    flags: the letters of the short options without a value, which may stand together, as in ``-vs``.
     fixed: what no setting changes.
     """
 
@@ -168,6 +174,7 @@ class Library:
     parse: Callable[[str], Found] | None = None
     commands: Sequence[str] = ()
     example: str = ""
+    flags: str = ""
 
     @property
     def by_name(self) -> Mapping[str, Setting]:
@@ -179,6 +186,11 @@ class Library:
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if isinstance(value, int | float | str | None)}
+
+
+def is_a(thing: Any, name: str) -> bool:
+    """Return True if a class named `name`, or a subclass of it, made `thing`. Its library is not imported for that."""
+    return any(kind.__name__ == name for kind in type(thing).__mro__)
 
 
 def seconds(value: Any) -> Any:

@@ -7,7 +7,7 @@ from inspect import ismodule
 from math import inf
 from typing import Any
 
-from duetime.lint.libraries.declaration import Case, Found, Library, Rule, Run, Setting
+from duetime.lint.libraries.declaration import Case, Found, Library, Rule, Run, Setting, is_a
 
 
 def read(target: Any) -> Found | None:
@@ -15,7 +15,7 @@ def read(target: Any) -> Found | None:
     broker: Any = getattr(sys.modules.get("dramatiq.broker"), "global_broker", None) if ismodule(target) else target
     if not hasattr(broker, "maintenance_chance") and not hasattr(broker, "actors"):
         return None
-    abortable = next((each for each in broker.middleware if type(each).__name__ == "Abortable"), None)
+    abortable = next((each for each in broker.middleware if is_a(each, "Abortable")), None)
     found = {name: getattr(broker, name, None) for name in ("heartbeat_timeout", "maintenance_chance")}
     return Found(
         values={**found, "abortable": abortable is not None, "abort_ttl": getattr(abortable, "abort_ttl", None)}

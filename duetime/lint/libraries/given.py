@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from duetime.errors import BadUsage, UnknownName
 from duetime.lint.libraries.declaration import Library, Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of a worker's command.
+
+    given: the values that are in the command. left_out: the defaults of all options that it could have.
+    """
+
+    given: Mapping[str, Any]
+    left_out: Mapping[str, Any]
+
 
 WORDS = {"none": None, "null": None, "true": True, "false": False}
 
@@ -31,8 +44,8 @@ def given(library: Library, assignments: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def of_command(library: Library, line: str) -> dict[str, Any]:
-    """Return the values of the options in `line`, the command of a worker. Options that no rule is about are skipped.
+def of_command(library: Library, line: str) -> Options:
+    """Return the options in `line`, the command of a worker. Those that no rule is about are skipped.
 
     Raises:
         BadUsage: the command does not start the library, or the value of an option is of another kind.
@@ -43,13 +56,39 @@ def of_command(library: Library, line: str) -> dict[str, Any]:
         raise BadUsage(f"--worker {line!r}: {error}; quote it for a shell") from error
     if not library.commands:
         raise BadUsage(f"--worker: no setting of {library.title} is in a command; write --set NAME=VALUE")
-    if not any(part in library.commands for word in words for part in re.split(r"[/.]", word)):
+    start = next((at for at in range(len(words)) if _starts(library, words, at)), None)
+    if start is None:
         raise BadUsage(f"--worker {line!r} does not start {library.title}; write for instance {library.example!r}")
-    return {
+    # What stands before it are options of another program, for instance `timeout -s TERM`.
+    own = list(_apart(words[start + 1 :], library.flags))
+    given_here = {
         setting.name: _value(f"--worker {line!r}", setting, value)
         for setting in library.settings
-        if (value := _option(words, setting)) is not None
+        if (value := _option(own, setting)) is not None
     }
+    left_out = {
+        setting.name: setting.default
+        for setting in library.settings
+        if setting.options and (not setting.subcommands or any(each in own for each in setting.subcommands))
+    }
+    return Options(given=given_here, left_out=left_out)
+
+
+def _starts(library: Library, words: Sequence[str], at: int) -> bool:
+    """Return True if the word at `at` is a program of `library`, or a module of it after ``-m``."""
+    if at and words[at - 1] == "-m":
+        return any(part in library.commands for part in words[at].split("."))
+    return PurePath(words[at]).name.removesuffix(".py") in library.commands
+
+
+def _apart(words: Iterable[str], flags: str) -> Iterator[str]:
+    """Yield `words` with ``-vs`` as ``-v`` and ``-s``."""
+    for word in words:
+        rest = word
+        while len(rest) > 2 and rest[0] == "-" and rest[1] in flags:
+            yield rest[:2]
+            rest = f"-{rest[2:]}"
+        yield rest
 
 
 def _option(words: Sequence[str], setting: Setting) -> str | None:

@@ -36,6 +36,7 @@ LIBRARY = Library(
     reads="a Huey, for instance huey:shop.tasks:huey",
     read=read,
     commands=("huey_consumer",),
+    flags="CSfnqv",
     example="huey_consumer shop.tasks.huey -w 4 -g TERM -t 20",
     fixed="a task that a consumer had taken is lost if the consumer is killed",
     settings=(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from duetime.lint.finding import Finding
@@ -10,18 +11,32 @@ from duetime.lint.libraries.declaration import Case, Found, Library, Limits, Not
 from duetime.lint.text import listed
 
 
-def judge(library: Library, found: Found, given: Mapping[str, Any], limits: Limits, *, target: str) -> list[Finding]:
-    """Return the findings about `target`.
+def judge(
+    library: Library,
+    found: Found,
+    given: Mapping[str, Any],
+    limits: Limits,
+    *,
+    target: str,
+    commands: Sequence[Mapping[str, Any]] = (),
+) -> list[Finding]:
+    """Return the findings about `target`. Equal ones of several commands are one.
 
     found: what was read. given: values of --set, which replace those that were read.
+    commands: for each command of a worker, the values that it has instead of those of `found`.
     """
+    findings: dict[Finding, None] = {}
     unknown: dict[str, None] = {}
-    findings = [
-        _finding(library, rule, case, names, target)
-        for rule in library.rules
-        for case, names in _cases(library, rule, found, given, limits)
-        if _is_wrong(rule, case, unknown)
-    ]
+    for rule in library.rules:
+        lacking = []
+        for values in commands or [found.values]:
+            lacks: dict[str, None] = {}
+            for case, names in _cases(library, rule, replace(found, values=values), given, limits):
+                if _is_wrong(rule, case, lacks):
+                    findings[_finding(library, rule, case, names, target)] = None
+            lacking.append(lacks)
+        # A command without the option, such as `taskiq worker`, is no reason if another command was judged.
+        unknown |= {name: None for name in lacking[0] if all(name in lacks for lacks in lacking)}
     return [*findings, _not_judged(library, found, list(unknown), target)]
 
 

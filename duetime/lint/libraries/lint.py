@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from duetime.errors import BadUsage
@@ -34,11 +33,13 @@ def lint(library: Library, request: Mapping[str, Any]) -> list[Finding]:
     chosen = given(library, request["set"])
     in_commands = [of_command(library, line) for line in request["workers"]]
     found = _found(library, target, request)
-    options = {setting.name: setting.default for setting in library.settings if setting.options} if in_commands else {}
-    values = {**options, **found.values}
-    for each in in_commands:
-        values |= each
-    return judge(library, replace(found, values=values), chosen, limits, target=target)
+    one_has = {
+        setting.name: True
+        for setting in library.settings
+        if setting.one_suffices and any(each.given.get(setting.name) for each in in_commands)
+    }
+    values = [{**each.left_out, **found.values, **each.given, **one_has} for each in in_commands]
+    return judge(library, found, chosen, limits, target=target, commands=values)
 
 
 def _found(library: Library, target: str, request: Mapping[str, Any]) -> Found:

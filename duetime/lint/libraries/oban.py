@@ -68,7 +68,7 @@ LIBRARY = Library(
             consequence="a job that a killed worker was executing is rescued by the first check after "
             "{rescue_after:g} s, and a check comes every {lifeline_interval:g} s.",
             fix="rescue_after and interval in [lifeline], together below the tolerable lateness, but above the longest "
-            "job, because one that executes for longer is rescued, too, and executed twice.",
+            "job, because one that executes for longer is rescued, too, and executed again, as a duplicate.",
             run=Run(design="contender:oban", scenario="crash_before", slow=40),
             see="oban/_lifeline.py:39",
         ),

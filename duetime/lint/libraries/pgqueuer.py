@@ -35,8 +35,10 @@ LIBRARY = Library(
     example="pgq run shop.consumer:main --heartbeat-timeout 10 --dequeue-timeout 5",
     fixed="a job that a dead worker had executed, and not finished, is executed again",
     settings=(
-        Setting(name="heartbeat_timeout", default=30.0, unit="s", options=("--heartbeat-timeout",)),
-        Setting(name="dequeue_timeout", default=30.0, unit="s", options=("--dequeue-timeout",)),
+        Setting(
+            name="heartbeat_timeout", default=30.0, unit="s", options=("--heartbeat-timeout",), subcommands=("run",)
+        ),
+        Setting(name="dequeue_timeout", default=30.0, unit="s", options=("--dequeue-timeout",), subcommands=("run",)),
         Setting(name="on_failure", default="delete", kind="text", of="an entrypoint"),
         Setting(name="executor", default=DEFAULT_EXECUTOR, kind="text", of="an entrypoint, its executor_factory"),
     ),
@@ -48,7 +50,7 @@ LIBRARY = Library(
             consequence="the jobs of a killed worker are taken up when their heartbeat is {heartbeat_timeout:g} s old, "
             "by a worker that looks again after at most {dequeue_timeout:g} s.",
             fix="--heartbeat-timeout and --dequeue-timeout, together below the tolerable lateness. A worker that "
-            "stands still for longer than the first counts as dead, and its jobs are executed twice.",
+            "is paused for longer than the first counts as dead, and its jobs are executed again, as duplicates.",
             run=Run(design="contender:pgqueuer", scenario="crash_before", slow=7),
             see="pgqueuer/adapters/persistence/qb.py:431",
         ),

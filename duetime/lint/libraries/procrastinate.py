@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from duetime.lint.libraries.bodies import uses
-from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting
+from duetime.lint.libraries.declaration import Found, Library, Rule, Run, Setting, is_a
 
 DOCS = "https://procrastinate.readthedocs.io/en/stable/howto"
 
 
 def read(app: Any) -> Found | None:
     """Return the settings of an App. Its worker imports the modules of import_paths, too."""
-    if type(app).__name__ != "App" or not hasattr(app, "periodic_registry"):
+    if not is_a(app, "App") or not hasattr(app, "periodic_registry"):
         return None
     app.perform_import_paths()
     own = {name: task for name, task in app.tasks.items() if not name.startswith(("builtin:", "procrastinate."))}
@@ -34,6 +34,7 @@ LIBRARY = Library(
     reads="an App, for instance procrastinate:shop.tasks:app",
     read=read,
     commands=("procrastinate",),
+    flags="Vv",
     example="procrastinate --app=shop.tasks.app worker --fetch-job-polling-interval 1",
     fixed="the job of a killed worker, once it is retried, may have been executed before",
     settings=(
@@ -42,6 +43,7 @@ LIBRARY = Library(
             default=5.0,
             unit="s",
             options=("-p", "--fetch-job-polling-interval"),
+            subcommands=("worker",),
         ),
         Setting(name="get_stalled_jobs", default=False, kind="flag", of="the tasks"),
         Setting(name="retry", default=False, kind="flag", of="a task"),
@@ -63,7 +65,7 @@ LIBRARY = Library(
             when=lambda case: not case["get_stalled_jobs"],
             effect="loses",
             consequence="no task calls get_stalled_jobs(). Unless a program of its own does, "
-            " the jobs that a killed worker was executing stay in `doing` and are never executed.",
+            "the jobs that a killed worker was executing stay in `doing` and are never executed.",
             fix="a periodic task that passes the result of job_manager.get_stalled_jobs() to "
             "job_manager.retry_job(), with a heartbeat timeout shorter than the tolerable lateness.",
             run=Run(design="contender:procrastinate", scenario="crash_before"),

@@ -23,15 +23,36 @@ LIBRARY = Library(
     reads="a Worker, for instance rq:shop.worker:worker",
     read=read,
     commands=("rq",),
+    flags="bdqsv",
     example="rq worker --with-scheduler --maintenance-interval 30",
     fixed="due times are cut to whole seconds, so a job may come up to a second early; the job of a killed worker "
     "counts as abandoned after 60 s or more, and is executed again only if it has retries left; a worker executes one "
     "job at a time",
     settings=(
         # Every worker of a pool has a scheduler (rq/worker_pool.py:287).
-        Setting(name="with_scheduler", default=False, kind="flag", options=("-s", "--with-scheduler", "worker-pool")),
-        Setting(name="maintenance_interval", default=600, unit="s", options=("--maintenance-interval",)),
-        Setting(name="worker_ttl", default=420, unit="s", options=("--worker-ttl",)),
+        Setting(
+            name="with_scheduler",
+            default=False,
+            kind="flag",
+            options=("-s", "--with-scheduler", "worker-pool"),
+            subcommands=("worker", "worker-pool"),
+            one_suffices=True,
+        ),
+        # A pool has no such options, and its workers have the defaults.
+        Setting(
+            name="maintenance_interval",
+            default=600,
+            unit="s",
+            options=("--maintenance-interval",),
+            subcommands=("worker", "worker-pool"),
+        ),
+        Setting(
+            name="worker_ttl",
+            default=420,
+            unit="s",
+            options=("--worker-ttl",),
+            subcommands=("worker", "worker-pool"),
+        ),
         Setting(name="retry", default=0, of="enqueue_at(), as Retry(max=…)"),
     ),
     rules=(

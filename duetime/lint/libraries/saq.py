@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from duetime.lint.libraries.declaration import Case, Found, Library, Rule, Run, Setting, Test
+from duetime.lint.libraries.declaration import Case, Found, Library, Rule, Run, Setting, Test, is_a
 
 DOCS = "https://saq-py.readthedocs.io/en/latest"
 
@@ -15,7 +15,8 @@ def read(settings: Any) -> Found | None:
     if not isinstance(settings, Mapping) or "queue" not in settings:
         return None
     timers = settings.get("timers") or {}
-    store = {"PostgresQueue": "postgres", "RedisQueue": "redis"}.get(type(settings["queue"]).__name__)
+    stores = {"PostgresQueue": "postgres", "RedisQueue": "redis"}
+    store = next((name for kind, name in stores.items() if is_a(settings["queue"], kind)), None)
     of_worker = ("poll_interval", "shutdown_grace_period_s")
     return Found(
         values={

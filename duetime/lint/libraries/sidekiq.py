@@ -28,6 +28,7 @@ LIBRARY = Library(
     suffix=".yml",
     parse=parse,
     commands=("sidekiq",),
+    flags="Vdv",
     example="sidekiq -t 25 -r ./worker.rb",
     fixed="a job that a killed process was executing, or was moving to the queue, is lost (Sidekiq Pro has "
     "super_fetch! and reliable_scheduler!); a process waits up to 5 s before its first look for due jobs",

@@ -53,7 +53,9 @@ LIBRARY = Library(
     fixed="a message of a dead worker is claimed only by a worker that has just received another one, and is executed "
     "again; a schedule that could not be sent is sent after a restart of the scheduler",
     settings=(
-        Setting(name="update_interval", default=60, unit="s", options=("--update-interval",)),
+        Setting(
+            name="update_interval", default=60, unit="s", options=("--update-interval",), subcommands=("scheduler",)
+        ),
         Setting(name="idle_timeout", default=600_000, unit="ms", of="a RedisStreamBroker"),
         Setting(name="retry_on_error", default=False, kind="flag", of="a task"),
         Setting(name="pre_send", default=False, kind="flag", of="every schedule source"),
@@ -75,7 +77,7 @@ LIBRARY = Library(
             effect="delays",
             consequence="a message of a killed worker is claimed when it was idle for {idle_timeout:g} ms.",
             fix="RedisStreamBroker(idle_timeout=…), below the tolerable lateness, and above the longest task, because "
-            "one that takes longer is claimed, too, and executed twice.",
+            "one that takes longer is claimed, too, and executed again, as a duplicate.",
             run=Run(design="contender:taskiq", scenario="crash_before", slow=66),
             see="taskiq_redis/redis_broker.py:163",
         ),
