@@ -77,7 +77,7 @@ def test_runs_begin_together_and_not_before_the_last_deadline_of_the_batch_befor
 
     before = batch("calm", context, first)
     before.start()
-    before.all_due.wait(context.stop)
+    before.nearly_over.wait(context.stop)
     after = batch("downtime", context, second, after=before)
     after.start()
     deadline_passed["pull_worker"].set()
@@ -122,7 +122,6 @@ def test_a_run_that_could_not_start_does_not_hold_up_the_next_batch(context: Run
 
     before = batch("calm", context, run_one)
     before.start()
-    before.all_due.wait(context.stop)
     after = batch("downtime", context, run_one, after=before)
     after.start()
 
@@ -156,6 +155,7 @@ def test_a_stop_ends_the_wait_for_the_batch_before(context: RunContext) -> None:
 
     before = batch("calm", context, first)
     before.start()
+    before.nearly_over.wait(context.stop)
     after = batch("downtime", context, second, after=before)
     after.start()
     began = time.monotonic()

@@ -53,8 +53,8 @@ class Batch:
 
     after: the batch before, if the processes of this one may be started while it still runs. The runs of this one begin
     when the last deadline of that one has passed.
-    all_due: open when nothing more falls due in any run, and nothing is being delivered. judged: open when the last
-    deadline of each run has passed, so that no load can change a verdict.
+    nearly_over: open when each run awaits its last deadlines, so that processes of the next batch may start. judged:
+    open when they have passed, so that no load can change a verdict.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Batch:
         self._run_one = run_one
         self._progress = progress
         self._cells: dict[int, Cell] = {}
-        self.all_due, self.judged = Gate(len(specs)), Gate(len(specs))
+        self.nearly_over, self.judged = Gate(len(specs)), Gate(len(specs))
         self._threads = [
             threading.Thread(target=self._run, args=(number, spec), name=f"{spec.plan.scenario}/{spec.design_name}")
             for number, spec in enumerate(specs)
@@ -107,7 +107,7 @@ class Batch:
     def _run(self, number: int, spec: RunSpec) -> None:
         def report(phase: str) -> None:
             if phase in ("waiting", "closing", "done"):
-                self.all_due.arrive(number)
+                self.nearly_over.arrive(number)
             if phase in ("closing", "done"):
                 self.judged.arrive(number)
             self._progress(spec.plan.scenario, spec.design.name, phase)

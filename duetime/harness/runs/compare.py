@@ -25,8 +25,8 @@ OnJudged = Callable[[Path, History, Results], None]
 """Called with each judged run, from the threads of the runs, while its history is in memory."""
 
 AT_ONCE_WITH_NEXT = 6
-"""The most runs of two successive batches together if the second starts its processes while the first awaits late
-deliveries. Measured with six on two cores: three designs, of which three are idle."""
+"""The most runs of two successive batches together if the second starts its processes before the first is over.
+Measured with six on two cores: three designs that still deliver, and three that start."""
 
 
 def compare(
@@ -95,7 +95,7 @@ def _in_succession(batches: Iterable[Sequence[RunSpec]], progress: Progress, on_
             before = running[-1] if running else None
             overlaps = before is not None and _may_overlap(before[0], specs)
             if before and overlaps:
-                before[1].all_due.wait(specs[0].context.stop)
+                before[1].nearly_over.wait(specs[0].context.stop)
             elif before:
                 yield from before[1].cells()
                 running.clear()
@@ -115,7 +115,7 @@ def _in_succession(batches: Iterable[Sequence[RunSpec]], progress: Progress, on_
 
 
 def _may_overlap(before: Sequence[RunSpec], after: Sequence[RunSpec]) -> bool:
-    """Return True if the processes of `after` may start while `before` awaits late deliveries."""
+    """Return True if the processes of `after` may start before `before` is over."""
     plans = [spec.plan for spec in (before[0], after[0])]
     # A numbered database of the user's own broker belongs to one run at a time, and so does a run's name.
     alone = not before[0].context.services.embedded or before[0].name == after[0].name

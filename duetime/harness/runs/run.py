@@ -9,7 +9,6 @@ from datetime import timedelta
 from functools import partial
 
 from duetime.clock import Instant
-from duetime.harness.plan.scenario import POLL_INTERVAL_S
 from duetime.harness.plan.workload import CLIENTS
 from duetime.harness.processes.services import ServiceRequirements
 from duetime.harness.processes.worker_process import stop_all
@@ -24,10 +23,8 @@ from duetime.runtime.gateway import JournalGateway
 STOP_WITHIN_S = 3.0
 SETTLED_WITHIN_S = 30.0
 CHECK_EVERY_NS = 500_000_000
-CHECK_AGAIN_NS = 100_000_000
-"""After the first check that comes to nothing."""
-STILL_FOR_S = 0.3
-"""Without a delivery for this long, none is in progress: the next batch may use the processors."""
+NEXT_STARTS_S = 7.0
+"""Before the last deadline: about as long as the processes of the next batch need to start."""
 QUIET_WITHIN_S = 10.0
 """A design that still delivers after this is judged by what it has delivered."""
 
@@ -95,9 +92,12 @@ class Run:
             self._progress("running")
             processes.supervisor.start()
             nemesis = self._inject_faults(started, processes)
+            until_ns = self._last_deadline_ns(started, nemesis.last_healed_ns)
+            self._wait_until_nearly_over(nemesis.last_healed_ns, until_ns)
+            self._progress("waiting")
             for client in processes.clients:
                 client.wait_done(started, self._stop)
-            self._wait_for_deadlines(started, nemesis.last_healed_ns)
+            self._wait_for_deadlines(until_ns)
             self._progress("closing")
             self._wait_for_pending(processes)
             quiet_s = self._wait_for_quiet()
@@ -131,27 +131,34 @@ class Run:
         nemesis.close()
         return nemesis
 
-    def _wait_for_deadlines(self, started: Instant, last_healed_ns: int) -> None:
-        """Wait until every deadline has passed, plus the grace time."""
+    def _last_deadline_ns(self, started: Instant, last_healed_ns: int) -> int:
+        """Return when every deadline has passed, plus the grace time."""
         profile = self._plan.profile
-        budget_s = max(profile.recovery_budget_s.values(), default=0.0)
-        excused_until_ns = last_healed_ns + int(budget_s * 1e9) if last_healed_ns else 0
-        last_ready_ns = max(started.mono_ns + int(self._plan.last_due_s() * 1e9), excused_until_ns)
-        until_ns = last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
-        outstanding = OutstandingOperations(self._files)
-        # After a poll interval a poller too has delivered what fell due last.
-        due_ns = last_ready_ns + int(POLL_INTERVAL_S * self._plan.slow * 1e9)
-        while (now_ns := time.monotonic_ns()) < until_ns:
-            if profile.measures_capacity and not outstanding.remain():
-                # Wait longer than a design takes to rescue a claim, because a rescued one is delivered again.
-                rescue_ns = int((self._plan.environment.rescue_after_s + profile.grace_s) * 1e9)
-                self._stop.sleep_until(min(until_ns, time.monotonic_ns() + rescue_ns))
-                return
-            if now_ns >= due_ns and self._files.seconds_since_last_delivery() >= STILL_FOR_S:
-                self._progress("waiting")
-                self._stop.sleep_until(until_ns)
-                return
-            self._stop.sleep_until(min(until_ns, max(now_ns + CHECK_AGAIN_NS, min(due_ns, now_ns + CHECK_EVERY_NS))))
+        last_ready_ns = max(started.mono_ns + int(self._plan.last_due_s() * 1e9), self._recovered_ns(last_healed_ns))
+        return last_ready_ns + int((profile.lateness_limit_s + profile.grace_s) * 1e9)
+
+    def _recovered_ns(self, last_healed_ns: int) -> int:
+        """Return when the design must have recovered from the last fault; 0 if there was none."""
+        budget_s = max(self._plan.profile.recovery_budget_s.values(), default=0.0)
+        return last_healed_ns + int(budget_s * 1e9) if last_healed_ns else 0
+
+    def _wait_until_nearly_over(self, last_healed_ns: int, until_ns: int) -> None:
+        """Wait until processes of the next batch may start: they compete with deliveries, but with no recovery."""
+        if self._plan.profile.measures_capacity:
+            # Such a run is over when nothing is owed, and no other starts before.
+            return
+        self._stop.sleep_until(max(until_ns - int(NEXT_STARTS_S * 1e9), self._recovered_ns(last_healed_ns)))
+
+    def _wait_for_deadlines(self, until_ns: int) -> None:
+        profile = self._plan.profile
+        if profile.measures_capacity:
+            outstanding = OutstandingOperations(self._files)
+            while outstanding.remain() and time.monotonic_ns() < until_ns:
+                self._stop.sleep_until(min(until_ns, time.monotonic_ns() + CHECK_EVERY_NS))
+            # Longer than a design takes to rescue a claim, because a rescued one is delivered again.
+            rescue_ns = int((self._plan.environment.rescue_after_s + profile.grace_s) * 1e9)
+            until_ns = min(until_ns, time.monotonic_ns() + rescue_ns)
+        self._stop.sleep_until(until_ns)
 
     def _wait_for_pending(self, processes: RunProcesses) -> None:
         """Wait until the design's own store awaits no delivery, or the time for that is over."""
