@@ -94,7 +94,6 @@ class Run:
             nemesis = self._inject_faults(started, processes)
             until_ns = self._last_deadline_ns(started, nemesis.last_healed_ns)
             self._wait_until_nearly_over(nemesis.last_healed_ns, until_ns)
-            self._progress("waiting")
             for client in processes.clients:
                 client.wait_done(started, self._stop)
             self._wait_for_deadlines(until_ns)
@@ -143,11 +142,13 @@ class Run:
         return last_healed_ns + int(budget_s * 1e9) if last_healed_ns else 0
 
     def _wait_until_nearly_over(self, last_healed_ns: int, until_ns: int) -> None:
-        """Wait until processes of the next batch may start: they compete with deliveries, but with no recovery."""
-        if self._plan.profile.measures_capacity:
-            # Such a run is over when nothing is owed, and no other starts before.
-            return
-        self._stop.sleep_until(max(until_ns - int(NEXT_STARTS_S * 1e9), self._recovered_ns(last_healed_ns)))
+        """Wait until processes of the next batch may start: they compete with deliveries, but with no recovery.
+
+        A run that measures capacity is over when nothing is owed, and no other starts before.
+        """
+        if not self._plan.profile.measures_capacity:
+            self._stop.sleep_until(max(until_ns - int(NEXT_STARTS_S * 1e9), self._recovered_ns(last_healed_ns)))
+            self._progress("waiting")
 
     def _wait_for_deadlines(self, until_ns: int) -> None:
         profile = self._plan.profile
