@@ -1,7 +1,7 @@
 """Judge a stored run. Nothing here reads a clock or uses a network or a database."""
 
 from duetime.checker.in_memory import check
-from duetime.checker.judge import judge, judge_history, label_lines
+from duetime.checker.judge import judge, judge_history, label_lines, place_of_missed
 from duetime.checker.labels import DELIVERY_VIOLATIONS, VIOLATIONS
 from duetime.checker.results import Outcome, Results, write_results
 from duetime.checker.violations import Violation
@@ -16,5 +16,6 @@ __all__ = [
     "judge",
     "judge_history",
     "label_lines",
+    "place_of_missed",
     "write_results",
 ]

@@ -118,12 +118,13 @@ def _counts(
             counts["arrived"] += state_of[op] in ("delivered", "will_repeat")
     pending = history.closed.pending if history.closed else None
     if pending is not None and counts["missed"]:
-        places = Counter(_place(pending.get(op)) for op, state in state_of.items() if state == "missed")
+        places = Counter(place_of_missed(pending.get(op)) for op, state in state_of.items() if state == "missed")
         counts.update(places)
     return {name: counts[name] for name in (*LABELS, *STATES, "lost", "stuck", "failed", "owed", "arrived")}
 
 
-def _place(entry: StoredEntry | None) -> str:
+def place_of_missed(entry: StoredEntry | None) -> str:
+    """Return where a missed notification is: lost, failed or stuck. entry: what the design's store has of it."""
     if entry is None:
         return "lost"
     return "failed" if entry.state == "failed" else "stuck"

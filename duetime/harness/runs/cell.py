@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from duetime.checker import Results, judge_history
+from duetime.checker import Results, judge_history, place_of_missed
 from duetime.errors import NotARun
 from duetime.harness.plan.plan import Plan
 from duetime.harness.runs.guarantees import explained, not_covered
@@ -143,12 +143,10 @@ def _longest_s(history: History, results: Results) -> dict[str, float]:
     ]
     closed = history.closed
     pending = (closed.pending if closed else None) or {}
-    # What has failed is stored, but no design tries it again.
-    stored = {op for op, entry in pending.items() if entry.state != "failed"}
     stuck_ns = [
         closed.at_ns - violation.at_ns
         for violation in results.violations
-        if closed and violation.label == "missed" and violation.op in stored
+        if closed and violation.label == "missed" and place_of_missed(pending.get(violation.op)) == "stuck"
     ]
     longest = {"late": late_ns, "stuck": stuck_ns}
     return {kind: max(spans_ns) / 1e9 for kind, spans_ns in longest.items() if spans_ns}
