@@ -250,13 +250,14 @@ def _run(
 
 def _print_text(comparison: _Comparison, page: Path | None) -> None:
     from duetime.harness.plan import lookup
+    from duetime.report.baseline import seeds_text
     from duetime.report.table import console, print_comparison, try_next
 
-    cells, seeds = comparison.cells, comparison.seeds
+    cells = comparison.cells
     rows = [cell.to_json() for cell in cells]
     print_comparison(console(), rows)
     click.echo(
-        f"\n{len(cells)} runs in {comparison.seconds:.0f} s, seeds {seeds[0]} to {seeds[-1]}, "
+        f"\n{len(cells)} runs in {comparison.seconds:.0f} s, {seeds_text(comparison.seeds)}, "
         f"kept in {comparison.directory}/"
     )
     # What is not applicable was not run.

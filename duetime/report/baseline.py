@@ -146,8 +146,8 @@ class Baseline:
             raise BadUsage(f"--baseline {str(self.file)!r} has no {place}, only {known}; {MAKE_ANEW}")
         if set(there) != set(wanted):
             raise BadUsage(
-                f"--baseline {str(self.file)!r} has {_seeds(there)} of {place}, and this command {_seeds(wanted)}; "
-                f"write {_options(there)}, or {MAKE_ANEW}"
+                f"--baseline {str(self.file)!r} has {seeds_text(there)} of {place}, and this command "
+                f"{seeds_text(wanted)}; write {_options(there)}, or {MAKE_ANEW}"
             )
         if 1 < len(wanted) < FEWEST:
             raise BadUsage(
@@ -283,7 +283,7 @@ def _limit(least: Sequence[float]) -> float:
     return next((ALPHA / k for k in range(1, len(least) + 1) if sum(p <= ALPHA / k for p in least) <= k), ALPHA)
 
 
-def _seeds(seeds: Iterable[int]) -> str:
+def seeds_text(seeds: Iterable[int]) -> str:
     ordered = sorted(seeds)
     if len(ordered) == 1:
         return f"seed {ordered[0]}"
