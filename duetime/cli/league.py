@@ -125,7 +125,7 @@ def _write(
 ) -> int:
     """Write both pages of everything that is stored; print what is not explained, and return the exit status."""
     from duetime.harness.plan import catalogue
-    from duetime.league.about import about
+    from duetime.league.about import read_about
     from duetime.league.document import document
     from duetime.league.entrants import entrants
     from duetime.league.matrix import Matrix
@@ -146,7 +146,7 @@ def _write(
     ]
     readmes = [contenders.folder(name) / "README.md" for name in contenders.names()]
     explanations = Explanations([each for readme in readmes for each in paragraphs(readme)])
-    known = about(names, speeds)
+    known = read_about(names, speeds)
     write_section(document_file, SECTION, document(judged, explanations, known))
     write_page(page_file, judged, explanations, known)
     click.echo(f"wrote {document_file} and {page_file}")

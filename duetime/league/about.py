@@ -24,7 +24,7 @@ class About:
     speeds: Speeds | None = None
 
 
-def about(designs: Iterable[str], speeds: Speeds | None) -> About:
+def read_about(designs: Iterable[str], speeds: Speeds | None) -> About:
     """Read what the folders of the libraries say.
 
     Raises:

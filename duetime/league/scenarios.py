@@ -9,7 +9,7 @@ from duetime.harness.plan.scenario import Scenario
 
 LEFT_OUT = {
     "backlog": "a longer downtime",
-    "crash_after": "crash kills at the same place, or a moment before",
+    "crash_after": "crash, with the kill a moment later",
     "broker_blip_short": "a shorter broker_blip_long",
     "boundary": "about windows of time, which only pollers of a main table have",
     "late_event": "about windows of time, too",

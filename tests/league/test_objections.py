@@ -8,7 +8,7 @@ import pytest
 
 from duetime import contenders
 from duetime.errors import BadUsage
-from duetime.league.about import about
+from duetime.league.about import read_about
 from duetime.league.document import document
 from duetime.league.objections import objections_of
 from duetime.league.why import Explanations
@@ -51,7 +51,7 @@ def test_an_item_without_a_title_or_an_answer_is_refused(tmp_path: Path, items: 
 
 
 def test_what_the_libraries_readmes_say_stands_on_the_page() -> None:
-    known = about(["contender:rq"], None)
+    known = read_about(["contender:rq"], None)
 
     text = document([judged("contender:rq")], Explanations([]), known)
 

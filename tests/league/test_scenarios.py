@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from duetime.harness.plan import catalogue
+from duetime.harness.plan.scenario import Scenario
 from duetime.league.about import About
 from duetime.league.document import document
 from duetime.league.facts import facts_of
@@ -12,12 +15,11 @@ from tests.league.cells import judged
 
 
 def test_each_kind_of_fault_is_in_the_league() -> None:
-    def kinds(scenarios: object) -> set[tuple[str, str]]:
-        assert isinstance(scenarios, (list, tuple))
+    def kinds(scenarios: Iterable[Scenario]) -> set[tuple[str, str]]:
         return {(fault.kind, fault.target) for scenario in scenarios for fault in scenario.plan(1).faults}
 
     everywhere = kinds(catalogue.FULL)
-    missing = everywhere - kinds(list(of_the_league()))
+    missing = everywhere - kinds(of_the_league())
 
     assert {scenario.name for scenario in of_the_league()} | LEFT_OUT.keys() == {each.name for each in catalogue.FULL}
     assert missing == {("kill", "after_delivery")}
