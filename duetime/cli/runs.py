@@ -257,8 +257,8 @@ def _print_text(comparison: _Comparison, page: Path | None) -> None:
     rows = [cell.to_json() for cell in cells]
     print_comparison(console(), rows)
     click.echo(
-        f"\n{len(cells)} runs in {comparison.seconds:.0f} s, {seeds_text(comparison.seeds)}, "
-        f"kept in {comparison.directory}/"
+        f"\n{len(cells)} {'run' if len(cells) == 1 else 'runs'} in {comparison.seconds:.0f} s, "
+        f"{seeds_text(comparison.seeds)}, kept in {comparison.directory}/"
     )
     # What is not applicable was not run.
     if judged := [cell for cell in cells if cell.run_dir.exists()]:
