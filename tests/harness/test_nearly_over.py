@@ -17,7 +17,7 @@ from duetime.harness.runs.spec import RunSpec
 UNTIL_NS = 100 * 10**9
 
 
-class Watch(CancelToken):
+class RecordingToken(CancelToken):
     """Sleeps not at all, and notes until when it would."""
 
     def __init__(self) -> None:
@@ -30,12 +30,12 @@ class Watch(CancelToken):
 
 def waited(scenario: str, healed_ns: int, tmp_path: Path) -> tuple[list[int], list[str]]:
     """Until when a run waits before it says that it is nearly over, and what it says."""
-    watch, phases = Watch(), list[str]()
-    context = RunContext(tmp_path, Services(tmp_path), {}, watch)
+    token, phases = RecordingToken(), list[str]()
+    context = RunContext(tmp_path, Services(tmp_path), {}, token)
     design, plan = registry.load("reference"), named(scenario).plan(1)
     spec = RunSpec(design=design, design_name=design.name, plan=plan, directory=tmp_path, slot=0, context=context)
     Run(spec, progress=phases.append)._wait_until_nearly_over(healed_ns, UNTIL_NS)
-    return watch.until_ns, phases
+    return token.until_ns, phases
 
 
 @pytest.mark.parametrize(("scenario", "healed_s"), [("calm", 0), ("crash", 20)])
