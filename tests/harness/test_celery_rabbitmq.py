@@ -109,7 +109,14 @@ def test_its_ports_are_on_loopback_and_nothing_is_left_of_it(tempdir: Path, tmp_
     assert names >= {"beam.smp", "epmd"}
     assert len(listening) >= 3
     assert set(listening) <= {"127.0.0.1", "::1"}
-    assert not [server for server in servers if server.is_running() and server.status() != psutil.STATUS_ZOMBIE]
+    assert_eventually(lambda: not list(filter(still_runs, servers)))
+
+
+def still_runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def belongs(process: psutil.Process, directory: Path) -> bool:
