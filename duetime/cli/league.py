@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from duetime.harness.processes.services import Services
     from duetime.league.speeds import Speeds
 
+RECORDS = contenders.ROOT / "docs" / "league-runs"
 OUT = contenders.ROOT / "runs" / "league"
 DOCUMENT = contenders.ROOT / "docs" / "league.md"
 SECTION = "league"
@@ -52,6 +53,13 @@ SECTION = "league"
     "--page", type=click.Path(path_type=Path, dir_okay=False), help="The HTML page.  [default: league.html in --out]"
 )
 @click.option(
+    "--records",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RECORDS,
+    show_default="docs/league-runs",
+    help="The verdicts of runs made before, which need not be made again, and of those made now.",
+)
+@click.option(
     "--speeds",
     "speed_files",
     multiple=True,
@@ -70,6 +78,7 @@ def league_command(
     out: Path,
     document: Path,
     page: Path | None,
+    records: Path,
     speed_files: Sequence[Path],
     estimate: bool,
     any_tree: bool,
@@ -78,8 +87,9 @@ def league_command(
     """Run every library and design in every scenario, and write one page that compares them.
 
     All runs take many hours. Each is kept: an interrupted command continues where it stopped, and today's checker
-    judges all of them again. A run is made again when the committed sources
-    that decided it have changed, so that the page is of one commit; commit first.
+    judges again what is in --out. Of each run that counts a record goes to --records, which belongs into a commit:
+    on another machine the command goes on from there. A run is made again when the committed sources that decided it
+    have changed, so that the page is of one commit; commit first.
 
     \b
       duetime contenders install --all
@@ -95,6 +105,7 @@ def league_command(
     from duetime.harness.processes.services import Services
     from duetime.league.entrants import entrants, full_name
     from duetime.league.matrix import Again, Matrix, described_tree, is_committed
+    from duetime.league.records import restore
     from duetime.league.scenarios import of_the_league
     from duetime.league.speeds import read
 
@@ -107,6 +118,8 @@ def league_command(
             "command with --any-tree"
         )
     of_head = not (no_run or any_tree)
+    if not any_tree:
+        restore(records, out)
     wanted = [full_name(name) for name in split_names("--designs", names)]
     designs = list(load_designs(wanted).values()) if wanted else entrants()
     scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(of_the_league())
@@ -117,19 +130,31 @@ def league_command(
             matrix.run_missing(services, tempdir, Again(again), click.echo, estimate=estimate)
         if not estimate:
             pages = document, page or out / "league.html"
-            sys.exit(_write(out, *pages, services, speeds=speeds, of_head=of_head))
+            to_keep = None if any_tree else records
+            sys.exit(_write(out, *pages, services, speeds=speeds, of_head=of_head, records=to_keep))
 
 
 def _write(
-    out: Path, document_file: Path, page_file: Path, services: Services, *, speeds: Speeds | None, of_head: bool
+    out: Path,
+    document_file: Path,
+    page_file: Path,
+    services: Services,
+    *,
+    speeds: Speeds | None,
+    of_head: bool,
+    records: Path | None,
 ) -> int:
-    """Write both pages of everything that is stored; print what is not explained, and return the exit status."""
+    """Write both pages of everything that is stored, and its records.
+
+    Print what is not explained, and return the exit status.
+    """
     from duetime.harness.plan import catalogue
     from duetime.league.about import read_about
     from duetime.league.document import document
-    from duetime.league.entrants import entrants
+    from duetime.league.entrants import all_entrants
     from duetime.league.matrix import Matrix
     from duetime.league.page import write_page
+    from duetime.league.records import keep
     from duetime.league.tables import write_section
     from duetime.league.why import Explanations
     from duetime.report.contender_mechanisms import paragraphs
@@ -137,13 +162,15 @@ def _write(
     stored = sorted({int(path.name.rpartition("-seed")[2]) for path in out.glob("*/*-seed*")})
     if not stored:
         raise BadUsage(f"there are no runs in {out}; leave --no-run out")
-    matrix = Matrix(entrants(), catalogue.ALL, stored, out, of_head=of_head)
+    matrix = Matrix(all_entrants(), catalogue.ALL, stored, out, of_head=of_head)
     judged = [(place, cell) for place, cell in matrix.cells(services) if cell is not None]
     ran = [place for place, cell in judged if cell.outcome != "not applicable"]
     scenarios, names = {place.scenario.name for place in ran}, {place.design.name for place in ran}
     judged = [
         (place, cell) for place, cell in judged if place.scenario.name in scenarios and place.design.name in names
     ]
+    if records:
+        keep(records, [cell for _, cell in judged])
     readmes = [contenders.folder(name) / "README.md" for name in contenders.names()]
     explanations = Explanations([each for readme in readmes for each in paragraphs(readme)])
     known = read_about(names, speeds)

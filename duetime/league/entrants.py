@@ -17,6 +17,11 @@ def entrants() -> list[Design]:
     return [design for name in entrant_names() if not not_here(name) for design in variants_of(name)]
 
 
+def all_entrants() -> list[Design]:
+    """Return every design, also those whose library is not installed here."""
+    return [design for name in entrant_names() for design in variants_of(name)]
+
+
 def entrant_names() -> list[str]:
     """Return the names of all libraries and of this project's designs, sorted."""
     return sorted([*contenders.names(), *ours()])

@@ -23,14 +23,13 @@ from duetime.harness.runs.compare import run_side_by_side
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.spec import RunSpec
 from duetime.interface import Design
+from duetime.league.records import CELL, MEASURED, PLAN, recorded_cell
 from duetime.league.sources import sources_of
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT
 
 ROOT = contenders.ROOT
 OVERHEAD_S = 13.0
 """Starting five designs on two cores, and closing their runs, measured."""
-MEASURED = "measured.json"
-"""Beside a run's files: the tree, the sources that decided, and the machine."""
 
 DIRTY = "-dirty"
 UNKNOWN = "unknown"
@@ -84,7 +83,7 @@ class Matrix:
         self._of_head = of_head
 
     def cells(self, services: Services) -> Iterator[tuple[Place, Cell | None]]:
-        """Yield each place with its cell, judged again by today's checker; None if it was not run."""
+        """Yield each place with its cell, None if it was not run. Today's checker judges again what has its files."""
         for place in self.places:
             yield place, self._cell(place, services)
 
@@ -104,11 +103,13 @@ class Matrix:
             measured = json.loads((directory / MEASURED).read_text())
             if self._of_head and measured.get("sources") != sources_of(place.design.name):
                 return None
-            if json.loads((directory / "plan.json").read_text())["plan_hash"] != place.scenario.plan(place.seed).hash():
+            if json.loads((directory / PLAN).read_text())["plan_hash"] != place.scenario.plan(place.seed).hash():
                 return None
             if (directory / "closed.json").exists():
                 return stored_cell(directory, weakness=place.design.weakness)
-        except (OSError, ValueError, KeyError, NotARun):
+            if (directory / CELL).exists():
+                return recorded_cell(directory, _without_results(place, "unknown", "", directory))
+        except (OSError, ValueError, KeyError, TypeError, NotARun):
             return None
         return _without_results(place, "unknown", measured["explanation"], directory)
 

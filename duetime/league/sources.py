@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 
 from duetime.contenders import PREFIX, ROOT
@@ -24,8 +24,16 @@ def sources_of(design: str) -> str:
     """
     library = design.removeprefix(PREFIX).partition(":")[0]
     folders = [f"contenders/{library}/"] if design.startswith(PREFIX) else OWN_DESIGNS
-    deciding = [*_objects("duetime/", but=WITHOUT_EFFECT), *_objects(*folders, but=ABOUT_A_LIBRARY)]
-    return hashlib.sha256("\n".join(deciding).encode()).hexdigest()[:12] if deciding else ""
+    return _hash([*_objects("duetime/", but=WITHOUT_EFFECT), *_objects(*folders, but=ABOUT_A_LIBRARY)])
+
+
+def checker_sources() -> str:
+    """Return a hash of the checker's sources at HEAD; empty without git."""
+    return _hash(_objects("duetime/checker/", but=()))
+
+
+def _hash(objects: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(objects).encode()).hexdigest()[:12] if objects else ""
 
 
 def _objects(*paths: str, but: Collection[str]) -> list[str]:

@@ -13,8 +13,9 @@ from duetime.contenders import PREFIX
 from duetime.harness.plan import catalogue
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.runs.cell import Cell
-from duetime.league.matrix import MEASURED, Judged, Place, described_tree, is_committed, table_name
-from duetime.league.sources import sources_of
+from duetime.league.matrix import Judged, Place, described_tree, is_committed, table_name
+from duetime.league.records import CELL, COMMON, MEASURED
+from duetime.league.sources import checker_sources, sources_of
 from duetime.league.why import Explanations, Reason, kinds
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT, PARTS_OF_MISSED
 
@@ -28,8 +29,6 @@ GROUPS = {
 }
 OTHERS = "Only if named"
 """The group of all other scenarios."""
-COMMON = {"sqlalchemy", "click", "python-dateutil"}
-"""Packages of every client, which say nothing about a contender."""
 
 
 def summary(cells: Sequence[Cell]) -> str:
@@ -186,6 +185,14 @@ def conditions(judged: Judged) -> str:
         )
     ):
         sentence += f", all with the sources of {head}"
+    today = checker_sources()
+    earlier = sum(
+        each.get("checker", today) != today
+        for (_, directory), each in zip(ran, measured, strict=True)
+        if (directory / CELL).exists()
+    )
+    if earlier:
+        sentence += f"; {earlier} of them judged by the checker of their tree, because only their records are kept"
     return "\n".join([wrapped(f"{sentence}."), "", *_versions(versions), ""])
 
 

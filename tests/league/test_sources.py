@@ -18,7 +18,8 @@ from duetime.harness.runs.cell import Cell
 from duetime.harness.runs.context import RunContext
 from duetime.harness.runs.spec import RunSpec
 from duetime.league import matrix, sources
-from duetime.league.matrix import MEASURED, Matrix, Place
+from duetime.league.matrix import Matrix, Place
+from duetime.league.records import MEASURED
 from duetime.league.sources import sources_of
 
 DESIGNS = ("push_readmodel", "contender:rq", "contender:rq:tuned", "contender:saq")
