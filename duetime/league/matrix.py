@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 
 from duetime import contenders
@@ -28,8 +29,11 @@ from duetime.league.sources import sources_of
 from duetime.report.contender_mechanisms import DEFAULT_VARIANT
 
 ROOT = contenders.ROOT
-OVERHEAD_S = 13.0
-"""Starting five designs on two cores, and closing their runs, measured."""
+AT_ONCE = 8
+"""Runs side by side, half of them of another scenario, so that their faults strike at different moments. Five of one
+scenario left two cores idle for nine tenths of the time between their starts, measured."""
+OVERHEAD_S = 16.0
+"""Starting eight designs on two cores, and closing their runs, measured."""
 
 DIRTY = "-dirty"
 UNKNOWN = "unknown"
@@ -120,18 +124,19 @@ class Matrix:
         places = self.to_run(services, again)
         report(f"{len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
         if places and not estimate:
-            versions = services.prepare(side_by_side=SIDE_BY_SIDE)
+            versions = services.prepare(side_by_side=AT_ONCE)
             with fork_server(tempdir) as clients:
                 self._run(places, RunContext(tempdir, services, versions, CancelToken(), clients), report)
 
     def _run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
-        """Run `places`, as many of a scenario side by side as it allows. A run that was there is removed."""
+        """Run `places`, side by side where that disturbs none. A run that was there is removed."""
         measured, sources = _measured(), _sources(places)
         batches = _batches(places)
         for number, batch in enumerate(batches):
             left_s = sum(map(_batch_s, batches[number:]))
             report(
-                f"{batch[0].scenario.name}, batch {number + 1} of {len(batches)}, about {left_s / 60:.0f} minutes left"
+                f"{' and '.join(dict.fromkeys(place.scenario.name for place in batch))}, batch {number + 1} of "
+                f"{len(batches)}, about {left_s / 60:.0f} minutes left"
             )
             specs = [
                 RunSpec(
@@ -152,7 +157,7 @@ class Matrix:
             for spec in specs:
                 shutil.rmtree(spec.directory, ignore_errors=True)
             for cell in run_side_by_side(specs):
-                report(f"  {cell.design}, seed {cell.seed}: {cell.outcome}")
+                report(f"  {cell.scenario} / {cell.design}, seed {cell.seed}: {cell.outcome}")
                 if cell.run_dir.exists():
                     stamp = {**measured, "sources": sources[cell.design], "explanation": cell.explanation}
                     (cell.run_dir / MEASURED).write_text(json.dumps(stamp))
@@ -164,19 +169,31 @@ def estimate_s(places: Sequence[Place]) -> float:
 
 
 def _batches(places: Sequence[Place]) -> list[Sequence[Place]]:
-    """Return the places that run side by side: of one scenario, and of any seed."""
+    """Return the places that run side by side: of two scenarios that take about as long, and of any seed.
+
+    The shortest come first. A scenario that is disturbed by others stays alone, as many at once as it allows.
+    """
     by_scenario: dict[str, list[Place]] = {}
-    for place in places:
+    for place in sorted(places, key=lambda place: (_seconds(place), place.scenario.name)):
         by_scenario.setdefault(place.scenario.name, []).append(place)
-    return [
-        group[first : first + group[0].scenario.side_by_side]
-        for group in by_scenario.values()
-        for first in range(0, len(group), group[0].scenario.side_by_side)
-    ]
+    groups = [(group, group[0].scenario.side_by_side) for group in by_scenario.values()]
+    together = [group for group, at_once in groups if at_once == SIDE_BY_SIDE]
+    queues = [(list(_alternating(together[first : first + 2])), AT_ONCE) for first in range(0, len(together), 2)]
+    queues += [(group, at_once) for group, at_once in groups if at_once != SIDE_BY_SIDE]
+    return [queue[first : first + at_once] for queue, at_once in queues for first in range(0, len(queue), at_once)]
+
+
+def _alternating(groups: Sequence[Sequence[Place]]) -> Iterator[Place]:
+    for several in zip_longest(*groups):
+        yield from (place for place in several if place)
+
+
+def _seconds(place: Place) -> float:
+    return place.scenario.plan(place.seed).judged_until_s()
 
 
 def _batch_s(batch: Sequence[Place]) -> float:
-    return max(place.scenario.plan(place.seed).judged_until_s() for place in batch) + OVERHEAD_S
+    return max(map(_seconds, batch)) + OVERHEAD_S
 
 
 def _without_results(place: Place, outcome: Outcome, reason: str, directory: Path) -> Cell:
@@ -213,4 +230,9 @@ def _sources(places: Iterable[Place]) -> dict[str, str]:
 
 def _measured() -> dict[str, object]:
     """Return what is measured, and on what."""
-    return {"tree": described_tree(), "date": f"{datetime.now(UTC):%Y-%m-%d}", "cores": os.cpu_count()}
+    return {
+        "tree": described_tree(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "cores": os.cpu_count(),
+        "at_once": AT_ONCE,
+    }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil, floor
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from duetime.checker import VIOLATIONS
 from duetime.contenders import PREFIX
@@ -173,6 +174,7 @@ def conditions(judged: Judged) -> str:
     trees = _distinct(each["tree"] for each in measured)
     sentence = (
         f"{len(ran)} runs, {_seeds(ran)}, {' and '.join(_distinct(each['cores'] for each in measured))} shared cores, "
+        f"{_at_once(measured)}"
         f"{'; '.join(servers)}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, tree "
         f"{', '.join(trees)}"
     )
@@ -194,6 +196,11 @@ def conditions(judged: Judged) -> str:
     if earlier:
         sentence += f"; {earlier} of them judged by the checker of their tree, because only their records are kept"
     return "\n".join([wrapped(f"{sentence}."), "", *_versions(versions), ""])
+
+
+def _at_once(measured: Sequence[Mapping[str, Any]]) -> str:
+    counts = {each["at_once"] for each in measured if "at_once" in each}
+    return f"up to {max(counts)} side by side, " if counts else ""
 
 
 def _versions(versions: Iterable[Mapping[str, str]]) -> Iterator[str]:

@@ -102,7 +102,7 @@ def test_a_tree_that_changes_between_two_batches_ends_the_command(
 
     monkeypatch.setattr(matrix, "run_side_by_side", run)
     design = registry.load("reference")
-    found = Matrix([design], [lookup.named("calm"), lookup.named("crash")], [1], tmp_path)
+    found = Matrix([design], [lookup.named("calm"), lookup.named("burst")], [1], tmp_path)
 
     with pytest.raises(BadUsage, match="0d01f3a has changed meanwhile"):
         found._run(found.places, RunContext(tmp_path, Services(tmp_path), {}, CancelToken()), lambda _: None)

@@ -1,0 +1,55 @@
+"""What runs side by side in a league."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from duetime import registry
+from duetime.harness.plan import lookup
+from duetime.league.matrix import AT_ONCE, Matrix, Place, _batches, estimate_s
+
+DESIGNS = [registry.load(name) for name in ("push_readmodel", "pull_worker", "oban_style_queue", "reference")]
+
+
+def places(*scenarios: str, seeds: int = 3) -> list[Place]:
+    return Matrix(DESIGNS, list(map(lookup.named, scenarios)), range(1, seeds + 1), Path("nowhere")).places
+
+
+def test_every_place_is_in_one_batch() -> None:
+    every = places("calm", "crash", "downtime", "more_servers", "burst", "old_transaction", "clock_skew")
+
+    found = [place for batch in _batches(every) for place in batch]
+
+    def key(place: Place) -> tuple[str, str, int]:
+        return place.scenario.name, place.design.name, place.seed
+
+    assert sorted(map(key, found)) == sorted(map(key, every))
+
+
+def test_half_of_a_batch_is_of_another_scenario_that_takes_about_as_long() -> None:
+    batches = _batches(places("clock_skew", "calm", "more_servers", "rolling_deploy"))
+
+    assert [{place.scenario.name for place in batch} for batch in batches] == (
+        [{"calm", "more_servers"}] * 3 + [{"clock_skew", "rolling_deploy"}] * 3
+    )
+    for batch in batches:
+        assert len(batch) == AT_ONCE
+        assert sum(place.scenario.name == batch[0].scenario.name for place in batch) == AT_ONCE / 2
+
+
+@pytest.mark.parametrize(("scenario", "at_once"), [("burst", 1), ("old_transaction", 3)])
+def test_a_scenario_that_others_would_disturb_has_batches_of_its_own_at_the_end(scenario: str, at_once: int) -> None:
+    batches = _batches(places(scenario, "calm"))
+
+    alone = [batch for batch in batches if any(place.scenario.name == scenario for place in batch)]
+    assert alone == batches[-len(alone) :]
+    assert {place.scenario.name for batch in alone for place in batch} == {scenario}
+    assert max(map(len, alone)) == at_once
+
+
+def test_an_estimate_is_the_sum_of_the_longest_of_each_batch() -> None:
+    longest_s = lookup.named("more_servers").plan(1).judged_until_s()
+
+    assert longest_s < estimate_s(places("calm", "more_servers", seeds=1)) < longest_s + 30
