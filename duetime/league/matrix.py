@@ -32,6 +32,8 @@ ROOT = contenders.ROOT
 AT_ONCE = 8
 """Runs side by side, half of them of another scenario, so that their faults strike at different moments. Five of one
 scenario left two cores idle for nine tenths of the time between their starts, measured."""
+UNPUNCTUAL_S = 10.0
+"""A design that may be later than this, by its guarantees, runs beside its like."""
 OVERHEAD_S = 16.0
 """Starting eight designs on two cores, and closing their runs, measured."""
 
@@ -171,16 +173,26 @@ def estimate_s(places: Sequence[Place]) -> float:
 def _batches(places: Sequence[Place]) -> list[Sequence[Place]]:
     """Return the places that run side by side: of two scenarios that take about as long, and of any seed.
 
-    The shortest come first. A scenario that is disturbed by others stays alone, as many at once as it allows.
+    The shortest come first. A scenario that is disturbed by others stays alone, as many at once as it allows. Last come
+    those that keep others waiting, of any scenarios.
     """
+    in_order = sorted(places, key=lambda place: (_seconds(place), place.scenario.name))
     by_scenario: dict[str, list[Place]] = {}
-    for place in sorted(places, key=lambda place: (_seconds(place), place.scenario.name)):
-        by_scenario.setdefault(place.scenario.name, []).append(place)
+    for place in in_order:
+        if not _keeps_others_waiting(place):
+            by_scenario.setdefault(place.scenario.name, []).append(place)
     groups = [(group, group[0].scenario.side_by_side) for group in by_scenario.values()]
     together = [group for group, at_once in groups if at_once == SIDE_BY_SIDE]
     queues = [(list(_alternating(together[first : first + 2])), AT_ONCE) for first in range(0, len(together), 2)]
     queues += [(group, at_once) for group, at_once in groups if at_once != SIDE_BY_SIDE]
+    queues.append(([place for place in in_order if _keeps_others_waiting(place)], AT_ONCE))
     return [queue[first : first + at_once] for queue, at_once in queues for first in range(0, len(queue), at_once)]
+
+
+def _keeps_others_waiting(place: Place) -> bool:
+    """Return True if its design may be so late that its run stays open long after those beside it."""
+    together = place.scenario.side_by_side == SIDE_BY_SIDE
+    return together and place.design.guarantees.punctual_to_s > UNPUNCTUAL_S
 
 
 def _alternating(groups: Sequence[Sequence[Place]]) -> Iterator[Place]:
@@ -193,7 +205,7 @@ def _seconds(place: Place) -> float:
 
 
 def _batch_s(batch: Sequence[Place]) -> float:
-    return max(map(_seconds, batch)) + OVERHEAD_S
+    return max(_seconds(place) + place.design.guarantees.punctual_to_s for place in batch) + OVERHEAD_S
 
 
 def _without_results(place: Place, outcome: Outcome, reason: str, directory: Path) -> Cell:

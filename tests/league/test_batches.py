@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from duetime import registry
 from duetime.harness.plan import lookup
-from duetime.league.matrix import AT_ONCE, Matrix, Place, _batches, estimate_s
+from duetime.league.matrix import AT_ONCE, UNPUNCTUAL_S, Matrix, Place, _batches, estimate_s
 
 DESIGNS = [registry.load(name) for name in ("push_readmodel", "pull_worker", "oban_style_queue", "reference")]
 
@@ -53,3 +54,16 @@ def test_an_estimate_is_the_sum_of_the_longest_of_each_batch() -> None:
     longest_s = lookup.named("more_servers").plan(1).judged_until_s()
 
     assert longest_s < estimate_s(places("calm", "more_servers", seeds=1)) < longest_s + 30
+
+
+def test_a_design_that_keeps_others_waiting_runs_beside_its_like_after_all_others() -> None:
+    late = replace(DESIGNS[0], name="late", guarantees=replace(DESIGNS[0].guarantees, punctual_to_s=UNPUNCTUAL_S + 1))
+    scenarios = [lookup.named(name) for name in ("calm", "crash", "burst", "downtime")]
+    batches = _batches(Matrix([late, *DESIGNS], scenarios, range(1, 4), Path("nowhere")).places)
+
+    at = [number for number, batch in enumerate(batches) if any(place.design is late for place in batch)]
+    of_burst = [number for number in at if batches[number][0].scenario.name == "burst"]
+    rest = [batches[number] for number in at if number not in of_burst]
+    assert len(of_burst) == 3
+    assert rest == batches[-2:]
+    assert all(place.design is late for batch in rest for place in batch)
