@@ -5,7 +5,7 @@ READY := .venv/ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser pooler two-contenders demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance league findings lessons clean
+.PHONY: help setup browser pooler two-contenders demo compare test test-computing test-waiting test-processes test-runs test-lessons test-quick soak test-full check format bench performance league findings certainty lessons clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -87,7 +87,10 @@ SMALL_RUNS := tests/docs tests/cli tests/harness/test_cleanup.py tests/harness/t
 test-runs: $(READY)
 	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" tests $(SMALL_RUNS:%=--ignore=%)
 
-test-lessons: $(READY)
+test-certainty: $(READY) ## explore every scope and every mutant, and write docs/certainty.md (half an hour)
+	@$(BIN)/python -m benchmarks.certainty $(ARGS)
+
+lessons: $(READY)
 	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" $(SMALL_RUNS)
 
 test-quick: $(READY) ## the tests that start no workers (two minutes)
@@ -125,6 +128,9 @@ league: $(READY) ## run all installed libraries and all designs in all scenarios
 
 findings: $(READY) ## run all designs through all scenarios and write the matrix of docs/findings.md (ARGS="--estimate")
 	@$(BIN)/python -m benchmarks.findings $(ARGS)
+
+certainty: $(READY) ## explore every scope and every mutant, and write docs/certainty.md (half an hour)
+	@$(BIN)/python -m benchmarks.certainty $(ARGS)
 
 lessons: $(READY) ## run the commands of docs/lessons/ and write their output there (ARGS="docs/lessons/02-*.md", or --redraw for the pictures only)
 	@$(BIN)/python -m tests.docs.rewrite_lessons $(ARGS)

@@ -24,6 +24,7 @@ from duetime.cli.conform import conform_command
 from duetime.cli.contenders import contenders_group
 from duetime.cli.demo import demo_command
 from duetime.cli.deploy import health_command, install_command, migrate_command, serve_command
+from duetime.cli.explore import explore_command
 from duetime.cli.failed import failed_group
 from duetime.cli.league import league_command
 from duetime.cli.lint import lint_command
@@ -43,6 +44,7 @@ NEEDS = {
     "compare": "servers",
     "conform": "servers",
     "doctor": "servers",
+    "explore": "servers",
     "league": "servers",
     "run": "servers",
 }
@@ -77,6 +79,7 @@ for command in (
     check_command,
     audit_command,
     conform_command,
+    explore_command,
     report_command,
     demo_command,
     designs_command,

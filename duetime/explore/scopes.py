@@ -1,0 +1,161 @@
+"""The scopes: small worlds, of which every interleaving is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from duetime.errors import BadUsage
+
+EFFECT_KIND = "explored-effect"
+EFFECTS = "duetime.explore.scopes:STATEMENTS"
+STATEMENTS = {EFFECT_KIND: "INSERT INTO explored_effects (op, worker) VALUES (%(op)s, %(worker)s)"}
+"""The effect of a scope about effects inside the database: a row for each execution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of an application. kind: of the notification."""
+
+    verb: Literal["schedule", "cancel"]
+    key: str
+    revision: int
+    kind: str = "explored"
+
+    @property
+    def op(self) -> str:
+        return f"{self.key}/{self.revision}"
+
+
+Transaction = tuple[Call, ...]
+"""The calls of one transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """what: the scope in a few words. before: acknowledged before anything else begins, and due already.
+
+    applications: for each, its transactions, one after another. crashes: how many workers may be killed, each at any
+    step. failing: the ops whose first delivery the gateway refuses.
+    """
+
+    name: str
+    what: str
+    before: Transaction
+    workers: int = 2
+    applications: Sequence[Sequence[Transaction]] = ()
+    crashes: int = 0
+    failing: frozenset[str] = frozenset()
+
+    def actors(self) -> list[str]:
+        return [*self.worker_names(), *self.application_names()]
+
+    def worker_names(self) -> list[str]:
+        return [f"worker-{number}" for number in range(1, self.workers + 1)]
+
+    def application_names(self) -> list[str]:
+        return [f"app-{number}" for number in range(1, len(self.applications) + 1)]
+
+    def calls(self) -> list[Call]:
+        """Every call, in the order of each application."""
+        return [*self.before, *(call for app in self.applications for transaction in app for call in transaction)]
+
+
+def _schedule(key: str, revision: int, kind: str = "explored") -> Call:
+    return Call(verb="schedule", key=key, revision=revision, kind=kind)
+
+
+def _cancel(key: str, revision: int) -> Call:
+    return Call(verb="cancel", key=key, revision=revision)
+
+
+ONE = (_schedule("k", 1),)
+SCOPES: Mapping[str, Scope] = {
+    scope.name: scope
+    for scope in (
+        Scope(name="two_workers", what="two workers and one due row", before=ONE),
+        Scope(
+            name="reschedule",
+            what="two workers, one due row, and an application that reschedules it",
+            before=ONE,
+            applications=[[(_schedule("k", 2),)]],
+        ),
+        Scope(
+            name="cancel",
+            what="two workers, one due row, and an application that cancels it",
+            before=ONE,
+            applications=[[(_cancel("k", 2),)]],
+        ),
+        Scope(
+            name="both",
+            what="two workers, one due row, and an application that reschedules and then cancels it",
+            before=ONE,
+            applications=[[(_schedule("k", 2),), (_cancel("k", 3),)]],
+        ),
+        Scope(
+            name="second_key",
+            what="two workers, two due rows, and an application that reschedules one of them",
+            before=(_schedule("k", 1), _schedule("m", 1)),
+            applications=[[(_schedule("k", 2),)]],
+        ),
+        Scope(
+            name="failing_delivery",
+            what="two workers, one due row whose first delivery fails, and an application that reschedules it",
+            before=ONE,
+            applications=[[(_schedule("k", 2),)]],
+            failing=frozenset({"k/1"}),
+        ),
+        Scope(name="crash", what="two workers, one due row; one worker is killed", before=ONE, crashes=1),
+        Scope(
+            name="reschedule_crash",
+            what="two workers, one due row, an application that reschedules it; one worker is killed",
+            before=ONE,
+            applications=[[(_schedule("k", 2),)]],
+            crashes=1,
+        ),
+        Scope(
+            name="cancel_crash",
+            what="two workers, one due row, an application that cancels it; one worker is killed",
+            before=ONE,
+            applications=[[(_cancel("k", 2),)]],
+            crashes=1,
+        ),
+        Scope(
+            name="schedule_many",
+            what="two workers, two due rows, and an application that reschedules both in one call",
+            before=(_schedule("k", 1), _schedule("m", 1)),
+            applications=[[(_schedule("k", 2), _schedule("m", 2))]],
+        ),
+        Scope(
+            name="two_applications",
+            what="two workers, two due rows; one application reschedules one of them, another cancels the other",
+            before=(_schedule("k", 1), _schedule("m", 1)),
+            applications=[[(_schedule("k", 2),)], [(_cancel("m", 2),)]],
+        ),
+        Scope(
+            name="effect_crash",
+            what="two workers, one due row with an effect inside the database; one worker is killed",
+            before=(_schedule("k", 1, EFFECT_KIND),),
+            crashes=1,
+        ),
+    )
+}
+SMALLEST = ("two_workers", "cancel")
+
+
+def scope_named(name: str) -> Scope:
+    """Return the scope `name`.
+
+    Raises:
+        BadUsage: there is none.
+    """
+    if name not in SCOPES:
+        raise BadUsage(f"there is no scope {name!r}; the scopes are {', '.join(SCOPES)}")
+    return SCOPES[name]
+
+
+def call_to_json(call: Call, *, due_at: str) -> dict[str, Any]:
+    return {
+        "verb": call.verb, "key": call.key, "revision": call.revision, "kind": call.kind, "due_at": due_at,
+    }  # fmt: skip

@@ -1,0 +1,87 @@
+"""What a worker of a design does until nothing is due: one turn, in the words of the design's own package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from pkgutil import resolve_name
+
+from sqlalchemy import Engine
+
+from duetime import design_modules
+from duetime.errors import BadUsage
+from duetime.runtime.effects import Effects
+from duetime.runtime.gateway import Gateway
+
+Work = Callable[[Engine, Gateway, Effects], object]
+"""Called in a process of its own; delivers until nothing is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """work: of each worker of a scope. recover: of the worker that is up at the end, when all others have ended."""
+
+    work: Work
+    recover: Work
+
+
+def _drain(class_name: str) -> Turn:
+    """Return a turn of the read model's drain, or of a variant of it."""
+
+    def work(engine: Engine, gateway: Gateway, effects: Effects) -> None:
+        drain, connect = resolve_name(class_name), resolve_name("push_readmodel.connection:connect")
+        with closing(drain(connect(engine), gateway, effects=effects)) as draining:
+            draining.drain_all()
+
+    return Turn(work, work)
+
+
+def _staged(*, rescue_after: timedelta) -> Work:
+    """Return a round of the stager, and the execution of what it staged: the broker between them loses nothing."""
+
+    def work(engine: Engine, gateway: Gateway, effects: Effects) -> None:
+        package = "oban_style_queue.variants.staged"
+        rescue, stage, execute = (resolve_name(f"{package}:{name}") for name in ("rescue", "stage", "execute"))
+        rescue(engine, after=rescue_after)
+        published: list[int] = []
+        stage(engine, published.append)
+        for job in published:
+            execute(engine, gateway, job, effects=effects)
+
+    return work
+
+
+TURNS: Mapping[str, Turn] = {
+    "push_readmodel": _drain("push_readmodel.drain:Drain"),
+    "push_readmodel:delete_first": _drain("push_readmodel.variants.delete_first:DrainDeletingFirst"),
+    "oban_style_queue:staged": Turn(
+        # Nothing executes for so long in a scope: time stands still.
+        work=_staged(rescue_after=timedelta(hours=1)),
+        recover=_staged(rescue_after=timedelta()),
+    ),
+}
+"""The designs of this project that keep everything in PostgreSQL, and whose workers do nothing but deliver."""
+
+
+def turn_of(design: str) -> Turn:
+    """Return the turn of a design: one of `TURNS`, or the attribute ``turn`` of its file.
+
+    Raises:
+        BadUsage: it has none, with what to write.
+    """
+    if design in TURNS:
+        return TURNS[design]
+    file = Path(design.partition(":")[0])
+    if file.suffix == ".py":
+        found = getattr(design_modules.load_file(file), "turn", None)
+        if isinstance(found, Turn):
+            return found
+        if callable(found):
+            return Turn(found, found)
+    raise BadUsage(
+        f"{design} has no turn to explore; the designs with one are {', '.join(TURNS)}; in a file of your own, define "
+        "turn(engine, gateway, effects), which delivers until nothing is due"
+    )

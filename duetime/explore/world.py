@@ -1,0 +1,380 @@
+"""One interleaving, carried out: participants that stand still, until the search lets one of them take a step."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session
+
+from duetime.errors import HarnessError
+from duetime.explore.actors import notification
+from duetime.explore.scopes import EFFECTS, STATEMENTS, Scope, call_to_json
+from duetime.explore.stage import RECOVERY, Stage
+from duetime.explore.steps import Step
+
+AT_REST_WITHIN_S = 20.0
+"""Longer than the longest wait for a lock. A participant that is busy for longer hangs."""
+ASK_EVERY_S = 0.001
+BLOCKED = "SELECT pid FROM unnest(%s::int[]) AS pid WHERE pg_isolation_test_session_is_blocked(pid, %s)"
+RECOVERS_WITHIN_S = 30.0
+OWN, FREED, ANSWERED = 0.0, 0.7, 0.5
+"""Parts of a step: its own statement is executed, then its call may return, then what waited for it goes on."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """A session of the database. held: the statement that waits for its step. running: whether one is executed."""
+
+    actor: str
+    number: int
+    pid: int = 0
+    held: str | None = None
+    running: bool = False
+
+
+@dataclass(slots=True)
+class Actor:
+    """A participant. looked_at: the instant of its last look at the database, in steps. unacknowledged: these instants
+    of the deliveries after which it has committed nothing. saw: what its statements and deliveries have shown it."""
+
+    name: str
+    source: int = -1
+    pid: int = 0
+    ended: bool = False
+    error: str = ""
+    delivering: Mapping[str, Any] | None = None
+    steps: int = 0
+    looked_at: float = 0.0
+    unacknowledged: list[float] = field(default_factory=list)
+    invoking: Sequence[str] = ()
+    saw: list[str] = field(default_factory=list)
+    killed: bool = False
+
+
+Happened = Literal["invoke", "ok", "fail", "info", "deliver", "refuse", "kill", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened at an instant, in steps. looked_at: of a delivery, the last look before it. since: of a kill, the
+    look whose rows the worker held."""
+
+    at: float
+    what: Happened
+    actor: str
+    op: str = ""
+    attempt: int = 0
+    looked_at: float = 0.0
+    since: float = 0.0
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Ended:
+    """What is left at the end. stored: where the design's store still has each op, after the recovery."""
+
+    events: list[Event]
+    steps: list[Step]
+    stored: Mapping[str, str] = field(default_factory=dict)
+
+
+class World:
+    """See `duetime.explore.search.World`."""
+
+    def __init__(self, stage: Stage, scope: Scope) -> None:
+        self._stage, self._scope = stage, scope
+        self._actors = {name: Actor(name) for name in scope.actors()}
+        self._connections: dict[int, Connection] = {}
+        self._blocked: set[int] = set()
+        self._kills_left, self._refuse = scope.crashes, set(scope.failing)
+        self._now = 0
+        self._part = OWN
+        self._stepping = ""
+        self.events: list[Event] = []
+        self.taken: list[Step] = []
+        self._due_at = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
+        stage.reset()
+        self._schedule_before()
+        stage.command(do="step")
+        for name in self._actors:
+            stage.fork(**self._task(name))
+        self._settle()
+
+    def _schedule_before(self) -> None:
+        calls = [call_to_json(call, due_at=self._due_at) for call in self._scope.before]
+        scheduler = self._stage.design.scheduler(self._stage.settings)
+        with Session(self._stage.engine) as session:
+            scheduler.schedule_many(list(map(notification, calls)), session=session)
+            session.commit()
+        for call in self._scope.before:
+            self._record("invoke", "before", op=call.op)
+            self._record("ok", "before", op=call.op)
+
+    def _task(self, name: str) -> dict[str, Any]:
+        if name.startswith("app-"):
+            transactions = self._scope.applications[int(name.removeprefix("app-")) - 1]
+            calls = [[call_to_json(call, due_at=self._due_at) for call in calls] for calls in transactions]
+            return {"actor": name, "do": "call", "transactions": calls}
+        return {"actor": name, "do": "work", "effects": STATEMENTS, "named": EFFECTS}
+
+    def choices(self) -> Sequence[Step]:
+        return [*self._next_steps(), *self._kills()]
+
+    def state(self) -> str:
+        answered = {event.op: event.at for event in self.events if event.what in ("ok", "fail", "info")}
+
+        def known_at(at: float) -> list[str]:
+            """The calls that had returned by an instant."""
+            return sorted(op for op, answered_at in answered.items() if answered_at < at)
+
+        kills = [event for event in self.events if event.what == "kill"]
+        parts: dict[str, str] = {}
+        for actor in self._actors.values():
+            deliveries = [
+                (event.op, known_at(event.looked_at), [kill.since <= event.looked_at <= kill.at for kill in kills])
+                for event in self.events
+                if event.what == "deliver" and event.actor == actor.name
+            ]
+            invoked = [(event.op, known_at(event.at)) for event in self.events
+                       if event.what == "invoke" and event.actor == actor.name]  # fmt: skip
+            looked = None if actor.ended or actor.killed else known_at(actor.looked_at)
+            parts[actor.name] = repr(
+                (actor.saw, actor.ended, actor.killed, deliveries, invoked, looked, len(actor.unacknowledged))
+            )
+        blocked = [self._connections[identity].actor for identity in sorted(self._blocked)]
+        # Workers are alike: which of two did it makes no difference.
+        workers = sorted(
+            (parts[name], [index for index, who in enumerate(blocked) if who == name])
+            for name in self._scope.worker_names()
+        )
+        applications = [parts[name] for name in self._scope.application_names()]
+        whole = repr((workers, applications, blocked.__len__(), self._stage.contents()))
+        return hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest()[:16]
+
+    def _next_steps(self) -> Iterator[Step]:
+        for actor in self._actors.values():
+            if actor.delivering:
+                label = f"delivers {actor.delivering['op']}"
+                if actor.delivering["op"] in self._refuse:
+                    label += ", refused"
+                yield Step(actor.name, 0, actor.steps, "delivery", label)
+            for _, connection in sorted(self._of(actor), key=lambda item: item[1].number):
+                if connection.held:
+                    yield Step(actor.name, connection.number, actor.steps, "statement", connection.held)
+
+    def _kills(self) -> Iterator[Step]:
+        if self._kills_left:
+            for name in self._scope.worker_names():
+                actor = self._actors[name]
+                if not actor.ended and actor.pid:
+                    yield Step(name, 0, actor.steps, "kill", "is killed")
+
+    def take(self, step: Step) -> None:
+        self._now += 1
+        self._part, self._stepping = OWN, step.actor
+        self.taken.append(step)
+        actor = self._actors[step.actor]
+        actor.steps += 1
+        for op in actor.invoking:
+            self._record("invoke", actor.name, op=op)
+        actor.invoking = ()
+        if step.kind == "kill":
+            self._kill(actor)
+        elif step.kind == "delivery":
+            self._deliver(actor)
+        else:
+            self._go_on(actor, step.session)
+        self._settle()
+
+    def _kill(self, actor: Actor) -> None:
+        self._kills_left -= 1
+        self._record("kill", actor.name, since=min(actor.unacknowledged, default=self._now))
+        os.kill(actor.pid, signal.SIGKILL)
+        actor.delivering, actor.killed = None, True
+        for _, connection in self._of(actor):
+            connection.held = None
+
+    def _deliver(self, actor: Actor) -> None:
+        assert actor.delivering  # noqa: S101 - it was offered
+        op, attempt = actor.delivering["op"], actor.delivering["attempt"]
+        refused = op in self._refuse
+        self._refuse.discard(op)
+        self._record("refuse" if refused else "deliver", actor.name, op=op, attempt=attempt, looked_at=actor.looked_at)
+        actor.delivering = None
+        if not refused:
+            actor.unacknowledged.append(actor.looked_at)
+        actor.saw.append(f"{op} {refused}")
+        self._stage.answer(actor.source, error=refused)
+
+    def _go_on(self, actor: Actor, number: int) -> None:
+        [(identity, connection)] = [item for item in self._of(actor) if item[1].number == number]
+        assert connection.held  # noqa: S101 - it was offered
+        connection.running, connection.held = True, None
+        self._stage.command(do="go", id=identity)
+
+    def _of(self, actor: Actor) -> list[tuple[int, Connection]]:
+        return [item for item in self._connections.items() if item[1].actor == actor.name]
+
+    def _record(self, what: Happened, actor: str, **fields: Any) -> None:
+        self.events.append(Event(at=self._now + (ANSWERED if what in ("ok", "fail", "info") else self._part),
+                                 what=what, actor=actor, **fields))  # fmt: skip
+
+    def _settle(self) -> None:
+        """Wait until every participant offers a step, waits for a lock, or has ended."""
+        give_up_at = time.monotonic() + AT_REST_WITHIN_S
+        within_s = 0.5
+        while True:
+            self._receive(within_s)
+            restless = [actor for actor in self._actors.values() if not self._at_rest(actor)]
+            within_s = 0.5
+            if restless:
+                if all(self._may_be_blocked(actor) for actor in restless):
+                    self._ask_who_is_blocked()
+                    within_s = ASK_EVERY_S
+            elif self._blocked and not any(self._next_steps()):
+                # All wait for one another: PostgreSQL ends one of them.
+                self._ask_who_is_blocked()
+                within_s = ASK_EVERY_S
+            elif not self._blocked or self._still_blocked():
+                return
+            if time.monotonic() > give_up_at:
+                busy = ", ".join(actor.name for actor in restless)
+                raise HarnessError(f"{busy} did not stand still within {AT_REST_WITHIN_S:g} s; see participants.log")
+
+    def _at_rest(self, actor: Actor) -> bool:
+        connections = self._of(actor)
+        if actor.ended:
+            return all(identity in self._blocked for identity, _ in connections)
+        if actor.delivering:
+            return True
+        return any(connection.held or identity in self._blocked for identity, connection in connections)
+
+    def _may_be_blocked(self, actor: Actor) -> bool:
+        return any(connection.running for _, connection in self._of(actor))
+
+    def _still_blocked(self) -> bool:
+        before = set(self._blocked)
+        self._ask_who_is_blocked()
+        return self._blocked == before
+
+    def _ask_who_is_blocked(self) -> None:
+        running = {connection.pid: identity for identity, connection in self._connections.items() if connection.running}
+        pids = [connection.pid for connection in self._connections.values()]
+        found = self._stage.admin.execute(BLOCKED, [list(running), pids]).fetchall() if running else []
+        self._blocked = {running[pid] for (pid,) in found}
+
+    def _receive(self, within_s: float) -> None:
+        for source, message in self._stage.messages(within_s):
+            if source == "proxy":
+                assert message  # noqa: S101 - its end is an error
+                self._from_proxy(message)
+            else:
+                self._from_actor(int(source), message)
+
+    def _from_proxy(self, message: Mapping[str, Any]) -> None:
+        identity = message.get("id", 0)
+        if message["what"] == "opened" and message["actor"] in self._actors:
+            self._connections[identity] = Connection(message["actor"], message["number"])
+        connection = self._connections.get(identity)
+        if connection is None:
+            return
+        actor = self._actors[connection.actor]
+        match message["what"]:
+            case "backend":
+                connection.pid = message["pid"]
+            case "held":
+                if not actor.ended:
+                    connection.held = message["label"]
+            case "done":
+                actor.saw.append(message["saw"])
+                self._executed(actor, connection, identity, committed=message["ended"] and not message["error"])
+            case "closed":
+                del self._connections[identity]
+                self._blocked.discard(identity)
+
+    def _executed(self, actor: Actor, connection: Connection, identity: int, *, committed: bool) -> None:
+        freed = identity in self._blocked or actor.name != self._stepping
+        self._part = FREED if freed else OWN
+        actor.looked_at = self._now + self._part
+        if committed:
+            actor.unacknowledged.clear()
+        connection.running = False
+        self._blocked.discard(identity)
+
+    def _from_actor(self, source: int, message: Mapping[str, Any] | None) -> None:
+        if message and message["what"] == "here":
+            self._actors[message["actor"]].source = source
+            self._actors[message["actor"]].pid = message["pid"]
+            return
+        actor = next((actor for actor in self._actors.values() if actor.source == source), None)
+        if actor is None:  # of an interleaving before
+            return
+        if message is None:
+            actor.ended, actor.delivering = True, None
+            return
+        match message["what"]:
+            case "invoke":
+                actor.invoking = message["ops"]
+            case "answer":
+                for op in actor.invoking:  # it failed before its first step
+                    self._record("invoke", actor.name, op=op)
+                actor.invoking = ()
+                for op in message["ops"]:
+                    self._record(message["answer"], actor.name, op=op)
+            case "deliver":
+                actor.delivering = message
+            case "ended":
+                actor.error = message["error"]
+                if actor.error:
+                    self._record("error", actor.name, detail=actor.error)
+
+    def finish(self) -> Ended:
+        """Let a worker that is up deliver what is left; return everything that happened."""
+        self._now += 1
+        self._stepping, self._part = RECOVERY, OWN
+        self._stage.command(do="through")
+        recovery = Actor(RECOVERY)
+        self._actors = {RECOVERY: recovery}
+        give_up_at = time.monotonic() + RECOVERS_WITHIN_S
+        while True:
+            recovery.ended, recovery.source = False, -1
+            self._stage.fork(actor=RECOVERY, do="recover", effects=STATEMENTS, named=EFFECTS)
+            while not recovery.ended:
+                self._receive(0.5)
+                if recovery.delivering:
+                    recovery.looked_at = self._now
+                    self._deliver(recovery)
+                if time.monotonic() > give_up_at:
+                    raise HarnessError("the worker that recovers did not end; see participants.log")
+            stored = {
+                pending.op: pending.where
+                for pending in self._stage.design.pending(self._stage.settings, self._stage.engine)
+            }
+            # What failed is tried again after a while, which passes in real time.
+            if not stored or not self._scope.failing or time.monotonic() > give_up_at - RECOVERS_WITHIN_S * 0.8:
+                break
+            time.sleep(0.1)
+        for op, worker in self._stage.admin.execute("SELECT op, worker FROM explored_effects").fetchall():
+            self.events.append(Event(at=self._now, what="deliver", actor=worker, op=op, looked_at=self._now))
+        return Ended(self.events, self.taken, stored)
+
+    def give_up(self) -> None:
+        """End all participants where they are."""
+        for actor in self._actors.values():
+            if not actor.ended and actor.pid:
+                with suppress(ProcessLookupError):
+                    os.kill(actor.pid, signal.SIGKILL)
+        self._stage.command(do="through")
+        give_up_at = time.monotonic() + AT_REST_WITHIN_S
+        while self._connections or not all(actor.ended for actor in self._actors.values()):
+            self._receive(0.2)
+            if time.monotonic() > give_up_at:
+                raise HarnessError("participants that were killed did not end; see participants.log")

@@ -1,0 +1,149 @@
+"""Exploring on a real PostgreSQL: correct designs keep their guarantees, and each mutant is found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from duetime import registry
+from duetime.explore import story
+from duetime.explore.exploration import Explored, Theatre
+from duetime.explore.scopes import SMALLEST, scope_named
+from duetime.explore.search import Search
+from duetime.harness.processes.cleanup import run_tempdir
+from tests.commands import duetime
+
+pytestmark = pytest.mark.processes
+
+MUTANTS = Path(__file__).parent / "mutants"
+FOUND_IN = {
+    "claim_joined_back": ("reschedule", "stale k/1"),
+    "claim_without_lock": ("two_workers", "duplicate k/1"),
+    "commit_before_delivery": ("two_workers", "duplicate k/1"),
+    "ctid_of_partitions": ("schedule_many", "missed k/2"),
+    "delete_before_delivery": ("crash", "missed k/1"),
+    "delete_without_revision": ("reschedule", "missed k/2"),
+    "rescue_by_time": ("two_workers", "duplicate k/1"),
+    "unfenced_completion": ("reschedule", "missed k/2"),
+}
+"""Each mutant, the scope in which it is found, and a violation of it."""
+IN_SHORT = {"commit_before_delivery", "delete_before_delivery", "unfenced_completion"}
+WITHIN_S = 60.0
+
+
+@pytest.fixture
+def tempdir() -> Iterator[Path]:
+    with run_tempdir() as path:
+        yield path
+
+
+def explore(name: str, scope: str, tempdir: Path, *, within_s: float = 300.0) -> Explored:
+    explored = Explored(scope=scope_named(scope), search=Search())
+    with Theatre(registry.load(name), name, explored.scope, tempdir) as theatre:
+        theatre.explore(explored, until_s=time.monotonic() + within_s, report=lambda _: None)
+    return explored
+
+
+def file_of(mutant: str) -> str:
+    return f"{MUTANTS / mutant}.py:design"
+
+
+@pytest.mark.parametrize("scope", SMALLEST)
+def test_the_drain_keeps_its_guarantees_in_all_of_a_scope(scope: str, tempdir: Path) -> None:
+    explored = explore("push_readmodel", scope, tempdir)
+
+    assert explored.violation is None
+    assert explored.unknown is None
+    assert explored.is_whole
+    assert explored.search.interleavings() > 50
+    assert explored.judged >= 2
+
+
+def test_every_mutant_is_named_here() -> None:
+    assert {file.stem for file in MUTANTS.glob("*.py")} == set(FOUND_IN)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(name, marks=() if name in IN_SHORT else pytest.mark.full) for name in FOUND_IN],
+)
+def test_a_mutant_is_found_within_a_minute_and_its_schedule_repeats(mutant: str, tempdir: Path) -> None:
+    scope, violation = FOUND_IN[mutant]
+    name = file_of(mutant)
+    explored = Explored(scope=scope_named(scope), search=Search())
+    with Theatre(registry.load(name), name, explored.scope, tempdir) as theatre:
+        theatre.explore(explored, until_s=time.monotonic() + WITHIN_S, report=lambda _: None)
+        assert explored.violation
+        assert violation in explored.violation.verdict.broken
+        again = theatre.replay(explored.violation.steps)
+
+    assert again.verdict.broken == explored.violation.verdict.broken
+    assert story.table(again) == story.table(explored.violation)
+    assert violation.partition(" ")[2] in story.sentence(again)
+
+
+@pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.full)])
+def test_a_schedule_repeats(times: int, tempdir: Path) -> None:
+    scope = scope_named("reschedule")
+    explored = Explored(scope=scope, search=Search())
+    with Theatre(registry.load("push_readmodel"), "push_readmodel", scope, tempdir) as theatre:
+        theatre.explore(explored, until_s=time.monotonic() + 2, report=lambda _: None)
+        steps = explored.search.left[-1].prefix
+        worlds = [theatre.replay(steps) for _ in range(times)]
+
+    assert len({story.table(world) for world in worlds}) == 1
+    assert len({str(world.verdict) for world in worlds}) == 1
+
+
+def test_a_killed_worker_is_the_reason_for_a_repeat_and_for_no_loss(tempdir: Path) -> None:
+    explored = explore("push_readmodel", "crash", tempdir)
+
+    assert explored.is_whole
+    assert explored.violation is None
+    assert explored.allowed.keys() == {"duplicate"}
+
+
+def test_the_command_keeps_what_is_left_and_goes_on(tmp_path: Path) -> None:
+    arguments = ("explore", "push_readmodel", "two_workers", "--out", str(tmp_path))
+
+    first = duetime(*arguments, "--budget", "0s")
+    second = duetime(*arguments, "--continue")
+
+    assert first.returncode == 3
+    assert "not all of it" in first.stderr
+    assert second.returncode == 0
+    assert "all of the scope" in second.stdout
+    assert "0 violations" in second.stdout
+
+
+def test_the_command_shows_a_violation_and_writes_a_test_of_it(tmp_path: Path) -> None:
+    done = duetime("explore", file_of("commit_before_delivery"), "two_workers", "--out", str(tmp_path), "--as-test")
+    folder = tmp_path / "commit_before_delivery"
+
+    assert done.returncode == 1
+    assert "k/1 was delivered 2 times, by worker-1 and worker-2" in done.stdout
+    assert "delivers k/1" in (folder / "two_workers.html").read_text()
+    again = duetime("explore", "--replay", str(folder / "two_workers.json"))
+    assert again.returncode == 1
+    assert again.stdout.splitlines()[0].split() == ["step", "worker-1", "worker-2"]
+    assert 'replayed(Path(__file__).with_name("two_workers.json"))' in (folder / "test_two_workers.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("pull_worker",), "pull_worker has no turn to explore; the designs with one are push_readmodel"),
+        (("push_readmodel", "everything"), "there is no scope 'everything'; the scopes are two_workers"),
+        ((), "name a design: push_readmodel"),
+        (("push_readmodel", "--budget", "5"), "'5' is no duration; write 90s, 5m or 2h"),
+        (("push_readmodel", "--walks", "5", "--continue"), "leave out --preemptions and --continue"),
+    ],
+)
+def test_bad_usage_is_named(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    done = duetime("explore", *arguments, "--out", str(tmp_path / "out"))
+
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
