@@ -7,6 +7,7 @@ Those of Celery and kombu, ``celery-…``, run in this project's environment.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import signal
@@ -31,19 +32,28 @@ def library(report: str) -> str:
     return report.partition("-")[0]
 
 
-def python_and_environment(report: str, settings: Settings) -> tuple[str, dict[str, str]]:
+def is_node(report: str) -> bool:
+    return library(report) != "celery" and (contenders.folder(library(report)) / "package.json").exists()
+
+
+def interpreter_and_environment(report: str, settings: Settings) -> tuple[str, dict[str, str]]:
     servers = settings.database_url, settings.broker_url
     if library(report) == "celery":
         return sys.executable, dict(zip(("DATABASE_URL", "REDIS_URL"), servers, strict=True))
     contender = registry.load(f"{contenders.PREFIX}{library(report)}").contender
     assert contender
-    return contender.python, contender.environment(*servers)
+    return "node" if is_node(report) else contender.python, contender.environment(*servers)
 
 
 def version(report: str) -> str:
     """The version that the environment pins or has."""
     if library(report) == "celery":
         return importlib.metadata.version("celery")
+    if is_node(report):
+        [version] = json.loads((contenders.folder(library(report)) / "package.json").read_text())[
+            "dependencies"
+        ].values()
+        return str(version)
     lines = lines_of(contenders.folder(library(report)) / "requirements.txt")
     return next(line.partition("==")[2] for line in lines)
 
@@ -58,13 +68,15 @@ def test_a_report_reproduces_what_it_says(name: str, settings: Settings, tmp_pat
     if library(name) != "celery" and (missing := contenders.missing(library(name))):
         pytest.skip(f"{name}: {missing}")
     report = (FOLDER / f"{name}.md").read_text()
-    [program], [printed] = blocks(report, "python"), blocks(report, "text")
+    [program] = blocks(report, "javascript" if is_node(name) else "python")
+    [printed] = blocks(report, "text")
 
     # From a file, as a reader runs it: a library that spawns processes imports it again.
-    (tmp_path / "report.py").write_text(program)
-    python, environment = python_and_environment(name, settings)
+    file = "report.js" if is_node(name) else "report.py"
+    (tmp_path / file).write_text(program)
+    interpreter, environment = interpreter_and_environment(name, settings)
     with subprocess.Popen(
-        [python, "report.py"],
+        [interpreter, file],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], **environment},
         stdout=subprocess.PIPE,
@@ -91,11 +103,13 @@ def test_a_report_installs_the_versions_that_reproduce_it(name: str, settings: S
     if library(name) != "celery" and (missing := contenders.missing(library(name))):
         pytest.skip(f"{name}: {missing}")
     page = (FOLDER / f"{name}.md").read_text()
-    pinned = dict(
-        re.findall(r'"([\w-]+)(?:\[\w+\])?==([^"]+)"', "".join(re.findall(r"^\$ pip install .*", page, re.MULTILINE)))
-    )
+    if is_node(name):
+        assert f"$ npm install {library(name).replace('_', '-')}@{version(name)}\n" in page
+        return
+    commands = "".join(re.findall(r"^\$ pip install .*", page, re.MULTILINE))
+    pinned = dict(re.findall(r'"([\w-]+)(?:\[\w+\])?==([^"]+)"', commands))
 
-    python, _ = python_and_environment(name, settings)
+    python, _ = interpreter_and_environment(name, settings)
     installed = subprocess.run([python, "-c", INSTALLED, *pinned], capture_output=True, text=True, check=True)
 
     assert pinned or name == "pgqueuer-typer"  # it fails with a version of typer that the environment avoids
