@@ -32,6 +32,7 @@ from duetime.cli.listing import designs_command, doctor_command, scenarios_comma
 from duetime.cli.options import BAD_USAGE, EXIT_STATUS, INTERRUPTED
 from duetime.cli.report import report_command
 from duetime.cli.runs import compare_command, run_command
+from duetime.cli.shrink import shrink_command
 from duetime.cli.status import status_command
 from duetime.errors import BadUsage, DuetimeError, Interrupted
 from duetime.extras import needed_by
@@ -47,6 +48,7 @@ NEEDS = {
     "explore": "servers",
     "league": "servers",
     "run": "servers",
+    "shrink": "servers",
 }
 """The extra that a command needs; the others do with less, and say what where they need it."""
 
@@ -66,6 +68,7 @@ def cli() -> None:
       duetime compare                             run the three designs in the four default scenarios
       duetime run push_readmodel crash            run one design in one scenario
       duetime check runs/…/push_readmodel-seed1   judge a stored run again
+      duetime shrink runs/…/pull_worker-seed1     find the smallest plan that still fails
       duetime report runs/…                       write the HTML report of stored runs again
       duetime run my_design.py:design downtime    run a design of your own
 
@@ -77,6 +80,7 @@ for command in (
     compare_command,
     run_command,
     check_command,
+    shrink_command,
     audit_command,
     conform_command,
     explore_command,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from duetime.cli.options import (
 )
 from duetime.cli.output import Output, compared_status, outcome_of, output_options, planned
 from duetime.cli.report import write_report
+from duetime.cli.shrink import shrink_failing
 from duetime.errors import BadUsage
 from duetime.harness.runs.output_directory import new_directory
 from duetime.shell_command import shell_command
@@ -75,6 +77,13 @@ if TYPE_CHECKING:
     metavar="N",
     help="Run this many designs at the same time. The default suits two cores; fewer disturb one another less.",
 )
+@click.option(
+    "--shrink",
+    "and_shrink",
+    is_flag=True,
+    help="Afterwards find the smallest plan that still fails for each failing cell, up to five minutes each: "
+    "`duetime shrink` takes other times.",
+)
 @SLOW
 @SEED
 @output_options
@@ -89,6 +98,7 @@ def compare_command(
     full: bool,
     runs: int,
     side_by_side: int | None,
+    and_shrink: bool,
     slow: float,
     seed: int,
     out: Path,
@@ -114,7 +124,8 @@ def compare_command(
     if twice := [name for name in names_of_scenarios if names_of_scenarios.count(name) > 1]:
         raise BadUsage(f"--scenarios {scenario_names!r} has {twice[0]} twice, once as a stored plan; leave one out")
     seeds = list(range(seed, seed + runs))
-    sys.exit(_run_and_report(wanted, failing, names, scenarios, seeds, out=out, side_by_side=side_by_side))
+    after = partial(shrink_failing, out=out, as_text=wanted.prints_text) if and_shrink else None
+    sys.exit(_run_and_report(wanted, failing, names, scenarios, seeds, out=out, side_by_side=side_by_side, after=after))
 
 
 @click.command(name="run")
@@ -176,8 +187,9 @@ def _run_and_report(
     *,
     out: Path,
     side_by_side: int | None = None,
+    after: Callable[[Sequence[Cell]], None] | None = None,
 ) -> int:
-    """Run designs and print what was found; return the exit status."""
+    """Run designs and print what was found; return the exit status. after: called with the cells at the end."""
     # Refuse a bad name before anything is started or written.
     designs = load_designs(names)
     wanted.check_comparable(lambda: planned(scenarios, [design.name for design in designs.values()], seeds))
@@ -194,6 +206,8 @@ def _run_and_report(
     if wanted.prints_text:
         _print_text(comparison, page)
     wanted.deliver(outcome)
+    if after:
+        after(comparison.cells)
     return compared_status(outcome.compared) if outcome.compared else failing.status(comparison.cells)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 
 from duetime.contenders import PREFIX, ROOT
 
-WITHOUT_EFFECT = {"audit", "checker", "cli", "demo", "explore", "league", "lint", "pages.py", "report", "web"}
+WITHOUT_EFFECT = {"audit", "checker", "cli", "demo", "explore", "league", "lint", "pages.py", "report", "shrink", "web"}
 """In the package: what judges a finished run, shows it, or has nothing to do with runs."""
 ABOUT_A_LIBRARY = {"README.md", "claims.toml", "facts.toml"}
 """In a library's folder: what says something about it."""

@@ -15,6 +15,8 @@ from duetime.pages import DOCS
 POLLERS: Final = ("pull_worker", "pull_worker:*")
 PLAIN_QUEUE: Final = ("oban_style_queue", "celery:*")
 """The generic queue, also with the settings of somebody's own application."""
+SHRUNK: Final = "-shrunk"
+"""At the end of the name of a scenario's plan from which `duetime shrink` has taken away what is not needed."""
 ROW_AND_ETA: Final = ("oban_style_queue:hardened", "oban_style_queue:soft_shutdown")
 """A task with an ETA in a worker's memory, and a row that says whether it is wanted."""
 
@@ -47,7 +49,7 @@ class Mechanism:
     def explains(self, design: str, scenario: str, labels: Iterable[str]) -> bool:
         return (
             any(fnmatchcase(design, pattern) for pattern in self.designs)
-            and any(fnmatchcase(scenario, pattern) for pattern in self.scenarios)
+            and any(fnmatchcase(scenario.removesuffix(SHRUNK), pattern) for pattern in self.scenarios)
             and not set(self.labels).isdisjoint(labels)
         )
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from duetime import registry
 from duetime.checker import VIOLATIONS
 from duetime.report.conclusions import conclusions, failures, telling
-from duetime.report.mechanisms import MECHANISMS
+from duetime.report.mechanisms import MECHANISMS, SHRUNK
 from duetime.report.table import PIPE_WIDTH, print_comparison, print_overview, try_next
 
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue", "contender:celery_rabbitmq:tuned")
@@ -265,6 +265,14 @@ def test_every_mechanism_names_designs_of_ours_and_a_better_one() -> None:
             for scenario in ("crash", *mechanism.scenarios)
         )
         assert not mechanism.better or mechanism.better in names
+
+
+def test_what_explains_a_scenario_explains_its_shrunk_plan() -> None:
+    mechanism = next(mechanism for mechanism in MECHANISMS if mechanism.scenarios == ("dual_write",))
+    explained = [mechanism.explains("oban_style_queue", name, mechanism.labels) for name in ("dual_write", "calm")]
+
+    assert explained == [True, False]
+    assert mechanism.explains("oban_style_queue", f"dual_write{SHRUNK}", mechanism.labels)
 
 
 def test_the_telling_count_is_the_gravest() -> None:
