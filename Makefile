@@ -87,10 +87,7 @@ SMALL_RUNS := tests/docs tests/cli tests/harness/test_cleanup.py tests/harness/t
 test-runs: $(READY)
 	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" tests $(SMALL_RUNS:%=--ignore=%)
 
-test-certainty: $(READY) ## explore every scope and every mutant, and write docs/certainty.md (half an hour)
-	@$(BIN)/python -m benchmarks.certainty $(ARGS)
-
-lessons: $(READY)
+test-lessons: $(READY)
 	@$(BIN)/python -m pytest -m "runs and $(DEFAULT)" $(SMALL_RUNS)
 
 test-quick: $(READY) ## the tests that start no workers (two minutes)
