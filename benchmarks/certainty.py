@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import psycopg
 
-from duetime import registry
+from duetime import contenders, registry
 from duetime.cli.options import in_own_environment
 from duetime.errors import BadUsage
 from duetime.explore import story
@@ -36,6 +36,8 @@ from tests.explore.test_explore import FOUND_IN, file_of
 
 PAGE = ROOT / "docs" / "certainty.md"
 BUDGET_S = 1800.0
+LIBRARY_BUDGET_S = 150.0
+OF_LIBRARIES = ("two_workers", "cancel", "crash")
 ROUNDS, QUERIES = 9, 3000
 
 
@@ -53,6 +55,7 @@ def main(page: Path, designs: str) -> None:
         raise BadUsage(f"the tree is {tree}; commit its changes, because the page says which commit was explored")
     began_s = time.monotonic()
     explored = [(name, explore(name, scope)) for name in designs.split(",") for scope in SCOPES]
+    libraries = [(name, explore(str(file), scope, LIBRARY_BUDGET_S)) for name, file, scope in of_libraries()]
     mutants = [(name, explore(file_of(name), scope)) for name, (scope, _) in sorted(FOUND_IN.items())]
     minutes = (time.monotonic() - began_s) / 60
     conditions = wrapped(
@@ -60,16 +63,24 @@ def main(page: Path, designs: str) -> None:
         "everything on this page."
     )
     write_section(page, "conditions", f"{conditions}\n")
-    write_section(page, "scopes", "\n".join([*scopes_table(explored), ""]))
+    write_section(page, "scopes", "\n".join([*scopes_table([*explored, *libraries]), ""]))
     write_section(page, "mutants", "\n".join([*mutants_table(mutants), ""]))
     write_section(page, "proxy", wrapped(f"{throughput()}") + "\n")
     click.echo(f"wrote {page}")
 
 
-def explore(name: str, scope: str) -> Explored:
+def of_libraries() -> Iterator[tuple[str, str, str]]:
+    """Yield the libraries that are installed, with the file of their turn, and the scopes to explore."""
+    for file in sorted((ROOT / "tests" / "explore" / "libraries").glob("*_turn.py")):
+        name = file.stem.removesuffix("_turn")
+        if not contenders.missing(name):
+            yield from ((f"contender:{name}", f"{file}:design", scope) for scope in OF_LIBRARIES)
+
+
+def explore(name: str, scope: str, budget_s: float = BUDGET_S) -> Explored:
     explored = Explored(scope=scope_named(scope), search=Search())
     with run_tempdir() as tempdir, Theatre(registry.load(name), name, explored.scope, tempdir) as theatre:
-        theatre.explore(explored, until_s=time.monotonic() + BUDGET_S, report=lambda _: None)
+        theatre.explore(explored, until_s=time.monotonic() + budget_s, report=lambda _: None)
     click.echo(
         f"{Path(name).stem if '.py' in name else name} {scope}: {len(explored.search.after)} states, "
         f"{explored.seconds:.0f} s, {explored.violation.verdict.broken if explored.violation else 'no violation'}"

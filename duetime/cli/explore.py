@@ -89,7 +89,7 @@ def explore_command(
       duetime explore --replay runs/explore/push_readmodel/crash.json
 
     A design of your own is a file with the attribute `design` and a function turn(engine, gateway, effects), which
-    delivers until nothing is due.
+    delivers until nothing is due. A library in an environment of its own connects to engine.url.
 
     Exit status: 0 no violation in all of each scope, 1 a violation, 2 bad usage, 3 the budget ended before, or
     something proves nothing.
@@ -118,7 +118,10 @@ def explore_command(
         explored = _explore(name, explored, budget_s=budget, walks=walks)
         _keep(explored, folder)
         click.echo(_result(explored, walks=walks))
-        worst = max(worst, _report(explored, folder, as_test=as_test, by_chance=bool(walks)), key=_badness)
+        status = _report(
+            explored, folder, again=("explore", design, scope.name, "--continue"), as_test=as_test, walks=walks
+        )
+        worst = max(worst, status, key=_badness)
     sys.exit(worst)
 
 
@@ -206,16 +209,15 @@ def _result(explored: Explored, *, walks: int | None) -> str:
     )
 
 
-def _report(explored: Explored, folder: Path, *, as_test: bool, by_chance: bool) -> int:
+def _report(explored: Explored, folder: Path, *, again: Sequence[str], as_test: bool, walks: int | None) -> int:
     if explored.violation:
         _show(explored.violation, folder, as_test=as_test)
         return VIOLATION
     if explored.unknown:
         click.echo(f"  unknown: {explored.unknown.verdict.unknown}", err=True)
         return UNKNOWN
-    if explored.search.left and not by_chance:
-        again = shell_command("explore", folder.name, explored.scope.name, "--continue")
-        click.echo(f"  not all of it: `{again}` goes on", err=True)
+    if explored.search.left and not walks:
+        click.echo(f"  not all of it: `{shell_command(*again)}` goes on", err=True)
         return UNKNOWN
     return 0
 

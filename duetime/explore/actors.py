@@ -119,6 +119,7 @@ class Warm:
         now_s = time.monotonic()
         time.monotonic = lambda: now_s
         self._port = task["port"]
+        self.engine.url = self.engine.url.set(host="127.0.0.1", port=self._port)  # for a library that connects itself
         controller = Controller(task["socket"], task["actor"])
         error = ""
         try:

@@ -103,15 +103,19 @@ class Stage:
 
     def start(self, actors: Sequence[str], *, tempdir: Path, log: IO[bytes]) -> None:
         """Start the proxy with a port for each of `actors`, and the warm process."""
-        environment = {**composed_for_design(), **owner_env(tempdir)}
+        contender = self.design.contender
+        environment = {
+            **composed_for_design(), **(contender.environment(self.url, "") if contender else {}), **owner_env(tempdir)
+        }  # fmt: skip
         parts = urlsplit(self.url.replace("+psycopg", ""))
         dial = f"{parts.hostname}:{parts.port}"
         python, pipe = [sys.executable, "-m"], subprocess.PIPE
+        warm_python = contender.python if contender else sys.executable
         self._proxy = subprocess.Popen(
             [*python, "duetime.explore.proxy", dial, *actors], stdin=pipe, stdout=pipe, stderr=log, env=environment
         )
         self._warm = subprocess.Popen(
-            [*python, "duetime.explore.actors", self.loaded_as, self.url],
+            [warm_python, "-m", "duetime.explore.actors", self.loaded_as, self.url],
             stdin=pipe,
             stdout=pipe,
             stderr=log,
@@ -119,7 +123,8 @@ class Stage:
         )
         assert self._proxy.stdout and self._warm.stdout  # noqa: S101 - pipes were asked for
         if self._warm.stdout.readline().strip() != b"ready":
-            raise HarnessError("the process that participants are forked from did not start; see participants.log")
+            written = Path(log.name).read_text(errors="replace").strip()
+            raise HarnessError(f"the process that participants are forked from did not start:\n{written[-2000:]}")
         self._watch(self._proxy.stdout.fileno(), "proxy")
         give_up_at = time.monotonic() + STARTS_WITHIN_S
         while len(self.ports) < len(actors):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy.orm import Session
@@ -25,6 +26,8 @@ AT_REST_WITHIN_S = 20.0
 ASK_EVERY_S = 0.001
 BLOCKED = "SELECT pid FROM unnest(%s::int[]) AS pid WHERE pg_isolation_test_session_is_blocked(pid, %s)"
 RECOVERS_WITHIN_S = 30.0
+ASLEEP_FOR = 4
+"""Looks, a millisecond apart, at a library's threads."""
 OWN, FREED, ANSWERED = 0.0, 0.7, 0.5
 """Parts of a step: its own statement is executed, then its call may return, then what waited for it goes on."""
 
@@ -110,13 +113,32 @@ class World:
 
     def _schedule_before(self) -> None:
         calls = [call_to_json(call, due_at=self._due_at) for call in self._scope.before]
-        scheduler = self._stage.design.scheduler(self._stage.settings)
-        with Session(self._stage.engine) as session:
-            scheduler.schedule_many(list(map(notification, calls)), session=session)
-            session.commit()
+        if self._stage.design.contender:
+            self._call_in_its_environment(calls)
+        else:
+            scheduler = self._stage.design.scheduler(self._stage.settings)
+            with Session(self._stage.engine) as session:
+                scheduler.schedule_many(list(map(notification, calls)), session=session)
+                session.commit()
         for call in self._scope.before:
             self._record("invoke", "before", op=call.op)
             self._record("ok", "before", op=call.op)
+
+    def _call_in_its_environment(self, calls: Sequence[Mapping[str, Any]]) -> None:
+        """Schedule with a library that only its own environment has."""
+        self._stage.command(do="through")
+        caller = Actor(RECOVERY)
+        actors, self._actors = self._actors, {RECOVERY: caller}
+        self._stage.fork(actor=RECOVERY, do="call", transactions=[calls])
+        give_up_at = time.monotonic() + AT_REST_WITHIN_S
+        while not caller.ended:
+            self._receive(0.5)
+            if time.monotonic() > give_up_at:
+                raise HarnessError("the first calls did not return; see participants.log")
+        if not any(event.what == "ok" for event in self.events):
+            raise HarnessError(f"the first calls failed: {caller.error or 'see participants.log'}")
+        self.events.clear()
+        self._actors = actors
 
     def _task(self, name: str) -> dict[str, Any]:
         if name.startswith("app-"):
@@ -243,7 +265,7 @@ class World:
                 # All wait for one another: PostgreSQL ends one of them.
                 self._ask_who_is_blocked()
                 within_s = ASK_EVERY_S
-            elif not self._blocked or self._still_blocked():
+            elif (not self._blocked or self._still_blocked()) and self._all_asleep():
                 return
             if time.monotonic() > give_up_at:
                 busy = ", ".join(actor.name for actor in restless)
@@ -256,6 +278,13 @@ class World:
         if actor.delivering:
             return True
         return any(connection.held or identity in self._blocked for identity, connection in connections)
+
+    def _all_asleep(self) -> bool:
+        """Return True if no participant does anything beside what it waits for, as a library with threads may."""
+        if not self._stage.design.contender:
+            return True
+        pids = [actor.pid for actor in self._actors.values() if not actor.ended]
+        return all(all(map(_is_asleep, pids)) and not self._receive(ASK_EVERY_S) for _ in range(ASLEEP_FOR))
 
     def _may_be_blocked(self, actor: Actor) -> bool:
         return any(connection.running for _, connection in self._of(actor))
@@ -271,13 +300,17 @@ class World:
         found = self._stage.admin.execute(BLOCKED, [list(running), pids]).fetchall() if running else []
         self._blocked = {running[pid] for (pid,) in found}
 
-    def _receive(self, within_s: float) -> None:
+    def _receive(self, within_s: float) -> bool:
+        """Take what arrives within a while. Returns True if anything did."""
+        received = False
         for source, message in self._stage.messages(within_s):
             if source == "proxy":
                 assert message  # noqa: S101 - its end is an error
                 self._from_proxy(message)
             else:
                 self._from_actor(int(source), message)
+            received = True
+        return received
 
     def _from_proxy(self, message: Mapping[str, Any]) -> None:
         identity = message.get("id", 0)
@@ -378,3 +411,15 @@ class World:
             self._receive(0.2)
             if time.monotonic() > give_up_at:
                 raise HarnessError("participants that were killed did not end; see participants.log")
+
+
+def _is_asleep(pid: int) -> bool:
+    """Return True if every thread of a process waits for something."""
+    try:
+        states = [
+            (thread / "stat").read_bytes().rpartition(b")")[2].split()[0]
+            for thread in Path(f"/proc/{pid}/task").iterdir()
+        ]
+    except OSError:
+        return True  # it has ended
+    return all(state in (b"S", b"Z") for state in states)
