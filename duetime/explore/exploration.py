@@ -11,11 +11,12 @@ from typing import Self
 
 from duetime.errors import DuetimeError
 from duetime.explore.judge import Verdict, judge
+from duetime.explore.participants import Event
 from duetime.explore.scopes import Scope
 from duetime.explore.search import NotDeterministic, Search, random_walk, replay
 from duetime.explore.stage import Stage, stage
 from duetime.explore.steps import Step
-from duetime.explore.world import Event, World
+from duetime.explore.world import World
 from duetime.interface import Design
 
 REPORT_EVERY_S = 2.0

@@ -12,8 +12,8 @@ from typing import Any
 
 from duetime.checker import judge_history
 from duetime.checker.in_memory import PUNCTUAL_CANARY
+from duetime.explore.participants import Ended
 from duetime.explore.scopes import Scope
-from duetime.explore.world import Ended
 from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile
 from duetime.harness.runs.guarantees import not_covered
 from duetime.history import Closed, RecordedPlan, StoredEntry, assemble

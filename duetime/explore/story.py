@@ -11,9 +11,9 @@ from textwrap import wrap
 
 from duetime.errors import BadUsage
 from duetime.explore.exploration import Schedule
+from duetime.explore.participants import Event
 from duetime.explore.scopes import scope_named
 from duetime.explore.steps import Step
-from duetime.explore.world import Event
 
 FORMAT = 1
 WIDEST = 34

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from duetime.errors import HarnessError
 from duetime.explore.actors import notification
+from duetime.explore.participants import Actor, Connection, Ended, Event, Happened
 from duetime.explore.scopes import EFFECTS, STATEMENTS, Scope, call_to_json
 from duetime.explore.stage import RECOVERY, Stage
+from duetime.explore.state import state_of
 from duetime.explore.steps import Step
 
 AT_REST_WITHIN_S = 20.0
@@ -30,63 +30,6 @@ ASLEEP_FOR = 4
 """Looks, a millisecond apart, at a library's threads."""
 OWN, FREED, ANSWERED = 0.0, 0.7, 0.5
 """Parts of a step: its own statement is executed, then its call may return, then what waited for it goes on."""
-
-
-@dataclass(slots=True)
-class Connection:
-    """A session of the database. held: the statement that waits for its step. running: whether one is executed."""
-
-    actor: str
-    number: int
-    pid: int = 0
-    held: str | None = None
-    running: bool = False
-
-
-@dataclass(slots=True)
-class Actor:
-    """A participant. looked_at: the instant of its last look at the database, in steps. unacknowledged: these instants
-    of the deliveries after which it has committed nothing. saw: what its statements and deliveries have shown it."""
-
-    name: str
-    source: int = -1
-    pid: int = 0
-    ended: bool = False
-    error: str = ""
-    delivering: Mapping[str, Any] | None = None
-    steps: int = 0
-    looked_at: float = 0.0
-    unacknowledged: list[float] = field(default_factory=list)
-    invoking: Sequence[str] = ()
-    saw: list[str] = field(default_factory=list)
-    killed: bool = False
-
-
-Happened = Literal["invoke", "ok", "fail", "info", "deliver", "refuse", "kill", "error"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What happened at an instant, in steps. looked_at: of a delivery, the last look before it. since: of a kill, the
-    look whose rows the worker held."""
-
-    at: float
-    what: Happened
-    actor: str
-    op: str = ""
-    attempt: int = 0
-    looked_at: float = 0.0
-    since: float = 0.0
-    detail: str = ""
-
-
-@dataclass(slots=True)
-class Ended:
-    """What is left at the end. stored: where the design's store still has each op, after the recovery."""
-
-    events: list[Event]
-    steps: list[Step]
-    stored: Mapping[str, str] = field(default_factory=dict)
 
 
 class World:
@@ -151,35 +94,8 @@ class World:
         return [*self._next_steps(), *self._kills()]
 
     def state(self) -> str:
-        answered = {event.op: event.at for event in self.events if event.what in ("ok", "fail", "info")}
-
-        def known_at(at: float) -> list[str]:
-            """The calls that had returned by an instant."""
-            return sorted(op for op, answered_at in answered.items() if answered_at < at)
-
-        kills = [event for event in self.events if event.what == "kill"]
-        parts: dict[str, str] = {}
-        for actor in self._actors.values():
-            deliveries = [
-                (event.op, known_at(event.looked_at), [kill.since <= event.looked_at <= kill.at for kill in kills])
-                for event in self.events
-                if event.what == "deliver" and event.actor == actor.name
-            ]
-            invoked = [(event.op, known_at(event.at)) for event in self.events
-                       if event.what == "invoke" and event.actor == actor.name]  # fmt: skip
-            looked = None if actor.ended or actor.killed else known_at(actor.looked_at)
-            parts[actor.name] = repr(
-                (actor.saw, actor.ended, actor.killed, deliveries, invoked, looked, len(actor.unacknowledged))
-            )
-        blocked = [self._connections[identity].actor for identity in sorted(self._blocked)]
-        # Workers are alike: which of two did it makes no difference.
-        workers = sorted(
-            (parts[name], [index for index, who in enumerate(blocked) if who == name])
-            for name in self._scope.worker_names()
-        )
-        applications = [parts[name] for name in self._scope.application_names()]
-        whole = repr((workers, applications, blocked.__len__(), self._stage.contents()))
-        return hashlib.sha1(whole.encode(), usedforsecurity=False).hexdigest()[:16]
+        waiting = [self._connections[identity] for identity in self._blocked]
+        return state_of(self._actors, self.events, waiting, self._stage.contents(), alike=self._scope.worker_names())
 
     def _next_steps(self) -> Iterator[Step]:
         for actor in self._actors.values():
@@ -239,7 +155,7 @@ class World:
     def _go_on(self, actor: Actor, number: int) -> None:
         [(identity, connection)] = [item for item in self._of(actor) if item[1].number == number]
         assert connection.held  # noqa: S101 - it was offered
-        connection.running, connection.held = True, None
+        connection.running, connection.since, connection.held = True, self._now, None
         self._stage.command(do="go", id=identity)
 
     def _of(self, actor: Actor) -> list[tuple[int, Connection]]:

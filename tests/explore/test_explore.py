@@ -11,8 +11,11 @@ import pytest
 from duetime import registry
 from duetime.explore import story
 from duetime.explore.exploration import Explored, Theatre
+from duetime.explore.judge import judge
 from duetime.explore.scopes import SMALLEST, scope_named
 from duetime.explore.search import Search
+from duetime.explore.stage import stage
+from duetime.explore.world import World
 from duetime.harness.processes.cleanup import run_tempdir
 from tests.commands import duetime
 
@@ -60,6 +63,34 @@ def test_the_drain_keeps_its_guarantees_in_all_of_a_scope(scope: str, tempdir: P
     assert explored.is_whole
     assert explored.search.interleavings() > 50
     assert explored.judged >= 2
+
+
+class EveryWay(World):
+    """A world whose states are all different, so that nothing is left out."""
+
+    def state(self) -> str:
+        return repr(self.taken)
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [("push_readmodel", "two_workers"), pytest.param("push_readmodel", "crash", marks=pytest.mark.full)],
+)
+def test_what_is_left_out_would_have_come_to_the_same(name: str, scope: str, tempdir: Path) -> None:
+    """Every interleaving is carried out, and there are as many, with the same verdicts, as were counted."""
+    counted = explore(name, scope, tempdir)
+    verdicts, search = set(), Search()
+    directory = tempdir / "every"
+    directory.mkdir()
+    design = registry.load(name)
+    with stage(design, name, scope_named(scope).actors(), directory) as made:
+        while search.left:
+            world = EveryWay(made, scope_named(scope))
+            assert search.next(world) is not None
+            verdicts.add(judge(world.finish(), scope_named(scope), design.guarantees).broken == ())
+
+    assert search.runs == counted.search.interleavings()
+    assert verdicts == {counted.violation is None}
 
 
 def test_every_mutant_is_named_here() -> None:

@@ -1,0 +1,70 @@
+"""The participants of an interleaving, as far as their messages tell, and what happened in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from duetime.explore.steps import Step
+
+
+@dataclass(slots=True)
+class Connection:
+    """A session of the database.
+
+    held: the statement that waits for its step. running: whether one is being executed. since: the step of the last.
+    """
+
+    actor: str
+    number: int
+    pid: int = 0
+    held: str | None = None
+    running: bool = False
+    since: int = 0
+
+
+@dataclass(slots=True)
+class Actor:
+    """A participant. looked_at: the instant of its last look at the database, in steps. unacknowledged: these instants
+    of the deliveries after which it has committed nothing. saw: what its statements and deliveries have shown it."""
+
+    name: str
+    source: int = -1
+    pid: int = 0
+    ended: bool = False
+    error: str = ""
+    delivering: Mapping[str, Any] | None = None
+    steps: int = 0
+    looked_at: float = 0.0
+    unacknowledged: list[float] = field(default_factory=list)
+    invoking: Sequence[str] = ()
+    saw: list[str] = field(default_factory=list)
+    killed: bool = False
+
+
+Happened = Literal["invoke", "ok", "fail", "info", "deliver", "refuse", "kill", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened at an instant, in steps. looked_at: of a delivery, the last look before it. since: of a kill, the
+    look whose rows the worker held."""
+
+    at: float
+    what: Happened
+    actor: str
+    op: str = ""
+    attempt: int = 0
+    looked_at: float = 0.0
+    since: float = 0.0
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Ended:
+    """What is left at the end. stored: where the design's store still has each op, after the recovery."""
+
+    events: list[Event]
+    steps: list[Step]
+    stored: Mapping[str, str] = field(default_factory=dict)
