@@ -117,7 +117,16 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
         designs=("pull_worker", "pull_worker:one_beat"),
         labels=("duplicate",),
-        scenarios=("broker_*", "rolling_deploy", "deploy_*", "move_and_cancel", "pause", "downtime", "backlog"),
+        scenarios=(
+            "broker_*",
+            "crash*",
+            "rolling_deploy",
+            "deploy_*",
+            "move_and_cancel",
+            "pause",
+            "downtime",
+            "backlog",
+        ),
         cause="ticks that wait in the broker run at once afterwards, and all poll the same window",
         setting="no expires on the entry in beat_schedule",
         fix="set expires to the interval of the beat; what fell due meanwhile is still missed",
