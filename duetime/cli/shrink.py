@@ -105,10 +105,11 @@ def shrink_command(
 ) -> None:
     """Find the smallest plan that still fails as a stored run did.
 
-    RUN_DIR is the directory of one run that failed. Takes away operations, recipients, faults, workers and seconds
-    between them, runs what is left, and keeps it if it shows the same kind of violation: the same label, the same place
-    of what was missed (lost, stuck or failed), a fault in force if there was one, and as much allowed by the design's
-    guarantees. A run that is unknown does not count as failing. Ends when nothing more can be taken away.
+    RUN_DIR is the directory of one run that failed, or one with this run below it. Takes away operations, recipients,
+    faults, workers and seconds between them, runs what is left, and keeps it if it shows the same kind of violation:
+    the same label, the same place of what was missed (lost, stuck or failed), a fault in force if there was one, and as
+    much allowed by the design's guarantees. A run that is unknown does not count as failing. Ends when nothing more can
+    be taken away.
 
     Writes the plan, the page of a run of it, and what happens in it as one sentence:
 

@@ -57,16 +57,24 @@ def stored_run(run_dir: Path) -> StoredRun:
 
 
 def failed_run(run_dir: Path) -> StoredRun:
-    """The failed run in `run_dir`.
+    """The failed run in `run_dir`, or the only run below it.
 
     Raises:
-        BadUsage: it did not fail, or its design cannot be loaded.
+        BadUsage: there are several, it did not fail, or its design cannot be loaded.
         NotARun: `run_dir` holds no run, or one that this version cannot read.
     """
-    run = stored_run(run_dir)
+    run = stored_run(_one_run(run_dir))
     if not run.found:
-        raise BadUsage(f"{run_dir}: the verdict is {run.outcome}, and only a run that failed can be shrunk")
+        raise BadUsage(f"{run.run_dir}: the verdict is {run.outcome}, and only a run that failed can be shrunk")
     return run
+
+
+def _one_run(directory: Path) -> Path:
+    """`directory`, or the only run below it."""
+    below = [] if (directory / "plan.json").exists() else sorted(plan.parent for plan in directory.rglob("plan.json"))
+    if len(below) > 1:
+        raise BadUsage(f"there are {len(below)} runs below {directory}; name one that failed, such as {below[0]}")
+    return below[0] if below else directory
 
 
 def chosen_kind(run: StoredRun, label: str | None) -> Kind:

@@ -23,12 +23,14 @@ def minimised(items: Sequence[T], first: First[T]) -> list[T]:
     parts = min(PARTS, len(kept))
     while len(kept) > 1:
         chunks = _divided(kept, parts)
-        # Of two parts each is the complement of the other.
+        # A part of what failed fails most probably, so that chunks are tried at first only. Of two, each is the
+        # complement of the other.
+        candidates = chunks if parts <= PARTS else []
         complements = [_without(kept, chunk) for chunk in chunks] if parts > 2 else []
-        candidates = [*chunks, *complements] if parts <= PARTS else complements
+        candidates = sorted([*candidates, *complements], key=len)
         found = first(candidates)
         if found is not None:
-            is_chunk = parts <= PARTS and found < len(chunks)
+            is_chunk = candidates[found] not in complements
             kept = candidates[found]
             parts = min(PARTS if is_chunk else max(parts - 1, 2), len(kept))
         elif parts >= len(kept):

@@ -209,19 +209,24 @@ def _keys(which: Subject, users: Collection[int]) -> list[str]:
     return [f"{kind}:{number}"] if kind else [f"event-reminder:{number}:{user}" for user in users]
 
 
-def only_with(plan: Plan, wanted: Subject, users: Collection[int]) -> Plan:
-    """`plan` with the operations on `wanted` and on what else its faults need.
-
-    users: the participants to keep, where the other operations on the event and the faults allow it.
-    """
+def only_with(plan: Plan, wanted: Subject) -> Plan:
+    """`plan` with the operations on `wanted`, and with as few others as give each fault what it needs."""
     groups: dict[Subject, list[PlannedOperation]] = {}
     for each in plan.operations:
         groups.setdefault(subject(each), []).append(each)
-    whole = _supported(plan, groups, wanted)
-    others = [each for each in recipients(whole) if each[0] != wanted]
-    few = with_recipients(whole, {*others, *((wanted, user) for user in users)})
-    same = len(few.operations) == len(whole.operations) and objections(few) <= objections(plan)
-    return few if same else whole
+    return _supported(plan, groups, wanted)
+
+
+def with_few(plan: Plan, wanted: Subject, users: Sequence[int]) -> Plan:
+    """`plan` with as few of the participants of the event `wanted` as its faults need, the first of `users` first."""
+    everyone = recipients(plan)
+    others = [each for each in everyone if each[0] != wanted]
+    here = sorted((user for which, user in everyone if which == wanted), key=lambda user: user not in users[:1])
+    for number in range(1, len(here)):
+        few = with_recipients(plan, [*others, *((wanted, user) for user in here[:number])])
+        if len(few.operations) == len(plan.operations) and objections(few) <= objections(plan):
+            return few
+    return plan
 
 
 def _supported(plan: Plan, groups: Mapping[Subject, list[PlannedOperation]], wanted: Subject) -> Plan:

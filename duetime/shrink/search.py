@@ -18,6 +18,7 @@ from duetime.shrink.reductions import (
     removable_seconds,
     subject,
     with_faults,
+    with_few,
     with_operations,
     with_recipients,
     with_workers,
@@ -28,10 +29,12 @@ from duetime.shrink.trials import OutOfBudget, Rate, Trials
 T = TypeVar("T")
 Ending = Literal["minimal", "out of budget", "not seen again"]
 
+MOST_LOOKED_AT = 20
+"""The most events among which those with the fewest operations are tried first."""
 OFTEN = 2
 """In so many repeats a smaller plan has to fail, if the whole plan fails in as many."""
-MOST_GUESSES = 3
-"""The most notifications of which each alone is tried first."""
+MOST_GUESSES = 6
+"""The most plans with one violated notification that are tried first."""
 
 
 class Search:
@@ -95,17 +98,20 @@ class Search:
         return found is not None or rate.shown > 0
 
     def _guesses(self) -> list[Plan]:
-        """The plans with one violated notification each, the smaller ones first; each also without idle seconds."""
+        """Plans with one violated notification, the boldest first: few recipients, one worker, no idle seconds."""
         known = {subject(each) for each in self.whole.operations}
-        first: dict[Subject, int] = {}
+        users: dict[Subject, list[int]] = {}
         for which, user in filter(None, map(recipient_of, self._ops)):
-            first.setdefault(which, user)
-        alone = [only_with(self.whole, which, [user]) for which, user in first.items() if which in known]
-        alone.sort(key=lambda plan: (len(plan.operations), plan.judged_until_s()))
-        plans = []
-        for plan in alone[:MOST_GUESSES]:
-            plans += [without_seconds(plan, removable_seconds(plan)), plan]
-        return self._sensible(plans, {self._trials.hash_of(self.whole)})
+            users.setdefault(which, []).append(user)
+        looked_at = [which for which in users if which in known][:MOST_LOOKED_AT]
+        alone = [(only_with(self.whole, which), which) for which in looked_at]
+        alone.sort(key=lambda guess: (len(guess[0].operations), guess[0].judged_until_s()))
+        guesses = []
+        for plan, which in alone:
+            few = with_few(plan, which, users[which])
+            bold = [with_workers(few, 1), with_workers(plan, 1), few, plan]
+            guesses += [*(without_seconds(each, removable_seconds(each)) for each in bold), few, plan]
+        return self._sensible(guesses[: MOST_GUESSES * 6], {self._trials.hash_of(self.whole)})[:MOST_GUESSES]
 
     def _shrink_once(self) -> bool:
         """Try each kind of removal; return True if something could be removed."""
@@ -157,3 +163,10 @@ class Search:
     def _take(self, plan: Plan) -> None:
         self.best = plan
         self._on_better(plan)
+        bold = [
+            with_recipients(plan, []),
+            with_faults(plan, []),
+            with_workers(plan, 1),
+            without_seconds(plan, removable_seconds(plan)),
+        ]
+        self._trials.spare = self._sensible(bold, {self._trials.hash_of(plan)})

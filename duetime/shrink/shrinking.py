@@ -139,9 +139,10 @@ def forget(directory: Path) -> None:
 
 
 def made_with(run: StoredRun) -> Mapping[str, Any]:
-    """What decides how a run goes: of another version, or another file of the design, a run proves nothing today."""
+    """What decides how a run goes: earlier runs of another version, or of a changed design, do not count."""
     path, _, _ = run.design_name.rpartition(":")
-    source = ""
-    with suppress(OSError):
-        source = hashlib.sha256(Path(path).read_bytes()).hexdigest() if path.endswith(".py") else ""
-    return {"design": run.design_name, "duetime": version("duetime"), "source": source}
+    source = hashlib.sha256()
+    for file in sorted(Path(path).parent.glob("*.py")) if path.endswith(".py") else ():
+        with suppress(OSError):
+            source.update(file.read_bytes())
+    return {"design": run.design_name, "duetime": version("duetime"), "source": source.hexdigest()[:12]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from duetime.checker.wording import TARGETS
 from duetime.harness.plan.plan import Plan, PlannedFault
 from duetime.shrink.kinds import Kind
 from duetime.shrink.reductions import CREATES, subject
@@ -42,6 +41,12 @@ CHANGES: Final[Mapping[str, str]] = {
     "join_event": "for a guest who joined",
     "migrate": "with the design replaced",
 }
+PHASES: Final[Mapping[str, str]] = {
+    "before_delivery": "right before its second delivery",
+    "delivering": "between its second delivery and the answer",
+    "after_delivery": "right after its second delivery",
+}
+"""When a fault in a phase of a delivery hits the worker: its second, see `HIT_IN_DELIVERY`."""
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -50,7 +55,7 @@ def story(plan: Plan, kind: Kind) -> str:
     text = f"{kind}: {_notifications(plan)}, {_times(plan)}"
     ends = [end for fault in plan.faults if (end := _end(fault))]
     if len(plan.faults) > 1:
-        text += "; " + ", ".join(f"{_begin(plan, fault)} at {seconds(fault.inject_s)}" for fault in plan.faults)
+        text += "; " + ", ".join(f"{_begin(plan, fault)} {_when(fault)}" for fault in plan.faults)
     elif ends:
         text += f"; {ends[0]}"
     return f"{text[:1].upper()}{text[1:]}."
@@ -65,7 +70,7 @@ def size(plan: Plan) -> str:
 
 def seconds(span_s: float) -> str:
     """A time or a span in seconds with one decimal, or two where that would be nothing."""
-    text = f"{span_s:.1f}" if abs(span_s) >= 0.1 or span_s == 0 else f"{span_s:.2f}"
+    text = f"{span_s:.1f}" if abs(span_s) >= 0.095 or span_s == 0 else f"{span_s:.2f}"
     return f"{text.removesuffix('.0')} s"
 
 
@@ -95,6 +100,9 @@ def _times(plan: Plan) -> str:
     if fault.kind == "client_kill":
         commits = sum(not each.rolled_back for each in plan.operations)
         return f"whose client was killed right after {'the commit' if commits == 1 else 'one of the commits'}"
+    if fault.target in PHASES:
+        together = "due at the same time" if len(set(due)) == 1 else f"due within {seconds(max(due) - min(due))}"
+        return f"{together}; {_begin(plan, fault)} {PHASES[fault.target]}"
     return f"due {_relative([at_s - fault.inject_s for at_s in due])} {_begin(plan, fault)}"
 
 
@@ -118,6 +126,10 @@ def _begin(plan: Plan, fault: PlannedFault) -> str:
     )
 
 
+def _when(fault: PlannedFault) -> str:
+    return PHASES.get(fault.target, f"at {seconds(fault.inject_s)}")
+
+
 def _end(fault: PlannedFault) -> str:
     return BEGINS[fault.kind][1].format(later=seconds(fault.heal_s - fault.inject_s))
 
@@ -125,8 +137,9 @@ def _end(fault: PlannedFault) -> str:
 def _target(plan: Plan, fault: PlannedFault) -> str:
     if fault.target == "all":
         return "the only worker" if plan.workers == 1 else f"all {plan.workers} workers"
-    named = TARGETS.get(fault.target, fault.target)
-    return named if plan.workers == 1 or fault.target not in TARGETS else f"{named}, of {plan.workers},"
+    if fault.target in PHASES:
+        return "the only worker" if plan.workers == 1 else f"one of {plan.workers} workers"
+    return fault.target
 
 
 def _is_plural(plan: Plan, fault: PlannedFault) -> bool:

@@ -73,6 +73,8 @@ class Trials:
         self._ends_at = clock() + budget_s
         self._before_batch = before_batch
         self._overhead_s = OVERHEAD_S
+        self.spare: Sequence[Plan] = ()
+        """What is asked for next if all that is asked for now fails: run in the slots that are left."""
         self._hashed: dict[int, tuple[Plan, str]] = {}
         """By identity; with the plan, so that no other one gets its identity."""
         self.runs = 0
@@ -103,7 +105,9 @@ class Trials:
             open_ = [plan for plan in plans if not self._fails(plan)]
             if not open_:
                 return None
-            self._run(self._shared_out(open_), step)
+            asked = self._shared_out(open_, self.at_once)
+            later = [plan for plan in self.spare if not (self._holds(plan) or self._fails(plan) or plan in open_)]
+            self._run([*asked, *self._shared_out(later, self.at_once - len(asked))], step)
 
     def measure(self, plan: Plan, runs: int, beside: Sequence[Plan] = (), *, step: str) -> Rate:
         """Run `plan` until `runs` of its runs are known, and let each of `beside` run once in the slots that are left.
@@ -136,14 +140,14 @@ class Trials:
         rate = self.rate(plan)
         return rate.runs - rate.shown > self._repeats - self.required
 
-    def _shared_out(self, plans: Sequence[Plan]) -> list[Plan]:
+    def _shared_out(self, plans: Sequence[Plan], slots: int) -> list[Plan]:
         """A run of each, those that showed it already first, and again of each until the slots are full."""
         in_order = sorted(plans, key=lambda plan: -self.rate(plan).shown)
         left = {self.hash_of(plan): self._repeats - self.rate(plan).runs for plan in in_order}
         shared: list[Plan] = []
-        while any(left.values()) and len(shared) < self.at_once:
+        while any(left.values()) and len(shared) < slots:
             for plan in in_order:
-                if left[self.hash_of(plan)] > 0 and len(shared) < self.at_once:
+                if left[self.hash_of(plan)] > 0 and len(shared) < slots:
                     left[self.hash_of(plan)] -= 1
                     shared.append(plan)
         return shared

@@ -173,6 +173,14 @@ def test_only_a_run_that_failed_can_be_shrunk(tmp_path: Path) -> None:
         cli.commands["shrink"].main([str(stored_run(tmp_path))], standalone_mode=False)
 
 
+def test_a_directory_with_one_run_will_do_and_of_several_one_is_to_be_named(failed: Path, tmp_path: Path) -> None:
+    assert failed_run(tmp_path).run_dir == failed
+
+    stored_run(tmp_path / "stored", scenario="calm")
+    with pytest.raises(BadUsage, match=f"there are 2 runs below {tmp_path}; name one that failed"):
+        failed_run(tmp_path)
+
+
 def test_compare_shrinks_each_failing_cell_and_prints_it_where_no_program_reads(
     failed: Path, fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from duetime.shrink.reductions import (
     recipients,
     removable_seconds,
     with_faults,
+    with_few,
     with_operations,
     with_recipients,
     without_seconds,
@@ -155,8 +156,18 @@ def test_one_notification_alone_has_with_it_what_the_faults_need(scenario: str) 
     plan = planned(scenario)
     last = next(each for each in reversed(plan.operations) if each.do == "create_event")
 
-    alone = only_with(plan, (None, last.event), last.users[:1])
+    alone = only_with(plan, (None, last.event))
 
     assert last.event in {each.event for each in alone.operations}
     assert objections(alone) == frozenset()
     assert len(alone.operations) <= 4
+
+
+def test_few_recipients_are_as_many_as_the_faults_need() -> None:
+    plan = only_with(planned("crash"), (None, 1999))
+    everyone = plan.operations[0].users
+
+    few = with_few(plan, (None, 1999), everyone[3:])
+
+    assert [each.users for each in few.operations] == [(everyone[0], everyone[3])]
+    assert with_few(with_faults(plan, []), (None, 1999), everyone[3:]).operations[0].users == everyone[3:4]

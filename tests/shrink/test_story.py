@@ -9,9 +9,10 @@ import pytest
 
 from duetime.faults.fault import FaultKind
 from duetime.harness.plan.plan import PlannedFault
+from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 from duetime.shrink.kinds import Kind
 from duetime.shrink.reductions import with_operations, with_workers
-from duetime.shrink.story import BEGINS, CHANGES, size, story
+from duetime.shrink.story import BEGINS, CHANGES, PHASES, size, story
 from tests.shrink.fake_runs import MISSED, planned
 from tests.shrink.test_reductions import CANCELLED, CREATED, KILL, LEFT, MOVED, OTHER, plan_of
 
@@ -60,6 +61,16 @@ def test_the_kill_of_a_client_is_told_from_the_commit() -> None:
     assert story(plan_of(kill, operations=(ONE, OTHER)), MISSED) == (
         "Missed (lost): two reminders, whose client was killed right after one of the commits; restart 1.5 s later."
     )
+
+
+@pytest.mark.parametrize(("target", "when"), PHASES.items())
+def test_a_worker_hit_in_a_delivery(target: str, when: str) -> None:
+    plan = with_workers(plan_of(replace(KILL, target=target), operations=(CREATED,)), 2)
+
+    assert story(plan, Kind(label="missed", place="stuck")) == (
+        f"Missed (stuck): two reminders, due at the same time; one of 2 workers was killed {when}; restart 3.4 s later."
+    )
+    assert set(PHASES) == set(PHASE_OF_TARGET)
 
 
 def test_two_faults_have_their_times() -> None:
