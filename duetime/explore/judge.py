@@ -14,6 +14,7 @@ from duetime.checker import judge_history
 from duetime.checker.in_memory import PUNCTUAL_CANARY
 from duetime.explore.participants import Ended
 from duetime.explore.scopes import Scope
+from duetime.explore.steps import FAULTS
 from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile
 from duetime.harness.runs.guarantees import not_covered
 from duetime.history import Closed, RecordedPlan, StoredEntry, assemble
@@ -47,7 +48,7 @@ def judge(ended: Ended, scope: Scope, guarantees: Guarantees) -> Verdict:
         scenario=f"explore/{scope.name}", seed=0, workers=scope.workers, profile=PROFILE, environment=Environment(),
         required_faults=(), operations=[],
         faults=tuple(
-            PlannedFault(fault=fault["fault"], kind="kill", target=fault["target"], inject_s=0.0, heal_s=0.0)
+            PlannedFault(fault=fault["fault"], kind=fault["kind"], target=fault["target"], inject_s=0.0, heal_s=0.0)
             for fault in faults if fault["phase"] == "inject"
         ),
     )  # fmt: skip
@@ -69,7 +70,12 @@ def judge(ended: Ended, scope: Scope, guarantees: Guarantees) -> Verdict:
     results = judge_history(history)
     broken = not_covered(guarantees, plan, history, results)
     violations = [(violation.label, violation.op) for violation in results.violations]
-    errors = [f"{event.actor}: {event.detail}" for event in ended.events if event.what == "error"]
+    cut_off = {event.actor for event in ended.events if event.what == "cut"}
+    errors = [
+        f"{event.actor}: {event.detail}"
+        for event in ended.events
+        if event.what == "error" and event.actor not in cut_off
+    ]
     unknown = "; ".join([*errors, *(reason for reason in results.unknown_because if reason not in LAWFUL)])
     return Verdict(
         violations=violations, broken=broken or (), unknown=unknown
@@ -102,12 +108,12 @@ def _deliveries(ended: Ended) -> Iterator[Mapping[str, Any]]:
 
 
 def _faults(ended: Ended) -> Iterator[dict[str, Any]]:
-    kills = [event for event in ended.events if event.what == "kill"]
-    for number, kill in enumerate(kills, start=1):
-        for phase, at in (("inject", kill.since), ("observed", kill.at), ("heal", kill.at), ("healed", kill.at)):
+    faults = [event for event in ended.events if event.what in FAULTS]
+    for number, fault in enumerate(faults, start=1):
+        for phase, at in (("inject", fault.since), ("observed", fault.at), ("heal", fault.at), ("healed", fault.at)):
             yield {
-                "fault": f"f{number}", "kind": "kill", "target": kill.actor, "phase": phase, "at_ns": _ns(at),
-                "evidence": "killed",
+                "fault": f"f{number}", "kind": fault.what, "phase": phase, "at_ns": _ns(at), "evidence": "seen",
+                "target": fault.actor if fault.what == "kill" else "database",
             }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ class Connection:
     held: str | None = None
     running: bool = False
     since: int = 0
+    cut: bool = False
 
 
 @dataclass(slots=True)
@@ -41,14 +42,15 @@ class Actor:
     invoking: Sequence[str] = ()
     saw: list[str] = field(default_factory=list)
     killed: bool = False
+    cut: bool = False
 
 
-Happened = Literal["invoke", "ok", "fail", "info", "deliver", "refuse", "kill", "error"]
+Happened = Literal["invoke", "ok", "fail", "info", "deliver", "refuse", "kill", "cut", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened at an instant, in steps. looked_at: of a delivery, the last look before it. since: of a kill, the
+    """What happened at an instant, in steps. looked_at: of a delivery, the last look before it. since: of a fault, the
     look whose rows the worker held."""
 
     at: float

@@ -62,11 +62,14 @@ class Proxy:
                 self._opened.clear()
             case "through":
                 self.through = True
-                for session in list(self.sessions.values()):
-                    session.pump()
+                for each in list(self.sessions.values()):
+                    each.pump()
             case "go":
                 if held := self.sessions.get(command["id"]):
                     held.release()
+            case "cut":
+                if session := self.sessions.get(command["id"]):
+                    session.cut()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self.dial.startswith("/"):
@@ -222,6 +225,12 @@ class Session:
             if ENDS.match(bare(unit.sql)):
                 self._in_transaction = False
             self._send(unit)
+
+    def cut(self) -> None:
+        """End the connection on both sides."""
+        for writer in (self._to_client, self._to_server):
+            if writer:
+                writer.close()
 
     def _noticed(self, unit: Unit) -> frozenset[str]:
         """Return what others may notice of `unit`. The end of a transaction shows what the transaction has touched."""

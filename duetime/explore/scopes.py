@@ -36,8 +36,8 @@ Transaction = tuple[Call, ...]
 class Scope:
     """what: the scope in a few words. before: acknowledged before anything else begins, and due already.
 
-    applications: for each, its transactions, one after another. crashes: how many workers may be killed, each at any
-    step. failing: the ops whose first delivery the gateway refuses.
+    applications: for each, its transactions, one after another. failing: the ops whose first delivery the gateway
+    refuses. crashes, cuts: how many workers may be killed, or lose their connections, each at any step.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Scope:
     workers: int = 2
     applications: Sequence[Sequence[Transaction]] = ()
     crashes: int = 0
+    cuts: int = 0
     failing: frozenset[str] = frozenset()
 
     def actors(self) -> list[str]:
@@ -107,6 +108,7 @@ SCOPES: Mapping[str, Scope] = {
             failing=frozenset({"k/1"}),
         ),
         Scope(name="crash", what="two workers, one due row; one worker is killed", before=ONE, crashes=1),
+        Scope(name="cut", what="two workers, one due row; the connection of one worker is cut", before=ONE, cuts=1),
         Scope(
             name="reschedule_crash",
             what="two workers, one due row, an application that reschedules it; one worker is killed",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from duetime.errors import DuetimeError
-from duetime.explore.steps import Step
+from duetime.explore.steps import FAULTS, Step
 
 
 class NotDeterministic(DuetimeError):
@@ -109,9 +109,9 @@ class Search:
     def _in_order(self, choices: Sequence[Step], taken: Sequence[Step], preemptions: int) -> list[tuple[Step, int]]:
         """Return the steps to take, each with the preemptions that it leads to. Whoever was at work goes on first."""
         last = taken[-1].actor if taken else ""
-        could_go_on = any(step.actor == last and step.kind != "kill" for step in choices)
+        could_go_on = any(step.actor == last and step.kind not in FAULTS for step in choices)
         found = [(step, preemptions + int(could_go_on and step.actor != last)) for step in choices]
-        found.sort(key=lambda item: (item[0].kind == "kill", item[0].actor != last))
+        found.sort(key=lambda item: (item[0].kind in FAULTS, item[0].actor != last))
         return [item for item in found if self.most_preemptions is None or item[1] <= self.most_preemptions]
 
     def interleavings(self) -> int:
@@ -161,7 +161,7 @@ def take_same(world: World, step: Step, before: Sequence[Step]) -> Step:
 
 
 def replay(world: World, steps: Sequence[Step]) -> list[Step]:
-    """Carry out `steps` again, and then what is left, one participant after the other, without a further kill.
+    """Carry out `steps` again, and then what is left, one participant after the other, without a further fault.
 
     Raises:
         NotDeterministic: one of them is not offered.
@@ -169,7 +169,7 @@ def replay(world: World, steps: Sequence[Step]) -> list[Step]:
     taken: list[Step] = []
     for step in steps:
         taken.append(take_same(world, step, taken))
-    while choices := [step for step in world.choices() if step.kind != "kill"]:
+    while choices := [step for step in world.choices() if step.kind not in FAULTS]:
         world.take(choices[0])
         taken.append(choices[0])
     return taken
@@ -186,8 +186,8 @@ def random_walk(world: World, seed: int, *, depth: int, changes: int) -> list[St
     taken: list[Step] = []
     while choices := list(world.choices()):
         for step in choices:
-            # A kill takes place when its victim would have gone on, or not at all.
-            priority.setdefault((step.actor, step.kind), chance.random() + (step.kind != "kill"))
+            # A fault takes place when its victim would have gone on, or not at all.
+            priority.setdefault((step.actor, step.kind), chance.random() + (step.kind not in FAULTS))
         best = max(choices, key=lambda step: priority[step.actor, step.kind])
         if len(taken) in change_at:
             priority[best.actor, best.kind] = -chance.random()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from duetime.explore.participants import Actor, Connection, Event
+from duetime.explore.steps import FAULTS
 
 
 def state_of(
@@ -25,7 +26,7 @@ def state_of(
     that it makes no difference which of them did what.
     """
     answered = {event.op: event.at for event in events if event.what in ("ok", "fail", "info")}
-    kills = [event for event in events if event.what == "kill"]
+    kills = [event for event in events if event.what in FAULTS]
     # Who began to wait first gets the lock first.
     queue = [connection.actor for connection in sorted(waiting, key=lambda connection: connection.since)]
 
@@ -44,7 +45,17 @@ def state_of(
         looked = None if actor.ended or actor.killed else returned_by(actor.looked_at)
         waits = [place for place, who in enumerate(queue) if who == name]
         return repr(
-            (actor.saw, actor.ended, actor.killed, deliveries, invoked, looked, len(actor.unacknowledged), waits)
+            (
+                actor.saw,
+                actor.ended,
+                actor.killed,
+                actor.cut,
+                deliveries,
+                invoked,
+                looked,
+                len(actor.unacknowledged),
+                waits,
+            )
         )
 
     others = [described(name) for name in actors if name not in alike]

@@ -108,7 +108,7 @@ def page(schedule: Schedule) -> str:
 
 
 def _mark(text: str) -> str:
-    for word, mark in (("delivers", "delivery"), ("is killed", "kill"), ("(", "note")):
+    for word, mark in (("delivers", "delivery"), ("is killed", "kill"), ("loses", "kill"), ("(", "note")):
         if text.startswith(word):
             return mark
     return "statement"

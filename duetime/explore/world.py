@@ -40,7 +40,8 @@ class World:
         self._actors = {name: Actor(name) for name in scope.actors()}
         self._connections: dict[int, Connection] = {}
         self._blocked: set[int] = set()
-        self._kills_left, self._refuse = scope.crashes, set(scope.failing)
+        self._kills_left, self._cuts_left = scope.crashes, scope.cuts
+        self._refuse = set(scope.failing)
         self._now = 0
         self._part = OWN
         self._stepping = ""
@@ -91,7 +92,7 @@ class World:
         return {"actor": name, "do": "work", "effects": STATEMENTS, "named": EFFECTS}
 
     def choices(self) -> Sequence[Step]:
-        return [*self._next_steps(), *self._kills()]
+        return [*self._next_steps(), *self._faults()]
 
     def state(self) -> str:
         waiting = [self._connections[identity] for identity in self._blocked]
@@ -108,12 +109,14 @@ class World:
                 if connection.held:
                     yield Step(actor.name, connection.number, actor.steps, "statement", connection.held)
 
-    def _kills(self) -> Iterator[Step]:
-        if self._kills_left:
-            for name in self._scope.worker_names():
-                actor = self._actors[name]
-                if not actor.ended and actor.pid:
+    def _faults(self) -> Iterator[Step]:
+        for name in self._scope.worker_names():
+            actor = self._actors[name]
+            if not actor.ended and actor.pid:
+                if self._kills_left:
                     yield Step(name, 0, actor.steps, "kill", "is killed")
+                if self._cuts_left and self._of(actor):
+                    yield Step(name, 0, actor.steps, "cut", "loses its connection")
 
     def take(self, step: Step) -> None:
         self._now += 1
@@ -126,6 +129,8 @@ class World:
         actor.invoking = ()
         if step.kind == "kill":
             self._kill(actor)
+        elif step.kind == "cut":
+            self._cut(actor)
         elif step.kind == "delivery":
             self._deliver(actor)
         else:
@@ -139,6 +144,15 @@ class World:
         actor.delivering, actor.killed = None, True
         for _, connection in self._of(actor):
             connection.held = None
+
+    def _cut(self, actor: Actor) -> None:
+        """The worker notices it when it next uses the connection. A delivery that it has begun takes place."""
+        self._cuts_left -= 1
+        self._record("cut", actor.name, since=min([*actor.unacknowledged, actor.looked_at]))
+        actor.cut = True
+        for identity, connection in self._of(actor):
+            connection.held, connection.cut = None, True
+            self._stage.command(do="cut", id=identity)
 
     def _deliver(self, actor: Actor) -> None:
         assert actor.delivering  # noqa: S101 - it was offered
@@ -191,6 +205,8 @@ class World:
         connections = self._of(actor)
         if actor.ended:
             return all(identity in self._blocked for identity, _ in connections)
+        if any(connection.cut and identity not in self._blocked for identity, connection in connections):
+            return False  # PostgreSQL has not rolled back yet
         if actor.delivering:
             return True
         return any(connection.held or identity in self._blocked for identity, connection in connections)
@@ -240,7 +256,7 @@ class World:
             case "backend":
                 connection.pid = message["pid"]
             case "held":
-                if not actor.ended:
+                if not (actor.ended or actor.killed):
                     connection.held = message["label"]
             case "done":
                 actor.saw.append(message["saw"])
