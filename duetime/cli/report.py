@@ -52,13 +52,21 @@ def report_command(run_dirs: Sequence[Path], out: Path, benchmark: Path | None, 
 
 
 def write_report(
-    rows: Sequence[Mapping[str, Any]], directory: Path, pictures: Mapping[str, Picture] | None = None
+    rows: Sequence[Mapping[str, Any]],
+    directory: Path,
+    pictures: Mapping[str, Picture] | None = None,
+    *,
+    descriptions: Mapping[str, str] | None = None,
 ) -> Path | None:
-    """Write the report into `directory`. Returns None, after a message on standard error, if that fails."""
+    """Write the report into `directory`. Returns None, after a message on standard error, if that fails.
+
+    descriptions: of plans that are no scenarios, by name.
+    """
     from duetime.report.page import write_page
 
     try:
-        return write_page(rows, directory / "report.html", descriptions=_descriptions(), pictures=pictures)
+        known = {**_descriptions(), **(descriptions or {})}
+        return write_page(rows, directory / "report.html", descriptions=known, pictures=pictures)
     except Exception as error:  # noqa: BLE001 - a failed report must not change the exit status of the runs
         click.echo(
             f"duetime: no report was written ({type(error).__name__}: {error}); the verdicts are valid", err=True

@@ -210,7 +210,8 @@ def _print(run: StoredRun, shrunk: Shrunk, directory: Path, form: Form) -> None:
     page = None
     if shrunk.example:
         cell = stored_cell(shrunk.example, weakness=run.design.weakness)
-        page = write_report([cell.to_json()], directory)
+        descriptions = {shrunk.plan.scenario: story(shrunk.plan, shrunk.kind)} if shrunk.file else {}
+        page = write_report([cell.to_json()], directory, descriptions=descriptions)
     if form == "json":
         click.echo(json.dumps(_found(run, shrunk, page), indent=1))
         return

@@ -35,12 +35,14 @@ def failed(tmp_path: Path) -> Path:
 def fake(monkeypatch: pytest.MonkeyPatch, failed: Path) -> Callable[..., list[Sequence[Plan]]]:
     """Lets the runs of the command fail as the stored one did, where a rule says so."""
 
-    def replaced(fails: Fails, *, stop_after: int | None = None) -> list[Sequence[Plan]]:
+    def replaced(
+        fails: Fails, *, stop_after: int | None = None, signal: BaseException | None = None
+    ) -> list[Sequence[Plan]]:
         shown, batches = frozenset(failed_run(failed).found), list[Sequence[Plan]]()
 
         def run_all(plans: Sequence[Plan]) -> list[Observed]:
-            if len(batches) == stop_after:
-                raise KeyboardInterrupt
+            if signal and len(batches) == stop_after:
+                raise signal
             batches.append(plans)
             return [shown if fails(plan) else frozenset() for plan in plans]
 
@@ -93,11 +95,12 @@ def test_a_program_reads_the_same(failed: Path, fake: Any, tmp_path: Path, capsy
     assert (found["shown"], found["runs"]) == (5, 5)
 
 
-def test_after_ctrl_c_the_best_is_written_and_the_same_command_continues(
-    failed: Path, fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), SystemExit(143)], ids=["SIGINT", "SIGTERM"])
+def test_after_a_signal_the_best_is_written_and_the_same_command_continues(
+    failed: Path, fake: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], signal: BaseException
 ) -> None:
-    before = fake(due_while_down, stop_after=4)
-    with pytest.raises((KeyboardInterrupt, click.Abort)):
+    before = fake(due_while_down, stop_after=4, signal=signal)
+    with pytest.raises((KeyboardInterrupt, SystemExit, click.Abort)):
         cli.commands["shrink"].main([str(failed), "--out", str(tmp_path)], standalone_mode=False)
 
     printed = capsys.readouterr().out
