@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Literal, TypeVar
 
@@ -106,12 +106,21 @@ class Search:
         looked_at = [which for which in users if which in known][:MOST_LOOKED_AT]
         alone = [(only_with(self.whole, which), which) for which in looked_at]
         alone.sort(key=lambda guess: (len(guess[0].operations), guess[0].judged_until_s()))
-        guesses = []
+        guesses = self._with_one_fault(alone, users)
         for plan, which in alone:
             few = with_few(plan, which, users[which])
             bold = [with_workers(few, 1), with_workers(plan, 1), few, plan]
             guesses += [*(without_seconds(each, removable_seconds(each)) for each in bold), few, plan]
-        return self._sensible(guesses[: MOST_GUESSES * 6], {self._trials.hash_of(self.whole)})[:MOST_GUESSES]
+        return self._sensible(guesses[: MOST_GUESSES * 3], {self._trials.hash_of(self.whole)})[:MOST_GUESSES]
+
+    def _with_one_fault(self, alone: Sequence[tuple[Plan, Subject]], users: Mapping[Subject, list[int]]) -> list[Plan]:
+        """Of several faults, one is enough most probably: the smallest of `alone` with each of them."""
+        if len(self.whole.faults) < 2 or not alone:
+            return []
+        _, which = alone[0]
+        plans = [only_with(with_faults(self.whole, [fault]), which) for fault in self.whole.faults]
+        few = [with_workers(with_few(plan, which, users[which]), 1) for plan in plans]
+        return [without_seconds(plan, removable_seconds(plan)) for plan in few][: MOST_GUESSES // 2]
 
     def _shrink_once(self) -> bool:
         """Try each kind of removal; return True if something could be removed."""

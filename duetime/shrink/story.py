@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from duetime.harness.plan.plan import Plan, PlannedFault
+from duetime.harness.plan.plan import Plan, PlannedFault, PlannedOperation
 from duetime.shrink.kinds import Kind
 from duetime.shrink.reductions import CREATES, subject
 
@@ -27,7 +27,7 @@ BEGINS: Final[Mapping[str, tuple[str, str]]] = {
     "gateway_refuse": ("the gateway began to refuse", "for {later}"),
     "gateway_hang": ("the gateway began to hang", "for {later}"),
     "gateway_lose_answer": ("the gateway began to lose its answers", "for {later}"),
-    "client_kill": ("{target} was killed right after its next commit", "restart {later} later"),
+    "client_kill": ("{target} was killed right after its first commit", "restart {later} later"),
     "old_transaction": ("a transaction was opened and left open", "closed {later} later"),
 }
 """What happened at the injection of a fault, and at its healing."""
@@ -82,8 +82,24 @@ def _notifications(plan: Plan) -> str:
     number = sum(len(each.users) if each.do == "create_event" else 1 for each in created)
     text = f"{NUMBERS[number] if number < len(NUMBERS) else number} {noun}{'' if number == 1 else 's'}"
     rolled_back = ["rolled back" for each in plan.operations if each.rolled_back]
-    changes = [CHANGES[each.do] for each in plan.operations if each.do in CHANGES and not each.rolled_back]
+    changes = [] if _only_change(plan) else [CHANGES[each.do] for each in _changes(plan)]
     return ", ".join([text, *dict.fromkeys([*changes, *rolled_back])])
+
+
+def _changes(plan: Plan) -> list[PlannedOperation]:
+    return [each for each in plan.operations if each.do in CHANGES and not each.rolled_back]
+
+
+def _only_change(plan: Plan) -> PlannedOperation | None:
+    """The only change, of which it is told when it came."""
+    changes = _changes(plan)
+    timed = not plan.faults or (len(plan.faults) == 1 and _is_at_its_time(plan.faults[0]))
+    return changes[0] if timed and len(changes) == 1 and CHANGES[changes[0].do] in ("moved", "cancelled") else None
+
+
+def _is_at_its_time(fault: PlannedFault) -> bool:
+    """Return True if the fault waits for no delivery and for no commit."""
+    return fault.kind != "client_kill" and fault.target not in PHASES
 
 
 def _times(plan: Plan) -> str:
@@ -94,8 +110,7 @@ def _times(plan: Plan) -> str:
         return f"due {_between(due)} s after the start"
     if not plan.faults:
         first_s = min((each.at_s for each in plan.operations), default=0.0)
-        since = "it was scheduled" if len(last_change) == 1 else "the first call"
-        return f"due {_between([at_s - first_s for at_s in due])} s after {since}"
+        return _seen_from(first_s, "it was scheduled" if len(last_change) == 1 else "the first call", plan, due)
     fault = plan.faults[0]
     if fault.kind == "client_kill":
         commits = sum(not each.rolled_back for each in plan.operations)
@@ -103,7 +118,14 @@ def _times(plan: Plan) -> str:
     if fault.target in PHASES:
         together = "due at the same time" if len(set(due)) == 1 else f"due within {seconds(max(due) - min(due))}"
         return f"{together}; {_begin(plan, fault)} {PHASES[fault.target]}"
-    return f"due {_relative([at_s - fault.inject_s for at_s in due])} {_begin(plan, fault)}"
+    return _seen_from(fault.inject_s, _begin(plan, fault), plan, due)
+
+
+def _seen_from(origin_s: float, event: str, plan: Plan, due: Sequence[float]) -> str:
+    """When they were due, and changed if there was a single change, before or after `event`."""
+    change = _only_change(plan)
+    clauses = [f"{CHANGES[change.do]} {_relative([change.at_s - origin_s])}"] if change else []
+    return " and ".join([*clauses, f"due {_relative([at_s - origin_s for at_s in due])} {event}"])
 
 
 def _relative(distances_s: Sequence[float]) -> str:
@@ -127,7 +149,8 @@ def _begin(plan: Plan, fault: PlannedFault) -> str:
 
 
 def _when(fault: PlannedFault) -> str:
-    return PHASES.get(fault.target, f"at {seconds(fault.inject_s)}")
+    at_s = seconds(fault.inject_s)
+    return PHASES.get(fault.target, f"after {at_s}" if fault.kind == "client_kill" else f"at {at_s}")
 
 
 def _end(fault: PlannedFault) -> str:

@@ -89,6 +89,18 @@ def test_a_fault_that_two_violations_need_stays_and_the_other_goes() -> None:
     assert [each.client for each in search.best.operations] == [1]
 
 
+def test_of_two_faults_the_one_that_is_needed_is_found_at_once() -> None:
+    plan = planned("dual_write")
+    in_time = [each for each in plan.operations if each.client == 0 and 2.0 <= each.at_s < 3.5 and not each.rolled_back]
+    ops = [f"event-reminder:{each.event}:{each.users[0]}/1" for each in in_time]
+    runs = FakeRuns(lambda tried: any(fault.fault == "f1" for fault in tried.faults))
+    search = searching(runs, plan, ops)
+
+    assert search.run() == "minimal"
+    assert len(search.best.operations) == len(search.best.faults) == 1
+    assert len(runs.batches) <= 4
+
+
 def test_a_failure_of_chance_is_shrunk_and_its_rate_is_known() -> None:
     random, plan = Random(4), planned("downtime")
     runs = FakeRuns(lambda tried: due_while_down(tried) and random.random() < 1 / 3)

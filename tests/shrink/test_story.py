@@ -32,7 +32,8 @@ def test_several_reminders_some_of_them_changed_and_two_workers() -> None:
     plan = with_workers(plan_of(KILL, operations=(CREATED, OTHER, MOVED)), 2)
 
     assert story(plan, Kind(label="duplicate")) == (
-        "Duplicate: three reminders, moved, due 0.4 to 1.2 s after all 2 workers were killed; restart 3.4 s later."
+        "Duplicate: three reminders, moved 3.2 s before and due 0.4 to 1.2 s after all 2 workers were killed; "
+        "restart 3.4 s later."
     )
 
 
@@ -40,7 +41,8 @@ def test_a_cancelled_one_before_the_fault() -> None:
     plan = plan_of(replace(KILL, inject_s=6.0), operations=(ONE, CANCELLED))
 
     assert story(plan, Kind(label="phantom")) == (
-        "Phantom: one reminder, cancelled, due 0.4 s before the only worker was killed; restart 2.6 s later."
+        "Phantom: one reminder, cancelled 3 s before and due 0.4 s before the only worker was killed; "
+        "restart 2.6 s later."
     )
 
 
@@ -48,7 +50,7 @@ def test_without_a_fault() -> None:
     plan = plan_of(operations=(CREATED, LEFT))
 
     assert story(plan, Kind(label="duplicate")) == (
-        "Duplicate: two reminders, cancelled, due 4.4 s after it was scheduled."
+        "Duplicate: two reminders, cancelled 1.5 s after and due 4.4 s after it was scheduled."
     )
 
 
