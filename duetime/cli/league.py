@@ -36,8 +36,17 @@ SECTION = "league"
 @click.option(
     "--again",
     multiple=True,
-    type=click.Choice(["unknown", "fail", "pass", "all"]),
-    help="Repeat stored runs with this outcome, for instance unknown ones of a busy machine. May be repeated.",
+    type=click.Choice(["unknown", "fail", "pass", "late", "all"]),
+    help="Repeat stored runs with this outcome, for instance unknown ones of a busy machine. late: all seeds of what "
+    "was later than it guarantees; with a smaller --side-by-side. May be repeated.",
+)
+@click.option(
+    "--side-by-side",
+    default=8,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many runs at the same time, where the scenario allows it.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default=OUT, show_default="runs/league", help="Where runs are kept."
@@ -75,6 +84,7 @@ def league_command(
     scenario_names: str,
     seeds: int,
     again: Sequence[str],
+    side_by_side: int,
     out: Path,
     document: Path,
     page: Path | None,
@@ -126,7 +136,7 @@ def league_command(
     with run_tempdir() as tempdir:
         services = Services(tempdir)
         if not no_run:
-            matrix = Matrix(designs, scenarios, range(1, seeds + 1), out, of_head=of_head)
+            matrix = Matrix(designs, scenarios, range(1, seeds + 1), out, of_head=of_head, at_once=side_by_side)
             matrix.run_missing(services, tempdir, Again(again), click.echo, estimate=estimate)
         if not estimate:
             pages = document, page or out / "league.html"

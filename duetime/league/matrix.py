@@ -41,6 +41,7 @@ DIRTY = "-dirty"
 UNKNOWN = "unknown"
 
 Again = frozenset[str]
+TOO_LATE = "late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,10 @@ def table_name(design: str) -> str:
 
 
 class Matrix:
-    """Cells that are stored in `out`, or will be. of_head: a run of other sources than those of HEAD counts as none."""
+    """Cells that are stored in `out`, or will be.
+
+    of_head: a run of other sources than those of HEAD counts as none. at_once: the most runs side by side.
+    """
 
     def __init__(
         self,
@@ -83,10 +87,12 @@ class Matrix:
         out: Path,
         *,
         of_head: bool = False,
+        at_once: int = AT_ONCE,
     ):
         self.places = [Place(design, scenario, seed) for scenario in scenarios for seed in seeds for design in designs]
         self._out = out
         self._of_head = of_head
+        self._at_once = at_once
 
     def cells(self, services: Services) -> Iterator[tuple[Place, Cell | None]]:
         """Yield each place with its cell, None if it was not run. Today's checker judges again what has its files."""
@@ -94,11 +100,19 @@ class Matrix:
             yield place, self._cell(place, services)
 
     def to_run(self, services: Services, again: Again) -> list[Place]:
-        """Return the places without a finished run of the same plan, and those of outcomes in `again`."""
+        """Return the places without a finished run of the same plan, and those of outcomes in `again`.
+
+        With `TOO_LATE` in it, also all seeds of a design in a scenario in which one was later than it guarantees: a
+        busy machine may be the reason, and to repeat that one alone would choose among the results.
+        """
+        found = list(self.cells(services))
+        late = {(place.design.name, place.scenario.name) for place, cell in found if cell and _is_too_late(cell)}
         return [
             place
-            for place, cell in self.cells(services)
-            if cell is None or (cell.outcome != "not applicable" and not again.isdisjoint({cell.outcome, "all"}))
+            for place, cell in found
+            if cell is None
+            or (cell.outcome != "not applicable" and not again.isdisjoint({cell.outcome, "all"}))
+            or (TOO_LATE in again and (place.design.name, place.scenario.name) in late)
         ]
 
     def _cell(self, place: Place, services: Services) -> Cell | None:
@@ -124,16 +138,16 @@ class Matrix:
     ) -> None:
         """Report how many places are to be run, and unless it is only to `estimate` them, run them."""
         places = self.to_run(services, again)
-        report(f"{len(places)} runs, about {estimate_s(places) / 60:.0f} minutes")
+        report(f"{len(places)} runs, about {estimate_s(places, self._at_once) / 60:.0f} minutes")
         if places and not estimate:
-            versions = services.prepare(side_by_side=AT_ONCE)
+            versions = services.prepare(side_by_side=self._at_once)
             with fork_server(tempdir) as clients:
                 self._run(places, RunContext(tempdir, services, versions, CancelToken(), clients), report)
 
     def _run(self, places: Sequence[Place], context: RunContext, report: Callable[[str], None]) -> None:
         """Run `places`, side by side where that disturbs none. A run that was there is removed."""
-        measured, sources = _measured(), _sources(places)
-        batches = _batches(places)
+        measured, sources = {**_measured(), "at_once": self._at_once}, _sources(places)
+        batches = _batches(places, self._at_once)
         for number, batch in enumerate(batches):
             left_s = sum(map(_batch_s, batches[number:]))
             report(
@@ -165,12 +179,16 @@ class Matrix:
                     (cell.run_dir / MEASURED).write_text(json.dumps(stamp))
 
 
-def estimate_s(places: Sequence[Place]) -> float:
+def _is_too_late(cell: Cell) -> bool:
+    return cell.within_guarantees is False and bool(cell.violations.get("late"))
+
+
+def estimate_s(places: Sequence[Place], at_once: int = AT_ONCE) -> float:
     """Return about how many seconds `places` take on two cores."""
-    return sum(map(_batch_s, _batches(places)))
+    return sum(map(_batch_s, _batches(places, at_once)))
 
 
-def _batches(places: Sequence[Place]) -> list[Sequence[Place]]:
+def _batches(places: Sequence[Place], most: int = AT_ONCE) -> list[Sequence[Place]]:
     """Return the places that run side by side: of two scenarios that take about as long, and of any seed.
 
     The shortest come first. A scenario that is disturbed by others stays alone, as many at once as it allows. Last come
@@ -183,9 +201,9 @@ def _batches(places: Sequence[Place]) -> list[Sequence[Place]]:
             by_scenario.setdefault(place.scenario.name, []).append(place)
     groups = [(group, group[0].scenario.side_by_side) for group in by_scenario.values()]
     together = [group for group, at_once in groups if at_once == SIDE_BY_SIDE]
-    queues = [(list(_alternating(together[first : first + 2])), AT_ONCE) for first in range(0, len(together), 2)]
-    queues += [(group, at_once) for group, at_once in groups if at_once != SIDE_BY_SIDE]
-    queues.append(([place for place in in_order if _keeps_others_waiting(place)], AT_ONCE))
+    queues = [(list(_alternating(together[first : first + 2])), most) for first in range(0, len(together), 2)]
+    queues += [(group, min(at_once, most)) for group, at_once in groups if at_once != SIDE_BY_SIDE]
+    queues.append(([place for place in in_order if _keeps_others_waiting(place)], most))
     return [queue[first : first + at_once] for queue, at_once in queues for first in range(0, len(queue), at_once)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil, floor
 from pathlib import Path
@@ -199,8 +200,12 @@ def conditions(judged: Judged) -> str:
 
 
 def _at_once(measured: Sequence[Mapping[str, Any]]) -> str:
-    counts = {each["at_once"] for each in measured if "at_once" in each}
-    return f"up to {max(counts)} side by side, " if counts else ""
+    counts = Counter(each["at_once"] for each in measured if "at_once" in each)
+    if not counts:
+        return ""
+    most = max(counts)
+    fewer = ", ".join(f"{counts[few]} of them at most {few}" for few in sorted(counts, reverse=True) if few != most)
+    return f"up to {most} side by side ({fewer}), " if fewer else f"up to {most} side by side, "
 
 
 def _versions(versions: Iterable[Mapping[str, str]]) -> Iterator[str]:

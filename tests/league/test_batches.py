@@ -9,7 +9,10 @@ import pytest
 
 from duetime import registry
 from duetime.harness.plan import lookup
-from duetime.league.matrix import AT_ONCE, UNPUNCTUAL_S, Matrix, Place, _batches, estimate_s
+from duetime.harness.processes.services import Services
+from duetime.harness.runs.cell import Cell
+from duetime.league.matrix import AT_ONCE, TOO_LATE, UNPUNCTUAL_S, Matrix, Place, _batches, estimate_s
+from tests.league.cells import judged
 
 DESIGNS = [registry.load(name) for name in ("push_readmodel", "pull_worker", "oban_style_queue", "reference")]
 
@@ -67,3 +70,29 @@ def test_a_design_that_keeps_others_waiting_runs_beside_its_like_after_all_other
     assert len(of_burst) == 3
     assert rest == batches[-2:]
     assert all(place.design is late for batch in rest for place in batch)
+
+
+def test_fewer_at_once_applies_to_every_scenario() -> None:
+    batches = _batches(places("calm", "crash", "burst", "old_transaction"), 2)
+
+    assert max(map(len, batches)) == 2
+    assert [len(batch) for batch in batches if batch[0].scenario.name == "burst"] == [1] * 12
+
+
+def test_all_seeds_are_repeated_of_what_was_once_later_than_it_guarantees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cell(place: Place) -> Cell | None:
+        late = place.seed == 2 and place.scenario.name == "calm" and place.design.name in ("pull_worker", "reference")
+        _, found = judged(place.design.name, place.scenario.name, place.seed, late=int(late))
+        return replace(found, within_guarantees=not (late and place.design.name == "pull_worker"))
+
+    matrix = Matrix(DESIGNS, [lookup.named("calm"), lookup.named("crash")], [1, 2, 3], tmp_path)
+    monkeypatch.setattr(matrix, "cells", lambda _services: [(place, cell(place)) for place in matrix.places])
+
+    again = matrix.to_run(Services(tmp_path), frozenset({TOO_LATE}))
+
+    assert [(place.design.name, place.scenario.name, place.seed) for place in again] == [
+        ("pull_worker", "calm", seed) for seed in (1, 2, 3)
+    ]
+    assert not matrix.to_run(Services(tmp_path), frozenset())
