@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from duetime.explore.statements import BEGINS, ENDS, UNDOES, bare, label_of, touched
+from duetime.explore.statements import BEGINS, ENDS, FIRES, UNDOES, bare, label_of, touched
 from duetime.explore.wire import FLUSH, Messages, Seen, Unit, Units, asks_for_encryption, backend_pid, sqlstate
 
 CHUNK = 65536
@@ -172,8 +172,11 @@ class Session:
                         ended.append(("complete", message[5:].rstrip(b"\0").decode()))
                     elif kind == b"Z":
                         ended.append(("ready", ""))
-                self._to_client.write(data)
-                await self._to_client.drain()
+                # A client that is gone does not end the session: PostgreSQL does, when it has rolled back.
+                with suppress(OSError):
+                    if not self._to_client.is_closing():
+                        self._to_client.write(data)
+                        await self._to_client.drain()
                 for what, detail in ended:
                     self._answered(what, detail)
 
@@ -227,15 +230,15 @@ class Session:
             self._send(unit)
 
     def cut(self) -> None:
-        """End the connection on both sides."""
-        for writer in (self._to_client, self._to_server):
-            if writer:
-                writer.close()
+        """End the connection for the client at once, and for PostgreSQL as if the client had ended it."""
+        self._to_client.close()
+        if self._to_server:
+            self._to_server.write_eof()
 
     def _noticed(self, unit: Unit) -> frozenset[str]:
         """Return what others may notice of `unit`. The end of a transaction shows what the transaction has touched."""
         text = bare(unit.sql)
-        if ENDS.match(text) or UNDOES.match(text):
+        if ENDS.match(text) or UNDOES.match(text) or FIRES.match(text):
             return self._touched
         if BEGINS.match(text):
             self._in_transaction = True

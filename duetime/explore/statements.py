@@ -8,7 +8,7 @@ from collections.abc import Collection
 EVERYTHING = "*"
 """Instead of the names of tables: a statement that is not recognised may touch any."""
 LOCAL = re.compile(
-    r"(begin|start transaction|set|show|savepoint|release|deallocate|discard|reset|listen|unlisten)\b"
+    r"(begin|start transaction|set(?! constraints)|show|savepoint|release|deallocate|discard|reset|listen|unlisten)\b"
     r"|select (pg_catalog\.)?(version\(\)|set_config\(|current_schema|pg_backend_pid|current_setting|1$)"
     r"|(?!.*\b(insert|update|delete|merge)\b).*\b(pg_catalog\.|pg_class|pg_type|pg_namespace|pg_settings|to_regclass)"
     r"|--|$",
@@ -17,6 +17,8 @@ LOCAL = re.compile(
 """Statements that neither see nor change what other sessions do. LISTEN counts from its commit on."""
 BEGINS = re.compile(r"(begin|start transaction)\b", re.IGNORECASE)
 ENDS = re.compile(r"(commit|end|rollback|abort)\b(?!\s+(work\s+|transaction\s+)?to\b)", re.IGNORECASE)
+FIRES = re.compile(r"set constraints\b", re.IGNORECASE)
+"""Deferred triggers are executed now, on what the transaction has touched."""
 UNDOES = re.compile(r"rollback\b.*\bto\b", re.IGNORECASE)
 CHANNELS = re.compile(r"pg_notify|^\s*notify\b", re.IGNORECASE)
 ADVISORY = re.compile(r"advisory", re.IGNORECASE)

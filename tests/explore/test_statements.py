@@ -22,6 +22,7 @@ TABLES = ["pending_notifications", "jobs"]
         ("BEGIN", set()),
         ("begin isolation level read committed", set()),
         ("SET LOCAL lock_timeout = '200ms'", set()),
+        ("SET CONSTRAINTS ALL IMMEDIATE", {EVERYTHING}),
         ("SAVEPOINT effect", set()),
         ("SELECT pg_catalog.version()", set()),
         ("select current_schema()", set()),
