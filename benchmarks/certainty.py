@@ -37,7 +37,7 @@ from tests.explore.test_explore import FOUND_IN, file_of
 
 PAGE = ROOT / "docs" / "certainty.md"
 BUDGET_S = 1800.0
-LIBRARY_BUDGET_S = 180.0
+LIBRARY_BUDGET_S = 60.0
 OF_LIBRARIES = ("two_workers", "crash")
 AT_ONCE = 3
 """An exploration mostly waits for its processes."""
@@ -47,8 +47,9 @@ ROUNDS, QUERIES = 9, 3000
 @click.command()
 @click.option("--page", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAGE)
 @click.option("--designs", default=",".join(TURNS), show_default=True, metavar="A,B")
+@click.option("--budget", default=BUDGET_S, show_default=True, metavar="S", help="Seconds for each scope.")
 @in_own_environment
-def main(page: Path, designs: str) -> None:
+def main(page: Path, designs: str, budget: float) -> None:
     """Explore all scopes and all mutants; write the page. Takes about half an hour on two cores.
 
     Exit status: 0 the page is written, 2 uncommitted changes.
@@ -58,9 +59,9 @@ def main(page: Path, designs: str) -> None:
         raise BadUsage(f"the tree is {tree}; commit its changes, because the page says which commit was explored")
     began_s = time.monotonic()
     jobs = [
-        *((name, name, scope, BUDGET_S) for name in designs.split(",") for scope in SCOPES),
+        *((name, name, scope, budget) for name in designs.split(",") for scope in SCOPES),
         *((name, file, scope, LIBRARY_BUDGET_S) for name, file, scope in of_libraries()),
-        *((name, file_of(name), scope, BUDGET_S) for name, (scope, _) in sorted(FOUND_IN.items())),
+        *((name, file_of(name), scope, budget) for name, (scope, _) in sorted(FOUND_IN.items())),
     ]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(lambda job: (job[0], explore(*job[1:])), jobs))
