@@ -187,8 +187,8 @@ def _write(
     write_section(document_file, SECTION, document(judged, explanations, known))
     write_page(page_file, judged, explanations, known)
     click.echo(f"wrote {document_file} and {page_file}")
-    for text in explanations.unexplained:
-        click.echo(f"no mechanism: {text}", err=True)
+    for (run, kind), text in explanations.unexplained.items():
+        click.echo(f"no mechanism: {run}: {kind} ({text})", err=True)
     unused = explanations.unused(judged)
     for text in unused:
         click.echo(f"no failing cell: {text}", err=True)

@@ -44,6 +44,7 @@ def document(judged: Judged, explanations: Explanations, about: About) -> str:
             *_left_out(judged),
             "## Why they fail\n",
             *mechanisms(explanations),
+            *_unexplained(explanations),
             *_claims(about.claims, judged),
             *_objections(about.objections),
             "\n## Not applicable, and unknown\n",
@@ -114,6 +115,22 @@ def back_after(stated: Guarantees) -> str:
     if stated.recovers_within_s:
         return f"{stated.recovers_within_s:g} s"
     return "in seconds" if stated.delivery == "at_least_once" else "not stated"
+
+
+def _unexplained(explanations: Explanations) -> Iterator[str]:
+    if explanations.unexplained:
+        yield "\n### Not explained yet\n"
+        yield wrapped(
+            "These failing runs have a kind of violation for which no mechanism is known here. Where it is a single "
+            "run that was late, a busy machine may be the reason."
+        )
+        yield ""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for run, kind in explanations.unexplained:
+        place, _, seed = run.partition(", seed ")
+        cells.setdefault((place, kind), []).append(seed)
+    for (place, kind), seeds in cells.items():
+        yield wrapped(f"- `{place}`: {kind}, seed {', '.join(seeds)}", hanging="  ")
 
 
 def _claims(claims: Sequence[Claim], judged: Judged) -> Iterator[str]:

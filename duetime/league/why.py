@@ -42,7 +42,8 @@ class Explanations:
 
     mechanisms: Sequence[Paragraph]
     numbers: dict[Reason, int] = field(default_factory=dict)
-    unexplained: dict[str, None] = field(default_factory=dict)
+    unexplained: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By the run and the kind of violation: what the run says."""
 
     def of(self, cells: Judged) -> list[int]:
         """Return the numbers of the mechanisms that explain the failing ones of `cells`."""
@@ -52,7 +53,7 @@ class Explanations:
                 found = list(self._of(place, cell, kind))
                 if not found:
                     where = f"{place.scenario.name} / {place.design.name}, seed {place.seed}"
-                    self.unexplained[f"{where}: {kind} ({cell.explanation})"] = None
+                    self.unexplained[where, kind] = cell.explanation
                 for reason in found:
                     used[self.numbers.setdefault(reason, len(self.numbers) + 1)] = None
         return sorted(used)

@@ -126,7 +126,22 @@ def test_a_failing_cell_without_a_mechanism_is_named(readme: Any) -> None:
     numbers = explanations.of([(place(), cell("fail", explanation="3 late, 1 early", late=3, early=1))])
 
     assert numbers == [1]
-    assert list(explanations.unexplained) == ["calm / contender:rq, seed 1: early (3 late, 1 early)"]
+    assert explanations.unexplained == {("calm / contender:rq, seed 1", "early"): "3 late, 1 early"}
+
+
+def test_the_page_lists_what_is_not_explained_with_its_seeds(readme: Any) -> None:
+    judged = [(place(seed=seed), cell("fail", late=3, early=1)) for seed in (1, 2)]
+    text = document(
+        judged, Explanations(paragraphs(readme(POLLS))), About(facts={"contender:rq": facts_of("contender:rq")})
+    )
+
+    assert "### Not explained yet" in text
+    assert "- `calm / contender:rq`: early, seed 1, 2" in text
+    assert "Not explained yet" not in document(
+        [(place(), cell("fail", late=3))],
+        Explanations(paragraphs(readme(POLLS))),
+        About(facts={"contender:rq": facts_of("contender:rq")}),
+    )
 
 
 def test_a_failing_cell_of_our_own_has_the_mechanism_of_the_findings() -> None:
@@ -171,7 +186,7 @@ def test_a_scenario_that_runs_only_if_named_is_on_the_page_and_needs_a_mechanism
     text = page([(place("new_address"), cell("fail", stale=1))], explanations)
 
     assert "### Only if named\n\n| | `new_address` |\n|---|---|\n| **rq** | stale 1 |" in text
-    assert list(explanations.unexplained) == ["new_address / contender:rq, seed 1: stale ()"]
+    assert explanations.unexplained == {("new_address / contender:rq, seed 1", "stale"): ""}
 
 
 def test_every_scenario_of_a_full_comparison_is_in_a_table() -> None:
