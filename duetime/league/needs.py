@@ -74,7 +74,7 @@ class Answer:
     """Who answers a need.
 
     clean: no judged run showed what it forbids. failing: how many of how many judged runs did. unshown: no run failed,
-    but none could be judged in these scenarios, mostly because they end before the design recovers.
+    but none could be judged in these scenarios, mostly because they end before the design recovers, or were not run.
     """
 
     need: Need
@@ -87,6 +87,9 @@ def answer(need: Need, judged: Judged, facts: Mapping[str, Facts]) -> Answer:
     """Count the runs of each design that answers `need`. facts: by design."""
     found: dict[str, dict[str, list[bool]]] = {}
     unshown: dict[str, dict[str, None]] = {}
+    present: dict[str, dict[str, None]] = {}
+    for place, cell in judged:
+        present.setdefault(place.scenario.name, {})[place.design.name] = None
     for place, cell in judged:
         name, scenario = place.design.name, place.scenario.name
         if not _counts(need, place, facts[name]):
@@ -96,6 +99,10 @@ def answer(need: Need, judged: Judged, facts: Mapping[str, Facts]) -> Answer:
             found.setdefault(name, {}).setdefault(scenario, []).append(failed)
         elif cell.outcome == "unknown" or any(too_short_for_recovery(place.scenario.plan(place.seed), place.design)):
             unshown.setdefault(name, {})[scenario] = None
+    for scenario, ran in present.items():
+        if any(fnmatchcase(scenario, pattern) for pattern in need.scenarios):
+            for name in found.keys() - ran.keys():
+                unshown.setdefault(name, {})[scenario] = None
     runs = {name: [each for several in found[name].values() for each in several] for name in found}
     missing = {name: [each for each in unshown.get(name, ()) if each not in found[name]] for name in found}
     return Answer(

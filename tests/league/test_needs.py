@@ -61,3 +61,14 @@ def test_only_scenarios_of_the_need_count() -> None:
     found = answered(BURST, judged("push_readmodel", "burst"), judged("push_readmodel", "downtime", late=3))
 
     assert found.clean == ["push_readmodel"]
+
+
+def test_a_scenario_in_which_only_others_ran_shows_nothing_of_a_design() -> None:
+    found = answered(
+        TRANSACTIONAL,
+        judged("push_readmodel", "downtime"),
+        judged("push_readmodel:partitioned", "downtime"),
+        judged("push_readmodel", "crash"),
+    )
+
+    assert (found.clean, found.unshown) == (["push_readmodel"], {"push_readmodel:partitioned": ["crash"]})
