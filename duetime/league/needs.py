@@ -88,7 +88,7 @@ def answer(need: Need, judged: Judged, facts: Mapping[str, Facts]) -> Answer:
     found: dict[str, dict[str, list[bool]]] = {}
     unshown: dict[str, dict[str, None]] = {}
     present: dict[str, dict[str, None]] = {}
-    for place, cell in judged:
+    for place, _ in judged:
         present.setdefault(place.scenario.name, {})[place.design.name] = None
     for place, cell in judged:
         name, scenario = place.design.name, place.scenario.name
