@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from duetime.errors import BadUsage
 from duetime.harness.plan.plan import Plan
 from duetime.history.format import FORMAT
 from duetime.report.mechanisms import SHRUNK
@@ -79,7 +82,7 @@ class Shrinking:
         """
         run, settings, started = self._run, self._settings, time.monotonic()
         at_once = min(most_at_once(run.plan), settings.side_by_side or most_at_once(run.plan))
-        with real_runs(run, self._store, at_once) as run_all:
+        with alone_in(self._directory), real_runs(run, self._store, at_once) as run_all:
             self._trials = Trials(
                 run_all,
                 self._kind,
@@ -120,6 +123,30 @@ class Shrinking:
     def _keep(self, plan: Plan) -> None:
         write_plan(plan, self._directory / PLAN)
         self._store.keep_only(plan)
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Keep other commands out of `directory`, which would mix their runs with those of this one.
+
+    Raises:
+        BadUsage: another command is at work there.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        _lock(descriptor, directory)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BadUsage(
+            f"another duetime shrink is at work in {directory}; wait for it, or write another --out"
+        ) from error
 
 
 def write_plan(plan: Plan, file: Path) -> None:

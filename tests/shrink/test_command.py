@@ -20,6 +20,7 @@ from duetime.harness.runs.cell import stored_cell
 from duetime.shrink import shrinking
 from duetime.shrink.failed_run import failed_run
 from duetime.shrink.kinds import Observed
+from duetime.shrink.shrinking import alone_in, directory_of
 from tests.cli.stored import stored_run
 from tests.shrink.fake_runs import due_while_down
 
@@ -156,6 +157,15 @@ def test_a_failure_of_chance_says_its_rate(
 def test_it_refuses_what_cannot_be(failed: Path, arguments: Sequence[str], message: str) -> None:
     with pytest.raises(BadUsage, match=message):
         cli.commands["shrink"].main([str(failed), *arguments], standalone_mode=False)
+
+
+def test_two_commands_do_not_mix_their_runs(failed: Path, fake: Any, tmp_path: Path) -> None:
+    fake(due_while_down)
+    directory = directory_of(failed_run(failed), tmp_path)
+    directory.mkdir(parents=True)
+
+    with alone_in(directory), pytest.raises(BadUsage, match="another duetime shrink is at work in"):
+        cli.commands["shrink"].main([str(failed), "--out", str(tmp_path)], standalone_mode=False)
 
 
 @pytest.mark.parametrize("budget", ["5", "m", "0s", "-1m", "infm", "5 minutes", ""])
