@@ -110,10 +110,10 @@ def test_a_cell_leads_to_its_runs_and_has_an_address(opened: Callable[..., Page]
     expect(detail).to_contain_text("Due times are cut. rq/registry.py:650")
     detail.get_by_text("seed 1:").click()
     expect(detail).to_contain_text("3 early.")
-    assert page.url.endswith("#rq/calm")
+    expect(page).to_have_url(re.compile("#rq/calm$"))
     detail.get_by_role("button", name="Close").click()
     expect(detail).to_be_hidden()
-    assert "#" not in page.url
+    expect(page).not_to_have_url(re.compile("#"))
 
 
 @pytest.mark.browser
