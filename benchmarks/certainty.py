@@ -1,4 +1,4 @@
-"""Explore every scope of every design with a turn, and each mutant, and write the tables of docs/certainty.md.
+"""Explore every scope of every design that can be explored, and each mutant, and write the tables of docs/certainty.md.
 
 ``python -m benchmarks.certainty``, which ``make certainty`` runs.
 """
@@ -22,11 +22,11 @@ from duetime import contenders, registry
 from duetime.cli.options import in_own_environment
 from duetime.errors import BadUsage
 from duetime.explore import story
-from duetime.explore.exploration import Explored, Theatre
+from duetime.explore.drain_once import DRAINS
+from duetime.explore.explorer import Explored, Explorer
 from duetime.explore.proxy import CHUNK
 from duetime.explore.scopes import SCOPES, scope_named
 from duetime.explore.search import Search
-from duetime.explore.turns import TURNS
 from duetime.harness.processes.cleanup import owner_env, run_tempdir
 from duetime.harness.processes.embedded_servers import postgres_version
 from duetime.harness.processes.environment import composed
@@ -46,7 +46,7 @@ ROUNDS, QUERIES = 9, 3000
 
 @click.command()
 @click.option("--page", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAGE)
-@click.option("--designs", default=",".join(TURNS), show_default=True, metavar="A,B")
+@click.option("--designs", default=",".join(DRAINS), show_default=True, metavar="A,B")
 @click.option("--budget", default=BUDGET_S, show_default=True, metavar="S", help="Seconds for each scope.")
 @in_own_environment
 def main(page: Path, designs: str, budget: float) -> None:
@@ -79,17 +79,17 @@ def main(page: Path, designs: str, budget: float) -> None:
 
 
 def of_libraries() -> Iterator[tuple[str, str, str]]:
-    """Yield the libraries that are installed, with the file of their turn, and the scopes to explore."""
-    for file in sorted((ROOT / "tests" / "explore" / "libraries").glob("*_turn.py")):
-        name = file.stem.removesuffix("_turn")
+    """Yield the libraries that are installed, with the file of their drain, and the scopes to explore."""
+    for file in sorted((ROOT / "tests" / "explore" / "libraries").glob("*_drain.py")):
+        name = file.stem.removesuffix("_drain")
         if not contenders.missing(name):
             yield from ((f"contender:{name}", f"{file}:design", scope) for scope in OF_LIBRARIES)
 
 
 def explore(name: str, scope: str, budget_s: float) -> Explored:
     explored = Explored(scope=scope_named(scope), search=Search())
-    with run_tempdir() as tempdir, Theatre(registry.load(name), name, explored.scope, tempdir) as theatre:
-        theatre.explore(explored, until_s=time.monotonic() + budget_s, report=lambda _: None)
+    with run_tempdir() as tempdir, Explorer(registry.load(name), name, explored.scope, tempdir) as explorer:
+        explorer.explore(explored, until_s=time.monotonic() + budget_s, report=lambda _: None)
     click.echo(
         f"{Path(name).stem if '.py' in name else name} {scope}: {len(explored.search.after)} states, "
         f"{explored.seconds:.0f} s, {explored.violation.verdict.broken if explored.violation else 'no violation'}"

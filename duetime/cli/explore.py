@@ -12,30 +12,23 @@ from typing import TYPE_CHECKING
 import click
 
 from duetime import registry
-from duetime.cli.options import in_own_environment
+from duetime.cli.options import Duration, in_own_environment
 from duetime.errors import BadUsage
 from duetime.shell_command import shell_command
 
 if TYPE_CHECKING:
-    from duetime.explore.exploration import Explored, Schedule, Theatre
+    from duetime.explore.explorer import Explored, Explorer, Schedule
 
 VIOLATION, UNKNOWN = 1, 3
-SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-def seconds(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
-    """Return the seconds in ``90s``, ``5m`` or ``2h``."""
-    number, unit = value[:-1], value[-1:]
-    if unit not in SECONDS or not number.replace(".", "", 1).isdigit():
-        raise click.BadParameter(f"{value!r} is no duration; write 90s, 5m or 2h")
-    return float(number) * SECONDS[unit]
 
 
 @click.command(name="explore")
 @click.argument("design", required=False)
 @click.argument("scopes", nargs=-1, metavar="[SCOPE]...")
 @click.option("--list", "listing", is_flag=True, help="List the scopes and the designs, and end.")
-@click.option("--budget", default="5m", show_default=True, callback=seconds, help="The longest time for each scope.")
+@click.option(
+    "--budget", "budget_s", type=Duration(), default="5m", show_default=True, help="The longest time for each scope."
+)
 @click.option(
     "--preemptions",
     type=click.IntRange(min=0),
@@ -48,7 +41,7 @@ def seconds(_context: click.Context, _parameter: click.Parameter, value: str) ->
     metavar="N",
     help="N interleavings by chance instead of all; for large scopes.",
 )
-@click.option("--continue", "goes_on", is_flag=True, help="Go on where the budget ended, from the files in --out.")
+@click.option("--continue", "resume", is_flag=True, help="Go on where the budget ended, from the files in --out.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -68,19 +61,19 @@ def explore_command(
     design: str | None,
     scopes: Sequence[str],
     listing: bool,
-    budget: float,
+    budget_s: float,
     preemptions: int | None,
     walks: int | None,
-    goes_on: bool,
+    resume: bool,
     out: Path,
     replay: Path | None,
     as_test: bool,
 ) -> None:
     """Carry out every interleaving of a small scope on a real PostgreSQL, and judge each.
 
-    A proxy holds each statement of each worker and each application, and lets one go on at a time. Deliveries are
-    steps, too, and in some scopes the death of a worker. Where a state was reached before on another way, what follows
-    is the same and is not carried out again. Without SCOPE, all scopes.
+    A proxy holds each statement of each worker and each application, and releases one at a time. Deliveries are steps,
+    too, and in some scopes the kill of a worker. When a state is reached a second time, its continuations are not
+    carried out again. Without SCOPE, all scopes.
 
     \b
       duetime explore push_readmodel two_workers
@@ -88,25 +81,25 @@ def explore_command(
       duetime explore my_drain.py:design cancel_crash --as-test
       duetime explore --replay runs/explore/push_readmodel/crash.json
 
-    A design of your own is a file with the attribute `design` and a function turn(engine, gateway, effects), which
-    delivers until nothing is due. A library in an environment of its own connects to engine.url.
+    A design of your own is a file with the attribute `design` and a function drain_once(engine, gateway, effects),
+    which delivers until nothing is due. A library in an environment of its own connects to engine.url.
 
     Exit status: 0 no violation in all of each scope, 1 a violation, 2 bad usage, 3 the budget ended before, or
     something proves nothing.
     """
+    from duetime.explore.drain_once import DRAINS
     from duetime.explore.scopes import SCOPES, scope_named
-    from duetime.explore.turns import TURNS
 
     if listing:
         for scope in SCOPES.values():
             click.echo(f"{scope.name:18}{scope.what}")
-        click.echo(f"designs: {', '.join(TURNS)}, or a file of your own")
+        click.echo(f"designs: {', '.join(DRAINS)}, or a file of your own")
         return
     if replay:
         sys.exit(_replay(replay))
     if not design:
-        raise BadUsage(f"name a design: {', '.join(TURNS)}, or path/to/file.py:design; --list lists the scopes")
-    if walks and (preemptions is not None or goes_on):
+        raise BadUsage(f"name a design: {', '.join(DRAINS)}, or path/to/file.py:design; --list lists the scopes")
+    if walks and (preemptions is not None or resume):
         raise BadUsage("--walks goes by chance: leave out --preemptions and --continue")
     chosen = [scope_named(name) for name in scopes] or list(SCOPES.values())
     name = registry.absolute(design)
@@ -114,8 +107,8 @@ def explore_command(
     folder.mkdir(parents=True, exist_ok=True)
     worst = 0
     for scope in chosen:
-        explored = _explored(scope.name, folder, goes_on=goes_on, preemptions=preemptions)
-        explored = _explore(name, explored, budget_s=budget, walks=walks)
+        explored = _explored(scope.name, folder, resume=resume, preemptions=preemptions)
+        explored = _explore(name, explored, budget_s=budget_s, walks=walks)
         _keep(explored, folder)
         click.echo(_result(explored, walks=walks))
         status = _report(
@@ -129,14 +122,14 @@ def _badness(status: int) -> int:
     return (0, UNKNOWN, VIOLATION).index(status)
 
 
-def _explored(scope: str, folder: Path, *, goes_on: bool, preemptions: int | None) -> Explored:
-    """Return what is known of a scope: nothing, or with `goes_on` what was kept."""
-    from duetime.explore.exploration import Explored
+def _explored(scope: str, folder: Path, *, resume: bool, preemptions: int | None) -> Explored:
+    """Return what is known of a scope: nothing, or with `resume` what was kept."""
+    from duetime.explore.explorer import Explored
     from duetime.explore.scopes import scope_named
     from duetime.explore.search import Search
 
     file = folder / f"{scope}.search.json"
-    if not (goes_on and file.exists()):
+    if not (resume and file.exists()):
         return Explored(scope=scope_named(scope), search=Search(preemptions))
     try:
         written = json.loads(file.read_text())
@@ -150,18 +143,18 @@ def _explored(scope: str, folder: Path, *, goes_on: bool, preemptions: int | Non
 
 
 def _explore(design: str, explored: Explored, *, budget_s: float, walks: int | None) -> Explored:
-    from duetime.explore.exploration import Theatre
+    from duetime.explore.explorer import Explorer
     from duetime.harness.processes.cleanup import run_tempdir
 
-    with run_tempdir() as tempdir, Theatre(registry.load(design), design, explored.scope, tempdir) as theatre:
+    with run_tempdir() as tempdir, Explorer(registry.load(design), design, explored.scope, tempdir) as explorer:
         try:
-            _go(theatre, explored, until_s=time.monotonic() + budget_s, walks=walks)
+            _go(explorer, explored, until_s=time.monotonic() + budget_s, walks=walks)
         except KeyboardInterrupt:
             click.echo("interrupted; what is left is kept, and --continue goes on there", err=True)
     return explored
 
 
-def _go(theatre: Theatre, explored: Explored, *, until_s: float, walks: int | None) -> None:
+def _go(explorer: Explorer, explored: Explored, *, until_s: float, walks: int | None) -> None:
     def report(now: Explored) -> None:
         share = "" if walks else f", about {now.search.done:.0%} explored"
         click.echo(
@@ -171,9 +164,9 @@ def _go(theatre: Theatre, explored: Explored, *, until_s: float, walks: int | No
         )
 
     if walks:
-        theatre.walk(explored, walks, changes=3, report=report)
+        explorer.walk(explored, walks, changes=3, report=report)
     else:
-        theatre.explore(explored, until_s=until_s, report=report)
+        explorer.explore(explored, until_s=until_s, report=report)
 
 
 def _keep(explored: Explored, folder: Path) -> None:

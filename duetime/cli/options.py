@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
@@ -23,6 +23,26 @@ R = TypeVar("R")
 EXIT_STATUS = {"pass": 0, "fail": 1, "unknown": 3, "not applicable": 3}
 BAD_USAGE = 2
 INTERRUPTED = 130
+UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """A time such as ``90s``, ``5m`` or ``1h``, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        number, unit = str(value)[:-1], str(value)[-1:]
+        try:
+            seconds = float(number) * UNITS_S[unit]
+        except (ValueError, KeyError):
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is no time; write 90s, 5m or 1h", param, ctx)
+        return seconds
+
 
 OUT = click.option(
     "--out",

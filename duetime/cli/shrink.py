@@ -13,7 +13,7 @@ import click
 
 from duetime.checker import VIOLATIONS
 from duetime.cli.latest import RunPath
-from duetime.cli.options import EXIT_STATUS, JSON, in_own_environment, missing_for
+from duetime.cli.options import EXIT_STATUS, JSON, Duration, in_own_environment, missing_for
 from duetime.cli.report import write_report
 from duetime.errors import BadUsage, Interrupted
 from duetime.shell_command import shell_command
@@ -25,25 +25,6 @@ if TYPE_CHECKING:
     from duetime.shrink.shrinking import Settings, Shrunk
 
 Form = Literal["text", "text on standard error", "json"]
-UNITS_S = {"s": 1, "m": 60, "h": 3600}
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """A time such as ``90s``, ``5m`` or ``1h``, in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        number, unit = str(value)[:-1], str(value)[-1:]
-        try:
-            seconds = float(number) * UNITS_S[unit]
-        except (ValueError, KeyError):
-            seconds = 0.0
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is no time; write 90s, 5m or 1h", param, ctx)
-        return seconds
 
 
 @click.command(name="shrink")

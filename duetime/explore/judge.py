@@ -1,7 +1,7 @@
 """Judges an interleaving with the checker of runs, on logical time: an instant is the number of a step.
 
-A delivery counts at its worker's last look at the database, because the distance from there to the gateway is allowed
-to be any number of steps. No lateness is judged.
+A delivery counts at its worker's last query, because the delivery itself may take any number of steps. Lateness is not
+judged.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def judge(ended: Ended, scope: Scope, guarantees: Guarantees) -> Verdict:
     results = judge_history(history)
     broken = not_covered(guarantees, plan, history, results)
     violations = [(violation.label, violation.op) for violation in results.violations]
-    cut_off = {event.actor for event in ended.events if event.what == "cut"}
+    cut_off = {event.participant for event in ended.events if event.what == "cut"}
     errors = [
-        f"{event.actor}: {event.detail}"
+        f"{event.participant}: {event.detail}"
         for event in ended.events
-        if event.what == "error" and event.actor not in cut_off
+        if event.what == "error" and event.participant not in cut_off
     ]
     unknown = "; ".join([*errors, *(reason for reason in results.unknown_because if reason not in LAWFUL)])
     return Verdict(
@@ -102,8 +102,8 @@ def _deliveries(ended: Ended) -> Iterator[Mapping[str, Any]]:
         if event.what == "deliver":
             key, _, revision = event.op.rpartition("/")
             yield {
-                "op": event.op, "key": key, "revision": int(revision), "worker": event.actor, "attempt": event.attempt,
-                "at_ns": _ns(event.looked_at),
+                "op": event.op, "key": key, "revision": int(revision), "worker": event.participant,
+                "attempt": event.attempt, "at_ns": _ns(event.queried_at),
             }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _faults(ended: Ended) -> Iterator[dict[str, Any]]:
         for phase, at in (("inject", fault.since), ("observed", fault.at), ("heal", fault.at), ("healed", fault.at)):
             yield {
                 "fault": f"f{number}", "kind": fault.what, "phase": phase, "at_ns": _ns(at), "evidence": "seen",
-                "target": fault.actor if fault.what == "kill" else "database",
+                "target": fault.participant if fault.what == "kill" else "database",
             }  # fmt: skip
 
 

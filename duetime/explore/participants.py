@@ -16,7 +16,7 @@ class Connection:
     held: the statement that waits for its step. running: whether one is being executed. since: the step of the last.
     """
 
-    actor: str
+    participant: str
     number: int
     pid: int = 0
     held: str | None = None
@@ -26,9 +26,12 @@ class Connection:
 
 
 @dataclass(slots=True)
-class Actor:
-    """A participant. looked_at: the instant of its last look at the database, in steps. unacknowledged: these instants
-    of the deliveries after which it has committed nothing. saw: what its statements and deliveries have shown it."""
+class Participant:
+    """A participant.
+
+    queried_at: the instant of its last query, in steps. unacknowledged: that instant for each delivery after which it
+    has committed nothing. observed: the results of its statements and deliveries.
+    """
 
     name: str
     source: int = -1
@@ -37,10 +40,10 @@ class Actor:
     error: str = ""
     delivering: Mapping[str, Any] | None = None
     steps: int = 0
-    looked_at: float = 0.0
+    queried_at: float = 0.0
     unacknowledged: list[float] = field(default_factory=list)
     invoking: Sequence[str] = ()
-    saw: list[str] = field(default_factory=list)
+    observed: list[str] = field(default_factory=list)
     killed: bool = False
     cut: bool = False
 
@@ -50,15 +53,18 @@ Happened = Literal["invoke", "ok", "fail", "info", "deliver", "refuse", "kill", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened at an instant, in steps. looked_at: of a delivery, the last look before it. since: of a fault, the
-    look whose rows the worker held."""
+    """What happened at an instant, in steps.
+
+    queried_at: for a delivery, the last query before it. since: for a fault, the query before the first delivery that
+    the worker had not acknowledged.
+    """
 
     at: float
     what: Happened
-    actor: str
+    participant: str
     op: str = ""
     attempt: int = 0
-    looked_at: float = 0.0
+    queried_at: float = 0.0
     since: float = 0.0
     detail: str = ""
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from duetime.explore.statements import BEGINS, ENDS, FIRES, UNDOES, bare, label_of, touched
-from duetime.explore.wire import FLUSH, Messages, Seen, Unit, Units, asks_for_encryption, backend_pid, sqlstate
+from duetime.explore.wire import FLUSH, Messages, Observation, Unit, Units, asks_for_encryption, backend_pid, sqlstate
 
 CHUNK = 65536
 FOUND_NOTHING = re.compile(r" 0$")
@@ -43,15 +43,15 @@ class Proxy:
         self._out.write(json.dumps({"what": what, **fields}) + "\n")
         self._out.flush()
 
-    async def listen(self, actor: str) -> None:
-        """Open a port for the participant `actor`."""
+    async def listen(self, participant: str) -> None:
+        """Open a port for the participant `participant`."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            number = self._opened[actor] = self._opened.get(actor, 0) + 1
-            await Session(self, actor, number, reader, writer).run()
+            number = self._opened[participant] = self._opened.get(participant, 0) + 1
+            await Session(self, participant, number, reader, writer).run()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        self.send("listens", actor=actor, port=server.sockets[0].getsockname()[1])
+        self.send("listens", participant=participant, port=server.sockets[0].getsockname()[1])
 
     def command(self, command: Mapping[str, Any]) -> None:
         match command["do"]:
@@ -84,11 +84,11 @@ class Session:
     _ids = 0
 
     def __init__(
-        self, proxy: Proxy, actor: str, number: int, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
+        self, proxy: Proxy, participant: str, number: int, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
         Session._ids += 1
         self.id = Session._ids
-        self._proxy, self._actor, self._number = proxy, actor, number
+        self._proxy, self._participant, self._number = proxy, participant, number
         self._client, self._to_client = client, to_client
         self._to_server: asyncio.StreamWriter | None = None
         self._units, self._queue = Units(), deque[Unit]()
@@ -101,7 +101,7 @@ class Session:
         self._touched: frozenset[str] = frozenset()
         """What its transaction has touched so far."""
         self._in_transaction = False
-        self._seen = Seen()
+        self._observation = Observation()
         self._found_nothing = False
         """The last statement changed, returned and locked no row."""
         self._error = ""
@@ -114,7 +114,7 @@ class Session:
                 await self._pass_all(server, self._to_server)
                 return
             self._proxy.sessions[self.id] = self
-            self._proxy.send("opened", id=self.id, actor=self._actor, number=self._number)
+            self._proxy.send("opened", id=self.id, participant=self._participant, number=self._number)
             upward = asyncio.ensure_future(self._from_client())
             await self._from_server(server)
             upward.cancel()
@@ -123,7 +123,7 @@ class Session:
                 if writer:
                     writer.close()
             if self._proxy.sessions.pop(self.id, None):
-                self._proxy.send("closed", id=self.id, actor=self._actor)
+                self._proxy.send("closed", id=self.id, participant=self._participant)
 
     async def _pass_all(self, server: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
         """A session that nobody steps costs no more than in a proxy that does not read along."""
@@ -163,7 +163,7 @@ class Session:
                 ended: list[tuple[str, str]] = []
                 for message in messages.feed(data):
                     kind = message[:1]
-                    self._seen.add(message)
+                    self._observation.add(message)
                     if kind == b"K":
                         self._proxy.send("backend", id=self.id, pid=backend_pid(message))
                     elif kind == b"E":
@@ -206,7 +206,7 @@ class Session:
                 self._touched = frozenset()
             elif not self._found_nothing:
                 self._touched |= touched(unit.sql, self._proxy.tables)
-            self._proxy.send("done", id=self.id, error=error, ended=ended, saw=self._seen.digest())
+            self._proxy.send("done", id=self.id, error=error, ended=ended, observed=self._observation.digest())
         self._stepped = False
         self.pump()
 
@@ -245,7 +245,7 @@ class Session:
         return touched(unit.sql, self._proxy.tables) if unit.sql else frozenset()
 
     def _send(self, unit: Unit) -> None:
-        self._seen = Seen()
+        self._observation = Observation()
         assert self._to_server  # noqa: S101 - connected before
         answered = unit.kind in "QS" or (unit.kind == "E" and not self._failed)
         self._running = unit if answered else None
@@ -253,10 +253,10 @@ class Session:
         self._to_server.write(unit.data + (FLUSH if unit.kind == "E" and not self._failed else b""))
 
 
-async def main(dial: str, actors: list[str]) -> None:
+async def main(dial: str, participants: list[str]) -> None:
     proxy = Proxy(dial)
-    for actor in actors:
-        await proxy.listen(actor)
+    for participant in participants:
+        await proxy.listen(participant)
     commands = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     while line := await commands.readline():

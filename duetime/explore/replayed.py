@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from duetime import registry
-from duetime.explore.exploration import Schedule, Theatre
+from duetime.explore.explorer import Explorer, Schedule
 from duetime.explore.scopes import scope_named
 from duetime.explore.story import read
 from duetime.harness.processes.cleanup import run_tempdir
@@ -19,5 +19,5 @@ def replayed(file: Path) -> Schedule:
         NotDeterministic: the design offers other steps than at that time.
     """
     name, scope, steps = read(file)
-    with run_tempdir() as tempdir, Theatre(registry.load(name), name, scope_named(scope), tempdir) as theatre:
-        return theatre.replay(steps)
+    with run_tempdir() as tempdir, Explorer(registry.load(name), name, scope_named(scope), tempdir) as explorer:
+        return explorer.replay(steps)

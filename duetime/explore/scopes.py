@@ -1,4 +1,4 @@
-"""The scopes: small worlds, of which every interleaving is carried out."""
+"""The scopes: small executions, of which every interleaving is carried out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Literal
 from duetime.errors import BadUsage
 
 EFFECT_KIND = "explored-effect"
-EFFECTS = "duetime.explore.scopes:STATEMENTS"
 STATEMENTS = {EFFECT_KIND: "INSERT INTO explored_effects (op, worker) VALUES (%(op)s, %(worker)s)"}
 """The effect of a scope about effects inside the database: a row for each execution."""
 
@@ -49,7 +48,7 @@ class Scope:
     cuts: int = 0
     failing: frozenset[str] = frozenset()
 
-    def actors(self) -> list[str]:
+    def participants(self) -> list[str]:
         return [*self.worker_names(), *self.application_names()]
 
     def worker_names(self) -> list[str]:

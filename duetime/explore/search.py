@@ -19,14 +19,14 @@ class NotDeterministic(DuetimeError):
     """A replay did not offer a step that it offered before, so the exploration would prove nothing."""
 
 
-class World(Protocol):
+class Execution(Protocol):
     """One interleaving, being carried out."""
 
     def choices(self) -> Sequence[Step]:
         """Return what can be done next, always in the same order; nothing if all is done."""
 
     def take(self, step: Step) -> None:
-        """Do it, and wait until all participants stand still again."""
+        """Do it, and wait until all participants are idle again."""
 
     def state(self) -> str:
         """Return the same text for every state from which the same follows, with the same verdict."""
@@ -71,8 +71,8 @@ class Search:
     done: float = 0.0
     runs: int = 0
 
-    def next(self, world: World) -> list[Step] | None:
-        """Carry out the next interleaving in `world`; return its steps, or None if it ends in a state that is known.
+    def next(self, execution: Execution) -> list[Step] | None:
+        """Carry out the next interleaving in `execution`; return its steps, or None if it ends in a known state.
 
         Raises:
             NotDeterministic: a step of the prefix is not offered again.
@@ -81,20 +81,20 @@ class Search:
         self.runs += 1
         taken: list[Step] = []
         for step in branch.prefix:
-            taken.append(take_same(world, step, taken))
+            taken.append(take_same(execution, step, taken))
         before, share, preemptions = branch.before, branch.share, branch.preemptions
         while True:
-            state = world.state()
+            state = execution.state()
             if self.most_preemptions is not None:
                 # With a bound it matters how much of it is left, and who may go on for nothing.
-                state = f"{state} {preemptions} {taken[-1].actor if taken else ''}"
+                state = f"{state} {preemptions} {taken[-1].participant if taken else ''}"
             if taken:
                 self.after[before].append(state)
             if state in self.after:
                 self.done += share
                 return None
             self.after[state] = []
-            offered = self._in_order(world.choices(), taken, preemptions)
+            offered = self._in_order(execution.choices(), taken, preemptions)
             if not offered:
                 self.done += share
                 return taken
@@ -103,15 +103,15 @@ class Search:
             for step, then in reversed(offered[1:]):
                 self.left.append(Branch((*taken, step), state, share, then))
             step, preemptions = offered[0]
-            world.take(step)
+            execution.take(step)
             taken.append(step)
 
     def _in_order(self, choices: Sequence[Step], taken: Sequence[Step], preemptions: int) -> list[tuple[Step, int]]:
         """Return the steps to take, each with the preemptions that it leads to. Whoever was at work goes on first."""
-        last = taken[-1].actor if taken else ""
-        could_go_on = any(step.actor == last and step.kind not in FAULTS for step in choices)
-        found = [(step, preemptions + int(could_go_on and step.actor != last)) for step in choices]
-        found.sort(key=lambda item: (item[0].kind in FAULTS, item[0].actor != last))
+        last = taken[-1].participant if taken else ""
+        could_go_on = any(step.participant == last and step.kind not in FAULTS for step in choices)
+        found = [(step, preemptions + int(could_go_on and step.participant != last)) for step in choices]
+        found.sort(key=lambda item: (item[0].kind in FAULTS, item[0].participant != last))
         return [item for item in found if self.most_preemptions is None or item[1] <= self.most_preemptions]
 
     def interleavings(self) -> int:
@@ -143,24 +143,24 @@ class Search:
         )  # fmt: skip
 
 
-def take_same(world: World, step: Step, before: Sequence[Step]) -> Step:
+def take_same(execution: Execution, step: Step, before: Sequence[Step]) -> Step:
     """Take `step` of an earlier interleaving again.
 
     Raises:
-        NotDeterministic: the world does not offer it, or offers something else in its place.
+        NotDeterministic: the execution does not offer it, or offers something else in its place.
     """
-    offered = world.choices()
+    offered = execution.choices()
     if step not in offered:
-        others = ", ".join(f"{each.actor}: {each.label}" for each in offered) or "nothing"
+        others = ", ".join(f"{each.participant}: {each.label}" for each in offered) or "nothing"
         raise NotDeterministic(
-            f"after {len(before)} steps {step.actor} does not offer {step.label!r} again, but {others}; a clock or "
-            "another process decides here"
+            f"after {len(before)} steps {step.participant} does not offer {step.label!r} again, but {others}; a clock "
+            "or another process decides here"
         )
-    world.take(step)
+    execution.take(step)
     return step
 
 
-def replay(world: World, steps: Sequence[Step]) -> list[Step]:
+def replay(execution: Execution, steps: Sequence[Step]) -> list[Step]:
     """Carry out `steps` again, and then what is left, one participant after the other, without a further fault.
 
     Raises:
@@ -168,14 +168,14 @@ def replay(world: World, steps: Sequence[Step]) -> list[Step]:
     """
     taken: list[Step] = []
     for step in steps:
-        taken.append(take_same(world, step, taken))
-    while choices := [step for step in world.choices() if step.kind not in FAULTS]:
-        world.take(choices[0])
+        taken.append(take_same(execution, step, taken))
+    while choices := [step for step in execution.choices() if step.kind not in FAULTS]:
+        execution.take(choices[0])
         taken.append(choices[0])
     return taken
 
 
-def random_walk(world: World, seed: int, *, depth: int, changes: int) -> list[Step]:
+def random_walk(execution: Execution, seed: int, *, depth: int, changes: int) -> list[Step]:
     """Carry out an interleaving with random priorities that change `changes` times (PCT, Burckhardt and others 2010).
 
     depth: about how many steps an interleaving has.
@@ -184,14 +184,14 @@ def random_walk(world: World, seed: int, *, depth: int, changes: int) -> list[St
     priority: dict[tuple[str, str], float] = {}
     change_at = set(chance.sample(range(1, depth), min(changes, depth - 1)))
     taken: list[Step] = []
-    while choices := list(world.choices()):
+    while choices := list(execution.choices()):
         for step in choices:
             # A fault takes place when its victim would have gone on, or not at all.
-            priority.setdefault((step.actor, step.kind), chance.random() + (step.kind not in FAULTS))
-        best = max(choices, key=lambda step: priority[step.actor, step.kind])
+            priority.setdefault((step.participant, step.kind), chance.random() + (step.kind not in FAULTS))
+        best = max(choices, key=lambda step: priority[step.participant, step.kind])
         if len(taken) in change_at:
-            priority[best.actor, best.kind] = -chance.random()
-            best = max(choices, key=lambda step: priority[step.actor, step.kind])
-        world.take(best)
+            priority[best.participant, best.kind] = -chance.random()
+            best = max(choices, key=lambda step: priority[step.participant, step.kind])
+        execution.take(best)
         taken.append(best)
     return taken

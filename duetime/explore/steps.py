@@ -1,4 +1,4 @@
-"""A step: what one participant can do next, while all others stand still."""
+"""A step: what one participant can do next, while all others wait."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FAULTS = ("kill", "cut")
 class Step:
     """A choice of the search, equal in every replay.
 
-    actor: who takes it. session: the number of its connection; 0 for a delivery or a fault. number: how many steps the
-    actor has taken before. label: what the step is, in a few words.
+    participant: its name. session: the number of its connection; 0 for a delivery or a fault. number: how many steps
+    the participant has taken before. label: what the step is, in a few words.
     """
 
-    actor: str
+    participant: str
     session: int
     number: int
     kind: Kind

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from duetime.errors import BadUsage
-from duetime.explore.exploration import Schedule
+from duetime.explore.explorer import Schedule
 from duetime.explore.participants import Event
 from duetime.explore.scopes import scope_named
 from duetime.explore.steps import Step
@@ -25,18 +25,18 @@ def rows(schedule: Schedule) -> list[tuple[str, str, str]]:
     """Return what happened, in order: the number of the step, the participant, and the step or its consequence."""
     found: list[tuple[float, int, str, str, str]] = []
     for number, step in enumerate(schedule.steps, start=1):
-        found.append((float(number), 0, str(number), step.actor, step.label))
+        found.append((float(number), 0, str(number), step.participant, step.label))
     last = len(schedule.steps)
     for order, event in enumerate(schedule.events, start=1):
         text = _consequence(event, last)
         if text:
-            found.append((event.at, order, "", event.actor, text))
+            found.append((event.at, order, "", event.participant, text))
     found.sort(key=lambda row: (row[0], row[1]))
-    return [(number, actor, text) for _, _, number, actor, text in found]
+    return [(number, participant, text) for _, _, number, participant, text in found]
 
 
 def _consequence(event: Event, last: int) -> str:
-    if event.what in NAMES and event.actor != "before":
+    if event.what in NAMES and event.participant != "before":
         return f"({event.op} {NAMES[event.what]})"
     if event.what == "deliver" and event.at > last:
         return f"delivers {event.op}"
@@ -46,15 +46,17 @@ def _consequence(event: Event, last: int) -> str:
 def table(schedule: Schedule) -> str:
     """Return the schedule as text."""
     found = rows(schedule)
-    actors = list(dict.fromkeys([*scope_named(schedule.scope).actors(), *(actor for _, actor, _ in found)]))
+    participants = list(
+        dict.fromkeys([*scope_named(schedule.scope).participants(), *(participant for _, participant, _ in found)])
+    )
     widths = {
-        actor: min(WIDEST, max([len(actor), *(len(text) for _, who, text in found if who == actor)]))
-        for actor in actors
+        participant: min(WIDEST, max([len(participant), *(len(text) for _, who, text in found if who == participant)]))
+        for participant in participants
     }
-    lines = ["step  " + "  ".join(actor.ljust(widths[actor]) for actor in actors).rstrip()]
-    for number, actor, text in found:
-        before = "".join(" " * (widths[other] + 2) for other in actors[: actors.index(actor)])
-        for part, line in enumerate(wrap(text, widths[actor]) or [""]):
+    lines = ["step  " + "  ".join(participant.ljust(widths[participant]) for participant in participants).rstrip()]
+    for number, participant, text in found:
+        before = "".join(" " * (widths[other] + 2) for other in participants[: participants.index(participant)])
+        for part, line in enumerate(wrap(text, widths[participant]) or [""]):
             lines.append(f"{number if part == 0 else '':>4}  {before}{line}".rstrip())
     return "\n".join(lines)
 
@@ -74,36 +76,39 @@ def _sentences(schedule: Schedule) -> Iterator[str]:
             where = f"It is still there: {stored}." if stored else "No store of the design holds it any more."
             yield f"{op} was acknowledged and never delivered. {where}"
         elif label == "duplicate":
-            workers = " and ".join(event.actor for event in deliveries)
+            workers = " and ".join(event.participant for event in deliveries)
             yield f"{op} was delivered {len(deliveries)} times, by {workers}, and no crash explains it."
         else:
             last = deliveries[-1]
             newer = [
                 other for other, at in returned.items()
-                if other.rpartition("/")[0] == op.rpartition("/")[0] and at < last.looked_at and other != op
+                if other.rpartition("/")[0] == op.rpartition("/")[0] and at < last.queried_at and other != op
             ]  # fmt: skip
             before = f", when {' and '.join(newer)} had returned" if newer else ""
-            yield f"{label}: {op} was delivered after a look at the database at step {int(last.looked_at)}{before}."
+            yield f"{label}: {op} was delivered after the query at step {int(last.queried_at)}{before}."
 
 
 def page(schedule: Schedule) -> str:
     """Return the schedule as a self-contained HTML page."""
     found = rows(schedule)
-    actors = list(dict.fromkeys([*scope_named(schedule.scope).actors(), *(actor for _, actor, _ in found)]))
+    participants = list(
+        dict.fromkeys([*scope_named(schedule.scope).participants(), *(participant for _, participant, _ in found)])
+    )
     body = "\n".join(
         f"<tr><th>{number}</th>"
         + "".join(
-            f'<td class="{_mark(text)}">{escape(text)}</td>' if other == actor else "<td></td>" for other in actors
+            f'<td class="{_mark(text)}">{escape(text)}</td>' if other == participant else "<td></td>"
+            for other in participants
         )
         + "</tr>"
-        for number, actor, text in found
+        for number, participant, text in found
     )
     title = f"{schedule.design} in {schedule.scope}"
     return PAGE.format(
         title=escape(title), what=escape(scope_named(schedule.scope).what),
         verdict=escape(", ".join(schedule.verdict.broken) or "no violation"),
         explanation=escape(sentence(schedule)),
-        heads="".join(f"<th>{escape(actor)}</th>" for actor in actors), body=body,
+        heads="".join(f"<th>{escape(participant)}</th>" for participant in participants), body=body,
     )  # fmt: skip
 
 

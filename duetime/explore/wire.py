@@ -58,7 +58,7 @@ CLOCKS = {700, 701, 1082, 1083, 1114, 1184, 1186, 1266, 1700}
 """Types of columns that may depend on a clock: floating point and numeric, dates, times and intervals."""
 
 
-class Seen:
+class Observation:
     """What a statement has shown to its client, without what a clock decides."""
 
     def __init__(self) -> None:

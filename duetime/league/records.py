@@ -12,13 +12,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from duetime import contenders
 from duetime.errors import BadUsage
 from duetime.harness.runs.cell import Cell
 from duetime.league.sources import checker_sources
 
-RECORDS = contenders.ROOT / "docs" / "league-runs"
-"""A file for each scenario, ``calm.jsonl``."""
 CELL = "cell.json"
 """In the place of a run directory: the cell as it was judged when the run was made."""
 MEASURED = "measured.json"

@@ -10,12 +10,12 @@ import pytest
 
 from duetime import registry
 from duetime.explore import story
-from duetime.explore.exploration import Explored, Theatre
+from duetime.explore.execution import Execution
+from duetime.explore.explorer import Explored, Explorer
 from duetime.explore.judge import judge
 from duetime.explore.scopes import SMALLEST, scope_named
 from duetime.explore.search import Search
-from duetime.explore.stage import stage
-from duetime.explore.world import World
+from duetime.explore.testbed import running_testbed
 from duetime.harness.processes.cleanup import run_tempdir
 from tests.commands import duetime
 
@@ -45,8 +45,8 @@ def tempdir() -> Iterator[Path]:
 
 def explore(name: str, scope: str, tempdir: Path, *, within_s: float = 300.0) -> Explored:
     explored = Explored(scope=scope_named(scope), search=Search())
-    with Theatre(registry.load(name), name, explored.scope, tempdir) as theatre:
-        theatre.explore(explored, until_s=time.monotonic() + within_s, report=lambda _: None)
+    with Explorer(registry.load(name), name, explored.scope, tempdir) as explorer:
+        explorer.explore(explored, until_s=time.monotonic() + within_s, report=lambda _: None)
     return explored
 
 
@@ -65,8 +65,8 @@ def test_the_drain_keeps_its_guarantees_in_all_of_a_scope(scope: str, tempdir: P
     assert explored.judged >= 2
 
 
-class EveryWay(World):
-    """A world whose states are all different, so that nothing is left out."""
+class EveryExecution(Execution):
+    """A execution whose states are all different, so that nothing is left out."""
 
     def state(self) -> str:
         return repr(self.taken)
@@ -83,11 +83,11 @@ def test_what_is_left_out_would_have_come_to_the_same(name: str, scope: str, tem
     directory = tempdir / "every"
     directory.mkdir()
     design = registry.load(name)
-    with stage(design, name, scope_named(scope).actors(), directory) as made:
+    with running_testbed(design, name, scope_named(scope).participants(), directory) as made:
         while search.left:
-            world = EveryWay(made, scope_named(scope))
-            assert search.next(world) is not None
-            verdicts.add(judge(world.finish(), scope_named(scope), design.guarantees).broken == ())
+            execution = EveryExecution(made, scope_named(scope))
+            assert search.next(execution) is not None
+            verdicts.add(judge(execution.finish(), scope_named(scope), design.guarantees).broken == ())
 
     assert search.runs == counted.search.interleavings()
     assert verdicts == {counted.violation is None}
@@ -105,11 +105,11 @@ def test_a_mutant_is_found_within_a_minute_and_its_schedule_repeats(mutant: str,
     scope, violation = FOUND_IN[mutant]
     name = file_of(mutant)
     explored = Explored(scope=scope_named(scope), search=Search())
-    with Theatre(registry.load(name), name, explored.scope, tempdir) as theatre:
-        theatre.explore(explored, until_s=time.monotonic() + WITHIN_S, report=lambda _: None)
+    with Explorer(registry.load(name), name, explored.scope, tempdir) as explorer:
+        explorer.explore(explored, until_s=time.monotonic() + WITHIN_S, report=lambda _: None)
         assert explored.violation
         assert violation in explored.violation.verdict.broken
-        again = theatre.replay(explored.violation.steps)
+        again = explorer.replay(explored.violation.steps)
 
     assert again.verdict.broken == explored.violation.verdict.broken
     assert story.table(again) == story.table(explored.violation)
@@ -120,13 +120,13 @@ def test_a_mutant_is_found_within_a_minute_and_its_schedule_repeats(mutant: str,
 def test_a_schedule_repeats(times: int, tempdir: Path) -> None:
     scope = scope_named("reschedule")
     explored = Explored(scope=scope, search=Search())
-    with Theatre(registry.load("push_readmodel"), "push_readmodel", scope, tempdir) as theatre:
-        theatre.explore(explored, until_s=time.monotonic() + 2, report=lambda _: None)
+    with Explorer(registry.load("push_readmodel"), "push_readmodel", scope, tempdir) as explorer:
+        explorer.explore(explored, until_s=time.monotonic() + 2, report=lambda _: None)
         steps = explored.search.left[-1].prefix
-        worlds = [theatre.replay(steps) for _ in range(times)]
+        executions = [explorer.replay(steps) for _ in range(times)]
 
-    assert len({story.table(world) for world in worlds}) == 1
-    assert len({str(world.verdict) for world in worlds}) == 1
+    assert len({story.table(execution) for execution in executions}) == 1
+    assert len({str(execution.verdict) for execution in executions}) == 1
 
 
 def test_a_killed_worker_is_the_reason_for_a_repeat_and_for_no_loss(tempdir: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_killed_worker_is_the_reason_for_a_repeat_and_for_no_loss(tempdir: Pat
 def test_the_command_keeps_what_is_left_and_goes_on(tmp_path: Path) -> None:
     arguments = ("explore", "push_readmodel", "two_workers", "--out", str(tmp_path))
 
-    first = duetime(*arguments, "--budget", "0s")
+    first = duetime(*arguments, "--budget", "0.001s")
     second = duetime(*arguments, "--continue")
 
     assert first.returncode == 3
@@ -166,10 +166,10 @@ def test_the_command_shows_a_violation_and_writes_a_test_of_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("pull_worker",), "pull_worker has no turn to explore; the designs with one are push_readmodel"),
+        (("pull_worker",), "pull_worker cannot be explored; the designs that can are push_readmodel"),
         (("push_readmodel", "everything"), "there is no scope 'everything'; the scopes are two_workers"),
         ((), "name a design: push_readmodel"),
-        (("push_readmodel", "--budget", "5"), "'5' is no duration; write 90s, 5m or 2h"),
+        (("push_readmodel", "--budget", "5"), "'5' is no time; write 90s, 5m or 1h"),
         (("push_readmodel", "--walks", "5", "--continue"), "leave out --preemptions and --continue"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The search reaches every state of a world and takes every step from it, once."""
+"""The search reaches every state of a execution and takes every step from it, once."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Counters:
         self.taken: list[str] = []
 
     def choices(self) -> Sequence[Step]:
-        return [self._step(actor) for actor, left in self._left.items() if left]
+        return [self._step(participant) for participant, left in self._left.items() if left]
 
-    def _step(self, actor: int) -> Step:
-        number = self._steps[actor] - self._left[actor]
-        return Step(f"p{actor}", 1, number, "statement", f"p{actor} {number}")
+    def _step(self, participant: int) -> Step:
+        number = self._steps[participant] - self._left[participant]
+        return Step(f"p{participant}", 1, number, "statement", f"p{participant} {number}")
 
     def take(self, step: Step) -> None:
-        actor = int(step.actor[1:])
+        participant = int(step.participant[1:])
         if self._common and step.number % 2 == 0:
-            self._read[actor] = self.sum
+            self._read[participant] = self.sum
         elif self._common:
-            self.sum = self._read[actor] + 1
-        self._left[actor] -= 1
+            self.sum = self._read[participant] + 1
+        self._left[participant] -= 1
         self.taken.append(step.label)
 
     def state(self) -> str:
@@ -46,14 +46,14 @@ class Counters:
 def explored(
     make: Callable[[], Counters], search: Search | None = None, most: int = 10_000
 ) -> tuple[Search, list[Counters]]:
-    """Carry out everything; return the worlds that were carried out to their end."""
+    """Carry out everything; return the executions that were carried out to their end."""
     search = search or Search()
     ended = []
     while search.left and most:
         most -= 1
-        world = make()
-        if search.next(world) is not None:
-            ended.append(world)
+        execution = make()
+        if search.next(execution) is not None:
+            ended.append(execution)
     return search, ended
 
 
@@ -75,14 +75,14 @@ def test_three_participants() -> None:
 def test_a_lost_update_is_found() -> None:
     _, ended = explored(lambda: Counters(2, 2, common=True))
 
-    assert {world.sum for world in ended} == {1, 2}
+    assert {execution.sum for execution in ended} == {1, 2}
 
 
 def test_the_first_interleaving_never_switches_away_from_who_can_go_on() -> None:
-    world = Counters(2, 2)
-    Search().next(world)
+    execution = Counters(2, 2)
+    Search().next(execution)
 
-    assert world.taken == ["p0 0", "p0 1", "p1 0", "p1 1"]
+    assert execution.taken == ["p0 0", "p0 1", "p1 0", "p1 1"]
 
 
 def switches_away(order: Sequence[int]) -> int:
@@ -110,7 +110,7 @@ def test_an_interrupted_search_goes_on_from_its_file() -> None:
 
     assert finished.after == whole.after
     assert finished.interleavings() == whole.interleavings()
-    assert [world.taken for world in ended + rest] == [world.taken for world in all_ended]
+    assert [execution.taken for execution in ended + rest] == [execution.taken for execution in all_ended]
 
 
 def test_a_world_that_does_not_repeat_is_noticed() -> None:
@@ -122,19 +122,19 @@ def test_a_world_that_does_not_repeat_is_noticed() -> None:
 
 
 def test_a_replay_takes_the_steps_and_then_what_is_left() -> None:
-    world = Counters(2, 2)
+    execution = Counters(2, 2)
     steps = [Step("p1", 1, 0, "statement", "p1 0"), Step("p0", 1, 0, "statement", "p0 0")]
 
-    taken = replay(world, steps)
+    taken = replay(execution, steps)
 
-    assert [step.label for step in taken] == world.taken == ["p1 0", "p0 0", "p0 1", "p1 1"]
+    assert [step.label for step in taken] == execution.taken == ["p1 0", "p0 0", "p0 1", "p1 1"]
 
 
 def test_walks_by_chance_repeat_with_their_seed_and_differ_between_seeds() -> None:
     def walked(seed: int) -> list[str]:
-        world = Counters(4, 4, 4)
-        random_walk(world, seed, depth=12, changes=3)
-        return world.taken
+        execution = Counters(4, 4, 4)
+        random_walk(execution, seed, depth=12, changes=3)
+        return execution.taken
 
     assert walked(1) == walked(1)
     assert len({tuple(walked(seed)) for seed in range(20)}) > 10

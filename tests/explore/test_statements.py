@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from duetime.explore.statements import BEGINS, ENDS, EVERYTHING, UNDOES, label_of, touched
-from duetime.explore.wire import Messages, Seen, Units, asks_for_encryption, sqlstate
+from duetime.explore.wire import Messages, Observation, Units, asks_for_encryption, sqlstate
 from push_readmodel.guards import INSPECT
 from push_readmodel.scheduler import UPSERT
 from push_readmodel.statements import CLAIM
@@ -134,7 +134,7 @@ TEXT, TIMESTAMPTZ = 25, 1184
 )
 def test_what_a_clock_decides_makes_no_difference(other: bytes, same: bool) -> None:
     def digest(data: bytes) -> str:
-        seen = Seen()
+        seen = Observation()
         for each in (described(TEXT, TIMESTAMPTZ), data, message("C", b"SELECT 1\0")):
             seen.add(each)
         return seen.digest()

@@ -24,5 +24,5 @@ module.CLAIM = f"""
 design = replace(correct, name="claim_joined_back")
 
 
-def turn(engine, gateway, _effects):
+def drain_once(engine, gateway, _effects):
     drain(engine, gateway)

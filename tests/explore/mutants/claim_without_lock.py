@@ -15,5 +15,5 @@ module.check_changed = lambda *_: None  # it would notice that the row was delet
 design = replace(correct, name="claim_without_lock")
 
 
-def turn(engine, gateway, _effects):
+def drain_once(engine, gateway, _effects):
     drain(engine, gateway)

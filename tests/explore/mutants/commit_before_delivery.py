@@ -24,5 +24,5 @@ module.Drain = CommitsItsClaim
 design = replace(correct, name="commit_before_delivery")
 
 
-def turn(engine, gateway, _effects):
+def drain_once(engine, gateway, _effects):
     drain(engine, gateway)

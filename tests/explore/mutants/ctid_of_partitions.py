@@ -18,5 +18,5 @@ module.check_changed = lambda *_: None  # it would notice that more rows were de
 design = replace(correct, name="ctid_of_partitions", install=lambda engine: correct.install_partitioned(engine, 8))
 
 
-def turn(engine, gateway, _effects):
+def drain_once(engine, gateway, _effects):
     drain(engine, gateway)

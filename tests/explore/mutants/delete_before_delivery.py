@@ -13,6 +13,6 @@ from push_readmodel.variants.delete_first import DrainDeletingFirst
 design = replace(correct, name="delete_before_delivery")
 
 
-def turn(engine, gateway, _effects):
+def drain_once(engine, gateway, _effects):
     with closing(DrainDeletingFirst(connect(engine), gateway)) as draining:
         draining.drain_all()

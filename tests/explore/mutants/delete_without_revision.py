@@ -20,7 +20,7 @@ DELETE = text("DELETE FROM pending_notifications WHERE key = :key")
 design = replace(correct, name="delete_without_revision")
 
 
-def turn(engine, gateway, _effects):
+def drain_once(engine, gateway, _effects):
     while True:
         with engine.begin() as connection:
             row = connection.execute(CLAIM).one_or_none()

@@ -12,7 +12,7 @@ from oban_style_queue.variants.staged import execute, rescue, stage
 design = replace(correct, name="rescue_by_time")
 
 
-def turn(engine, gateway, effects):
+def drain_once(engine, gateway, effects):
     rescue(engine, after=timedelta())
     published = []
     stage(engine, published.append)

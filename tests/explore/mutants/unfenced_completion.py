@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import delete
 
-from duetime.explore.turns import Turn
+from duetime.explore.drain_once import DrainOnce
 from oban_style_queue.variants import staged
 from oban_style_queue.variants.staged import design as correct
 from oban_style_queue.variants.staged import execute, jobs, rescue, stage
@@ -35,4 +35,4 @@ def recover(engine, gateway, effects):
     work(engine, gateway, effects, rescue_after=timedelta())
 
 
-turn = Turn(work, recover)
+drain_once = DrainOnce(work, recover)

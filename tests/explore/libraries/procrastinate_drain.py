@@ -12,7 +12,7 @@ from duetime.interface import Notification
 design = registry.load("contender:procrastinate")
 
 
-def turn(engine, gateway, _effects):
+def drain_once(engine, gateway, _effects):
     asyncio.run(work(engine.url.set(drivername="postgresql").render_as_string(hide_password=False), gateway))
 
 

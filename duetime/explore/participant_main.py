@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from duetime import registry
 from duetime.errors import ScheduleRejected, StillBeingDelivered
-from duetime.explore.turns import turn_of
+from duetime.explore.drain_once import drain_of
 from duetime.interface import Notification
 from duetime.runtime.effects import Effects
 from duetime.settings import Settings
@@ -43,7 +43,7 @@ class Controller:
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(path)
         self._file = connection.makefile("rw", encoding="utf-8")
-        self.send(what="here", actor=name, pid=os.getpid())
+        self.send(what="here", participant=name, pid=os.getpid())
 
     def send(self, **message: object) -> None:
         self._file.write(json.dumps(message) + "\n")
@@ -97,13 +97,13 @@ class Warm:
     """
 
     def __init__(self, design: str, url: str) -> None:
-        self.design, self.turn = registry.load(design), turn_of(design)
+        self.design, self.drain = registry.load(design), drain_of(design)
         self.engine = create_engine(url, poolclass=NullPool)
         self._port = 0
         event.listen(self.engine, "do_connect", self._to_own_port)
         settings = settings_of(design, url, "warm", "/nonexistent")
         self.scheduler = self.design.scheduler(settings)
-        self.turn.work(self.engine, NoGateway(), Effects({}, worker="warm"))
+        self.drain.work(self.engine, NoGateway(), Effects({}, worker="warm"))
         example = notification({"key": "warm", "revision": 1, "due_at": "2000-01-01T00:00:00+00:00"})
         with Session(self.engine) as session:
             self.scheduler.schedule_many([example], session=session)
@@ -115,19 +115,19 @@ class Warm:
             parameters |= {"host": "127.0.0.1", "port": self._port}
 
     def participate(self, task: Mapping[str, Any]) -> None:
-        """The life of a participant. The clock of its batches and pauses stands still, so that schedules repeat."""
+        """Carry out a participant's task. Its clock is frozen, so that schedules repeat."""
         now_s = time.monotonic()
         time.monotonic = lambda: now_s
         self._port = task["port"]
         self.engine.url = self.engine.url.set(host="127.0.0.1", port=self._port)  # for a library that connects itself
-        controller = Controller(task["socket"], task["actor"])
+        controller = Controller(task["socket"], task["participant"])
         error = ""
         try:
             if task["do"] == "call":
                 self._call(task, controller)
             else:
-                begin = self.turn.recover if task["do"] == "recover" else self.turn.work
-                begin(self.engine, SteppedGateway(controller), Effects(task["effects"], worker=task["actor"]))
+                begin = self.drain.recover if task["do"] == "recover" else self.drain.work
+                begin(self.engine, SteppedGateway(controller), Effects(task["effects"], worker=task["participant"]))
         except Exception as raised:  # noqa: BLE001 - the controller decides what it means
             error = f"{type(raised).__name__}: {next(iter(str(raised).splitlines()), '')}"
         controller.send(what="ended", error=error)

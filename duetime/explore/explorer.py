@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Self
 
 from duetime.errors import DuetimeError
+from duetime.explore.execution import Execution
 from duetime.explore.judge import Verdict, judge
 from duetime.explore.participants import Event
 from duetime.explore.scopes import Scope
 from duetime.explore.search import NotDeterministic, Search, random_walk, replay
-from duetime.explore.stage import Stage, stage
 from duetime.explore.steps import Step
-from duetime.explore.world import World
+from duetime.explore.testbed import Testbed, running_testbed
 from duetime.interface import Design
 
 REPORT_EVERY_S = 2.0
@@ -63,28 +63,28 @@ class Explored:
 Progress = Callable[[Explored], None]
 
 
-class Theatre:
+class Explorer:
     """Carries out interleavings of one scope of one design."""
 
     def __init__(self, design: Design, loaded_as: str, scope: Scope, tempdir: Path) -> None:
         self._design, self._loaded_as, self._scope = design, loaded_as, scope
         self._directory = tempdir / scope.name
         self._resources = ExitStack()
-        self._stage: Stage | None = None
+        self._testbed: Testbed | None = None
 
     def __enter__(self) -> Self:
         self._directory.mkdir()
-        self._stage = self._resources.enter_context(
-            stage(self._design, self._loaded_as, self._scope.actors(), self._directory)
+        self._testbed = self._resources.enter_context(
+            running_testbed(self._design, self._loaded_as, self._scope.participants(), self._directory)
         )
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
 
-    def _world(self) -> World:
-        assert self._stage  # noqa: S101 - entered before
-        return World(self._stage, self._scope)
+    def _execution(self) -> Execution:
+        assert self._testbed  # noqa: S101 - entered before
+        return Execution(self._testbed, self._scope)
 
     def explore(self, explored: Explored, *, until_s: float, report: Progress) -> None:
         """Go on until all is done, a violation is found, or ``time.monotonic()`` is `until_s`.
@@ -96,15 +96,15 @@ class Theatre:
         began_s = reported_s = time.monotonic()
         before_s = explored.seconds
         while explored.search.left and not explored.violation and time.monotonic() < until_s:
-            world = self._world()
+            execution = self._execution()
             try:
-                taken = explored.search.next(world)
+                taken = explored.search.next(execution)
             except DuetimeError as error:
                 raise type(error)(f"{error}\n{self.log()}".rstrip()) from error
             if taken is None:
-                world.give_up()
+                execution.give_up()
             else:
-                self._judged(explored, world, taken)
+                self._judged(explored, execution, taken)
             explored.seconds = before_s + time.monotonic() - began_s
             if time.monotonic() - reported_s > REPORT_EVERY_S:
                 reported_s = time.monotonic()
@@ -113,11 +113,11 @@ class Theatre:
     def walk(self, explored: Explored, walks: int, *, changes: int, report: Progress) -> None:
         """Carry out `walks` interleavings with random priorities."""
         began_s = reported_s = time.monotonic()
-        depth = 4 * len(self._scope.actors()) + 8
+        depth = 4 * len(self._scope.participants()) + 8
         for seed in range(walks):
-            world = self._world()
-            taken = random_walk(world, seed, depth=max(depth, explored.longest), changes=changes)
-            self._judged(explored, world, taken)
+            execution = self._execution()
+            taken = random_walk(execution, seed, depth=max(depth, explored.longest), changes=changes)
+            self._judged(explored, execution, taken)
             explored.seconds = time.monotonic() - began_s
             if explored.violation:
                 return
@@ -131,15 +131,15 @@ class Theatre:
         Raises:
             NotDeterministic: it does not repeat.
         """
-        world = self._world()
+        execution = self._execution()
         try:
-            return self._schedule(world, replay(world, steps))
+            return self._schedule(execution, replay(execution, steps))
         except NotDeterministic:
-            world.give_up()
+            execution.give_up()
             raise
 
-    def _judged(self, explored: Explored, world: World, taken: Sequence[Step]) -> None:
-        schedule = self._schedule(world, taken)
+    def _judged(self, explored: Explored, execution: Execution, taken: Sequence[Step]) -> None:
+        schedule = self._schedule(execution, taken)
         explored.judged += 1
         explored.longest = max(explored.longest, len(taken))
         if schedule.fails:
@@ -150,8 +150,8 @@ class Theatre:
             for label in {label for label, _ in schedule.verdict.violations}:
                 explored.allowed[label] = explored.allowed.get(label, 0) + 1
 
-    def _schedule(self, world: World, taken: Sequence[Step]) -> Schedule:
-        ended = world.finish()
+    def _schedule(self, execution: Execution, taken: Sequence[Step]) -> Schedule:
+        ended = execution.finish()
         verdict = judge(ended, self._scope, self._design.guarantees)
         return Schedule(
             design=self._loaded_as,

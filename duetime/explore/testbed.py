@@ -19,8 +19,8 @@ import psycopg
 from sqlalchemy import Engine, create_engine
 
 from duetime.errors import HarnessError
-from duetime.explore.actors import settings_of
-from duetime.explore.turns import turn_of
+from duetime.explore.drain_once import drain_of
+from duetime.explore.participant_main import settings_of
 from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.environment import composed_for_design
 from duetime.harness.processes.services import ServiceRequirements, Services
@@ -73,7 +73,7 @@ class Lines:
         return [json.loads(line) for line in lines]
 
 
-class Stage:
+class Testbed:
     """The servers and processes, and the messages that come from them."""
 
     def __init__(
@@ -101,8 +101,8 @@ class Stage:
             for table, names in sorted(columns)
         )
 
-    def start(self, actors: Sequence[str], *, tempdir: Path, log: IO[bytes]) -> None:
-        """Start the proxy with a port for each of `actors`, and the warm process."""
+    def start(self, participants: Sequence[str], *, tempdir: Path, log: IO[bytes]) -> None:
+        """Start the proxy with a port for each of `participants`, and the warm process."""
         contender = self.design.contender
         environment = {
             **composed_for_design(), **(contender.environment(self.url, "") if contender else {}), **owner_env(tempdir)
@@ -112,10 +112,14 @@ class Stage:
         python, pipe = [sys.executable, "-m"], subprocess.PIPE
         warm_python = contender.python if contender else sys.executable
         self._proxy = subprocess.Popen(
-            [*python, "duetime.explore.proxy", dial, *actors], stdin=pipe, stdout=pipe, stderr=log, env=environment
+            [*python, "duetime.explore.proxy", dial, *participants],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=log,
+            env=environment,
         )
         self._warm = subprocess.Popen(
-            [warm_python, "-m", "duetime.explore.actors", self.loaded_as, self.url],
+            [warm_python, "-m", "duetime.explore.participant_main", self.loaded_as, self.url],
             stdin=pipe,
             stdout=pipe,
             stderr=log,
@@ -127,10 +131,10 @@ class Stage:
             raise HarnessError(f"the process that participants are forked from did not start:\n{written[-2000:]}")
         self._watch(self._proxy.stdout.fileno(), "proxy")
         give_up_at = time.monotonic() + STARTS_WITHIN_S
-        while len(self.ports) < len(actors):
+        while len(self.ports) < len(participants):
             for _, message in self.messages(0.1):
                 if message and message["what"] == "listens":
-                    self.ports[message["actor"]] = message["port"]
+                    self.ports[message["participant"]] = message["port"]
             if time.monotonic() > give_up_at:
                 raise HarnessError("the stepping proxy did not start; see participants.log")
         self.command(do="tables", tables=self.tables)
@@ -167,7 +171,7 @@ class Stage:
     def fork(self, **task: object) -> None:
         """Let the warm process fork a participant."""
         assert self._warm and self._warm.stdin  # noqa: S101 - started before
-        task = {"socket": self.socket, "design": self.loaded_as, "port": self.ports[str(task["actor"])], **task}
+        task = {"socket": self.socket, "design": self.loaded_as, "port": self.ports[str(task["participant"])], **task}
         self._warm.stdin.write(json.dumps(task).encode() + b"\n")
         self._warm.stdin.flush()
 
@@ -197,14 +201,14 @@ class Stage:
 
 
 @contextmanager
-def stage(design: Design, loaded_as: str, actors: Sequence[str], tempdir: Path) -> Iterator[Stage]:
-    """A stage with a PostgreSQL of its own, on which `design` is installed.
+def running_testbed(design: Design, loaded_as: str, participants: Sequence[str], tempdir: Path) -> Iterator[Testbed]:
+    """A testbed with a PostgreSQL of its own, on which `design` is installed.
 
     Raises:
-        BadUsage: the design has no turn.
+        BadUsage: the design has no function that delivers what is due once.
         HarnessError: a process did not start.
     """
-    turn_of(loaded_as)
+    drain_of(loaded_as)
     services = Services(tempdir, environment={})
     services.prepare(side_by_side=1)
     with ExitStack() as stack:
@@ -219,8 +223,8 @@ def stage(design: Design, loaded_as: str, actors: Sequence[str], tempdir: Path) 
             connection.exec_driver_sql(EFFECTS_TABLE)
         design.install(engine)
         settings = settings_of(loaded_as, endpoints.database_url, RECOVERY, str(tempdir / "controller"))
-        made = Stage(design, loaded_as, engine, endpoints.database_url, settings, directory=tempdir)
+        made = Testbed(design, loaded_as, engine, endpoints.database_url, settings, directory=tempdir)
         stack.callback(made.close)
         log = stack.enter_context((tempdir / "participants.log").open("ab"))
-        made.start([*actors, RECOVERY], tempdir=tempdir, log=log)
+        made.start([*participants, RECOVERY], tempdir=tempdir, log=log)
         yield made

@@ -1,4 +1,4 @@
-"""What a worker of a design does until nothing is due: one turn, in the words of the design's own package."""
+"""One drain of a worker: deliver until nothing is due, with the functions of the design's own package."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Work = Callable[[Engine, Gateway, Effects], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class DrainOnce:
     """work: of each worker of a scope. recover: of the worker that is up at the end, when all others have ended."""
 
     work: Work
     recover: Work
 
 
-def _drain(class_name: str) -> Turn:
-    """Return a turn of the read model's drain, or of a variant of it."""
+def _drain(class_name: str) -> DrainOnce:
+    """Return a drain of the read model, or of a variant of it."""
 
     def work(engine: Engine, gateway: Gateway, effects: Effects) -> None:
         drain, connect = resolve_name(class_name), resolve_name("push_readmodel.connection:connect")
         with closing(drain(connect(engine), gateway, effects=effects)) as draining:
             draining.drain_all()
 
-    return Turn(work, work)
+    return DrainOnce(work, work)
 
 
 def _staged(*, rescue_after: timedelta) -> Work:
@@ -54,11 +54,11 @@ def _staged(*, rescue_after: timedelta) -> Work:
     return work
 
 
-TURNS: Mapping[str, Turn] = {
+DRAINS: Mapping[str, DrainOnce] = {
     "push_readmodel": _drain("push_readmodel.drain:Drain"),
     "push_readmodel:delete_first": _drain("push_readmodel.variants.delete_first:DrainDeletingFirst"),
-    "oban_style_queue:staged": Turn(
-        # Nothing executes for so long in a scope: time stands still.
+    "oban_style_queue:staged": DrainOnce(
+        # No job of a scope executes for an hour.
         work=_staged(rescue_after=timedelta(hours=1)),
         recover=_staged(rescue_after=timedelta()),
     ),
@@ -66,22 +66,22 @@ TURNS: Mapping[str, Turn] = {
 """The designs of this project that keep everything in PostgreSQL, and whose workers do nothing but deliver."""
 
 
-def turn_of(design: str) -> Turn:
-    """Return the turn of a design: one of `TURNS`, or the attribute ``turn`` of its file.
+def drain_of(design: str) -> DrainOnce:
+    """Return the drain of a design: one of `DRAINS`, or the attribute ``drain_once`` of its file.
 
     Raises:
         BadUsage: it has none, with what to write.
     """
-    if design in TURNS:
-        return TURNS[design]
+    if design in DRAINS:
+        return DRAINS[design]
     file = Path(design.partition(":")[0])
     if file.suffix == ".py":
-        found = getattr(design_modules.load_file(file), "turn", None)
-        if isinstance(found, Turn):
+        found = getattr(design_modules.load_file(file), "drain_once", None)
+        if isinstance(found, DrainOnce):
             return found
         if callable(found):
-            return Turn(found, found)
+            return DrainOnce(found, found)
     raise BadUsage(
-        f"{design} has no turn to explore; the designs with one are {', '.join(TURNS)}; in a file of your own, define "
-        "turn(engine, gateway, effects), which delivers until nothing is due"
+        f"{design} cannot be explored; the designs that can are {', '.join(DRAINS)}; in a file of your own, define "
+        "drain_once(engine, gateway, effects), which delivers until nothing is due"
     )
