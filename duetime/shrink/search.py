@@ -29,7 +29,7 @@ from duetime.shrink.trials import OutOfBudget, Rate, Trials
 T = TypeVar("T")
 Ending = Literal["minimal", "out of budget", "not seen again"]
 
-MOST_LOOKED_AT = 20
+MOST_EVENTS = 20
 """The most events among which those with the fewest operations are tried first."""
 OFTEN = 2
 """In so many repeats a smaller plan has to fail, if the whole plan fails in as many."""
@@ -103,8 +103,8 @@ class Search:
         users: dict[Subject, list[int]] = {}
         for which, user in filter(None, map(recipient_of, self._ops)):
             users.setdefault(which, []).append(user)
-        looked_at = [which for which in users if which in known][:MOST_LOOKED_AT]
-        alone = [(only_with(self.whole, which), which) for which in looked_at]
+        candidates = [which for which in users if which in known][:MOST_EVENTS]
+        alone = [(only_with(self.whole, which), which) for which in candidates]
         alone.sort(key=lambda guess: (len(guess[0].operations), guess[0].judged_until_s()))
         guesses = self._with_one_fault(alone, users)
         for plan, which in alone:
