@@ -34,6 +34,12 @@ class Schedule:
     stored: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def title(self) -> str:
+        """Names the design, by its file without the folders if it is one of somebody's own, and the scope."""
+        file = Path(self.design.partition(":")[0])
+        return f"{file.stem if file.suffix == '.py' else self.design} in {self.scope}"
+
+    @property
     def fails(self) -> bool:
         return bool(self.verdict.broken)
 

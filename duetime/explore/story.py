@@ -103,9 +103,8 @@ def page(schedule: Schedule) -> str:
         + "</tr>"
         for number, participant, text in found
     )
-    title = f"{schedule.design} in {schedule.scope}"
     return PAGE.format(
-        title=escape(title), what=escape(scope_named(schedule.scope).what),
+        title=escape(schedule.title), what=escape(scope_named(schedule.scope).what.capitalize()),
         verdict=escape(", ".join(schedule.verdict.broken) or "no violation"),
         explanation=escape(sentence(schedule)),
         heads="".join(f"<th>{escape(participant)}</th>" for participant in participants), body=body,
@@ -125,6 +124,7 @@ PAGE = """<!doctype html>
 <style>
 :root {{ color-scheme: light dark; --line: #8886; --ground: #8881; }}
 body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }}
+h1 {{ overflow-wrap: anywhere; }}
 div {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
 th, td {{ text-align: left; padding: .3rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; }}
@@ -190,6 +190,6 @@ def test_{name}() -> None:
 def as_test(schedule: Schedule, file: Path) -> str:
     """Return a pytest case that fails as long as the schedule in `file` breaks a guarantee."""
     broken = schedule.verdict.broken[0] if schedule.verdict.broken else "nothing"
-    title = f"{broken} in {schedule.scope} of {schedule.design}"
+    title = f"{broken}, {schedule.title}"
     name = re.sub(r"\W+", "_", f"{schedule.scope}_{broken}").strip("_").lower()
     return TEST.format(title=title, file=file.name, name=name)

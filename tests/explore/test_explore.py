@@ -156,7 +156,9 @@ def test_the_command_shows_a_violation_and_writes_a_test_of_it(tmp_path: Path) -
 
     assert done.returncode == 1
     assert "k/1 was delivered 2 times, by worker-1 and worker-2" in done.stdout
-    assert "delivers k/1" in (folder / "two_workers.html").read_text()
+    page = (folder / "two_workers.html").read_text()
+    assert "delivers k/1" in page
+    assert "<h1>commit_before_delivery in two_workers</h1>" in page
     again = duetime("explore", "--replay", str(folder / "two_workers.json"))
     assert again.returncode == 1
     assert again.stdout.splitlines()[0].split() == ["step", "worker-1", "worker-2"]
