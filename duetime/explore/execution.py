@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,6 @@ class Execution:
         self._stepping = ""
         self.events: list[Event] = []
         self.taken: list[Step] = []
-        self._due_at = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
         testbed.reset()
         self._schedule_before()
         testbed.command(do="step")
@@ -56,7 +54,7 @@ class Execution:
         self._settle()
 
     def _schedule_before(self) -> None:
-        calls = [call_to_json(call, due_at=self._due_at) for call in self._scope.before]
+        calls = [call_to_json(call) for call in self._scope.before]
         if self._testbed.design.contender:
             self._call_in_its_environment(calls)
         else:
@@ -87,7 +85,7 @@ class Execution:
     def _task(self, name: str) -> dict[str, Any]:
         if name.startswith("app-"):
             transactions = self._scope.applications[int(name.removeprefix("app-")) - 1]
-            calls = [[call_to_json(call, due_at=self._due_at) for call in calls] for calls in transactions]
+            calls = [[call_to_json(call) for call in calls] for calls in transactions]
             return {"participant": name, "do": "call", "transactions": calls}
         return {"participant": name, "do": "work", "effects": STATEMENTS}
 
@@ -121,7 +119,7 @@ class Execution:
             if not participant.ended and participant.pid:
                 if self._kills_left:
                     yield Step(name, 0, participant.steps, "kill", "is killed")
-                if self._cuts_left and self._of(participant):
+                if self._cuts_left and any(connection.is_in_use for _, connection in self._of(participant)):
                     yield Step(name, 0, participant.steps, "cut", "loses its connection")
 
     def take(self, step: Step) -> None:
@@ -272,6 +270,7 @@ class Execution:
                     connection.held = message["label"]
             case "done":
                 participant.observed.append(message["observed"])
+                connection.in_transaction = not message["ended"]
                 self._executed(participant, connection, identity, committed=message["ended"] and not message["error"])
             case "closed":
                 del self._connections[identity]

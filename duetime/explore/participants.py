@@ -22,7 +22,13 @@ class Connection:
     held: str | None = None
     running: bool = False
     since: int = 0
+    in_transaction: bool = False
     cut: bool = False
+
+    @property
+    def is_in_use(self) -> bool:
+        """True until the client may close it: another message would say so too late for a replay."""
+        return bool(self.held) or self.running or self.in_transaction
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from duetime.errors import BadUsage
 
+DUE_AT = "2020-01-01T00:00:00+00:00"
+"""Overdue, and the same in every interleaving, because a design may store it where it counts for the state."""
 EFFECT_KIND = "explored-effect"
 STATEMENTS = {EFFECT_KIND: "INSERT INTO explored_effects (op, worker) VALUES (%(op)s, %(worker)s)"}
 """The effect of a scope about effects inside the database: a row for each execution."""
@@ -156,7 +158,7 @@ def scope_named(name: str) -> Scope:
     return SCOPES[name]
 
 
-def call_to_json(call: Call, *, due_at: str) -> dict[str, Any]:
+def call_to_json(call: Call) -> dict[str, Any]:
     return {
-        "verb": call.verb, "key": call.key, "revision": call.revision, "kind": call.kind, "due_at": due_at,
+        "verb": call.verb, "key": call.key, "revision": call.revision, "kind": call.kind, "due_at": DUE_AT,
     }  # fmt: skip
