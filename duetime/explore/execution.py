@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from duetime.errors import HarnessError
 from duetime.explore.participant_main import notification
 from duetime.explore.participants import Connection, Ended, Event, Happened, Participant
-from duetime.explore.scopes import STATEMENTS, Scope, call_to_json
+from duetime.explore.scopes import EFFECTS_TABLE_NAME, STATEMENTS, Scope, call_to_json
 from duetime.explore.state import state_of
 from duetime.explore.steps import Step
 from duetime.explore.testbed import RECOVERY, Testbed
@@ -179,7 +179,8 @@ class Execution:
     def _go_on(self, participant: Participant, number: int) -> None:
         [(identity, connection)] = [item for item in self._of(participant) if item[1].number == number]
         assert connection.held  # noqa: S101 - it was offered
-        connection.running, connection.since, connection.held = True, self._now, None
+        connection.running, connection.since, connection.statement = True, self._now, connection.held
+        connection.held = None
         self._testbed.command(do="go", id=identity)
 
     def _of(self, participant: Participant) -> list[tuple[int, Connection]]:
@@ -280,8 +281,15 @@ class Execution:
         freed = identity in self._blocked or participant.name != self._stepping
         self._part = FREED if freed else OWN
         participant.queried_at = self._now + self._part
-        if committed:
+        if EFFECTS_TABLE_NAME in connection.statement:
+            participant.effect_open = True
+        if committed and not connection.statement.upper().startswith("ROLLBACK"):
             participant.unacknowledged.clear()
+            if participant.effect_open:
+                participant.effects.append(participant.queried_at)
+                participant.unacknowledged.append(participant.queried_at)
+        if not connection.in_transaction:
+            participant.effect_open = False
         connection.running = False
         self._blocked.discard(identity)
 
@@ -319,6 +327,7 @@ class Execution:
         self._now += 1
         self._stepping, self._part = RECOVERY, OWN
         self._testbed.command(do="through")
+        effects = {participant.name: list(participant.effects) for participant in self._participants.values()}
         recovery = Participant(RECOVERY)
         self._participants = {RECOVERY: recovery}
         give_up_at = time.monotonic() + RECOVERS_WITHIN_S
@@ -341,7 +350,8 @@ class Execution:
                 break
             time.sleep(0.1)
         for op, worker in self._testbed.admin.execute("SELECT op, worker FROM explored_effects").fetchall():
-            self.events.append(Event(at=self._now, what="deliver", participant=worker, op=op, queried_at=self._now))
+            at = effects[worker].pop(0) if effects.get(worker) else self._now
+            self.events.append(Event(at=at, what="deliver", participant=worker, op=op, queried_at=at))
         return Ended(self.events, self.taken, stored)
 
     def give_up(self) -> None:

@@ -13,7 +13,8 @@ from duetime.explore.steps import Step
 class Connection:
     """A session of the database.
 
-    held: the statement that waits for its step. running: whether one is being executed. since: the step of the last.
+    held: the statement that waits for its step. running: whether one is being executed. since, statement: the step of
+    the last one, and what it is.
     """
 
     participant: str
@@ -22,6 +23,7 @@ class Connection:
     held: str | None = None
     running: bool = False
     since: int = 0
+    statement: str = ""
     in_transaction: bool = False
     cut: bool = False
 
@@ -36,7 +38,8 @@ class Participant:
     """A participant.
 
     queried_at: the instant of its last query, in steps. unacknowledged: that instant for each delivery after which it
-    has committed nothing. observed: the results of its statements and deliveries.
+    has committed nothing. observed: the results of its statements and deliveries. effect_open, effects: whether its
+    transaction has executed an effect inside the database, and when such transactions were committed.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Participant:
     unacknowledged: list[float] = field(default_factory=list)
     invoking: Sequence[str] = ()
     observed: list[str] = field(default_factory=list)
+    effect_open: bool = False
+    effects: list[float] = field(default_factory=list)
     killed: bool = False
     cut: bool = False
 

@@ -11,7 +11,8 @@ from duetime.errors import BadUsage
 DUE_AT = "2020-01-01T00:00:00+00:00"
 """Overdue, and the same in every interleaving, because a design may store it where it counts for the state."""
 EFFECT_KIND = "explored-effect"
-STATEMENTS = {EFFECT_KIND: "INSERT INTO explored_effects (op, worker) VALUES (%(op)s, %(worker)s)"}
+EFFECTS_TABLE_NAME = "explored_effects"
+STATEMENTS = {EFFECT_KIND: f"INSERT INTO {EFFECTS_TABLE_NAME} (op, worker) VALUES (%(op)s, %(worker)s)"}  # noqa: S608
 """The effect of a scope about effects inside the database: a row for each execution."""
 
 

@@ -137,6 +137,18 @@ def test_a_killed_worker_is_the_reason_for_a_repeat_and_for_no_loss(tempdir: Pat
     assert explored.allowed.keys() == {"duplicate"}
 
 
+@pytest.mark.parametrize(("name", "allowed"), [("push_readmodel", set()), ("oban_style_queue:staged", {"duplicate"})])
+def test_an_effect_in_the_transaction_that_deletes_its_row_happens_once(
+    name: str, allowed: set[str], tempdir: Path
+) -> None:
+    """`staged` executes it in a transaction of its own, so a kill before the next one repeats it."""
+    explored = explore(name, "effect_crash", tempdir)
+
+    assert explored.is_whole
+    assert explored.violation is None
+    assert explored.allowed.keys() == allowed
+
+
 def test_the_command_keeps_what_is_left_and_goes_on(tmp_path: Path) -> None:
     arguments = ("explore", "push_readmodel", "two_workers", "--out", str(tmp_path))
 
