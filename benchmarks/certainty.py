@@ -22,10 +22,10 @@ from duetime import contenders, registry
 from duetime.cli.options import in_own_environment
 from duetime.errors import BadUsage
 from duetime.explore import story
-from duetime.explore.drain_once import DRAINS
+from duetime.explore.drain_once import DRAINS, MIGRATION
 from duetime.explore.explorer import Explored, Explorer
 from duetime.explore.proxy import CHUNK
-from duetime.explore.scopes import SCOPES, scope_named
+from duetime.explore.scopes import scope_named, scopes_for
 from duetime.explore.search import Search
 from duetime.harness.processes.cleanup import owner_env, run_tempdir
 from duetime.harness.processes.embedded_servers import postgres_version
@@ -46,7 +46,7 @@ ROUNDS, QUERIES = 9, 3000
 
 @click.command()
 @click.option("--page", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=PAGE)
-@click.option("--designs", default=",".join(DRAINS), show_default=True, metavar="A,B")
+@click.option("--designs", default=",".join([*DRAINS, MIGRATION]), show_default=True, metavar="A,B")
 @click.option("--budget", default=BUDGET_S, show_default=True, metavar="S", help="Seconds for each scope.")
 @in_own_environment
 def main(page: Path, designs: str, budget: float) -> None:
@@ -59,7 +59,7 @@ def main(page: Path, designs: str, budget: float) -> None:
         raise BadUsage(f"the tree is {tree}; commit its changes, because the page says which commit was explored")
     began_s = time.monotonic()
     jobs = [
-        *((name, name, scope, budget) for name in designs.split(",") for scope in SCOPES),
+        *((name, name, scope.name, budget) for name in designs.split(",") for scope in scopes_for(name, ())),
         *((name, file, scope, LIBRARY_BUDGET_S) for name, file, scope in of_libraries()),
         *((name, file_of(name), scope, budget) for name, (scope, _) in sorted(FOUND_IN.items())),
     ]

@@ -87,13 +87,13 @@ def explore_command(
     Exit status: 0 no violation in all of each scope, 1 a violation, 2 bad usage, 3 the budget ended before, or
     something proves nothing.
     """
-    from duetime.explore.drain_once import DRAINS
-    from duetime.explore.scopes import SCOPES, scope_named
+    from duetime.explore.drain_once import DRAINS, MIGRATION
+    from duetime.explore.scopes import SCOPES, scopes_for
 
     if listing:
         for scope in SCOPES.values():
             click.echo(f"{scope.name:18}{scope.what}")
-        click.echo(f"designs: {', '.join(DRAINS)}, or a file of your own")
+        click.echo(f"designs: {', '.join(DRAINS)}, {MIGRATION}, or a file of your own")
         return
     if replay:
         sys.exit(_replay(replay))
@@ -101,9 +101,10 @@ def explore_command(
         raise BadUsage(f"name a design: {', '.join(DRAINS)}, or path/to/file.py:design; --list lists the scopes")
     if walks and (preemptions is not None or resume):
         raise BadUsage("--walks goes by chance: leave out --preemptions and --continue")
-    chosen = [scope_named(name) for name in scopes] or list(SCOPES.values())
     name = registry.absolute(design)
-    folder = out / registry.load(name).name.replace(":", "-")
+    loaded = registry.load(name).name
+    chosen = scopes_for(loaded, scopes)
+    folder = out / loaded.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True)
     worst = 0
     for scope in chosen:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from duetime.errors import HarnessError
 from duetime.explore.participant_main import notification
 from duetime.explore.participants import Connection, Ended, Event, Happened, Participant
-from duetime.explore.scopes import EFFECTS_TABLE_NAME, STATEMENTS, Scope, call_to_json
+from duetime.explore.scopes import EFFECTS_TABLE_NAME, MIGRATION, STATEMENTS, Scope, call_to_json
 from duetime.explore.state import state_of
 from duetime.explore.steps import Step
 from duetime.explore.testbed import RECOVERY, Testbed
@@ -87,6 +87,8 @@ class Execution:
             transactions = self._scope.applications[int(name.removeprefix("app-")) - 1]
             calls = [[call_to_json(call) for call in calls] for calls in transactions]
             return {"participant": name, "do": "call", "transactions": calls}
+        if name == MIGRATION:
+            return {"participant": name, "do": "migrate"}
         return {"participant": name, "do": "work", "effects": STATEMENTS}
 
     def choices(self) -> Sequence[Step]:

@@ -24,7 +24,8 @@ from sqlalchemy.pool import NullPool
 
 from duetime import registry
 from duetime.errors import ScheduleRejected, StillBeingDelivered
-from duetime.explore.drain_once import drain_of
+from duetime.explore.drain_once import drains_of
+from duetime.explore.migrate_once import migrate_once
 from duetime.interface import Notification
 from duetime.runtime.effects import Effects
 from duetime.settings import Settings
@@ -97,13 +98,14 @@ class Warm:
     """
 
     def __init__(self, design: str, url: str) -> None:
-        self.design, self.drain = registry.load(design), drain_of(design)
+        self.design, self.drains = registry.load(design), drains_of(design)
         self.engine = create_engine(url, poolclass=NullPool)
         self._port = 0
         event.listen(self.engine, "do_connect", self._to_own_port)
-        settings = settings_of(design, url, "warm", "/nonexistent")
-        self.scheduler = self.design.scheduler(settings)
-        self.drain.work(self.engine, NoGateway(), Effects({}, worker="warm"))
+        self.settings = settings_of(design, url, "warm", "/nonexistent")
+        self.scheduler = self.design.scheduler(self.settings)
+        for drain in self.drains:
+            drain.work(self.engine, NoGateway(), Effects({}, worker="warm"))
         example = notification({"key": "warm", "revision": 1, "due_at": "2000-01-01T00:00:00+00:00"})
         with Session(self.engine) as session:
             self.scheduler.schedule_many([example], session=session)
@@ -125,12 +127,22 @@ class Warm:
         try:
             if task["do"] == "call":
                 self._call(task, controller)
+            elif task["do"] == "migrate":
+                migrate_once(self.design, self.settings, self.engine)
             else:
-                begin = self.drain.recover if task["do"] == "recover" else self.drain.work
-                begin(self.engine, SteppedGateway(controller), Effects(task["effects"], worker=task["participant"]))
+                self._work(task, controller)
         except Exception as raised:  # noqa: BLE001 - the controller decides what it means
             error = f"{type(raised).__name__}: {next(iter(str(raised).splitlines()), '')}"
         controller.send(what="ended", error=error)
+
+    def _work(self, task: Mapping[str, Any], controller: Controller) -> None:
+        """Deliver as a worker: in a migration as one of the old design, and at the end as one of each."""
+        gateway, effects = SteppedGateway(controller), Effects(task["effects"], worker=task["participant"])
+        if task["do"] == "recover":
+            for drain in self.drains:
+                drain.recover(self.engine, gateway, effects)
+        else:
+            self.drains[0].work(self.engine, gateway, effects)
 
     def _call(self, task: Mapping[str, Any], controller: Controller) -> None:
         """Carry out the calls of an application, each transaction after the one before."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from duetime.errors import BadUsage
+from duetime.interface import MIGRATION_SEPARATOR
 
 DUE_AT = "2020-01-01T00:00:00+00:00"
 """Overdue, and the same in every interleaving, because a design may store it where it counts for the state."""
+MIGRATION = "migration"
+"""The participant that switches from one design to another, and moves what is pending."""
 EFFECT_KIND = "explored-effect"
 EFFECTS_TABLE_NAME = "explored_effects"
 STATEMENTS = {EFFECT_KIND: f"INSERT INTO {EFFECTS_TABLE_NAME} (op, worker) VALUES (%(op)s, %(worker)s)"}  # noqa: S608
@@ -39,7 +42,8 @@ class Scope:
     """what: the scope in a few words. before: acknowledged before anything else begins, and due already.
 
     applications: for each, its transactions, one after another. failing: the ops whose first delivery the gateway
-    refuses. crashes, cuts: how many workers may be killed, or lose their connections, each at any step.
+    refuses. crashes, cuts: how many workers may be killed, or lose their connections, each at any step. migrates: a
+    migration takes place, for designs ``OLD-to-NEW``; its workers are the old one's; the new one's is up at the end.
     """
 
     name: str
@@ -50,9 +54,10 @@ class Scope:
     crashes: int = 0
     cuts: int = 0
     failing: frozenset[str] = frozenset()
+    migrates: bool = False
 
     def participants(self) -> list[str]:
-        return [*self.worker_names(), *self.application_names()]
+        return [*self.worker_names(), *self.application_names(), *([MIGRATION] if self.migrates else ())]
 
     def worker_names(self) -> list[str]:
         return [f"worker-{number}" for number in range(1, self.workers + 1)]
@@ -143,9 +148,38 @@ SCOPES: Mapping[str, Scope] = {
             before=(_schedule("k", 1, EFFECT_KIND),),
             crashes=1,
         ),
+        Scope(
+            name="migration",
+            what="a worker of the old design, one due row, the migration, and an application that reschedules the row",
+            before=ONE,
+            workers=1,
+            applications=[[(_schedule("k", 2),)]],
+            migrates=True,
+        ),
+        Scope(
+            name="migration_cancel",
+            what="a worker of the old design, one due row, the migration, and an application that cancels the row",
+            before=ONE,
+            workers=1,
+            applications=[[(_cancel("k", 2),)]],
+            migrates=True,
+        ),
     )
 }
 SMALLEST = ("two_workers", "cancel")
+
+
+def scopes_for(design: str, names: Sequence[str]) -> list[Scope]:
+    """Return the scopes `names` for the design of the name `design`; without names, all that it can be explored in.
+
+    Raises:
+        BadUsage: a scope is unknown, or of no use for the design.
+    """
+    fitting = {name: scope for name, scope in SCOPES.items() if scope.migrates == (MIGRATION_SEPARATOR in design)}
+    for name in names:
+        if scope_named(name).name not in fitting:
+            raise BadUsage(f"{design} cannot be explored in the scope {name!r}; its scopes are {', '.join(fitting)}")
+    return [fitting[name] for name in names or fitting]
 
 
 def scope_named(name: str) -> Scope:

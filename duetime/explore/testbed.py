@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy import Engine, create_engine
 
 from duetime.errors import HarnessError
-from duetime.explore.drain_once import drain_of
+from duetime.explore.drain_once import drains_of
 from duetime.explore.participant_main import settings_of
 from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.environment import composed_for_design
@@ -32,6 +32,8 @@ RECOVERY = "recovery"
 STARTS_WITHIN_S = 30.0
 SPEED = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "deadlock_timeout = '50ms'")
 """No interleaving cuts the power, and a deadlock ends soon."""
+REPEATABLE = ("autovacuum = off",)
+"""Or it would decide by time where a row is stored, and so which of two rows with the same due time comes first."""
 EFFECTS_TABLE = "CREATE TABLE explored_effects (op text, worker text)"
 TABLES = """
     SELECT quote_ident(nspname) || '.' || quote_ident(relname), relname FROM pg_class
@@ -93,7 +95,8 @@ class Testbed:
         self._warm: subprocess.Popen[bytes] | None = None
         self._connections: dict[int, socket.socket] = {}
         found = self.admin.execute(TABLES).fetchall()
-        self._truncate = f"TRUNCATE {', '.join(row[0] for row in found)} RESTART IDENTITY CASCADE"
+        self._reset = f"TRUNCATE {', '.join(row[0] for row in found)} RESTART IDENTITY CASCADE"
+        self._keep_what_was_installed([row[0] for row in found])
         self.tables = sorted(row[1] for row in found)
         columns = [(table, names) for table, names in self.admin.execute(COLUMNS).fetchall() if table in dict(found)]
         self._contents = " UNION ALL ".join(
@@ -179,9 +182,17 @@ class Testbed:
         """Answer the question of a participant."""
         self._connections[connection].sendall(json.dumps(answer).encode() + b"\n")
 
+    def _keep_what_was_installed(self, tables: Sequence[str]) -> None:
+        """Copy the rows that there are, which each interleaving begins with."""
+        self.admin.execute("CREATE SCHEMA explored")
+        for number, table in enumerate(tables):
+            if self.admin.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():  # noqa: S608 - quoted by the database
+                self.admin.execute(f"CREATE TABLE explored.rows_{number} AS TABLE {table}")
+                self._reset += f"; INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE explored.rows_{number}"
+
     def reset(self) -> None:
-        """Empty all tables."""
-        self.admin.execute(self._truncate)
+        """Make all tables what they were when the design had been installed."""
+        self.admin.execute(self._reset)
 
     def contents(self) -> list[tuple[str, str]]:
         """Return all committed rows, without times."""
@@ -208,7 +219,7 @@ def running_testbed(design: Design, loaded_as: str, participants: Sequence[str],
         BadUsage: the design has no function that delivers what is due once.
         HarnessError: a process did not start.
     """
-    drain_of(loaded_as)
+    drains_of(loaded_as)
     services = Services(tempdir, environment={})
     services.prepare(side_by_side=1)
     with ExitStack() as stack:
@@ -217,7 +228,7 @@ def running_testbed(design: Design, loaded_as: str, participants: Sequence[str],
         engine = create_engine(endpoints.database_url)
         stack.callback(engine.dispose)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for setting in SPEED:
+            for setting in (*SPEED, *REPEATABLE):
                 connection.exec_driver_sql(f"ALTER SYSTEM SET {setting}")
             connection.exec_driver_sql("SELECT pg_reload_conf()")
             connection.exec_driver_sql(EFFECTS_TABLE)

@@ -10,6 +10,7 @@ import pytest
 
 from duetime import registry
 from duetime.explore import story
+from duetime.explore.drain_once import MIGRATION
 from duetime.explore.execution import Execution
 from duetime.explore.explorer import Explored, Explorer
 from duetime.explore.judge import judge
@@ -30,6 +31,7 @@ FOUND_IN = {
     "delete_before_delivery": ("crash", "missed k/1"),
     "delete_without_revision": ("reschedule", "missed k/2"),
     "rescue_by_time": ("two_workers", "duplicate k/1"),
+    "switch_without_lock": ("migration_cancel", "phantom k/1"),
     "unfenced_completion": ("reschedule", "missed k/2"),
 }
 """Each mutant, the scope in which it is found, and a violation of it."""
@@ -182,6 +184,8 @@ def test_the_command_shows_a_violation_and_writes_a_test_of_it(tmp_path: Path) -
     [
         (("pull_worker",), "pull_worker cannot be explored; the designs that can are push_readmodel"),
         (("push_readmodel", "everything"), "there is no scope 'everything'; the scopes are two_workers"),
+        (("push_readmodel", "migration"), "push_readmodel cannot be explored in the scope 'migration'; its scopes are"),
+        ((MIGRATION, "crash"), "its scopes are migration, migration_cancel"),
         ((), "name a design: push_readmodel"),
         (("push_readmodel", "--budget", "5"), "'5' is no time; write 90s, 5m or 1h"),
         (("push_readmodel", "--walks", "5", "--continue"), "leave out --preemptions and --continue"),
