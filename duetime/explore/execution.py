@@ -220,6 +220,9 @@ class Execution:
             return all(identity in self._blocked for identity, _ in connections)
         if any(connection.cut and identity not in self._blocked for identity, connection in connections):
             return False  # PostgreSQL has not rolled back yet
+        # The participant may say that it delivers before the proxy says that the query before it is done.
+        if any(connection.running and identity not in self._blocked for identity, connection in connections):
+            return False
         if participant.delivering:
             return True
         return any(connection.held or identity in self._blocked for identity, connection in connections)
