@@ -25,6 +25,19 @@ def sqlalchemy_url(url: str, *, variable: str = "DUETIME_DATABASE_URL") -> str:
     return f"postgresql+psycopg://{url.partition('://')[2]}"
 
 
+def libpq_url(url: str) -> str:
+    """Return a URL of SQLAlchemy, of one server or of several, as libpq writes it."""
+    from sqlalchemy import make_url
+
+    parsed = make_url(url).set(drivername="postgresql")
+    hosts = parsed.query.get("host", ())
+    if isinstance(hosts, str):
+        return parsed.render_as_string(hide_password=False)
+    others = {name: value for name, value in parsed.query.items() if name != "host"}
+    marked = parsed.set(query=others, host="hosts.invalid").render_as_string(hide_password=False)
+    return marked.replace("hosts.invalid", ",".join(hosts), 1)
+
+
 def redis_url(url: str, *, variable: str = "DUETIME_BROKER_URL") -> str:
     """Return `url`, which names a Redis or Valkey that a run may use.
 

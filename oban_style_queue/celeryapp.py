@@ -38,9 +38,13 @@ class Connections:
 
     @cached_property
     def engine(self) -> Engine:
-        # Pre-ping, because the pool's connections do not survive a restart of the database server.
+        # Pre-ping, because the connections do not survive a restart of the database server. The isolation, because
+        # with a stricter one, which may be the server's default, two workers that meet fail instead of waiting.
         return create_engine(
-            self._settings.database_url, pool_pre_ping=True, connect_args=self._settings.driver_options
+            self._settings.database_url,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args=self._settings.driver_options,
         )
 
     def open(self, **_signal: object) -> None:

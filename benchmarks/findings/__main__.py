@@ -21,11 +21,18 @@ from duetime.league.tables import write_section
 
 PAGE = ROOT / "docs" / "findings.md"
 SECTION = "matrix"
+PRODUCTION_SECTION = "production"
 
 
 @click.command()
 @click.option("--designs", "names", default="", metavar="A,B", help="Default: all of this project.")
-@click.option("--scenarios", "scenario_names", default="", metavar="A,B", help="Default: those of compare --full.")
+@click.option(
+    "--scenarios",
+    "scenario_names",
+    default="",
+    metavar="A,B",
+    help="Default: those of compare --full, and those about the database of a production system.",
+)
 @click.option("--runs", "seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of each.")
 @click.option("--again", multiple=True, type=click.Choice(["unknown", "fail", "pass", "all"]), help="Repeat such runs.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "runs" / "findings", help="Where runs are.")
@@ -37,7 +44,7 @@ SECTION = "matrix"
 def main(
     names: str, scenario_names: str, seeds: int, again: Sequence[str], out: Path, page: Path, estimate: bool
 ) -> None:
-    """Run every design through every scenario, and write the matrix of docs/findings.md.
+    """Run every design through every scenario, and write the tables of docs/findings.md.
 
     Runs whose committed sources have changed are made again, so that the page is of one commit. An interrupted command
     continues where it stopped.
@@ -48,7 +55,10 @@ def main(
     if not (estimate or is_committed(tree)):
         raise BadUsage(f"the tree is {tree}; commit its changes, because the page says which commit was measured")
     designs = list(load_designs(split_names("--designs", names) or registry.names()).values())
-    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or list(catalogue.FULL)
+    scenarios = [lookup.named(name) for name in split_names("--scenarios", scenario_names)] or [
+        *catalogue.FULL,
+        *catalogue.PRODUCTION,
+    ]
     cells = Matrix(designs, scenarios, range(1, seeds + 1), out, of_head=True)
     with run_tempdir() as tempdir:
         services = Services(tempdir)
@@ -57,7 +67,9 @@ def main(
         if estimate:
             return
         judged = [(place, cell) for place, cell in cells.cells(services) if cell is not None]
-    write_section(page, SECTION, matrix(judged, stamp_now(tree)))
+    for section, among in ((SECTION, catalogue.FULL), (PRODUCTION_SECTION, catalogue.PRODUCTION)):
+        if found := [(place, cell) for place, cell in judged if place.scenario in among]:
+            write_section(page, section, matrix(found, stamp_now(tree)))
     click.echo(f"wrote {page}")
 
 

@@ -47,10 +47,7 @@ def matrix(judged: Judged, stamp: Stamp) -> str:
             "",
             conditions(judged).rstrip(),
             "",
-            wrapped(
-                f"These are {len(scenarios)} of the {len(catalogue.ALL)} scenarios; "
-                f"{len(catalogue.ALL) - len(catalogue.FULL)} run only if they are named."
-            ),
+            *_remark(judged, len(scenarios)),
             *_not_judged(judged),
             "",
             "",
@@ -62,6 +59,15 @@ def _heading(name: str, designs: Sequence[str]) -> str:
     """Return a variant without its package where the column of the package is on its left."""
     package, colon, variant = name.partition(":")
     return f"`:{variant}`" if colon and package in designs else f"`{name}`"
+
+
+def _remark(judged: Judged, scenarios: int) -> Iterator[str]:
+    """Yield how many scenarios are not in the table, if it is the one of a full comparison."""
+    if any(place.scenario.name == catalogue.FULL[0].name for place, _ in judged):
+        yield wrapped(
+            f"These are {scenarios} of the {len(catalogue.ALL)} scenarios; "
+            f"{len(catalogue.ALL) - len(catalogue.FULL)} run only if they are named."
+        )
 
 
 def _not_judged(judged: Judged) -> Iterator[str]:

@@ -25,6 +25,13 @@ FIXES: Final[Mapping[str, str]] = {
 }
 
 
+LOST_COMMIT: Final = (
+    "The database acknowledged it and lost it with other commits. Fix: let commits wait for the disk "
+    "(synchronous_commit) and for a standby (synchronous_standby_names), and archive the log for restores; no design "
+    "is more durable than its database."
+)
+
+
 class Explainer:
     """Explains the violations of one history."""
 
@@ -70,6 +77,8 @@ class Explainer:
             place = sentence(f"The design's store cannot be listed: {self._closed.unlisted}")
         elif self._closed.pending is None:
             place = "The design's store was not searched."
+        elif entry is None and _may_be_lost(obligation.operation, faults):
+            place = ""  # the fix says where it was
         elif entry is None:
             place = "No store of the design holds it any more."
         elif entry.state == "failed":
@@ -77,9 +86,8 @@ class Explainer:
         else:
             place = sentence(f"It is still held: {entry.where}")
         never = f"It was not delivered by the end of the run ({self._clock.at(self._closed.at_ns)})."
-        return _joined(
-            "missed", self._scheduled(obligation.operation), self._deadline(obligation, faults), never, place
-        )
+        scheduled, deadline = self._scheduled(obligation.operation), self._deadline(obligation, faults)
+        return _joined("missed", scheduled, deadline, never, place, fix="" if place else LOST_COMMIT)
 
     def delivery(self, labelled: Labelled, faults: Sequence[RecordedFault]) -> str:
         """The explanation of a delivery whose label is a violation."""
@@ -159,5 +167,9 @@ class Explainer:
         return fault.healed_ns + self._profile.recovery_budget_ns.get(fault.kind, 0)
 
 
-def _joined(label: str, *sentences: str) -> str:
-    return " ".join([sentence(label.replace("_", " ")), *filter(None, sentences), FIXES[label]])
+def _may_be_lost(o: Operation, faults: Sequence[RecordedFault]) -> bool:
+    return o.answer == "ok" and any(fault.may_have_lost(o.invoked_ns, o.answered_ns) for fault in faults)
+
+
+def _joined(label: str, *sentences: str, fix: str = "") -> str:
+    return " ".join([sentence(label.replace("_", " ")), *filter(None, sentences), fix or FIXES[label]])

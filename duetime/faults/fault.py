@@ -15,6 +15,13 @@ FaultKind = Literal[
     "worker_added",
     "worker_removed",
     "database_kill",
+    "failover",
+    "sessions_terminated",
+    "tables_locked",
+    "tables_rewritten",
+    "connections_used_up",
+    "settings_changed",
+    "restore",
     "broker_kill",
     "cut",
     "refuse",
@@ -59,6 +66,16 @@ FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "worker_removed": FaultKindInfo(title="worker removed", colour="#556b2f", recovery_budget_s=1.0),
     # Connections are reopened every 0.5 to 1 s.
     "database_kill": FaultKindInfo(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
+    # As after a restart of the database: each connection is opened again, to the other server.
+    "failover": FaultKindInfo(title="database failed over", colour="#5e3c99", recovery_budget_s=3.0),
+    "sessions_terminated": FaultKindInfo(title="sessions terminated", colour="#3f007d", recovery_budget_s=3.0),
+    # What waited for the lock goes on at once, in the order in which it came.
+    "tables_locked": FaultKindInfo(title="tables locked", colour="#807dba", recovery_budget_s=2.0),
+    "tables_rewritten": FaultKindInfo(title="tables rewritten", colour="#bcbddc", recovery_budget_s=2.0),
+    "connections_used_up": FaultKindInfo(title="connections used up", colour="#6a51a3", recovery_budget_s=3.0),
+    "settings_changed": FaultKindInfo(title="settings changed", colour="#9e9ac8", recovery_budget_s=1.0, excuses=False),
+    # As after a restart of the database.
+    "restore": FaultKindInfo(title="database restored", colour="#7a0177", recovery_budget_s=3.0),
     "broker_kill": FaultKindInfo(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
     "cut": FaultKindInfo(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
     "refuse": FaultKindInfo(title="connections refused", colour="#f7b6d2", recovery_budget_s=RECONNECT_S),
@@ -126,6 +143,23 @@ class HitsDelivery(Protocol):
     @property
     def delivery(self) -> Mapping[str, object] | None:
         """The delivery and its phase, as measured; None before, or if the fault did not ask for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostCommits:
+    """What a database had acknowledged and lost, as measured: bytes of its log, of commits since an instant."""
+
+    size: int
+    since_ns: int
+
+
+@runtime_checkable
+class LosesCommits(Protocol):
+    """A fault after which commits may be lost that the database had acknowledged."""
+
+    @property
+    def lost(self) -> LostCommits | None:
+        """What was lost; None before it is measured, and if nothing was."""
 
 
 def wait_for(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
-from duetime.faults.fault import Sleeper, wait_for
+from duetime.faults.fault import FaultNotVerified, LostCommits, Sleeper, wait_for
 
 UP_WITHIN_S = 20.0
 
@@ -56,3 +58,27 @@ class ServiceKill:
         # A started service may not accept connections yet.
         wait_for(self._service.answers, stop, within_s=UP_WITHIN_S, message=f"the {self._service.name} did not answer")
         return f"the {self._service.name} answers again"
+
+
+class UnflushedKill(ServiceKill):
+    """SIGKILL of a database that acknowledges commits before they are on disk.
+
+    unflushed: returns how many bytes of its log are not on disk. flushed_after_s: the longest time until a commit is.
+    """
+
+    def __init__(self, service: ServiceTarget, unflushed: Callable[[], int], *, flushed_after_s: float) -> None:
+        super().__init__(service)
+        self._unflushed, self._flushed_after_s = unflushed, flushed_after_s
+        self.lost: LostCommits | None = None
+
+    def inject(self) -> None:
+        size = self._unflushed()
+        since_ns = time.monotonic_ns() - int(self._flushed_after_s * 1e9)
+        super().inject()
+        self.lost = LostCommits(size, since_ns) if size else None
+
+    def verify_injected(self, stop: Sleeper) -> str:
+        evidence = super().verify_injected(stop)
+        if self.lost is None:
+            raise FaultNotVerified("everything that the database had acknowledged was on disk")
+        return f"{evidence}; {self.lost.size} bytes of its log were not on disk"

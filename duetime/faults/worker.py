@@ -238,12 +238,14 @@ class AddWorker:
 
     def __init__(self, worker: WorkerTarget) -> None:
         self._worker = worker
+        self._started = False
 
     def prepare(self, _stop: Sleeper) -> str:
         return f"{self._worker.name} is added"
 
     def inject(self) -> None:
         self._worker.start()
+        self._started = True
 
     def verify_injected(self, stop: Sleeper) -> str:
         name = self._worker.name
@@ -251,10 +253,13 @@ class AddWorker:
         return self._worker.wait_ready(stop)
 
     def heal(self) -> None:
-        self._worker.terminate()
+        if self._started:
+            self._worker.terminate()
 
     def verify_healed(self, stop: Sleeper) -> str:
         worker = self._worker
+        if not self._started:
+            raise FaultNotVerified(f"{worker.name} was never started")
         message = f"{worker.name} did not end on {worker.stop_signal}"
         wait_for(lambda: not worker.alive(), stop, within_s=WARM_S, message=message)
         how = worker.exit_evidence()

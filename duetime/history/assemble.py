@@ -117,7 +117,9 @@ def _phase(line: int, record: Mapping[str, Any]) -> tuple[int, int, Mapping[str,
     measured = [strike, *strike.get("others", ())] if strike else []
     in_flight = frozenset(str(one["op"]) for one in measured if "op" in one and one.get("phase") != "before")
     hit = {name: str(strike.get(key, "")) for name, key in (("hit", "phase"), ("worker", "worker"))}
-    return require_int(record["at_ns"]), line, {**names, **hit, "only": only, "in_flight": in_flight}
+    lost_since_ns = require_int(record["lost"]["since_ns"]) if "lost" in record else NEVER
+    found = {**names, **hit, "only": only, "in_flight": in_flight, "lost_since_ns": lost_since_ns}
+    return require_int(record["at_ns"]), line, found
 
 
 def _sample(_: int, record: Mapping[str, Any]) -> tuple[tuple[int, int], DatabaseClock | None]:
@@ -137,6 +139,7 @@ def _faults(phases: Iterable[tuple[int, int, Mapping[str, Any]]]) -> list[Record
         fault.hit = record["hit"] or fault.hit
         fault.worker = record["worker"] or fault.worker
         fault.in_flight |= record["in_flight"]
+        fault.lost_since_ns = min(fault.lost_since_ns, record["lost_since_ns"])
         if phase == "inject":
             fault.injected_ns = min(fault.injected_ns, at_ns)
             fault.healed_ns = NEVER

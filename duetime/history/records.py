@@ -81,6 +81,8 @@ class RecordedFault:
     hit: the phase of a delivery in which it hit a worker, as measured; empty if it was not measured.
     worker, in_flight: the worker in whose delivery it struck, and the ops that were delivered and not known to be
     acknowledged; empty if it was not measured.
+    lost_since_ns: commits that the database acknowledged since then, until the fault was observed, may be lost; `NEVER`
+    if none are.
     """
 
     fault: str
@@ -95,6 +97,11 @@ class RecordedFault:
     heal_ns: int = NEVER
     worker: str = ""
     in_flight: frozenset[str] = frozenset()
+    lost_since_ns: int = NEVER
+
+    def may_have_lost(self, start_ns: int, end_ns: int) -> bool:
+        """Return True if a commit that was acknowledged in the period may be lost."""
+        return self.lost_since_ns <= end_ns and start_ns <= min(self.observed_ns, self.healed_ns)
 
     def concerns(self, key: str) -> bool:
         return not self.only or key.startswith(self.only)

@@ -61,6 +61,24 @@ def is_ours(design: str) -> bool:
 
 MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
+        designs=("push_readmodel*", "oban_style_queue:*"),
+        scenarios=("failover_async", "unflushed", "restore"),
+        labels=("missed", "duplicate", "stale", "phantom"),
+        cause="the database lost what it had acknowledged: what was scheduled since is gone, and what was delivered "
+        "since is delivered again",
+        setting="synchronous_commit, synchronous_standby_names and the archive of the log",
+        fix="let commits wait for the disk and for a standby; no design is more durable than its database",
+        section="lost-commits",
+    ),
+    Mechanism(
+        designs=("push_readmodel*",),
+        scenarios=("failover_sync", "sessions_terminated", "connections_used_up", "tables_*", "database_restart"),
+        labels=("duplicate",),
+        cause="a session ended between a delivery and the commit that deletes its row",
+        fix="send an idempotency key that the receiver checks; no scheduler can do without it",
+        section="session-ended",
+    ),
+    Mechanism(
         designs=POLLERS,
         scenarios=("clock_skew",),
         labels=("early", "missed", "duplicate", "late"),

@@ -257,7 +257,7 @@ def make_app(settings: Settings) -> Celery:
 
     # An engine of its own, because the pool's processes are forked from the process that runs the stager.
     stager = Stager(
-        application_engine(settings),
+        application_engine(settings, isolation_level="READ COMMITTED"),
         run.delay,
         rescue_after=settings.rescue_after,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from duetime.checker import VIOLATIONS, Results, check, judge_history
-from duetime.checker.explain import FIXES
+from duetime.checker.explain import FIXES, LOST_COMMIT
 from duetime.checker.wording import FAULTS, duration
 from duetime.faults.fault import FAULT_KINDS
 from duetime.history import Closed, RecordedPlan, assemble
@@ -50,6 +50,16 @@ def test_a_missed_notification_is_explained_by_its_times_the_fault_and_where_it_
         "It was not delivered by the end of the run (21.4 s). "
         "It is still held: unacknowledged in the broker; Redis returns it after 1 h. " + FIXES["missed"]
     ]
+
+
+def test_what_the_database_acknowledged_and_lost_is_explained_by_that() -> None:
+    failover = fault(kind="failover", inject_s=4.0, healed_s=6.0)
+    failover[1] |= {"at_ns": 5_000_000_000, "lost": {"bytes": 100, "since_ns": 4_000_000_000}}
+
+    [during], [before] = (explained(scheduled("a/1", due_s=9.0, at_s=at_s), faults=failover) for at_s in (4.2, 2.0))
+
+    assert during.endswith(f"It was not delivered by the end of the run (21.4 s). {LOST_COMMIT}")
+    assert before.endswith(MISSED)
 
 
 def test_a_fault_that_did_not_move_the_deadline_is_not_given_as_its_reason() -> None:

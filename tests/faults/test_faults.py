@@ -42,7 +42,14 @@ TARGETS = {
     "clock": "worker-1",
     "client_kill": "client-0",
     "database_kill": "database",
+    "failover": "database",
     "old_transaction": "database",
+    "sessions_terminated": "database",
+    "tables_locked": "database",
+    "tables_rewritten": "database",
+    "connections_used_up": "database",
+    "settings_changed": "database",
+    "restore": "database",
     "broker_kill": "broker",
     "partition": "broker",
     "cut": "database",
@@ -76,7 +83,7 @@ def small(kind: FaultKind) -> Scenario:
         faults=(fault,),
         # Long enough for a worker that has lost its broker, because these tests are not about lateness.
         profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),
-        environment=Environment(),
+        environment=Environment(replication="asynchronous" if kind == "failover" else "none"),
     )
 
 

@@ -16,6 +16,7 @@ from duetime.harness.plan.plan import Environment, Persistence, Plan, PlannedFau
 from duetime.harness.runs.cell import Cell, Outcome
 from duetime.harness.runs.guarantees import explained, not_covered, remark_on
 from duetime.history import Closed, History, RecordedPlan, StoredEntry, assemble
+from duetime.history.records import nanoseconds
 from duetime.interface import Guarantees
 from tests.checker.small_histories import Record, cancelled, delivery, fault, invoke, numbered, ok, scheduled
 
@@ -412,3 +413,51 @@ def test_a_miss_is_covered_if_an_older_revision_had_the_only_effect(
     found = uncovered(AT_MOST_ONCE, calls, older)
 
     assert (f"missed {key}/2" not in (found or [])) == is_covered
+
+
+def lost(*, since_s: float, observed_s: float, healed_s: float) -> list[Record]:
+    """A failover that lost what was acknowledged in a period."""
+    lines = fault(kind="failover", inject_s=since_s, healed_s=healed_s)
+    for line in lines:
+        if line["phase"] == "observed":
+            line |= {"at_ns": nanoseconds(observed_s), "lost": {"bytes": 100, "since_ns": nanoseconds(since_s)}}
+    return lines
+
+
+@pytest.mark.parametrize(("called_s", "covered"), [(4.1, True), (4.9, True), (2.0, False), (6.5, False)])
+@pytest.mark.parametrize("guarantees", [AT_LEAST_ONCE, IN_BROKER])
+def test_what_the_database_acknowledged_and_lost_is_covered_and_nothing_else(
+    guarantees: Guarantees, called_s: float, covered: bool
+) -> None:
+    failover = lost(since_s=4.0, observed_s=5.0, healed_s=6.0)
+
+    found = uncovered(guarantees, scheduled("a/1", at_s=called_s, due_s=9.0), [], failover)
+
+    assert found == ([] if covered else ["missed a/1"])
+
+
+def test_a_failover_that_lost_nothing_covers_no_miss() -> None:
+    failover = fault(kind="failover", inject_s=4.0, healed_s=6.0)
+
+    assert uncovered(AT_LEAST_ONCE, scheduled("a/1", at_s=4.0, due_s=9.0), [], failover) == ["missed a/1"]
+
+
+@pytest.mark.parametrize(("delivered_s", "covered"), [(4.2, True), (4.9, True), (2.0, False)])
+def test_what_was_delivered_before_a_lost_commit_comes_again(delivered_s: float, covered: bool) -> None:
+    """Also if the design claims before it delivers: the claim is the commit that is lost."""
+    failover = lost(since_s=4.0, observed_s=5.0, healed_s=6.0)
+    twice = [delivery("a/1", at_s=delivered_s), delivery("a/1", at_s=6.5)]
+
+    found = uncovered(AT_MOST_ONCE, scheduled("a/1", due_s=delivered_s), twice, failover)
+
+    assert found == ([] if covered else ["duplicate a/1"])
+
+
+@pytest.mark.parametrize(("cancelled_s", "covered"), [(4.2, True), (2.0, False)])
+def test_a_lost_cancel_is_covered(cancelled_s: float, covered: bool) -> None:
+    failover = lost(since_s=4.0, observed_s=5.0, healed_s=6.0)
+    calls = [*scheduled("a/1", due_s=9.0), *cancelled("a/2", at_s=cancelled_s)]
+
+    found = uncovered(AT_LEAST_ONCE, calls, [delivery("a/1", at_s=9.0)], failover)
+
+    assert found == ([] if covered else ["phantom a/1"])

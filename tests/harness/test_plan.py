@@ -10,13 +10,13 @@ from random import Random
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.harness.plan.catalogue import CAPACITY, DEFAULT, FULL
+from duetime.harness.plan.catalogue import CAPACITY, DEFAULT, FULL, PRODUCTION
 from duetime.harness.plan.lookup import named, names
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import CLOSE_S, USERS_PER_CLIENT, WITHIN_SECOND_S, large_events
 
 EACH_DEFAULT = pytest.mark.parametrize("scenario", DEFAULT, ids=lambda scenario: scenario.name)
-EACH = pytest.mark.parametrize("scenario", FULL, ids=lambda scenario: scenario.name)
+EACH = pytest.mark.parametrize("scenario", [*FULL, *PRODUCTION], ids=lambda scenario: scenario.name)
 SEEDS = range(1, 30)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from duetime import reference
 from duetime.errors import BadUsage
-from duetime.harness.plan.catalogue import FULL
+from duetime.harness.plan.catalogue import FULL, PRODUCTION
 from duetime.harness.plan.lookup import named, slowed
 from duetime.harness.plan.plan import Environment, Profile
 from duetime.harness.plan.scenario import Scenario
@@ -31,7 +31,7 @@ STRETCHED = {
 UNCHANGED = {
     *("early_tolerance_s", "in_flight_allowance_s", "delivery_time_s", "canary_period_s"),
     # Of the broker: Celery's default stays what it is, and a scenario that shortens it is stretched.
-    *("visibility_timeout_s", "broker_persistence"),
+    *("visibility_timeout_s", "broker_persistence", "replication", "flushes_commits"),
     *("non_excusing_faults", "measures_capacity"),
 }
 
@@ -46,7 +46,7 @@ def test_each_number_of_the_profile_and_of_the_environment_is_decided_about() ->
     assert {*asdict(Profile(lateness_limit_s=1)), *asdict(Environment())} == STRETCHED | UNCHANGED | {"time_scale"}
 
 
-@pytest.mark.parametrize("scenario", FULL, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [*FULL, *PRODUCTION], ids=lambda scenario: scenario.name)
 def test_a_slow_plan_is_the_same_plan_stretched(scenario: Scenario) -> None:
     plan, slow = scenario.plan(1), slowed(scenario, 3).plan(1)
 

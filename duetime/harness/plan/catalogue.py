@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from duetime.harness.plan.fault_scenarios import DEFAULT, GATEWAY, SERVICES, WORKERS
+from duetime.harness.plan.production_scenarios import PRODUCTION
 from duetime.harness.plan.workload_scenarios import CAPACITY, CLOCKS, LOAD, ON_REQUEST, USE_CASES
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "GATEWAY",
     "LOAD",
     "ON_REQUEST",
+    "PRODUCTION",
     "SERVICES",
     "USE_CASES",
     "WORKERS",
@@ -28,4 +30,5 @@ CONFORMANCE = tuple(
     if scenario.name in ("calm", "more_servers", "downtime", "crash", "dual_write", "move_and_cancel")
 )
 """The scenarios of `duetime conform`: deliveries, faults of workers and of the application, and cancels."""
-ALL = (*FULL, *ON_REQUEST, *CAPACITY)
+ALL = (*FULL, *PRODUCTION, *ON_REQUEST, *CAPACITY)
+"""Those of `PRODUCTION` run only if they are named, because most of them start servers that others do not need."""

@@ -27,6 +27,13 @@ UseCase = Literal[
 Persistence = Literal["default", "none", "rdb", "aof"]
 """What the broker keeps on disk. SIGKILL leaves the page cache, so AOF loses nothing, whatever its fsync policy."""
 
+Replication = Literal["none", "asynchronous", "synchronous"]
+"""Of the database: to no standby, to one that follows, or to one that each commit waits for."""
+UNFLUSHED_S = 3.0
+"""Without `flushes_commits`, a commit is on disk after at most this time: five times PostgreSQL's default."""
+REPLICATED_OR_NOT = {"replication": "none", "flushes_commits": True}
+"""Left out of a plan that does not change them, whose hash stays what it was."""
+
 FollowUpKind = Literal["end-trial", "ask-for-review", "cancel-reservation", "pay-errand", "cancel-order"]
 """The kinds of follow-up of the application, repeated here because a plan does not import the application."""
 
@@ -119,12 +126,19 @@ class Environment:
     time_scale: how many times sooner than in life follow-ups are due; with 86,400 a day is a second.
     rescue_after_s: how long a claim may last before a design that rescues considers its worker dead; five minutes of
     the application.
+    flushes_commits: whether the database writes a commit to disk before it acknowledges it (synchronous_commit).
     """
 
     broker_persistence: Persistence = "default"
     visibility_timeout_s: float = DEFAULT_VISIBILITY_TIMEOUT_S
     rescue_after_s: float = 5.0
     time_scale: float = 86_400.0
+    replication: Replication = "none"
+    flushes_commits: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        written = asdict(self)
+        return {name: value for name, value in written.items() if REPLICATED_OR_NOT.get(name, ...) != value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +166,7 @@ class Plan:
             **({"slow": self.slow} if self.slow != 1 else {}),
             "workers": self.workers,
             "profile": asdict(self.profile),
-            "environment": asdict(self.environment),
+            "environment": self.environment.to_json(),
             "required_faults": list(self.required_faults),
             "planned": self.planned(),
             "operations": [operation.to_json() for operation in self.operations],

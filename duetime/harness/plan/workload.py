@@ -69,6 +69,19 @@ def mixed_events(random: Random, *, seconds: int, horizon_s: int) -> list[Planne
     return operations
 
 
+def events_changed_once(random: Random, *, seconds: int, horizon_s: int) -> list[PlannedOperation]:
+    """As `mixed_events`, with at most one change of each event.
+
+    For a database that loses commits: it would give the number of a lost revision to the next change.
+    """
+    operations, seen = [], dict[int, int]()
+    for operation in sorted(mixed_events(random, seconds=seconds, horizon_s=horizon_s), key=lambda each: each.at_s):
+        seen[operation.event] = seen.get(operation.event, 0) + 1
+        if seen[operation.event] <= 2:
+            operations.append(operation)
+    return operations
+
+
 def unchanged_events(
     random: Random, *, seconds: int, horizon_s: int, clients: Sequence[int] = range(CLIENTS)
 ) -> list[PlannedOperation]:

@@ -71,8 +71,8 @@ class EmbeddedServer:
         starts_within_s: float = START_S,
     ) -> None:
         self.name = name
+        self.directory = directory
         self._command = list(command)
-        self._directory = directory
         self._log = directory.parent / f"{directory.name}.log"
         self._probe = probe
         self._end_with = end_with
@@ -90,7 +90,7 @@ class EmbeddedServer:
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
-                cwd=self._directory,
+                cwd=self.directory,
                 env=self._environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -135,7 +135,7 @@ class EmbeddedServer:
             return
         if self.ended():
             # It was killed and not restarted, so its shared memory is still there.
-            release_shared_memory(self._directory)
+            release_shared_memory(self.directory)
             return
         self._process.send_signal(self._end_with)
         try:
@@ -155,27 +155,35 @@ def _is_alive(process: psutil.Process) -> bool:
 
 @contextmanager
 def postgres(
-    directory: Path, *, template: Path, tempdir: Path, by_tcp: bool = False
+    directory: Path, *, template: Path, tempdir: Path, by_tcp: bool = False, settings: Sequence[str] = ()
 ) -> Iterator[tuple[str, EmbeddedServer]]:
     """Run a PostgreSQL on a copy of the cluster `template` in `directory`; yield its URL and the server.
 
     by_tcp: the URL has a port on loopback, because no spelling of a Unix socket suits every driver.
     """
-    port = free_port() if by_tcp else 5432
+    port = free_port() if by_tcp else None
     marked = {**composed(), **owner_env(tempdir)}
     subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
-    server = EmbeddedServer(
-        "database",
-        [*postgres_command(directory), *(("-h", "127.0.0.1", "-c", f"port={port}") if by_tcp else ())],
-        directory,
-        tempdir=tempdir,
-        probe=lambda _pid: connects(directory, port),
-        # SIGQUIT is PostgreSQL's immediate shutdown: no last checkpoint, because the data is deleted next.
-        end_with=signal.SIGQUIT,
-    )
+    server = postgres_server("database", directory, port, tempdir=tempdir, settings=settings)
     with running(server):
         place = f"127.0.0.1:{port}/postgres" if by_tcp else f"/postgres?host={directory}"
         yield f"postgresql+psycopg://postgres@{place}", server
+
+
+def postgres_server(
+    name: str, directory: Path, port: int | None, *, tempdir: Path, settings: Sequence[str] = ()
+) -> EmbeddedServer:
+    """A PostgreSQL on the cluster in `directory`, with a Unix socket there, and a port on loopback if one is given."""
+    by_tcp = ("-h", "127.0.0.1", "-c", f"port={port}") if port else ()
+    return EmbeddedServer(
+        name,
+        [*postgres_command(directory), *by_tcp, *(word for setting in settings for word in ("-c", setting))],
+        directory,
+        tempdir=tempdir,
+        probe=lambda _pid: connects(directory, port or 5432),
+        # SIGQUIT is PostgreSQL's immediate shutdown: no last checkpoint, because the data is deleted next.
+        end_with=signal.SIGQUIT,
+    )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import redis
 
 from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.network_namespace import NetworkLink
-from duetime.harness.plan.plan import Persistence
+from duetime.harness.plan.plan import UNFLUSHED_S, Persistence, Replication
 from duetime.harness.processes.design_services import design_service
 from duetime.harness.processes.embedded_servers import (
     EmbeddedServer,
@@ -31,8 +31,12 @@ from duetime.harness.processes.external_services import (
     own_database,
 )
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
+from duetime.harness.processes.replication import ReplicatedDatabase, replicated_postgres
 from duetime.interface import Service
 from duetime.urls import redis_url, sqlalchemy_url
+
+UNFLUSHED = ("synchronous_commit=off", f"wal_writer_delay={UNFLUSHED_S * 1000 / 3:.0f}ms")
+"""A commit is on disk after at most three rounds of the process that writes the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +44,13 @@ class ServiceRequirements:
     """The services that a run needs.
 
     proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
-    a network of its own, which can be partitioned. services: the servers that the design brings itself.
+    a network of its own, which can be partitioned. replication, flushes_commits: of the database. services: the servers
+    that the design brings itself.
     """
 
     broker_persistence: Persistence = "default"
+    replication: Replication = "none"
+    flushes_commits: bool = True
     proxied: frozenset[str] = frozenset()
     database_by_tcp: bool = False
     broker_isolated: bool = False
@@ -56,6 +63,7 @@ class Endpoints:
 
     database_through, broker_through: the URLs for the run's processes, which may lead through a proxy.
     database, broker: the servers, if faults may kill them. The broker is the one that the design uses.
+    replicated: the database, if it has a standby. replication: to it.
     links: the proxies, by service.
     services, services_through: the URLs of the servers that the design brings itself, by their names.
     """
@@ -68,6 +76,8 @@ class Endpoints:
     broker: EmbeddedServer | None
     links: Mapping[str, ProxyLink]
     network_link: NetworkLink | None
+    replicated: ReplicatedDatabase | None = None
+    replication: Replication = "none"
     services: Mapping[str, str] = field(default_factory=dict)
     services_through: Mapping[str, str] = field(default_factory=dict)
 
@@ -141,9 +151,7 @@ class Services:
         with ExitStack() as stack:
             # Removed now and not with the temporary directory, because a cluster takes 40 MB.
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
-            database_url, database = stack.enter_context(
-                self._database(directory / "pg", by_tcp=requirements.database_by_tcp)
-            )
+            database_url, database, replicated = stack.enter_context(self._database(directory / "pg", requirements))
             broker_url, broker, network_link = stack.enter_context(
                 self._broker(directory / "valkey", slot, requirements)
             )
@@ -176,18 +184,34 @@ class Services:
                 broker=own_broker or broker,
                 links=links,
                 network_link=network_link,
+                replicated=replicated,
+                replication=requirements.replication,
                 services=services,
                 services_through=services_through,
             )
 
     @contextmanager
-    def _database(self, directory: Path, *, by_tcp: bool) -> Iterator[tuple[str, EmbeddedServer | None]]:
+    def _database(
+        self, directory: Path, requirements: ServiceRequirements
+    ) -> Iterator[tuple[str, EmbeddedServer | None, ReplicatedDatabase | None]]:
+        settings = () if requirements.flushes_commits else UNFLUSHED
         if self._database_url:
             with own_database(self._database_url) as url:
-                yield url, None
+                yield url, None, None
+        elif requirements.replication != "none":
+            with replicated_postgres(
+                directory, template=self._template, tempdir=self._tempdir, replication=requirements.replication
+            ) as pair:
+                yield pair.url, pair.primary, pair
         else:
-            with postgres(directory, template=self._template, tempdir=self._tempdir, by_tcp=by_tcp) as (url, server):
-                yield url, server
+            with postgres(
+                directory,
+                template=self._template,
+                tempdir=self._tempdir,
+                by_tcp=requirements.database_by_tcp,
+                settings=settings,
+            ) as (url, server):
+                yield url, server, None
 
     @contextmanager
     def _broker(

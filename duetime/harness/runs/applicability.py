@@ -16,7 +16,7 @@ LINK_FAULTS = {"cut", "refuse", "freeze"}
 KILLS = {"kill", "deploy_kill"}
 WORKER_FAULTS = {*KILLS, "deploy", "pause", "clock", "worker_added", "worker_removed"}
 SELECTED_LATER = {"all", *PHASE_OF_TARGET}
-EMBEDDED_ONLY = {"database_kill", "broker_kill", "partition"}
+EMBEDDED_ONLY = {"database_kill", "failover", "restore", "broker_kill", "partition"}
 """Faults that are injected into a database server or broker itself, never into one of the user's."""
 EMBEDDED_ONLY_REASON = (
     "is injected into embedded servers only; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL to use them"
@@ -42,6 +42,8 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
             yield f"this design's broker is {own}, which stores what it confirms; broker_restart_aof"
     if external := sorted(kinds & EMBEDDED_ONLY) if not services.embedded else []:
         yield f"{', '.join(external)} {EMBEDDED_ONLY_REASON}"
+    if plan.environment.replication != "none" and design.contender:
+        yield "its adapter takes one address of a database, and this one has two"
     if "clock" in kinds and (reason := faketime.unavailable()):
         yield f"this machine cannot move a worker's clock: {reason}"
     if "partition" in kinds and (reason := network_namespace.unavailable()):

@@ -14,7 +14,7 @@ from duetime import registry
 from duetime.errors import DuetimeError, HarnessError
 from duetime.faults.fault import FAULT_KINDS, FaultKind
 from duetime.faults.mechanisms import faketime, network_namespace
-from duetime.harness.plan.plan import PlannedFault, Profile
+from duetime.harness.plan.plan import Environment, PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
@@ -42,7 +42,14 @@ TARGETS: Mapping[FaultKind, str] = {
     "clock": "worker-1",
     "client_kill": "client-0",
     "database_kill": "database",
+    "failover": "database",
     "old_transaction": "database",
+    "sessions_terminated": "database",
+    "tables_locked": "database",
+    "tables_rewritten": "database",
+    "connections_used_up": "database",
+    "settings_changed": "database",
+    "restore": "database",
     "broker_kill": "broker",
     "cut": "broker",
     "refuse": "broker",
@@ -50,11 +57,13 @@ TARGETS: Mapping[FaultKind, str] = {
 }
 """The target of each kind; the gateway for all others."""
 FIRST: tuple[FaultKind, ...] = (
-    *("client_kill", "gateway_slow", "gateway_refuse", "gateway_hang", "gateway_lose_answer"),
+    *("client_kill", "restore", "gateway_slow", "gateway_refuse", "gateway_hang", "gateway_lose_answer"),
     *("freeze", "refuse", "cut", "broker_kill"),
 )
 """Injected first: while a client has something left to commit, while something is left to deliver, and while a worker
 is connected to the broker."""
+ALONE: tuple[FaultKind, ...] = ("failover",)
+"""In a run of its own, with two database servers."""
 EVERY_S = 1.7
 LASTS_S = 1.5
 
@@ -108,10 +117,13 @@ def _faults(context: RunContext) -> Iterator[Check]:
         kind: reason for kind in get_args(FaultKind) if (reason := _not_injectable_reason(kind, context.services))
     }
     # `unavailable()` has already injected and healed a partition, on a server of its own.
-    kinds = [kind for kind in get_args(FaultKind) if kind not in reasons and kind != "partition"]
+    kinds = [kind for kind in get_args(FaultKind) if kind not in (*reasons, *ALONE, "partition")]
     # The only worker is removed last.
     kinds.sort(key=lambda kind: FIRST.index(kind) if kind in FIRST else len(FIRST) + (kind == "worker_removed"))
     verified = _inject_all(kinds, context)
+    for kind in ALONE:
+        if kind not in reasons:
+            verified |= _inject_all([kind], context)
     for kind in get_args(FaultKind):
         what = f"fault {kind} ({FAULT_KINDS[kind].title})"
         if kind in reasons:
@@ -134,7 +146,7 @@ def _not_injectable_reason(kind: FaultKind, services: Services) -> str | None:
 def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, str]:
     """Inject one fault of each of `kinds` in one run; return the evidence for those that were verified and healed."""
     scenario = Scenario(
-        name="every-fault-once",
+        name=f"doctor-{kinds[0]}",
         what="one fault of every kind, one after another",
         demonstrates="what this machine can do",
         hardest_for="every design",
@@ -151,12 +163,13 @@ def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, st
             for number, kind in enumerate(kinds)
         ),
         profile=Profile(lateness_limit_s=0.0, grace_s=0.0),
+        environment=Environment(replication="asynchronous" if "failover" in kinds else "none"),
     )
     spec = RunSpec(
         design=registry.load(DESIGN),
         design_name=DESIGN,
         plan=scenario.plan(1),
-        directory=context.tempdir / "every-fault-once",
+        directory=context.tempdir / scenario.name,
         slot=0,
         context=context,
     )

@@ -9,24 +9,33 @@ from math import isfinite
 from pathlib import Path
 from typing import TypeVar, assert_never
 
-from sqlalchemy import make_url
-
 from duetime.errors import HarnessError
 from duetime.faults.application import ClientKill, OldTransaction
 from duetime.faults.clock_skew import ClockSkew
+from duetime.faults.database import (
+    ConnectionsUsedUp,
+    SessionsTerminated,
+    SettingsChanged,
+    TablesLocked,
+    TablesRewritten,
+)
 from duetime.faults.deploy_kill import DeployKill
+from duetime.faults.failover import Failover
 from duetime.faults.fault import Fault
 from duetime.faults.gateway import GatewayFault
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.faults.network import Interruption, Partition
-from duetime.faults.service import ServiceKill
+from duetime.faults.restore import Restore
+from duetime.faults.service import ServiceKill, UnflushedKill
 from duetime.faults.worker import AddWorker, Deploy, KillWorkers, PauseWorkers, RemoveWorker
-from duetime.harness.plan.plan import PlannedFault
+from duetime.harness.plan.plan import UNFLUSHED_S, PlannedFault
 from duetime.harness.processes.client_process import ClientProcess
+from duetime.harness.processes.replication import Backup, unflushed_bytes
 from duetime.harness.processes.services import Endpoints
 from duetime.harness.processes.worker_process import WorkerProcess
 from duetime.harness.runs.fault_targets import TargetSelector
 from duetime.runtime.gateway_faults import InjectedGatewayFault, Mode
+from duetime.urls import libpq_url
 
 T = TypeVar("T")
 
@@ -36,6 +45,7 @@ class FaultTargets:
     """The processes and services of one run into which faults can be injected.
 
     clocks: of the workers whose clock a fault can move. gateway_fault: the file from which gateways read their fault.
+    flushes_commits: whether the database writes a commit to disk before it acknowledges it.
     """
 
     selector: TargetSelector
@@ -44,6 +54,7 @@ class FaultTargets:
     clocks: Mapping[str, SkewedClock]
     clients: Mapping[str, ClientProcess]
     gateway_fault: Path
+    flushes_commits: bool = True
 
 
 def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
@@ -71,7 +82,13 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
             return RemoveWorker(targets.selector.named(planned.target))
         case "database_kill" | "broker_kill":
             service = targets.endpoints.database if planned.kind == "database_kill" else targets.endpoints.broker
+            if planned.kind == "database_kill" and not targets.flushes_commits:
+                unflushed = partial(unflushed_bytes, targets.endpoints.database_url)
+                return UnflushedKill(_existing(service, planned), unflushed, flushed_after_s=UNFLUSHED_S)
             return ServiceKill(_existing(service, planned))
+        case "failover":
+            synchronous = targets.endpoints.replication == "synchronous"
+            return Failover(_existing(targets.endpoints.replicated, planned), synchronous=synchronous)
         case "cut" | "refuse" | "freeze":
             return Interruption(_existing(targets.endpoints.links.get(planned.target), planned), planned.kind)
         case "gateway_slow" | "gateway_refuse" | "gateway_hang" | "gateway_lose_answer":
@@ -79,9 +96,19 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
             return GatewayFault(gateway_fault, targets.gateway_fault, within_s=lasts_s)
         case "client_kill":
             return ClientKill(_existing(targets.clients.get(planned.target), planned), within_s=lasts_s)
-        case "old_transaction":
-            url = make_url(targets.endpoints.database_url).set(drivername="postgresql")
-            return OldTransaction(url.render_as_string(hide_password=False))
+        case "restore":
+            database = _existing(targets.endpoints.database, planned)
+            tempdir = database.directory.parent
+            return Restore(database, Backup(database, targets.endpoints.database_url, tempdir=tempdir))
+        case (
+            "old_transaction"
+            | "sessions_terminated"
+            | "tables_locked"
+            | "tables_rewritten"
+            | "connections_used_up"
+            | "settings_changed"
+        ):
+            return ON_DATABASE[planned.kind](libpq_url(targets.endpoints.database_url))
         case "partition":
             return Partition(_existing(targets.endpoints.network_link, planned), targets.endpoints.broker_answers)
         case "clock":
@@ -91,6 +118,15 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
             assert_never(planned.kind)
 
 
+ON_DATABASE: Mapping[str, Callable[[str], Fault]] = {
+    "old_transaction": OldTransaction,
+    "sessions_terminated": SessionsTerminated,
+    "tables_locked": TablesLocked,
+    "tables_rewritten": TablesRewritten,
+    "connections_used_up": ConnectionsUsedUp,
+    "settings_changed": SettingsChanged,
+}
+"""Faults that need only the database's URL."""
 MODES: Mapping[str, Mode] = {
     "gateway_slow": "slow",
     "gateway_refuse": "refuse",

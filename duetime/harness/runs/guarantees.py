@@ -104,6 +104,8 @@ class _Coverage:
             return True
         if self._awaits_recovery(o.op, held_up):
             return True
+        if self._lost_by_database(o.invoked_ns, o.answered_ns):
+            return True
         if self._lost_by_broker(o.invoked_ns, until_ns) or self._effect_of_an_older_revision(obligation):
             return True
         return not guarantees.transactional and self._client_killed_in(o.invoked_ns, o.answered_ns)
@@ -168,6 +170,9 @@ class _Coverage:
             return True
         if self._lost_by_broker(earlier[0].at_ns, again.at_ns):
             return True
+        allowance_ns = self._interruptions.allowance_ns
+        if any(self._lost_by_database(each.at_ns - allowance_ns, each.at_ns + allowance_ns) for each in earlier):
+            return True
         # A message waits in a worker's memory until it is due, and the broker gives it to another meanwhile.
         visible_ns = nanoseconds(self._plan.environment.visibility_timeout_s)
         held_ns = earlier[0].at_ns - item.obligation.operation.invoked_ns if item.obligation else 0
@@ -183,7 +188,7 @@ class _Coverage:
             return True
         if not guarantees.cancels and any(self._disturbs(fault, by.invoked_ns, at_ns) for fault in self._faults):
             return True
-        if self._lost_by_broker(by.invoked_ns, at_ns):
+        if self._lost_by_broker(by.invoked_ns, at_ns) or self._lost_by_database(by.invoked_ns, by.answered_ns):
             return True
         transactional = guarantees.cancels_transactionally if by.verb == "cancel" else guarantees.transactional
         return not transactional and self._client_killed_in(by.invoked_ns, by.answered_ns)
@@ -218,6 +223,10 @@ class _Coverage:
         # A dead worker may also have been the one that makes all due jobs available, those of later calls too.
         before = self._interruptions.during(o.key, o.invoked_ns - self._recovers_ns, at_ns)
         return any(at_ns <= one.end_ns + promised_ns for one in before)
+
+    def _lost_by_database(self, start_ns: int, end_ns: int) -> bool:
+        """Return True if the database may have lost what it acknowledged in the period: no design is more durable."""
+        return any(fault.may_have_lost(start_ns, end_ns) for fault in self._faults)
 
     def _lost_by_broker(self, start_ns: int, end_ns: int) -> bool:
         """Return True if the broker was killed meanwhile, and keeps less than everything."""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from duetime.clock import Instant
 from duetime.errors import Interrupted
-from duetime.faults.fault import Fault, FaultNotVerified, HitsDelivery
+from duetime.faults.fault import Fault, FaultNotVerified, HitsDelivery, LosesCommits
 from duetime.harness.plan.plan import PlannedFault
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.runtime.jsonl import JsonLinesWriter
@@ -75,7 +75,7 @@ class Nemesis:
             injected = True
             fault.inject()
             evidence = fault.verify_injected(self._stop)
-            self._record(planned, "observed", evidence, fault.delivery if isinstance(fault, HitsDelivery) else None)
+            self._record(planned, "observed", evidence, _measured(fault))
         except FaultNotVerified as error:
             self._note_unverified(planned, error)
         return injected
@@ -100,7 +100,7 @@ class Nemesis:
         self.unverified.append(f"{planned.fault} ({planned.kind} {planned.target}): {error}")
 
     def _record(
-        self, planned: PlannedFault, phase: Phase, evidence: str, delivery: Mapping[str, object] | None = None
+        self, planned: PlannedFault, phase: Phase, evidence: str, measured: Mapping[str, object] | None = None
     ) -> None:
         scope = {"only": list(planned.only)} if planned.only else {}
         self._journal.append(
@@ -112,9 +112,18 @@ class Nemesis:
                 "phase": phase,
                 "at_ns": time.monotonic_ns(),
                 "evidence": evidence,
-                **({"delivery": delivery} if delivery else {}),
+                **(measured or {}),
             }
         )
+
+
+def _measured(fault: Fault) -> Mapping[str, object]:
+    """Return what the fault measured of its effect, by the names of the records."""
+    if isinstance(fault, HitsDelivery) and fault.delivery:
+        return {"delivery": fault.delivery}
+    if isinstance(fault, LosesCommits) and fault.lost:
+        return {"lost": {"bytes": fault.lost.size, "since_ns": fault.lost.since_ns}}
+    return {}
 
 
 def _steps(faults: Sequence[PlannedFault]) -> list[tuple[float, PlannedFault]]:

@@ -60,6 +60,8 @@ class Run:
             self._files.record_phases()
         requirements = ServiceRequirements(
             broker_persistence=self._plan.environment.broker_persistence,
+            replication=self._plan.environment.replication,
+            flushes_commits=self._plan.environment.flushes_commits,
             proxied=self._plan.proxied_services(),
             broker_isolated=self._plan.needs_isolated_broker(),
             database_by_tcp=self._spec.design.contender is not None,
