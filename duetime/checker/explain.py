@@ -77,7 +77,7 @@ class Explainer:
             place = sentence(f"The design's store cannot be listed: {self._closed.unlisted}")
         elif self._closed.pending is None:
             place = "The design's store was not searched."
-        elif entry is None and _may_be_lost(obligation.operation, faults):
+        elif entry is None and _may_be_lost(obligation.operation, self._faults):
             place = ""  # the fix says where it was
         elif entry is None:
             place = "No store of the design holds it any more."

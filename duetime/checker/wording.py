@@ -16,6 +16,7 @@ FAULTS: Final[Mapping[str, str]] = {
     "worker_removed": "{target} {was} stopped for good at {start}",
     "database_kill": "the database server was down {period}",
     "failover": "the primary of the database was killed and its standby took over {period}",
+    "old_primary_returns": "the old primary of the database ran beside the new one {period}",
     "sessions_terminated": "every session of the database was terminated at {start}",
     "tables_locked": "all tables of the database were locked {period}",
     "tables_rewritten": "the tables of the database were rewritten {period}",

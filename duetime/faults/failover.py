@@ -31,6 +31,10 @@ class FailoverTarget(Protocol):
 
     def serves_writes(self) -> bool: ...
 
+    def start_old_primary(self) -> None: ...
+
+    def old_primary_serves(self) -> bool: ...
+
 
 class Failover:
     """SIGKILL of the primary, then a promotion of the standby.
@@ -81,3 +85,35 @@ class Failover:
         message = "the standby did not become the primary"
         wait_for(self._database.serves_writes, stop, within_s=SERVES_WITHIN_S, message=message)
         return "the standby is the primary now, and serves writes"
+
+
+class OldPrimaryReturns:
+    """After a failover the old primary is started again, and does not know that it is no longer the primary.
+
+    Clients name it first, so whoever connects meanwhile gets it. Healed as an administrator would: it is killed.
+    """
+
+    def __init__(self, database: FailoverTarget) -> None:
+        self._database = database
+
+    def prepare(self, stop: Sleeper) -> str:
+        wait_for(self._database.serves_writes, stop, within_s=SERVES_WITHIN_S, message="there was no failover before")
+        return "the old primary is started again, beside the new one"
+
+    def inject(self) -> None:
+        self._database.start_old_primary()
+
+    def verify_injected(self, stop: Sleeper) -> str:
+        database = self._database
+        wait_for(
+            lambda: database.old_primary_serves() and database.serves_writes(),
+            stop, within_s=SERVES_WITHIN_S, message="the old primary did not answer",
+        )  # fmt: skip
+        return "two servers answer, and neither is a standby"
+
+    def heal(self) -> None:
+        self._database.kill_primary()
+
+    def verify_healed(self, stop: Sleeper) -> str:
+        wait_for(self._database.primary_gone, stop, within_s=5, message="the old primary did not end")
+        return "every process of the old primary has ended"

@@ -16,6 +16,7 @@ FaultKind = Literal[
     "worker_removed",
     "database_kill",
     "failover",
+    "old_primary_returns",
     "sessions_terminated",
     "tables_locked",
     "tables_rewritten",
@@ -68,6 +69,8 @@ FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "database_kill": FaultKindInfo(title="database killed", colour="#9467bd", recovery_budget_s=3.0),
     # As after a restart of the database: each connection is opened again, to the other server.
     "failover": FaultKindInfo(title="database failed over", colour="#5e3c99", recovery_budget_s=3.0),
+    # Connections to the old primary are opened again, to the new one.
+    "old_primary_returns": FaultKindInfo(title="old primary back", colour="#c994c7", recovery_budget_s=3.0),
     "sessions_terminated": FaultKindInfo(title="sessions terminated", colour="#3f007d", recovery_budget_s=3.0),
     # What waited for the lock goes on at once, in the order in which it came.
     "tables_locked": FaultKindInfo(title="tables locked", colour="#807dba", recovery_budget_s=2.0),

@@ -62,11 +62,27 @@ def is_ours(design: str) -> bool:
 MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
         designs=("push_readmodel*", "oban_style_queue:*"),
-        scenarios=("failover_async", "unflushed", "restore"),
-        labels=("missed", "duplicate", "stale", "phantom"),
-        cause="the database lost what it had acknowledged: what was scheduled since is gone, and what was delivered "
-        "since is delivered again",
+        scenarios=("failover_async", "old_primary_returns", "unflushed", "restore"),
+        labels=("missed", "stale", "phantom"),
+        cause="the database lost what it had acknowledged: schedules and cancels, with the events they belong to",
         setting="synchronous_commit, synchronous_standby_names and the archive of the log",
+        fix="let commits wait for the disk and for a standby; no design is more durable than its database",
+        section="lost-commits",
+    ),
+    Mechanism(
+        designs=("push_readmodel*", "oban_style_queue:*"),
+        scenarios=("old_primary_*",),
+        labels=("duplicate",),
+        cause="a worker that connected to the old primary delivers what the new one had delivered already",
+        setting="synchronous_standby_names, which keeps an old primary from acknowledging anything",
+        fix="fence an old primary before it starts; rewind it, and let it follow",
+        section="old-primary",
+    ),
+    Mechanism(
+        designs=("push_readmodel*", "oban_style_queue:*"),
+        scenarios=("failover_async", "unflushed", "restore"),
+        labels=("duplicate",),
+        cause="the database lost the commit after a delivery, so it is delivered again",
         fix="let commits wait for the disk and for a standby; no design is more durable than its database",
         section="lost-commits",
     ),

@@ -18,6 +18,7 @@ BEGINS: Final[Mapping[str, tuple[str, str]]] = {
     "worker_removed": ("{target} was stopped for good", ""),
     "database_kill": ("the database server was killed", "restart {later} later"),
     "failover": ("the primary of the database was killed", "its standby took over {later} later"),
+    "old_primary_returns": ("the old primary was started again", "killed {later} later"),
     "sessions_terminated": ("every session of the database was terminated", ""),
     "tables_locked": ("all tables were locked", "released {later} later"),
     "tables_rewritten": ("the tables were rewritten", ""),

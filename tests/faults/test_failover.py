@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from duetime.faults.failover import Failover
+from duetime.faults.failover import Failover, OldPrimaryReturns
 from duetime.faults.fault import Fault, FaultNotVerified
 from duetime.faults.service import UnflushedKill
-from duetime.harness.plan.plan import UNFLUSHED_S
+from duetime.harness.plan.plan import UNFLUSHED_S, Replication
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.embedded_servers import initialise_cluster, postgres
@@ -45,6 +47,11 @@ def stored(url: str) -> list[int]:
         return [row[0] for row in connection.execute("SELECT number FROM numbers ORDER BY number")]
 
 
+def wait_until_replicated(pair: ReplicatedDatabase) -> None:
+    while pair.replicated_lsn() < pair.acknowledged_lsn():
+        time.sleep(0.01)
+
+
 def carry_out(fault: Fault, pair: ReplicatedDatabase, acknowledged: range) -> str:
     """Insert `acknowledged` between the injection and its verification; heal."""
     stop = CancelToken()
@@ -58,20 +65,19 @@ def carry_out(fault: Fault, pair: ReplicatedDatabase, acknowledged: range) -> st
     return evidence
 
 
-@pytest.mark.parametrize("time", range(3))
-def test_what_was_acknowledged_while_replication_had_stopped_is_lost_every_time(template: Path, time: int) -> None:
+@pytest.mark.parametrize("again", range(3))
+def test_what_was_acknowledged_while_replication_had_stopped_is_lost_every_time(template: Path, again: int) -> None:
     with replicated_postgres(
         template.parent / "pg", template=template, tempdir=template.parent, replication="asynchronous"
     ) as pair:
         with connect(pair.url) as connection:
             connection.execute("CREATE TABLE numbers (number int)")
             insert(connection, range(10))
-            while pair.replicated_lsn() < pair.acknowledged_lsn():
-                pass
+        wait_until_replicated(pair)
         fault = Failover(pair, synchronous=False)
         evidence = carry_out(fault, pair, range(10, 20))
 
-        assert stored(pair.url) == list(range(10)), time
+        assert stored(pair.url) == list(range(10)), again
         assert "the standby lacks" in evidence
         assert fault.lost
         assert fault.lost.size > 0
@@ -117,3 +123,44 @@ def test_commits_that_were_not_on_disk_are_lost_every_time(template: Path) -> No
 
         assert len(stored(url)) < 10
         assert fault.lost
+
+
+@pytest.fixture
+def failed_over(template: Path, request: pytest.FixtureRequest) -> Iterator[ReplicatedDatabase]:
+    replication: Replication = request.param
+    with replicated_postgres(
+        template.parent / "pg", template=template, tempdir=template.parent, replication=replication
+    ) as pair:
+        with connect(pair.url) as connection:
+            connection.execute("CREATE TABLE numbers (number int)")
+        wait_until_replicated(pair)
+        carry_out(Failover(pair, synchronous=replication == "synchronous"), pair, range(5))
+        yield pair
+
+
+@pytest.mark.parametrize("failed_over", ["asynchronous"], indirect=True)
+def test_an_old_primary_that_returns_takes_writes_that_are_lost_with_it(failed_over: ReplicatedDatabase) -> None:
+    carry_out(OldPrimaryReturns(failed_over), failed_over, range(0))
+    failed_over.start_old_primary()
+    while not failed_over.old_primary_serves():
+        time.sleep(0.01)
+    with connect(failed_over.url) as connection:
+        insert(connection, range(90, 95))
+    failed_over.kill_primary()
+
+    assert 90 not in stored(failed_over.url)
+
+
+@pytest.mark.parametrize("failed_over", ["synchronous"], indirect=True)
+def test_an_old_primary_whose_commits_wait_for_a_standby_acknowledges_nothing(failed_over: ReplicatedDatabase) -> None:
+    carry_out(OldPrimaryReturns(failed_over), failed_over, range(0))
+    failed_over.start_old_primary()
+    while not failed_over.old_primary_serves():
+        time.sleep(0.01)
+    with connect(failed_over.url) as connection, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(connection.execute, "INSERT INTO numbers VALUES (90)")
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1.0)
+        failed_over.kill_primary()
+        with pytest.raises(psycopg.OperationalError):
+            waiting.result(timeout=10.0)

@@ -14,7 +14,7 @@ import pytest
 from duetime import reference
 from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Sleeper
 from duetime.faults.mechanisms import faketime, network_namespace
-from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile
+from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile, Replication
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import simultaneous_event, unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
@@ -43,6 +43,7 @@ TARGETS = {
     "client_kill": "client-0",
     "database_kill": "database",
     "failover": "database",
+    "old_primary_returns": "database",
     "old_transaction": "database",
     "sessions_terminated": "database",
     "tables_locked": "database",
@@ -56,6 +57,7 @@ TARGETS = {
     "refuse": "database",
     "freeze": "database",
 }
+REPLICATION: dict[FaultKind, Replication] = {"failover": "asynchronous", "old_primary_returns": "synchronous"}
 SUBJECT = replace(reference.design, uses_broker=True)
 """It does not connect to the broker, but faults of the broker are verified by probes."""
 
@@ -71,6 +73,7 @@ class Small(Scenario):
 def small(kind: FaultKind) -> Scenario:
     target = TARGETS.get(kind, "gateway")
     fault = PlannedFault(fault="f1", kind=kind, target=target, inject_s=2.0, heal_s=3.2, size_s=0.5)
+    failover = PlannedFault(fault="f0", kind="failover", target="database", inject_s=0.3, heal_s=1.4)
     return Small(
         name=kind,
         what="",
@@ -80,10 +83,10 @@ def small(kind: FaultKind) -> Scenario:
             *simultaneous_event(due_s=2.3, people=8),
             *unchanged_events(random, seconds=4, horizon_s=2),
         ],
-        faults=(fault,),
+        faults=(failover, fault) if kind == "old_primary_returns" else (fault,),
         # Long enough for a worker that has lost its broker, because these tests are not about lateness.
         profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),
-        environment=Environment(replication="asynchronous" if kind == "failover" else "none"),
+        environment=Environment(replication=REPLICATION.get(kind, "none")),
     )
 
 
@@ -136,7 +139,11 @@ def disabled(
     with pytest.MonkeyPatch.context() as patch:
 
         def disabled_maker(targets: FaultTargets) -> Callable[[PlannedFault], Fault]:
-            return lambda planned: Disabled(make_fault(planned, targets))
+            def make(planned: PlannedFault) -> Fault:
+                fault = make_fault(planned, targets)
+                return Disabled(fault) if planned.fault == "f1" else fault
+
+            return make
 
         patch.setattr(run, "fault_maker", disabled_maker)
         items = [item for item in request.session.items if isinstance(item, pytest.Function)]

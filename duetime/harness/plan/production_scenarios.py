@@ -19,6 +19,21 @@ REPLICATED: tuple[tuple[Replication, str, str], ...] = (
     ),
 )
 
+OLD_PRIMARY: tuple[tuple[str, Replication, str, str], ...] = (
+    (
+        "old_primary_returns",
+        "asynchronous",
+        "and accepts writes",
+        "two primaries know nothing of each other: what one has delivered is still to be delivered by the other",
+    ),
+    (
+        "old_primary_fenced",
+        "synchronous",
+        "and waits for a standby at each commit",
+        "synchronous_standby_names is a fence: an old primary without a standby acknowledges nothing",
+    ),
+)
+
 REPLICATION = (
     *(
         Scenario(
@@ -31,6 +46,23 @@ REPLICATION = (
             environment=Environment(replication=replication),
         )
         for replication, how, demonstrates in REPLICATED
+    ),
+    *(
+        Scenario(
+            name=name,
+            what=f"after a failover the old primary is started again, {how}; then a worker connects to it",
+            demonstrates=demonstrates,
+            hardest_for="push_readmodel",
+            workers=2,
+            operations=lambda random: events_changed_once(random, seconds=9, horizon_s=4),
+            faults=(
+                PlannedFault(fault="f1", kind="failover", target="database", inject_s=4.2, heal_s=5.6),
+                PlannedFault(fault="f2", kind="old_primary_returns", target="database", inject_s=8.0, heal_s=13.0),
+                PlannedFault(fault="f3", kind="kill", target="worker-2", inject_s=8.8, heal_s=9.2),
+            ),
+            environment=Environment(replication=replication),
+        )
+        for name, replication, how, demonstrates in OLD_PRIMARY
     ),
     Scenario(
         name="unflushed",

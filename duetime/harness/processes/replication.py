@@ -80,8 +80,18 @@ class ReplicatedDatabase:
 
     def serves_writes(self) -> bool:
         """Return True if the standby is the primary now."""
+        return self._is_primary(self._ports[1])
+
+    def start_old_primary(self) -> None:
+        if self.primary.ended():
+            self.primary.start()
+
+    def old_primary_serves(self) -> bool:
+        return self._is_primary(self._ports[0])
+
+    def _is_primary(self, port: int) -> bool:
         try:
-            return not self._value(self._ports[1], "SELECT pg_is_in_recovery()")
+            return not self._value(port, "SELECT pg_is_in_recovery()")
         except psycopg.OperationalError:
             return False
 

@@ -16,7 +16,7 @@ LINK_FAULTS = {"cut", "refuse", "freeze"}
 KILLS = {"kill", "deploy_kill"}
 WORKER_FAULTS = {*KILLS, "deploy", "pause", "clock", "worker_added", "worker_removed"}
 SELECTED_LATER = {"all", *PHASE_OF_TARGET}
-EMBEDDED_ONLY = {"database_kill", "failover", "restore", "broker_kill", "partition"}
+EMBEDDED_ONLY = {"database_kill", "failover", "old_primary_returns", "restore", "broker_kill", "partition"}
 """Faults that are injected into a database server or broker itself, never into one of the user's."""
 EMBEDDED_ONLY_REASON = (
     "is injected into embedded servers only; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL to use them"

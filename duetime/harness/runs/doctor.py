@@ -43,6 +43,7 @@ TARGETS: Mapping[FaultKind, str] = {
     "client_kill": "client-0",
     "database_kill": "database",
     "failover": "database",
+    "old_primary_returns": "database",
     "old_transaction": "database",
     "sessions_terminated": "database",
     "tables_locked": "database",
@@ -62,8 +63,8 @@ FIRST: tuple[FaultKind, ...] = (
 )
 """Injected first: while a client has something left to commit, while something is left to deliver, and while a worker
 is connected to the broker."""
-ALONE: tuple[FaultKind, ...] = ("failover",)
-"""In a run of its own, with two database servers."""
+FAILOVER: tuple[FaultKind, ...] = ("failover", "old_primary_returns")
+"""In a run of their own, with two database servers."""
 EVERY_S = 1.7
 LASTS_S = 1.5
 
@@ -117,13 +118,12 @@ def _faults(context: RunContext) -> Iterator[Check]:
         kind: reason for kind in get_args(FaultKind) if (reason := _not_injectable_reason(kind, context.services))
     }
     # `unavailable()` has already injected and healed a partition, on a server of its own.
-    kinds = [kind for kind in get_args(FaultKind) if kind not in (*reasons, *ALONE, "partition")]
+    kinds = [kind for kind in get_args(FaultKind) if kind not in (*reasons, *FAILOVER, "partition")]
     # The only worker is removed last.
     kinds.sort(key=lambda kind: FIRST.index(kind) if kind in FIRST else len(FIRST) + (kind == "worker_removed"))
     verified = _inject_all(kinds, context)
-    for kind in ALONE:
-        if kind not in reasons:
-            verified |= _inject_all([kind], context)
+    if not reasons.keys() & set(FAILOVER):
+        verified |= _inject_all(FAILOVER, context)
     for kind in get_args(FaultKind):
         what = f"fault {kind} ({FAULT_KINDS[kind].title})"
         if kind in reasons:

@@ -20,7 +20,7 @@ from duetime.faults.database import (
     TablesRewritten,
 )
 from duetime.faults.deploy_kill import DeployKill
-from duetime.faults.failover import Failover
+from duetime.faults.failover import Failover, OldPrimaryReturns
 from duetime.faults.fault import Fault
 from duetime.faults.gateway import GatewayFault
 from duetime.faults.mechanisms.faketime import SkewedClock
@@ -89,6 +89,8 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
         case "failover":
             synchronous = targets.endpoints.replication == "synchronous"
             return Failover(_existing(targets.endpoints.replicated, planned), synchronous=synchronous)
+        case "old_primary_returns":
+            return OldPrimaryReturns(_existing(targets.endpoints.replicated, planned))
         case "cut" | "refuse" | "freeze":
             return Interruption(_existing(targets.endpoints.links.get(planned.target), planned), planned.kind)
         case "gateway_slow" | "gateway_refuse" | "gateway_hang" | "gateway_lose_answer":
