@@ -39,7 +39,7 @@ NEXT_DUE_IN = """
 
 def connect(url: str) -> psycopg.Connection[Any]:
     connection = psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True)
-    connection.execute(set_up())
+    connection.execute(set_up(connection))
     return connection
 
 

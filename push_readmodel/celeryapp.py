@@ -20,6 +20,7 @@ from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import Gateway, gateway_from
 from duetime.runtime.heartbeat import heartbeat_from
 from duetime.settings import Settings
+from push_readmodel.connection import noticing
 from push_readmodel.database_errors import ending
 from push_readmodel.drain import Drain
 from push_readmodel.drain_loop import DrainLoop
@@ -91,14 +92,7 @@ def _make_loop(
         gateway = metered(gateway, drain_settings.metrics_port, settings, application)
     if settings.watched:
         gateway = shown_in_flower(gateway, worker, failure=failure)
-    # Detect within half a minute that the database's machine has vanished.
-    options = {
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 4,
-        "tcp_user_timeout": 30_000,
-        **UTF8,
-    }
+    options = {**noticing(drain_settings.vanished_after_s), **UTF8}
     return DrainLoop(
         create_engine(settings.direct_database_url or settings.database_url, connect_args=options),
         gateway,

@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine
 
+from push_readmodel.drain_settings import VANISHED_AFTER_S
+
 SETTINGS = {
     "TimeZone": "UTC",
     "client_encoding": "UTF8",
@@ -22,22 +24,33 @@ SETTINGS = {
     "enable_indexonlyscan": "on",
     # A switched-off kind of scan looks expensive, and PostgreSQL compiles expensive plans.
     "jit": "off",
-    # A worker whose machine vanishes holds its rows for half a minute. tcp_user_timeout counts while an answer is on
-    # its way, when no keepalive is sent; without it TCP tries again for a quarter of an hour.
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "4",
-    "tcp_user_timeout": "30000",
     # No time limit of a transaction: one that cuts off a slow delivery would cut off every further attempt, too.
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
 }
+NOTICING = ("keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout")
+"""Names of libpq. The settings of the server have the same, with ``tcp_`` before the first three."""
 SINCE_17 = {"transaction_timeout": "0"}
 
 
-def set_up(*, server_version: int = 0, for_transaction: bool = False) -> str:
-    """Return the statement that sets `SETTINGS`, for the session or for the transaction in which it is executed."""
-    settings = SETTINGS | (SINCE_17 if server_version >= 170_000 else {})
+def noticing(vanished_after_s: int) -> dict[str, int]:
+    """Return the options of libpq with which a client notices within this time that the server's machine has vanished.
+
+    tcp_user_timeout counts while data is on its way, when no keepalive is sent. Without it TCP tries again for a
+    quarter of an hour.
+    """
+    idle_s = max(1, vanished_after_s // 3)
+    return dict(zip(NOTICING, (idle_s, max(1, idle_s // 2), 4, 1000 * vanished_after_s), strict=True))
+
+
+def set_up(connection: psycopg.Connection[Any], *, for_transaction: bool = False) -> str:
+    """Return the statement that sets `SETTINGS`, for the session or for the transaction in which it is executed.
+
+    The server notices as soon as the client that the other's machine has vanished: until then, the rows stay locked.
+    """
+    of_client = {**noticing(VANISHED_AFTER_S), **connection.info.get_parameters()}
+    settings = SETTINGS | {f"tcp_{name.removeprefix('tcp_')}": str(of_client[name]) for name in NOTICING}
+    settings |= SINCE_17 if connection.info.server_version >= 170_000 else {}
     calls = [f"set_config('{name}', '{value}', {for_transaction})" for name, value in settings.items()]
     return f"SELECT {', '.join(calls)}"
 
@@ -74,7 +87,7 @@ def prepare_for_drain(connection: psycopg.Connection[Any], *, pooled: bool) -> p
         connection.prepare_threshold = None
     else:
         connection.prepare_threshold = 5  # psycopg's default; the engine may have switched it off
-        connection.execute(set_up(server_version=connection.info.server_version))
+        connection.execute(set_up(connection))
     return connection
 
 
@@ -82,7 +95,7 @@ def set_up_of_transaction(connection: psycopg.Connection[Any]) -> str | None:
     """Return what each transaction has to begin with; None for a connection that was set up for its session."""
     if connection.prepare_threshold is not None:
         return None
-    return set_up(server_version=connection.info.server_version, for_transaction=True)
+    return set_up(connection, for_transaction=True)
 
 
 def session_of(connection: psycopg.Connection[Any]) -> int:

@@ -18,6 +18,8 @@ With a slow gateway this limits how many deliveries a crash duplicates, and how 
 """
 CHECK_EVERY_S = 5.0
 """Check the table at least this often. The loop writes its heartbeat as often, so this adds no wake-ups."""
+VANISHED_AFTER_S = 30
+"""Longer than a network may be slow or silent. Until then the rows of a machine that has vanished stay locked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class DrainSettings:
     max_attempts: give a notification up after this many failed deliveries, and move it to failed_notifications, where
     nothing delivers it; 0 to retry for ever.
     metrics_port: port of the worker's Prometheus metrics on loopback; 0 for none.
+    vanished_after_s: a machine that has not answered for so long has vanished; then its rows are free.
     """
 
     batch_most: int = MAX_BATCH_ROWS
@@ -42,11 +45,12 @@ class DrainSettings:
     check_every_s: float = CHECK_EVERY_S
     max_attempts: int = 0
     metrics_port: int = 0
+    vanished_after_s: int = VANISHED_AFTER_S
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read ``DUETIME_BATCH_MOST``, ``DUETIME_THREADS``, ``DUETIME_LOOK_AHEAD_S``, ``DUETIME_CHECK_EVERY_S``,
-        ``DUETIME_MAX_ATTEMPTS`` and ``DUETIME_METRICS_PORT``.
+        ``DUETIME_MAX_ATTEMPTS``, ``DUETIME_METRICS_PORT`` and ``DUETIME_VANISHED_AFTER_S``.
 
         Raises:
             BadUsage: a variable is not a number, or out of bounds.
@@ -75,6 +79,7 @@ class DrainSettings:
             check_every_s=number("DUETIME_CHECK_EVERY_S", CHECK_EVERY_S, 0.1, 600),
             max_attempts=whole("DUETIME_MAX_ATTEMPTS", 0, 0, 1000),
             metrics_port=whole("DUETIME_METRICS_PORT", 0, 0, 65_535),
+            vanished_after_s=whole("DUETIME_VANISHED_AFTER_S", VANISHED_AFTER_S, 2, 900),
         )
 
 

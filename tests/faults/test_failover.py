@@ -65,7 +65,7 @@ def carry_out(fault: Fault, pair: ReplicatedDatabase, acknowledged: range) -> st
     return evidence
 
 
-@pytest.mark.parametrize("again", range(3))
+@pytest.mark.parametrize("again", [0, *(pytest.param(number, marks=pytest.mark.full) for number in range(1, 10))])
 def test_what_was_acknowledged_while_replication_had_stopped_is_lost_every_time(template: Path, again: int) -> None:
     with replicated_postgres(
         template.parent / "pg", template=template, tempdir=template.parent, replication="asynchronous"

@@ -29,6 +29,7 @@ MACHINE = (
 """Variables that describe this machine; every process gets them."""
 OBEYED = (
     *("DUETIME_BATCH_MOST", "DUETIME_CHECK_EVERY_S", "DUETIME_LOOK_AHEAD_S", "DUETIME_MAX_ATTEMPTS"),
+    "DUETIME_VANISHED_AFTER_S",
     "DUETIME_THREADS",
 )
 """Settings of a design that a run obeys. It sets the other settings itself."""
