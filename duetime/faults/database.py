@@ -13,8 +13,12 @@ import psycopg
 from duetime.faults.fault import FaultNotVerified, Sleeper, wait_for
 
 TABLES = """
-    SELECT quote_ident(schemaname) || '.' || quote_ident(relname) FROM pg_stat_user_tables ORDER BY schemaname, relname
+    SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class
+    JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND {which} ORDER BY nspname, relname
 """
+WHOLE = TABLES.format(which="relkind IN ('r', 'p') AND NOT relispartition")
+WITH_FILES = TABLES.format(which="relkind = 'r'")
 OTHER_SESSIONS = (
     "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database() "
     "AND pid <> ALL(%s)"
@@ -102,7 +106,7 @@ class TablesLocked(_OnDatabase):
 
     def inject(self) -> None:
         self._admin = self._connect()
-        tables = [name for (name,) in self._admin.execute(TABLES)]
+        tables = [name for (name,) in self._admin.execute(WHOLE)]
         self._admin.execute("BEGIN")
         for table in tables:
             # One after another: whoever has rows of one and waits for the next is cut off as a deadlock.
@@ -135,14 +139,14 @@ class TablesRewritten(_OnDatabase):
 
     def _rewrite(self, admin: psycopg.Connection[Any]) -> int:
         before = self._files(admin)
-        for table in before:
+        for (table,) in admin.execute(WHOLE).fetchall():
             for statement in REWRITES:
                 admin.execute(statement.format(table=table))
         after = self._files(admin)
         return sum(after[table] != file for table, file in before.items())
 
     def _files(self, admin: psycopg.Connection[Any]) -> dict[str, int]:
-        tables = [name for (name,) in admin.execute(TABLES)]
+        tables = [name for (name,) in admin.execute(WITH_FILES)]
         found = admin.execute(
             "SELECT name, pg_relation_filenode(name::regclass) FROM unnest(%s::text[]) AS name", [tables]
         )
