@@ -15,6 +15,7 @@ from duetime.pages import DOCS
 POLLERS: Final = ("pull_worker", "pull_worker:*")
 PLAIN_QUEUE: Final = ("oban_style_queue", "celery:*")
 """The generic queue, also with the settings of somebody's own application."""
+LOSE_COMMITS: Final = ("failover_async", "old_primary_returns", "unflushed", "restore")
 SHRUNK: Final = "-shrunk"
 """At the end of the name of a scenario's plan from which `duetime shrink` has taken away what is not needed."""
 ROW_AND_ETA: Final = ("oban_style_queue:hardened", "oban_style_queue:soft_shutdown")
@@ -61,10 +62,19 @@ def is_ours(design: str) -> bool:
 
 MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
-        designs=("push_readmodel*", "oban_style_queue:*"),
-        scenarios=("failover_async", "old_primary_returns", "unflushed", "restore"),
+        designs=("push_readmodel*", "oban_style_queue:*", "reference"),
+        scenarios=LOSE_COMMITS,
         labels=("missed", "stale", "phantom"),
         cause="the database lost what it had acknowledged: schedules and cancels, with the events they belong to",
+        setting="synchronous_commit, synchronous_standby_names and the archive of the log",
+        fix="let commits wait for the disk and for a standby; no design is more durable than its database",
+        section="lost-commits",
+    ),
+    Mechanism(
+        designs=POLLERS,
+        scenarios=LOSE_COMMITS,
+        labels=("stale", "phantom"),
+        cause="the database lost a change that it had acknowledged, and the poll finds the event as it was before",
         setting="synchronous_commit, synchronous_standby_names and the archive of the log",
         fix="let commits wait for the disk and for a standby; no design is more durable than its database",
         section="lost-commits",
@@ -131,7 +141,10 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=("pull_worker", "pull_worker:watermark"),
-        scenarios=("more_servers", "crash*", "rolling_deploy", "deploy_*", "pause", "burst", "wages"),
+        scenarios=(
+            *("more_servers", "crash*", "rolling_deploy", "deploy_*", "pause", "burst", "wages"),
+            *("old_primary_*", "settings_changed"),  # with two workers
+        ),
         labels=("duplicate",),
         cause="each worker has a beat of its own, and their polls deliver the same window",
         setting="-B in the command of every worker",
@@ -152,14 +165,8 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         designs=("pull_worker", "pull_worker:one_beat"),
         labels=("duplicate",),
         scenarios=(
-            "broker_*",
-            "crash*",
-            "rolling_deploy",
-            "deploy_*",
-            "move_and_cancel",
-            "pause",
-            "downtime",
-            "backlog",
+            *("broker_*", "crash*", "rolling_deploy", "deploy_*", "move_and_cancel", "pause", "downtime", "backlog"),
+            *("tables_locked", "restore", "old_primary_*"),
         ),
         cause="ticks that wait in the broker run at once afterwards, and all poll the same window",
         setting="no expires on the entry in beat_schedule",
