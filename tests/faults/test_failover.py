@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -23,11 +24,16 @@ from duetime.harness.processes.services import UNFLUSHED
 pytestmark = pytest.mark.processes
 
 
-@pytest.fixture
-def template(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def template() -> Iterator[Path]:
     with run_tempdir() as tempdir:
         initialise_cluster(tempdir / "template", tempdir=tempdir)
         yield tempdir / "template"
+
+
+def beside(template: Path) -> Path:
+    """Return a directory for a copy of the cluster."""
+    return template.with_name(f"pg-{uuid4()}")
 
 
 def connect(url: str) -> psycopg.Connection:
@@ -68,7 +74,7 @@ def carry_out(fault: Fault, pair: ReplicatedDatabase, acknowledged: range) -> st
 @pytest.mark.parametrize("again", [0, *(pytest.param(number, marks=pytest.mark.full) for number in range(1, 10))])
 def test_what_was_acknowledged_while_replication_had_stopped_is_lost_every_time(template: Path, again: int) -> None:
     with replicated_postgres(
-        template.parent / "pg", template=template, tempdir=template.parent, replication="asynchronous"
+        beside(template), template=template, tempdir=template.parent, replication="asynchronous"
     ) as pair:
         with connect(pair.url) as connection:
             connection.execute("CREATE TABLE numbers (number int)")
@@ -85,7 +91,7 @@ def test_what_was_acknowledged_while_replication_had_stopped_is_lost_every_time(
 
 def test_nothing_acknowledged_is_lost_if_commits_wait_for_the_standby(template: Path) -> None:
     with replicated_postgres(
-        template.parent / "pg", template=template, tempdir=template.parent, replication="synchronous"
+        beside(template), template=template, tempdir=template.parent, replication="synchronous"
     ) as pair:
         with connect(pair.url) as connection:
             connection.execute("CREATE TABLE numbers (number int)")
@@ -96,10 +102,11 @@ def test_nothing_acknowledged_is_lost_if_commits_wait_for_the_standby(template: 
         assert fault.lost is None
 
 
+@pytest.mark.full
 def test_a_failover_that_loses_nothing_is_not_verified(template: Path) -> None:
     """As if replication had not been stopped."""
     with replicated_postgres(
-        template.parent / "pg", template=template, tempdir=template.parent, replication="asynchronous"
+        beside(template), template=template, tempdir=template.parent, replication="asynchronous"
     ) as pair:
         fault = Failover(pair, synchronous=False)
         with pytest.raises(FaultNotVerified, match="nothing was acknowledged that the standby does not have"):
@@ -107,7 +114,7 @@ def test_a_failover_that_loses_nothing_is_not_verified(template: Path) -> None:
 
 
 def test_commits_that_were_not_on_disk_are_lost_every_time(template: Path) -> None:
-    with postgres(template.parent / "pg", template=template, tempdir=template.parent, settings=UNFLUSHED) as (
+    with postgres(beside(template), template=template, tempdir=template.parent, settings=UNFLUSHED) as (
         url,
         server,
     ):
@@ -129,7 +136,7 @@ def test_commits_that_were_not_on_disk_are_lost_every_time(template: Path) -> No
 def failed_over(template: Path, request: pytest.FixtureRequest) -> Iterator[ReplicatedDatabase]:
     replication: Replication = request.param
     with replicated_postgres(
-        template.parent / "pg", template=template, tempdir=template.parent, replication=replication
+        beside(template), template=template, tempdir=template.parent, replication=replication
     ) as pair:
         with connect(pair.url) as connection:
             connection.execute("CREATE TABLE numbers (number int)")
@@ -138,6 +145,7 @@ def failed_over(template: Path, request: pytest.FixtureRequest) -> Iterator[Repl
         yield pair
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("failed_over", ["asynchronous"], indirect=True)
 def test_an_old_primary_that_returns_takes_writes_that_are_lost_with_it(failed_over: ReplicatedDatabase) -> None:
     carry_out(OldPrimaryReturns(failed_over), failed_over, range(0))
