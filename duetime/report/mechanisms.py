@@ -62,6 +62,15 @@ def is_ours(design: str) -> bool:
 
 MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
+        designs=ROW_AND_ETA,
+        scenarios=("old_primary_*",),
+        labels=("missed",),
+        cause="a worker that asks the old primary whether a notification is wanted finds no row of those that were "
+        "scheduled since, and drops the message",
+        fix="fence an old primary before it starts; rewind it, and let it follow",
+        section="old-primary",
+    ),
+    Mechanism(
         designs=("push_readmodel*", "oban_style_queue:*", "reference"),
         scenarios=LOSE_COMMITS,
         labels=("missed", "stale", "phantom"),

@@ -461,3 +461,22 @@ def test_a_lost_cancel_is_covered(cancelled_s: float, covered: bool) -> None:
     found = uncovered(AT_LEAST_ONCE, calls, [delivery("a/1", at_s=9.0)], failover)
 
     assert found == ([] if covered else ["phantom a/1"])
+
+
+@pytest.mark.parametrize(("again_s", "covered"), [(6.5, True), (9.0, False)])
+def test_a_worker_on_the_old_primary_delivers_again_whatever_its_design_records(again_s: float, covered: bool) -> None:
+    two_primaries = fault(kind="old_primary_returns", inject_s=6.0, healed_s=7.0)
+    twice = [delivery("a/1", at_s=5.0), delivery("a/1", at_s=again_s, worker="worker-2")]
+
+    found = uncovered(AT_MOST_ONCE, scheduled("a/1", due_s=5.0), twice, two_primaries)
+
+    assert found == ([] if covered else ["duplicate a/1"])
+
+
+@pytest.mark.parametrize(("due_s", "covered"), [(6.5, True), (3.0, False)])
+def test_a_worker_on_the_old_primary_takes_what_was_scheduled_since_for_cancelled(due_s: float, covered: bool) -> None:
+    two_primaries = fault(kind="old_primary_returns", inject_s=6.0, healed_s=7.0)
+
+    found = uncovered(IN_BROKER, scheduled("a/1", due_s=due_s), [], two_primaries)
+
+    assert found == ([] if covered else ["missed a/1"])

@@ -104,7 +104,7 @@ class _Coverage:
             return True
         if self._awaits_recovery(o.op, held_up):
             return True
-        if self._lost_by_database(o.invoked_ns, o.answered_ns):
+        if self._lost_by_database(o.invoked_ns, o.answered_ns) or self._in_two_databases(o.invoked_ns, until_ns):
             return True
         if self._lost_by_broker(o.invoked_ns, until_ns) or self._effect_of_an_older_revision(obligation):
             return True
@@ -170,6 +170,8 @@ class _Coverage:
             return True
         if self._lost_by_broker(earlier[0].at_ns, again.at_ns):
             return True
+        if self._in_two_databases(again.at_ns, again.at_ns):
+            return True
         allowance_ns = self._interruptions.allowance_ns
         if any(self._lost_by_database(each.at_ns - allowance_ns, each.at_ns + allowance_ns) for each in earlier):
             return True
@@ -227,6 +229,15 @@ class _Coverage:
     def _lost_by_database(self, start_ns: int, end_ns: int) -> bool:
         """Return True if the database may have lost what it acknowledged in the period: no design is more durable."""
         return any(fault.may_have_lost(start_ns, end_ns) for fault in self._faults)
+
+    def _in_two_databases(self, start_ns: int, end_ns: int) -> bool:
+        """Return True if a worker may have used the old primary of a failover meanwhile.
+
+        It finds there what was delivered since, and does not find what was scheduled since.
+        """
+        return any(
+            fault.kind == "old_primary_returns" and self._disturbs(fault, start_ns, end_ns) for fault in self._faults
+        )
 
     def _lost_by_broker(self, start_ns: int, end_ns: int) -> bool:
         """Return True if the broker was killed meanwhile, and keeps less than everything."""
