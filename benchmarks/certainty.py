@@ -122,7 +122,8 @@ def result(explored: Explored) -> str:
     allowed = ", ".join(f"{label} after the kill" for label in sorted(explored.allowed) if label != "missed")
     lost = "missed after the kill" if "missed" in explored.allowed else ""
     guaranteed = ", ".join(filter(None, (allowed, lost)))
-    return f"0 violations; {guaranteed}, as guaranteed" if guaranteed else "0 violations"
+    none = "0 violations" if explored.is_whole else "0 violations so far"
+    return f"{none}; {guaranteed}, as guaranteed" if guaranteed else none
 
 
 def mutants_table(found: Sequence[tuple[str, Explored]]) -> Iterator[str]:

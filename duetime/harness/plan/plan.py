@@ -31,8 +31,8 @@ Replication = Literal["none", "asynchronous", "synchronous"]
 """Of the database: to no standby, to one that follows, or to one that each commit waits for."""
 UNFLUSHED_S = 3.0
 """Without `flushes_commits`, a commit is on disk after at most this time: five times PostgreSQL's default."""
-REPLICATED_OR_NOT = {"replication": "none", "flushes_commits": True}
-"""Left out of a plan that does not change them, whose hash stays what it was."""
+ONLY_IF_CHANGED = ("replication", "flushes_commits")
+"""Settings that a plan with their defaults does not contain, so that its hash stays what it was."""
 
 FollowUpKind = Literal["end-trial", "ask-for-review", "cancel-reservation", "pay-errand", "cancel-order"]
 """The kinds of follow-up of the application, repeated here because a plan does not import the application."""
@@ -126,6 +126,7 @@ class Environment:
     time_scale: how many times sooner than in life follow-ups are due; with 86,400 a day is a second.
     rescue_after_s: how long a claim may last before a design that rescues considers its worker dead; five minutes of
     the application.
+    replication: of the database, to a standby.
     flushes_commits: whether the database writes a commit to disk before it acknowledges it (synchronous_commit).
     """
 
@@ -137,8 +138,8 @@ class Environment:
     flushes_commits: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        written = asdict(self)
-        return {name: value for name, value in written.items() if REPLICATED_OR_NOT.get(name, ...) != value}
+        defaults = {each.name: each.default for each in fields(self) if each.name in ONLY_IF_CHANGED}
+        return {name: value for name, value in asdict(self).items() if defaults.get(name, ...) != value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
