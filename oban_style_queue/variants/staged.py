@@ -138,9 +138,10 @@ def rescue(engine: Engine, *, after: timedelta) -> int:
     """
     # The age is compared, because subtracting days would count those of the session's time zone.
     too_old = func.clock_timestamp() - jobs.c.moved_at > after
-    stuck = _set_state("scheduled").where(jobs.c.state != "scheduled", too_old)
+    # A host that has vanished may keep rows locked for hours. Whoever waited for them would stage nothing meanwhile.
+    stuck = select(jobs.c.id).where(jobs.c.state != "scheduled", too_old).with_for_update(skip_locked=True)
     with engine.begin() as connection:
-        return connection.execute(stuck).rowcount
+        return connection.execute(_set_state("scheduled").where(jobs.c.id.in_(stuck))).rowcount
 
 
 def execute(engine: Engine, gateway: Gateway, job: int, *, effects: Effects = NO_EFFECTS) -> bool:
