@@ -14,11 +14,25 @@ from duetime.history import NEVER, Delivery, History, RecordedFault
 from duetime.history.records import nanoseconds
 
 NON_INTERRUPTING: Final = frozenset(
-    {"deploy", "worker_added", "worker_removed", "clock", "old_transaction", "gateway_slow", "client_kill"}
+    {
+        "deploy",
+        "worker_added",
+        "worker_removed",
+        "clock",
+        "old_transaction",
+        "gateway_slow",
+        "client_kill",
+        "far_database",
+    }
 )
 """Kinds of fault that interrupt no delivery: both at-least-once and at-most-once hold under them."""
-ON_WORKERS: Final = frozenset({"kill", "deploy_kill", "pause", "deploy", "worker_removed"})
-KILLS: Final = frozenset({"kill", "deploy_kill"})
+ON_WORKERS: Final = frozenset(
+    {
+        *("kill", "deploy_kill", "pause", "deploy", "worker_removed"),
+        *("host_vanishes", "cut_from_database", "cut_from_broker", "half_cut", "slow_host"),
+    }
+)
+KILLS: Final = frozenset({"kill", "deploy_kill", "host_vanishes"})
 """Kinds after which a worker's processes are gone, until its healing begins."""
 RESTART_EXCUSED_NS: Final = 15_000_000_000
 """A worker may still end this long after a fault because of it."""

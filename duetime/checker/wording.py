@@ -35,6 +35,12 @@ FAULTS: Final[Mapping[str, str]] = {
     "gateway_lose_answer": "answers of the gateway were lost {period}",
     "client_kill": "{target} was killed and down {period}",
     "old_transaction": "an old transaction was open {period}",
+    "host_vanishes": "the host of {target} vanished and was gone {period}",
+    "cut_from_database": "the host of {target} was cut from the database {period}",
+    "cut_from_broker": "the host of {target} was cut from the broker {period}",
+    "half_cut": "nothing from the database reached the host of {target} {period}",
+    "far_database": "the database was far away {period}",
+    "slow_host": "the host of {target} was slow {period}",
 }
 """What happened, by the kind of fault."""
 

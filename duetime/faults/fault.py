@@ -35,6 +35,12 @@ FaultKind = Literal[
     "gateway_lose_answer",
     "client_kill",
     "old_transaction",
+    "host_vanishes",
+    "cut_from_database",
+    "cut_from_broker",
+    "half_cut",
+    "far_database",
+    "slow_host",
 ]
 
 
@@ -95,6 +101,15 @@ FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "old_transaction": FaultKindInfo(
         title="transaction left open", colour="#7f7f7f", recovery_budget_s=1.0, excuses=False
     ),
+    "host_vanishes": FaultKindInfo(title="host vanished", colour="#8b0000", recovery_budget_s=1.0),
+    # TCP sends again after 0.2, 0.4, 0.8, … s: what waited in a connection goes on after as long again as the cut.
+    "cut_from_database": FaultKindInfo(title="host cut from the database", colour="#6b8e23", recovery_budget_s=6.0),
+    "cut_from_broker": FaultKindInfo(title="host cut from the broker", colour="#a0522d", recovery_budget_s=RECONNECT_S),
+    "half_cut": FaultKindInfo(title="host half cut", colour="#9acd32", recovery_budget_s=6.0),
+    # Nothing fails meanwhile.
+    "far_database": FaultKindInfo(title="database far away", colour="#4682b4", recovery_budget_s=1.0, excuses=False),
+    # What the slow worker had claimed is delivered by it.
+    "slow_host": FaultKindInfo(title="host slow", colour="#b8860b", recovery_budget_s=2.0),
 }
 
 

@@ -37,6 +37,12 @@ BEGINS: Final[Mapping[str, tuple[str, str]]] = {
     "gateway_lose_answer": ("the gateway began to lose its answers", "for {later}"),
     "client_kill": ("{target} was killed right after its first commit", "restart {later} later"),
     "old_transaction": ("a transaction was opened and left open", "closed {later} later"),
+    "host_vanishes": ("the host of {target} vanished", "back {later} later"),
+    "cut_from_database": ("the host of {target} was cut from the database", "back {later} later"),
+    "cut_from_broker": ("the host of {target} was cut from the broker", "back {later} later"),
+    "half_cut": ("nothing from the database reached the host of {target}", "until {later} later"),
+    "far_database": ("each packet from and to the database began to take {size} s longer", "until {later} later"),
+    "slow_host": ("the host of {target} got slow", "until {later} later"),
 }
 """What happened at the injection of a fault, and at its healing."""
 CHANGES: Final[Mapping[str, str]] = {

@@ -13,8 +13,8 @@ import pytest
 
 from duetime import reference
 from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Sleeper
-from duetime.faults.mechanisms import faketime, network_namespace
-from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile, Replication
+from duetime.faults.mechanisms import faketime, host_network, network_namespace
+from duetime.harness.plan.plan import ON_HOSTS, Environment, Plan, PlannedFault, Profile, Replication
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import simultaneous_event, unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
@@ -31,7 +31,11 @@ from tests.commands import duetime
 pytestmark = pytest.mark.processes
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-UNAVAILABLE = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}
+UNAVAILABLE = {
+    "clock": faketime.unavailable,
+    "partition": network_namespace.unavailable,
+    **dict.fromkeys(ON_HOSTS, host_network.unavailable),
+}
 TARGETS = {
     "kill": "delivering",
     "deploy": "all",
@@ -56,6 +60,12 @@ TARGETS = {
     "cut": "database",
     "refuse": "database",
     "freeze": "database",
+    "host_vanishes": "delivering",
+    "cut_from_database": "worker-1",
+    "cut_from_broker": "worker-1",
+    "half_cut": "worker-1",
+    "far_database": "database",
+    "slow_host": "worker-1",
 }
 REPLICATION: dict[FaultKind, Replication] = {"failover": "asynchronous", "old_primary_returns": "synchronous"}
 SUBJECT = replace(reference.design, uses_broker=True)

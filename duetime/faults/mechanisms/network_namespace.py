@@ -69,8 +69,8 @@ class NetworkLink:
         self._pid = pid
         self._number = number
         message = f"process {pid} is not in a network namespace of its own"
-        _wait_until(lambda: _namespace_of(pid) != _namespace_of(os.getpid()), message)
-        self._namespace = _namespace_of(pid)
+        wait_until(lambda: namespace_of(pid) != namespace_of(os.getpid()), message)
+        self._namespace = namespace_of(pid)
         self._index = _create_link(pid, number)
 
     @classmethod
@@ -98,17 +98,17 @@ class NetworkLink:
         """Take the link down: packets are dropped in both directions."""
         # At the service's end: without the host's end and its route, packets would leave by the default route.
         self._set_service_end("down")
-        _wait_until(self.is_down, f"the network link to {self.address} is not down")
+        wait_until(self.is_down, f"the network link to {self.address} is not down")
 
     def up(self) -> None:
         """Bring the link up. Connections continue when their retransmission timers expire."""
         self._set_service_end("up")
-        _wait_until(lambda: not self.is_down(), f"the network link to {self.address} is not up")
+        wait_until(lambda: not self.is_down(), f"the network link to {self.address} is not up")
 
     def is_down(self) -> bool:
         """Return True if the host's end has no carrier, or was removed when the process ended."""
         try:
-            with _netlink() as host:
+            with netlink() as host:
                 return not _has_carrier(host, self._index)
         except NetworkError as error:
             if error.code != errno.ENODEV:
@@ -120,26 +120,26 @@ class NetworkLink:
         _remove_link(self._index)
 
     def _set_service_end(self, state: str) -> None:
-        if _namespace_of(self._pid) != self._namespace:
+        if namespace_of(self._pid) != self._namespace:
             raise HarnessError(f"process {self._pid} is gone, and with it the network link to {self.address}")
-        _in_namespace_of(self._pid, lambda far: far.link("set", index=_index(far, SERVICE_END), state=state))
+        with_netlink_in(self._pid, lambda far: far.link("set", index=index_of(far, SERVICE_END), state=state))
 
 
 def _create_link(pid: int, number: int) -> int:
     """Create link `number` to the network namespace of `pid`. Return the index of the host's end."""
     name = HOST_END.format(number=number)
-    with _netlink() as host:
+    with netlink() as host:
         if any(str(route.get_attr("RTA_DST")).startswith(_address(number, "")) for route in host.get_routes(family=2)):
             raise NetworkError(errno.EEXIST, f"{_address(number, 0)}/30 is in use")
         host.link("add", ifname=name, kind="veth", peer={"ifname": SERVICE_END, "net_ns_pid": pid})
-        index = _index(host, name)
+        index = index_of(host, name)
         try:
-            hardware = _in_namespace_of(pid, lambda far: _set_up_service_end(far, number))
+            hardware = with_netlink_in(pid, lambda far: _set_up_service_end(far, number))
             host.addr("add", index=index, address=_address(number, 1), prefixlen=30)
             host.link("set", index=index, state="up")
             # Otherwise this machine asks for the hardware address, gets no answer, and reports "no route to host".
             host.neigh("replace", dst=_address(number, 2), lladdr=hardware, ifindex=index, state=PERMANENT)
-            _wait_until(lambda: _has_carrier(host, index), f"{name} has no carrier")
+            wait_until(lambda: _has_carrier(host, index), f"{name} has no carrier")
         except BaseException:
             _remove_link(index)
             raise
@@ -148,8 +148,8 @@ def _create_link(pid: int, number: int) -> int:
 
 def _set_up_service_end(far: Any, number: int) -> str:
     """Bring up the loopback and the service's end of the link. Return the hardware address of the end."""
-    index = _index(far, SERVICE_END)
-    far.link("set", index=_index(far, "lo"), state="up")
+    index = index_of(far, SERVICE_END)
+    far.link("set", index=index_of(far, "lo"), state="up")
     far.addr("add", index=index, address=_address(number, 2), prefixlen=30)
     far.link("set", index=index, state="up")
     return str(far.get_links(index)[0].get_attr("IFLA_ADDRESS"))
@@ -157,7 +157,7 @@ def _set_up_service_end(far: Any, number: int) -> str:
 
 def _remove_link(index: int) -> None:
     try:
-        with _netlink() as host:
+        with netlink() as host:
             host.link("del", index=index)
     except NetworkError as error:
         if error.code != errno.ENODEV:
@@ -168,15 +168,15 @@ def _address(number: int, last: int | str) -> str:
     return f"10.213.{number}.{last}"
 
 
-def _index(netlink: Any, name: str) -> int:
-    return int(netlink.link_lookup(ifname=name)[0])
+def index_of(opened: Any, name: str) -> int:
+    return int(opened.link_lookup(ifname=name)[0])
 
 
-def _has_carrier(netlink: Any, index: int) -> bool:
-    return bool(netlink.get_links(index)[0].get_attr("IFLA_OPERSTATE") == "UP")
+def _has_carrier(opened: Any, index: int) -> bool:
+    return bool(opened.get_links(index)[0].get_attr("IFLA_OPERSTATE") == "UP")
 
 
-def _namespace_of(pid: int) -> int:
+def namespace_of(pid: int) -> int:
     """Return the network namespace of `pid`.
 
     Raises:
@@ -189,7 +189,7 @@ def _namespace_of(pid: int) -> int:
 
 
 @contextmanager
-def _netlink() -> Iterator[Any]:
+def netlink() -> Iterator[Any]:
     """Open a netlink socket in the network namespace of this thread.
 
     Raises:
@@ -199,30 +199,43 @@ def _netlink() -> Iterator[Any]:
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:
-        with IPRoute() as netlink:
-            yield netlink
+        with IPRoute() as opened:
+            yield opened
     except NetlinkError as error:
         raise NetworkError(error.code, str(error.args[-1])) from error
 
 
-def _in_namespace_of(pid: int, action: Callable[[Any], T]) -> T:
-    """Call `action` with a netlink socket in the network namespace of `pid`."""
+def in_namespace_of(pid: int, action: Callable[[], T]) -> T:
+    """Call `action` in the network namespace of `pid`.
+
+    Raises:
+        NetworkError: this machine does not allow it, or the kernel rejected a request of `action`.
+    """
     # In a thread of its own, which ends in that namespace. pyroute2 would fork this process, with locks of its threads.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(_enter_and_call, pid, action).result()
 
 
-def _enter_and_call(pid: int, action: Callable[[Any], T]) -> T:
+def _enter_and_call(pid: int, action: Callable[[], T]) -> T:
     with Path(f"/proc/{pid}/ns/net").open() as namespace:
         # os.setns was added in Python 3.12.
         if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) != 0:
             code = ctypes.get_errno()
             raise NetworkError(code, os.strerror(code))
-    with _netlink() as netlink:
-        return action(netlink)
+    return action()
 
 
-def _wait_until(condition: Callable[[], bool], message: str) -> None:
+def with_netlink_in(pid: int, action: Callable[[Any], T]) -> T:
+    """Call `action` with a netlink socket in the network namespace of `pid`; raises as `in_namespace_of`."""
+
+    def call() -> T:
+        with netlink() as opened:
+            return action(opened)
+
+    return in_namespace_of(pid, call)
+
+
+def wait_until(condition: Callable[[], bool], message: str) -> None:
     give_up_at = time.monotonic() + SETTLE_S
     while not condition():
         if time.monotonic() > give_up_at:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from duetime.harness.plan.fault_scenarios import DEFAULT, GATEWAY, SERVICES, WORKERS
-from duetime.harness.plan.production_scenarios import PRODUCTION
+from duetime.harness.plan.host_scenarios import HOSTS
+from duetime.harness.plan.production_scenarios import DATABASE
 from duetime.harness.plan.workload_scenarios import CAPACITY, CLOCKS, LOAD, ON_REQUEST, USE_CASES
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "WORKERS",
 ]
 
+PRODUCTION = (*DATABASE, *HOSTS)
+"""Faults of production that most machines of a test do not have."""
 FULL = (*DEFAULT, *WORKERS, *SERVICES, *CLOCKS, *LOAD, *GATEWAY, *USE_CASES)
 """The scenarios of a full comparison."""
 CONFORMANCE = tuple(

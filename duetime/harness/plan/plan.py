@@ -34,6 +34,11 @@ UNFLUSHED_S = 3.0
 ONLY_IF_CHANGED = ("replication", "flushes_commits")
 """Settings that a plan with their defaults does not contain, so that its hash stays what it was."""
 
+ON_HOSTS: tuple[FaultKind, ...] = (
+    *("far_database", "half_cut", "cut_from_database", "cut_from_broker", "host_vanishes"),
+)
+"""Kinds of fault of hosts and of the network between them."""
+
 FollowUpKind = Literal["end-trial", "ask-for-review", "cancel-reservation", "pay-errand", "cancel-order"]
 """The kinds of follow-up of the application, repeated here because a plan does not import the application."""
 
@@ -233,6 +238,10 @@ class Plan:
     def needs_isolated_broker(self) -> bool:
         """Return True if the broker needs a network of its own."""
         return any(fault.kind == "partition" for fault in self.faults)
+
+    def needs_hosts(self) -> bool:
+        """Return True if each worker, the database and the broker need a host of their own."""
+        return any(fault.kind in ON_HOSTS for fault in self.faults)
 
     def judged_until_s(self) -> float:
         """Return when the last deadline has passed, in seconds after the start."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import redis
 
 from duetime.errors import BadUsage, ServiceUnavailable
+from duetime.faults.mechanisms.host_network import HostNetwork, host_network
 from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.harness.plan.plan import UNFLUSHED_S, Persistence, Replication
 from duetime.harness.processes.design_services import design_service
@@ -30,6 +31,7 @@ from duetime.harness.processes.external_services import (
     own_broker_database,
     own_database,
 )
+from duetime.harness.processes.hosts import BROKER, DATABASE, hosted_postgres, hosted_valkey
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
 from duetime.harness.processes.replication import ReplicatedDatabase, replicated_postgres
 from duetime.interface import Service
@@ -44,7 +46,8 @@ class ServiceRequirements:
     """The services that a run needs.
 
     proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
-    a network of its own, which can be partitioned. replication, flushes_commits: of the database. services: the servers
+    a network of its own, which can be partitioned. on_hosts: whether database and broker have a host of their own, and
+    every worker can get one. replication, flushes_commits: of the database. services: the servers
     that the design brings itself.
     """
 
@@ -54,6 +57,7 @@ class ServiceRequirements:
     proxied: frozenset[str] = frozenset()
     database_by_tcp: bool = False
     broker_isolated: bool = False
+    on_hosts: bool = False
     services: Sequence[Service] = ()
 
 
@@ -64,7 +68,7 @@ class Endpoints:
     database_through, broker_through: the URLs for the run's processes, which may lead through a proxy.
     database, broker: the servers, if faults may kill them. The broker is the one that the design uses.
     replicated: the database, if it has a standby. replication: to it.
-    links: the proxies, by service.
+    links: the proxies, by service. hosts: if database and broker have a host of their own.
     services, services_through: the URLs of the servers that the design brings itself, by their names.
     """
 
@@ -78,6 +82,7 @@ class Endpoints:
     network_link: NetworkLink | None
     replicated: ReplicatedDatabase | None = None
     replication: Replication = "none"
+    hosts: HostNetwork | None = None
     services: Mapping[str, str] = field(default_factory=dict)
     services_through: Mapping[str, str] = field(default_factory=dict)
 
@@ -151,9 +156,12 @@ class Services:
         with ExitStack() as stack:
             # Removed now and not with the temporary directory, because a cluster takes 40 MB.
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
-            database_url, database, replicated = stack.enter_context(self._database(directory / "pg", requirements))
+            hosts = stack.enter_context(host_network()) if requirements.on_hosts else None
+            database_url, database, replicated = stack.enter_context(
+                self._database(directory / "pg", requirements, hosts)
+            )
             broker_url, broker, network_link = stack.enter_context(
-                self._broker(directory / "valkey", slot, requirements)
+                self._broker(directory / "valkey", slot, requirements, hosts)
             )
             servers = {
                 service.name: stack.enter_context(
@@ -186,18 +194,23 @@ class Services:
                 network_link=network_link,
                 replicated=replicated,
                 replication=requirements.replication,
+                hosts=hosts,
                 services=services,
                 services_through=services_through,
             )
 
     @contextmanager
     def _database(
-        self, directory: Path, requirements: ServiceRequirements
+        self, directory: Path, requirements: ServiceRequirements, hosts: HostNetwork | None
     ) -> Iterator[tuple[str, EmbeddedServer | None, ReplicatedDatabase | None]]:
         settings = () if requirements.flushes_commits else UNFLUSHED
         if self._database_url:
             with own_database(self._database_url) as url:
                 yield url, None, None
+        elif hosts:
+            host = hosts.host(DATABASE, far=True)
+            with hosted_postgres(directory, host, template=self._template, tempdir=self._tempdir) as (url, server):
+                yield url, server, None
         elif requirements.replication != "none":
             with replicated_postgres(
                 directory, template=self._template, tempdir=self._tempdir, replication=requirements.replication
@@ -215,11 +228,14 @@ class Services:
 
     @contextmanager
     def _broker(
-        self, directory: Path, slot: int, requirements: ServiceRequirements
+        self, directory: Path, slot: int, requirements: ServiceRequirements, hosts: HostNetwork | None
     ) -> Iterator[tuple[str, EmbeddedServer | None, NetworkLink | None]]:
         if self._broker_url:
             with own_broker_database(self._broker_url, slot) as url:
                 yield url, None, None
+        elif hosts:
+            with hosted_valkey(directory, hosts.host(BROKER), tempdir=self._tempdir) as (url, server):
+                yield url, server, None
         elif requirements.broker_isolated:
             with isolated_valkey(directory, tempdir=self._tempdir) as isolated:
                 yield isolated

@@ -48,8 +48,12 @@ class WorkerProcess:
         tempdir: Path,
         environment: Mapping[str, str] | None = None,
         contender: Contender | None = None,
+        enter: Sequence[str] = (),
     ) -> None:
-        """environment: added to what every worker gets. contender: whose worker this is, if it is one's."""
+        """environment: added to what every worker gets. contender: whose worker this is, if it is one's.
+
+        enter: the beginning of its command, which makes it run on a host of its own.
+        """
         self.name = name
         places = {
             "worker": name,
@@ -57,7 +61,7 @@ class WorkerProcess:
             **(contender.places(settings) if contender else places_of(settings)),
             **settings.services,
         }
-        self._argv = [filled(part, places) for part in role.argv]
+        self._argv = [*enter, *(filled(part, places) for part in role.argv)]
         self._ready = filled(role.ready, places)
         self._stop_signal = signal.Signals[role.stop_signal]
         self._orderly_exits = role.orderly_exits

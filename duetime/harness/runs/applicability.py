@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil, inf
 
-from duetime.faults.mechanisms import faketime, network_namespace
-from duetime.harness.plan.plan import Plan
+from duetime.faults.mechanisms import faketime, host_network, network_namespace
+from duetime.harness.plan.plan import ON_HOSTS, Plan
 from duetime.harness.processes.services import Services
 from duetime.interface import MIGRATION_SEPARATOR, Design
 from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 
-BROKER_FAULTS = {"broker_kill", "partition"}
+BROKER_FAULTS = {"broker_kill", "partition", "cut_from_broker"}
 LINK_FAULTS = {"cut", "refuse", "freeze"}
-KILLS = {"kill", "deploy_kill"}
-WORKER_FAULTS = {*KILLS, "deploy", "pause", "clock", "worker_added", "worker_removed"}
+KILLS = {"kill", "deploy_kill", "host_vanishes"}
+ON_WORKERS_HOST = {"cut_from_database", "cut_from_broker", "half_cut", "slow_host"}
+WORKER_FAULTS = {*KILLS, *ON_WORKERS_HOST, "deploy", "pause", "clock", "worker_added", "worker_removed"}
 SELECTED_LATER = {"all", *PHASE_OF_TARGET}
-EMBEDDED_ONLY = {"database_kill", "failover", "old_primary_returns", "restore", "broker_kill", "partition"}
+EMBEDDED_ONLY = {
+    *("database_kill", "failover", "old_primary_returns", "restore", "broker_kill", "partition"),
+    *ON_HOSTS,
+}
 """Faults that are injected into a database server or broker itself, never into one of the user's."""
 EMBEDDED_ONLY_REASON = (
     "is injected into embedded servers only; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL to use them"
@@ -48,6 +52,11 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
         yield f"this machine cannot move a worker's clock: {reason}"
     if "partition" in kinds and (reason := network_namespace.unavailable()):
         yield f"this machine cannot partition the network: {reason}"
+    if plan.needs_hosts():
+        if own := next((service.name for service in design.services), None):
+            yield f"its {own} listens on this machine's loopback, which workers on other hosts do not reach"
+        if reason := host_network.unavailable():
+            yield f"this machine cannot have hosts: {reason}"
     yield from _wrong_migration(plan, design)
     yield from too_short_for_recovery(plan, design)
     roles = {role.name for role in design.roles}

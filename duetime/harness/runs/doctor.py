@@ -7,14 +7,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
 from duetime import registry
 from duetime.errors import DuetimeError, HarnessError
 from duetime.faults.fault import FAULT_KINDS, FaultKind
-from duetime.faults.mechanisms import faketime, network_namespace
-from duetime.harness.plan.plan import Environment, PlannedFault, Profile
+from duetime.faults.mechanisms import faketime, host_network, network_namespace
+from duetime.harness.plan.plan import ON_HOSTS, Environment, PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
@@ -55,6 +56,12 @@ TARGETS: Mapping[FaultKind, str] = {
     "cut": "broker",
     "refuse": "broker",
     "freeze": "broker",
+    "host_vanishes": "worker-1",
+    "cut_from_database": "worker-1",
+    "cut_from_broker": "worker-1",
+    "half_cut": "worker-1",
+    "far_database": "database",
+    "slow_host": "worker-1",
 }
 """The target of each kind; the gateway for all others."""
 FIRST: tuple[FaultKind, ...] = (
@@ -65,6 +72,7 @@ FIRST: tuple[FaultKind, ...] = (
 is connected to the broker."""
 FAILOVER: tuple[FaultKind, ...] = ("failover", "old_primary_returns")
 """In a run of their own, with two database servers."""
+OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, ON_HOSTS)
 EVERY_S = 1.7
 LASTS_S = 1.5
 
@@ -118,12 +126,13 @@ def _faults(context: RunContext) -> Iterator[Check]:
         kind: reason for kind in get_args(FaultKind) if (reason := _not_injectable_reason(kind, context.services))
     }
     # `unavailable()` has already injected and healed a partition, on a server of its own.
-    kinds = [kind for kind in get_args(FaultKind) if kind not in (*reasons, *FAILOVER, "partition")]
+    kinds = [kind for kind in get_args(FaultKind) if kind not in (*reasons, *chain(*OWN_RUNS), "partition")]
     # The only worker is removed last.
     kinds.sort(key=lambda kind: FIRST.index(kind) if kind in FIRST else len(FIRST) + (kind == "worker_removed"))
     verified = _inject_all(kinds, context)
-    if not reasons.keys() & set(FAILOVER):
-        verified |= _inject_all(FAILOVER, context)
+    for group in OWN_RUNS:
+        if not reasons.keys() & set(group):
+            verified |= _inject_all(group, context)
     for kind in get_args(FaultKind):
         what = f"fault {kind} ({FAULT_KINDS[kind].title})"
         if kind in reasons:
@@ -139,6 +148,8 @@ def _faults(context: RunContext) -> Iterator[Check]:
 def _not_injectable_reason(kind: FaultKind, services: Services) -> str | None:
     if kind in EMBEDDED_ONLY and not services.embedded:
         return EMBEDDED_ONLY_REASON
+    if kind in ON_HOSTS:
+        return host_network.unavailable()
     unavailable = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}.get(kind)
     return unavailable() if unavailable else None
 

@@ -23,13 +23,16 @@ from duetime.faults.deploy_kill import DeployKill
 from duetime.faults.failover import Failover, OldPrimaryReturns
 from duetime.faults.fault import Fault
 from duetime.faults.gateway import GatewayFault
+from duetime.faults.hosts import FarDatabase, HostCut, HostVanishes, SlowHost
 from duetime.faults.mechanisms.faketime import SkewedClock
+from duetime.faults.mechanisms.host_network import HostNetwork
 from duetime.faults.network import Interruption, Partition
 from duetime.faults.restore import Restore
 from duetime.faults.service import ServiceKill, UnflushedKill
 from duetime.faults.worker import AddWorker, Deploy, KillWorkers, PauseWorkers, RemoveWorker
 from duetime.harness.plan.plan import UNFLUSHED_S, PlannedFault
 from duetime.harness.processes.client_process import ClientProcess
+from duetime.harness.processes.hosts import BROKER, DATABASE
 from duetime.harness.processes.replication import Backup, unflushed_bytes
 from duetime.harness.processes.services import Endpoints
 from duetime.harness.processes.worker_process import WorkerProcess
@@ -116,8 +119,24 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
         case "clock":
             clock = _existing(targets.clocks.get(planned.target), planned)
             return ClockSkew(clock, planned.size_s, targets.workers[planned.target].pids)
+        case "slow_host":
+            return SlowHost(planned.target, _existing(targets.workers.get(planned.target), planned).pids)
+        case "host_vanishes":
+            network = _existing(targets.endpoints.hosts, planned)
+            choose = targets.selector.named(planned.target, within_s=wait_s)
+            return HostVanishes(choose, network.host, network.host(DATABASE))
+        case "cut_from_database" | "cut_from_broker" | "half_cut" | "far_database":
+            return _between_hosts(planned, _existing(targets.endpoints.hosts, planned))
         case _:
             assert_never(planned.kind)
+
+
+def _between_hosts(planned: PlannedFault, network: HostNetwork) -> Fault:
+    database, broker = network.host(DATABASE), network.host(BROKER)
+    if planned.kind == "far_database":
+        return FarDatabase(_existing(network.far_host(DATABASE), planned), broker, planned.size_s)
+    service, other = (broker, database) if planned.kind == "cut_from_broker" else (database, broker)
+    return HostCut(network.host(planned.target), service, other, answers_only=planned.kind == "half_cut")
 
 
 ON_DATABASE: Mapping[str, Callable[[str], Fault]] = {

@@ -230,6 +230,7 @@ class RunProcesses:
                 **(self._gateway.environment if self._gateway else {}),
             },
             contender=self._spec.design.contender_of(role.name),
+            enter=self._endpoints.hosts.host(name).enter if self._endpoints.hosts else (),
         )
 
     def _is_old(self, worker: str) -> bool:

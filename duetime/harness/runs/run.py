@@ -64,6 +64,7 @@ class Run:
             flushes_commits=self._plan.environment.flushes_commits,
             proxied=self._plan.proxied_services(),
             broker_isolated=self._plan.needs_isolated_broker(),
+            on_hosts=self._plan.needs_hosts(),
             database_by_tcp=self._spec.design.contender is not None,
             services=self._spec.design.services,
         )
