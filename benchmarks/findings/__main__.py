@@ -20,8 +20,8 @@ from duetime.league.matrix import ROOT, Again, Matrix, described_tree, is_commit
 from duetime.league.tables import write_section
 
 PAGE = ROOT / "docs" / "findings.md"
-SECTION = "matrix"
-PRODUCTION_SECTION = "production"
+SECTIONS = {"matrix": catalogue.FULL, **catalogue.PRODUCTION_GROUPS}
+"""The tables of the page, by the names of their markers."""
 
 
 @click.command()
@@ -31,7 +31,7 @@ PRODUCTION_SECTION = "production"
     "scenario_names",
     default="",
     metavar="A,B",
-    help="Default: those of compare --full, and those about the database of a production system.",
+    help="Default: those of compare --full, and those about a production system.",
 )
 @click.option("--runs", "seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Seeds 1 to N of each.")
 @click.option("--again", multiple=True, type=click.Choice(["unknown", "fail", "pass", "all"]), help="Repeat such runs.")
@@ -67,7 +67,7 @@ def main(
         if estimate:
             return
         judged = [(place, cell) for place, cell in cells.cells(services) if cell is not None]
-    for section, among in ((SECTION, catalogue.FULL), (PRODUCTION_SECTION, catalogue.PRODUCTION)):
+    for section, among in SECTIONS.items():
         if found := [(place, cell) for place, cell in judged if place.scenario in among]:
             write_section(page, section, matrix(found, stamp_now(tree)))
     click.echo(f"wrote {page}")

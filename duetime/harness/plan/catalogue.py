@@ -18,15 +18,18 @@ __all__ = [
     "LOAD",
     "ON_REQUEST",
     "PRODUCTION",
+    "PRODUCTION_GROUPS",
     "SERVICES",
     "USE_CASES",
     "WORKERS",
 ]
 
-PRODUCTION = (*DATABASE, *HOSTS)
-"""Faults of production that most machines of a test do not have."""
 FULL = (*DEFAULT, *WORKERS, *SERVICES, *CLOCKS, *LOAD, *GATEWAY, *USE_CASES)
 """The scenarios of a full comparison."""
+PRODUCTION_GROUPS = {"production": DATABASE, "hosts": HOSTS}
+"""By the name of their table in docs/findings.md."""
+PRODUCTION = tuple(scenario for group in PRODUCTION_GROUPS.values() for scenario in group)
+"""They run only if they are named, because most of them start servers or networks that others do not need."""
 CONFORMANCE = tuple(
     scenario
     for scenario in FULL
@@ -34,4 +37,3 @@ CONFORMANCE = tuple(
 )
 """The scenarios of `duetime conform`: deliveries, faults of workers and of the application, and cancels."""
 ALL = (*FULL, *PRODUCTION, *ON_REQUEST, *CAPACITY)
-"""Those of `PRODUCTION` run only if they are named, because most of them start servers that others do not need."""
