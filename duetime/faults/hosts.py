@@ -19,8 +19,8 @@ LEAST_STOPPED = 0.7
 RUNS_S, STOPS_S = 0.02, 0.18
 ROUNDS = 5
 """Before the processes are listed again, which costs as much as a round."""
-LOOK_EVERY_S = 0.01
-LOOKS = 100
+SAMPLE_EVERY_S = 0.01
+SAMPLES = 100
 
 
 class HostVanishes(KillWorkers):
@@ -158,12 +158,12 @@ class SlowHost:
 
     def verify_injected(self, stop: Sleeper) -> str:
         pids, stopped = self._pids(), 0
-        for _ in range(LOOKS):
+        for _ in range(SAMPLES):
             stopped += states(pids) == {"T"}
-            stop.sleep(LOOK_EVERY_S)
-        if stopped < LEAST_STOPPED * LOOKS:
-            raise FaultNotVerified(f"{self._worker} was stopped in {stopped} of {LOOKS} looks")
-        return f"every process of {self._worker} was stopped in {stopped} of {LOOKS} looks"
+            stop.sleep(SAMPLE_EVERY_S)
+        if stopped < LEAST_STOPPED * SAMPLES:
+            raise FaultNotVerified(f"{self._worker} was stopped in {stopped} of {SAMPLES} samples")
+        return f"every process of {self._worker} was stopped in {stopped} of {SAMPLES} samples"
 
     def heal(self) -> None:
         self._over.set()
