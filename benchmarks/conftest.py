@@ -55,7 +55,7 @@ CHUNK = 1000
 ANSWERS: list[Answer] = []
 """Of the benchmarks that ran, in their order."""
 
-Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Size:
 
     name: Literal["quick", "default", "full"]
 
-    def pick(self, quick: Number, default: Number, full: Number) -> Number:
+    def pick(self, quick: Value, default: Value, full: Value) -> Value:
         return {"quick": quick, "default": default, "full": full}[self.name]
 
 

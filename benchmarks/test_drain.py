@@ -192,30 +192,37 @@ def test_drain_by_pgbench(
 def test_drain_in_partitions(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:
+    """Each worker claims from all partitions, or in a backlog from its own share of them first."""
     bench, rows = make_bench("push_readmodel"), size.pick(500, 20_000, 100_000)
-    paired = PairedFigures()
+    bench.execute("DROP TABLE pending_notifications")
+    own_first = make_bench("push_readmodel:partitioned")
+    counts, paired = size.pick((1, 2), (1, 2, 4), (1, 2, 4)), PairedFigures()
+    contenders = {"none": (0, bench), "8": (8, bench), "8, own first": (8, own_first), "64": (64, bench)}
 
     def one_round() -> None:
-        for partitions in (0, 8, 64):
-            bench.execute("DROP TABLE pending_notifications")
-            if partitions:
-                install_partitioned(bench.engine, partitions)
-            else:
-                bench.design.install(bench.engine)
-            settle(bench)
-            paired.add(f"{partitions}, 1 worker", drained(bench, rows))
-            paired.add(f"{partitions}, 2 workers", drained(bench, rows, workers=2))
+        for name, (partitions, drained_by) in contenders.items():
+            for number in counts:
+                bench.execute("DROP TABLE pending_notifications")
+                if partitions:
+                    install_partitioned(bench.engine, partitions)
+                else:
+                    bench.design.install(bench.engine)
+                settle(bench)
+                paired.add(f"{name}, {number}", drained(drained_by, rows, workers=number))
 
     benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
 
     findings.table(
-        ["partitions", "one worker, a second", "two workers, a second"],
-        [
-            (n or "none", round(paired.median(f"{n}, 1 worker")), round(paired.median(f"{n}, 2 workers")))
-            for n in (0, 8, 64)
-        ],
+        ["partitions", *(f"workers: {number}, a second" for number in counts)],
+        [(name, *(round(paired.median(f"{name}, {number}")) for number in counts)) for name in contenders],
     )
     findings.conclude(
-        f"in 8 hash partitions one worker delivers {paired.ratio('8, 1 worker', '0, 1 worker'):.0%} of its rate "
-        f"from one table, in 64 {paired.ratio('64, 1 worker', '0, 1 worker'):.0%}"
+        f"in 8 hash partitions one worker delivers {paired.ratio('8, 1', 'none, 1'):.0%} of its rate from one table, "
+        f"in 64 {paired.ratio('64, 1', 'none, 1'):.0%}"
     )
+    for number in counts[1:]:
+        preferred, of_all, of_one = (f"{name}, {number}" for name in ("8, own first", "8", "none"))
+        findings.conclude(
+            f"{number} workers that prefer partitions deliver {paired.ratio(preferred, of_all):.0%} of what they "
+            f"deliver from all 8, and {paired.ratio(preferred, of_one):.0%} of what they deliver from one table"
+        )

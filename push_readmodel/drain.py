@@ -82,6 +82,8 @@ class Batch:
 class Drain:
     """Delivers due rows over one connection."""
 
+    claim = CLAIM
+
     def __init__(
         self,
         connection: psycopg.Connection[Any],
@@ -141,7 +143,7 @@ class Drain:
         since = self._start_of_claim(previous)
         self._commit(previous)
         self._begin()
-        claimed = self._execute(CLAIM, (since, self._ahead, limit := self._sizer.limit))
+        claimed = self._execute(self.claim, (since, self._ahead, limit := self._sizer.limit))
         self._pipeline.sync()
         at_s = time.monotonic()
         if from_front := since is FRONT_OF_INDEX:

@@ -19,8 +19,10 @@ from push_readmodel.schema import metadata, pending
 from push_readmodel.statements import CLAIM, DELETE
 from push_readmodel.status import status
 from push_readmodel.variants.delete_first import DrainDeletingFirst
+from push_readmodel.variants.partitioned import BACKLOG_ROWS, DrainOwnPartitionsFirst
 from tests.commands import duetime
 from tests.designs.read_model import FAR, PAST, RecordingGateway, note, schedule, stored
+from tests.eventually import assert_eventually
 
 ROWS = 100
 
@@ -30,7 +32,7 @@ def _table(engine: Engine) -> None:
     install_partitioned(engine, 8)
 
 
-@pytest.mark.parametrize("drain_class", [Drain, DrainDeletingFirst])
+@pytest.mark.parametrize("drain_class", [Drain, DrainDeletingFirst, DrainOwnPartitionsFirst])
 def test_due_rows_are_delivered_once_and_far_rows_stay(engine: Engine, drain_class: type[Drain]) -> None:
     """Rows of different partitions have the same ctid."""
     due = [note(f"due{number}", due_at=PAST + timedelta(seconds=number)) for number in range(ROWS)]
@@ -155,3 +157,64 @@ def test_the_command_makes_partitions_and_may_be_repeated(engine: Engine) -> Non
     assert (other.returncode, queue.returncode) == (2, 2)
     assert "exists with 4 partitions" in other.stderr
     assert "has no table to partition" in queue.stderr
+
+
+def test_drains_in_a_backlog_share_the_partitions_and_take_over_those_of_a_drain_that_is_gone(engine: Engine) -> None:
+    drains = [DrainOwnPartitionsFirst(connect(engine), RecordingGateway()) for _ in range(3)]
+    for drain in drains:
+        drain._own_partitions()
+
+    shares = [set(drain._own_partitions()) for drain in drains]
+    drains[0].close()
+    assert_eventually(lambda: [len(drain._own_partitions()) for drain in drains[1:]] == [4, 4])
+    drains[1].close()
+    assert_eventually(lambda: len(drains[2]._own_partitions()) == 8)
+    drains[2].close()
+
+    assert sorted(map(len, shares)) == [2, 3, 3]
+    assert set.union(*shares) == {f"pending_notifications_{number}" for number in range(8)}
+
+
+def test_a_drain_in_a_backlog_empties_its_own_partitions_first_and_then_the_others(engine: Engine) -> None:
+    """The other drain never delivers anything, as one that hangs."""
+    rows = 8 * 3 * BACKLOG_ROWS
+    schedule(engine, *(note(f"k{number}", due_at=PAST + timedelta(seconds=number)) for number in range(rows)))
+    with engine.connect() as connection:
+        query = text("SELECT key || '/1' AS op, tableoid::regclass::text AS name FROM pending_notifications")
+        partition_of = {row.op: row.name for row in connection.execute(query)}
+    gateway, settings = RecordingGateway(), DrainSettings(batch_most=BACKLOG_ROWS)
+
+    with (
+        closing(DrainOwnPartitionsFirst(connect(engine), RecordingGateway())) as hanging,
+        closing(DrainOwnPartitionsFirst(connect(engine), gateway, settings)) as draining,
+    ):
+        hanging._own_partitions()
+        draining._own_partitions()
+        own = set(draining._own_partitions())
+        assert draining.drain_all()[0] == rows
+
+    first_of_others = 2 * BACKLOG_ROWS  # what was claimed from the table until it was known to be a backlog
+    emptied = [op for op in gateway.ops[first_of_others:] if partition_of[op] in own]
+    assert len(own) == 4
+    assert gateway.ops[first_of_others : first_of_others + len(emptied)] == emptied
+    assert sorted(gateway.ops) == sorted(partition_of)
+    assert stored(engine) == []
+
+
+def test_two_drains_that_prefer_partitions_deliver_a_backlog_once(engine: Engine) -> None:
+    rows = 8 * 3 * BACKLOG_ROWS
+    schedule(engine, *(note(f"k{number}") for number in range(rows)))
+    gateways = [RecordingGateway(), RecordingGateway()]
+
+    def drain_all(gateway: RecordingGateway) -> None:
+        with closing(DrainOwnPartitionsFirst(connect(engine), gateway)) as draining:
+            draining.drain_all()
+
+    threads = [threading.Thread(target=drain_all, args=[gateway]) for gateway in gateways]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+
+    assert sorted(gateways[0].ops + gateways[1].ops) == sorted(f"k{number}/1" for number in range(rows))
+    assert stored(engine) == []
