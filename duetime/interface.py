@@ -352,6 +352,8 @@ class Design:
     contender: the folder and the environment of a library of others; its clients run in that environment.
     client_packages: what its scheduler imports and the environments of contenders do not have.
     migration_refusal: why this design cannot be the target of a migration; empty if it can.
+    shards: the number of databases of a run's application. Each client uses one of them, and `install` and `pending`
+    are called for each; ``settings.shards`` names them to the workers.
     """
 
     name: str
@@ -374,6 +376,7 @@ class Design:
     contender: Contender | None = None
     migration_refusal: str = ""
     client_packages: Sequence[str] = ()
+    shards: int = 1
 
     def contender_of(self, _role: str) -> Contender | None:
         """Return whose environment the processes of a role have; in a migration, that of the role's own design."""

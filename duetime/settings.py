@@ -40,6 +40,7 @@ class Settings:
     its own; None if there is no pooler.
     schedule_wait: how long schedule() and cancel() wait for a row that a worker is delivering.
     services: the URLs of the servers that the design brings itself, by their names.
+    shards: the URLs of all databases of an application that is sharded; empty if `database_url` is its only one.
     """
 
     design: str
@@ -59,6 +60,7 @@ class Settings:
     direct_database_url: str | None = None
     schedule_wait: timedelta = SCHEDULE_WAIT
     services: Mapping[str, str] = field(default_factory=dict)
+    shards: tuple[str, ...] = ()
 
     def for_worker(self, name: str) -> Settings:
         return replace(self, worker=name)
@@ -93,6 +95,7 @@ class Settings:
             "DUETIME_TIME_SCALE": str(self.time_scale),
             "DUETIME_DIRECT_DATABASE_URL": self.direct_database_url or "",
             "DUETIME_SCHEDULE_WAIT_S": str(self.schedule_wait.total_seconds()),
+            "DUETIME_SHARDS": " ".join(self.shards),
             **{SERVICE + name.upper(): url for name, url in self.services.items()},
         }
 
@@ -126,6 +129,9 @@ class Settings:
             services={
                 name.removeprefix(SERVICE).lower(): url for name, url in environment.items() if name.startswith(SERVICE)
             },
+            shards=tuple(
+                sqlalchemy_url(url, variable="DUETIME_SHARDS") for url in variables.text("DUETIME_SHARDS", "").split()
+            ),
         )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from celery import Celery, bootsteps
 from celery.worker import state
@@ -18,7 +17,7 @@ from duetime.runtime.broker import check_broker
 from duetime.runtime.database import UTF8, application_engine
 from duetime.runtime.effects import effects_from
 from duetime.runtime.gateway import Gateway, gateway_from
-from duetime.runtime.heartbeat import heartbeat_from
+from duetime.runtime.heartbeat import Heartbeat, heartbeat_from
 from duetime.settings import Settings
 from push_readmodel.connection import noticing
 from push_readmodel.database_errors import ending
@@ -30,12 +29,20 @@ from push_readmodel.flower_events import Failure, shown_in_flower
 log = logging.getLogger(__name__)
 
 
+class Loop(Protocol):
+    """What a worker runs: a `DrainLoop`, or several of them (variants/sharded.py)."""
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class DrainStep(bootsteps.StartStopStep):
     """Starts and stops with the worker; a step of the consumer would stop whenever the broker is away."""
 
     requires = ("celery.worker.components:Pool",)
 
-    make_loop: Callable[[Any], DrainLoop]
+    make_loop: Callable[[Any], Loop]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
@@ -66,7 +73,12 @@ class DrainStep(bootsteps.StartStopStep):
 
 
 def make_app(
-    settings: Settings, drain_settings: DrainSettings, drain: type[Drain] = Drain, *, failure: Failure = "task-retried"
+    settings: Settings,
+    drain_settings: DrainSettings,
+    drain: type[Drain] = Drain,
+    *,
+    failure: Failure = "task-retried",
+    make_loop: Callable[[Settings, DrainSettings, type[Drain], Gateway, Any], Loop] | None = None,
 ) -> Celery:
     """Return an app whose workers run `drain`. Flower shows a failed delivery as `failure`."""
     app = Celery("push_readmodel", broker=settings.broker_url)
@@ -75,23 +87,36 @@ def make_app(
     app.conf.update(
         settings.celery_events, task_default_queue="push_readmodel", worker_concurrency=drain_settings.threads
     )
-    make_loop = partial(_make_loop, settings, drain_settings, drain, failure)
-    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"make_loop": staticmethod(make_loop)}))
+
+    def make(worker: Any) -> Loop:
+        gateway = _make_gateway(settings, drain_settings, failure, worker)
+        return (make_loop or make_drain_loop)(settings, drain_settings, drain, gateway, worker)
+
+    app.steps["worker"].add(type("DrainStep", (DrainStep,), {"make_loop": staticmethod(make)}))
     return app
 
 
-def _make_loop(
-    settings: Settings, drain_settings: DrainSettings, drain: type[Drain], failure: Failure, worker: Any
-) -> DrainLoop:
+def _make_gateway(settings: Settings, drain_settings: DrainSettings, failure: Failure, worker: Any) -> Gateway:
     gateway: Gateway = gateway_from(settings)
-    application = application_engine(settings)
     if drain_settings.metrics_port:
         with needed_by("DUETIME_METRICS_PORT"):
             from push_readmodel.metrics import metered
 
-        gateway = metered(gateway, drain_settings.metrics_port, settings, application)
+        gateway = metered(gateway, drain_settings.metrics_port, settings, application_engine(settings))
     if settings.watched:
         gateway = shown_in_flower(gateway, worker, failure=failure)
+    return gateway
+
+
+def make_drain_loop(
+    settings: Settings,
+    drain_settings: DrainSettings,
+    drain: type[Drain],
+    gateway: Gateway,
+    worker: Any,
+    heartbeat: Heartbeat | None = None,
+) -> DrainLoop:
+    """Return the loop of one database. heartbeat: by default the worker's."""
     options = {**noticing(drain_settings.vanished_after_s), **UTF8}
     return DrainLoop(
         create_engine(settings.direct_database_url or settings.database_url, connect_args=options),
@@ -99,8 +124,8 @@ def _make_loop(
         drain,
         drain_settings=drain_settings,
         effects=effects_from(settings),
-        heartbeat=heartbeat_from(settings),
+        heartbeat=heartbeat or heartbeat_from(settings),
         # The worker's pool does not exist yet, so look it up at each call.
         submit=(lambda work: worker.pool.apply_async(work)) if drain_settings.threads > 1 else None,
-        application=application if settings.direct_database_url else None,
+        application=application_engine(settings) if settings.direct_database_url else None,
     )

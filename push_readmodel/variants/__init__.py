@@ -1,1 +1,1 @@
-"""The variant of the read model."""
+"""The variants of the read model."""

@@ -14,7 +14,7 @@ DESIGN_FILE = "from duetime.reference import design as mine\n"
 
 VARIANTS = {
     "pull_worker": {"one_beat", "watermark", "claimed"},
-    "push_readmodel": {"delete_first", "partitioned"},
+    "push_readmodel": {"delete_first", "partitioned", "sharded"},
     "oban_style_queue": {"hardened", "soft_shutdown", "staged"},
 }
 

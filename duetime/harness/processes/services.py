@@ -9,7 +9,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import redis
+from psycopg import sql
+from sqlalchemy import make_url
 
 from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.host_network import HostNetwork, host_network
@@ -35,7 +38,7 @@ from duetime.harness.processes.hosts import BROKER, DATABASE, hosted_postgres, h
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
 from duetime.harness.processes.replication import ReplicatedDatabase, replicated_postgres
 from duetime.interface import Service
-from duetime.urls import redis_url, sqlalchemy_url
+from duetime.urls import libpq_url, redis_url, sqlalchemy_url
 
 UNFLUSHED = ("synchronous_commit=off", f"wal_writer_delay={UNFLUSHED_S * 1000 / 3:.0f}ms")
 """A commit is on disk after at most three rounds of the process that writes the log."""
@@ -47,8 +50,8 @@ class ServiceRequirements:
 
     proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
     a network of its own, which can be partitioned. on_hosts: whether database and broker have a host of their own, and
-    every worker can get one. replication, flushes_commits: of the database. services: the servers
-    that the design brings itself.
+    every worker can get one. replication, flushes_commits: of the database. services: the servers that the design
+    brings itself. shards: the number of databases of the application, on one server.
     """
 
     broker_persistence: Persistence = "default"
@@ -59,6 +62,7 @@ class ServiceRequirements:
     broker_isolated: bool = False
     on_hosts: bool = False
     services: Sequence[Service] = ()
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,7 @@ class Endpoints:
     replicated: the database, if it has a standby. replication: to it.
     links: the proxies, by service. hosts: if database and broker have a host of their own.
     services, services_through: the URLs of the servers that the design brings itself, by their names.
+    further_shards: the names of the other databases of a sharded application.
     """
 
     database_url: str
@@ -85,6 +90,13 @@ class Endpoints:
     hosts: HostNetwork | None = None
     services: Mapping[str, str] = field(default_factory=dict)
     services_through: Mapping[str, str] = field(default_factory=dict)
+    further_shards: Sequence[str] = ()
+
+    def shards(self, url: str) -> list[str]:
+        """Return `url` of the first database, and the same for each of the others."""
+        first = make_url(url)
+        others = (first.set(database=name) for name in self.further_shards)
+        return [url, *(other.render_as_string(hide_password=False) for other in others)]
 
     def broker_answers(self) -> bool:
         """Return True if the broker answers within `PROBE_S`."""
@@ -160,6 +172,10 @@ class Services:
             database_url, database, replicated = stack.enter_context(
                 self._database(directory / "pg", requirements, hosts)
             )
+            further_shards = [
+                stack.enter_context(self._further_database(database_url, number))
+                for number in range(2, requirements.shards + 1)
+            ]
             broker_url, broker, network_link = stack.enter_context(
                 self._broker(directory / "valkey", slot, requirements, hosts)
             )
@@ -197,6 +213,7 @@ class Services:
                 hosts=hosts,
                 services=services,
                 services_through=services_through,
+                further_shards=further_shards,
             )
 
     @contextmanager
@@ -225,6 +242,18 @@ class Services:
                 settings=settings,
             ) as (url, server):
                 yield url, server, None
+
+    @contextmanager
+    def _further_database(self, url: str, number: int) -> Iterator[str]:
+        """Create another database on the server at `url`, and yield its name."""
+        if self._database_url:
+            with own_database(url) as further:
+                yield str(make_url(further).database)
+            return
+        name = f"shard_{number}"
+        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield name  # it ends with its server
 
     @contextmanager
     def _broker(

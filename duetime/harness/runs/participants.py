@@ -51,7 +51,8 @@ class RunProcesses:
         self._files = files
         self._endpoints = endpoints
         plan = self._spec.plan
-        self.engine = create_engine(endpoints.database_url, poolclass=NullPool)
+        self._shards = [create_engine(url, poolclass=NullPool) for url in endpoints.shards(endpoints.database_url)]
+        self.engine = self._shards[0]
         self._direct = settings_for(self._spec, files.deliveries, endpoints, watched=watched)
         # Workers and clients connect through the proxy where there is one.
         self._settings = replace(
@@ -60,6 +61,9 @@ class RunProcesses:
             broker_url=endpoints.broker_through,
             services=endpoints.services_through,
         )
+        self._shard_urls = endpoints.shards(endpoints.database_through)
+        if len(self._shards) > 1:
+            self._settings = replace(self._settings, shards=tuple(self._shard_urls))
         self._clocks = {name: SkewedClock(self._spec.state / f"{name}.clock") for name in plan.skewed_workers()}
         # Workers of contenders deliver over HTTP; ours write the line themselves.
         self._gateway = (
@@ -74,13 +78,14 @@ class RunProcesses:
 
     def install(self, users: Iterable[int]) -> None:
         """Create the application's tables, with these users, and the design's tables."""
-        Base.metadata.create_all(self.engine)
-        self._spec.design.install(self.engine)
         rows = [
             {"id": user, "name": f"user {user}", "address": f"{user}@example.org", "locale": "en"} for user in users
         ]
-        with self.engine.begin() as connection:
-            connection.execute(insert(User), rows)
+        for shard in self._shards:
+            Base.metadata.create_all(shard)
+            self._spec.design.install(shard)
+            with shard.begin() as connection:
+                connection.execute(insert(User), rows)
 
     def start(self, clients: int) -> None:
         """Begin to start the workers that the run begins with, and `clients` clients."""
@@ -104,7 +109,8 @@ class RunProcesses:
                 ClientProcess(
                     number,
                     [operation for operation in self._spec.plan.operations if operation.client == number],
-                    settings=self._settings,
+                    # What a client changes, no other client changes: so it can have a shard.
+                    settings=replace(self._settings, database_url=self._shard_urls[number % len(self._shard_urls)]),
                     history=self._files.history,
                     faults=self._files.faults,
                     old_heartbeats=[
@@ -144,7 +150,7 @@ class RunProcesses:
     def pending(self) -> Stored:
         """What the design's own store still holds."""
         try:
-            return Stored(self._spec.design.pending(self._direct, self.engine))
+            return Stored([one for shard in self._shards for one in self._spec.design.pending(self._direct, shard)])
         except CannotBeListed as error:
             return Stored(None, str(error))
         except Exception as error:
@@ -159,8 +165,10 @@ class RunProcesses:
         """Append a delivery for each effect that a follow-up had inside the database."""
         read_at = instant()
         journal = JsonLinesWriter(self._files.deliveries)
-        with Session(self.engine) as session:
-            for effect in session.scalars(select(Effect).order_by(Effect.id)):
+        for shard in self._shards:
+            with Session(shard) as session:
+                effects = session.scalars(select(Effect).order_by(Effect.id)).all()
+            for effect in effects:
                 key, _, revision = effect.op.rpartition("/")
                 at_ns = int(effect.at.timestamp() * 1e9) - read_at.wall_ns + read_at.mono_ns
                 journal.append(

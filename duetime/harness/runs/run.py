@@ -67,6 +67,7 @@ class Run:
             on_hosts=self._plan.needs_hosts(),
             database_by_tcp=self._spec.design.contender is not None,
             services=self._spec.design.services,
+            shards=self._spec.design.shards,
         )
         with ExitStack() as stack:
             self._progress("starting")
