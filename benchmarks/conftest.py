@@ -46,6 +46,7 @@ ORDER = (
     "test_memory",
     "test_growth",
     "test_churn",
+    "test_shards",
     "test_league",
 )
 """Of the questions."""
