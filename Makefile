@@ -116,7 +116,7 @@ bench: $(READY) ## run pytest benchmarks/ (ARGS="--size=full" for the sizes of d
 
 performance: $(READY) ## measure for docs/performance.md and write its tables (half an hour on an idle machine)
 	@mkdir -p .benchmarks
-	@for one in schedule drain lateness growth churn memory recovery; do \
+	@for one in schedule drain lateness growth churn memory recovery shards; do \
 	  $(BIN)/python -m pytest benchmarks/test_$$one.py --size=full --benchmark-json=.benchmarks/full-$$one.json || exit; done
 	@$(BIN)/python -m benchmarks.document .benchmarks/full-*.json
 

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
 
 from benchmarks.conftest import Bench, Findings, PairedFigures, Size, past_due_times, rate
+from duetime import registry
 from duetime.clock import system_clock
 from duetime.harness.processes.embedded_servers import POSTGRES_BIN, unprivileged
 from duetime.harness.processes.environment import composed
+from duetime.harness.processes.external_services import own_database
+from duetime.harness.processes.services import Endpoints
+from duetime.interface import Design
+from duetime.settings import Settings
 from push_readmodel.partitions import install_partitioned
 
 MakeBench = Callable[..., Bench]
@@ -192,37 +202,93 @@ def test_drain_by_pgbench(
 def test_drain_in_partitions(
     make_bench: MakeBench, benchmark: BenchmarkFixture, findings: Findings, size: Size
 ) -> None:
-    """Each worker claims from all partitions, or in a backlog from its own share of them first."""
     bench, rows = make_bench("push_readmodel"), size.pick(500, 20_000, 100_000)
-    bench.execute("DROP TABLE pending_notifications")
-    own_first = make_bench("push_readmodel:partitioned")
-    counts, paired = size.pick((1, 2), (1, 2, 4), (1, 2, 4)), PairedFigures()
-    contenders = {"none": (0, bench), "8": (8, bench), "8, own first": (8, own_first), "64": (64, bench)}
+    paired = PairedFigures()
 
     def one_round() -> None:
-        for name, (partitions, drained_by) in contenders.items():
-            for number in counts:
-                bench.execute("DROP TABLE pending_notifications")
-                if partitions:
-                    install_partitioned(bench.engine, partitions)
-                else:
-                    bench.design.install(bench.engine)
-                settle(bench)
-                paired.add(f"{name}, {number}", drained(drained_by, rows, workers=number))
+        for partitions in (0, 8, 64):
+            bench.execute("DROP TABLE pending_notifications")
+            if partitions:
+                install_partitioned(bench.engine, partitions)
+            else:
+                bench.design.install(bench.engine)
+            settle(bench)
+            paired.add(f"{partitions}, 1 worker", drained(bench, rows))
+            paired.add(f"{partitions}, 2 workers", drained(bench, rows, workers=2))
 
-    benchmark.pedantic(one_round, rounds=size.pick(1, 2, 5))
+    benchmark.pedantic(one_round, rounds=size.pick(1, 1, 5))
 
     findings.table(
-        ["partitions", *(f"workers: {number}, a second" for number in counts)],
-        [(name, *(round(paired.median(f"{name}, {number}")) for number in counts)) for name in contenders],
+        ["partitions", "one worker, a second", "two workers, a second"],
+        [
+            (n or "none", round(paired.median(f"{n}, 1 worker")), round(paired.median(f"{n}, 2 workers")))
+            for n in (0, 8, 64)
+        ],
     )
     findings.conclude(
-        f"in 8 hash partitions one worker delivers {paired.ratio('8, 1', 'none, 1'):.0%} of its rate from one table, "
-        f"in 64 {paired.ratio('64, 1', 'none, 1'):.0%}"
+        f"in 8 hash partitions one worker delivers {paired.ratio('8, 1 worker', '0, 1 worker'):.0%} of its rate "
+        f"from one table, in 64 {paired.ratio('64, 1 worker', '0, 1 worker'):.0%}"
     )
-    for number in counts[1:]:
-        preferred, of_all, of_one = (f"{name}, {number}" for name in ("8, own first", "8", "none"))
+
+
+@pytest.mark.benchmark(group="What do workers gain that prefer partitions of their own?")
+def test_drain_own_partitions_first(
+    settings: Settings,
+    shared_servers: Endpoints,
+    tempdir: Path,
+    tmp_path: Path,
+    benchmark: BenchmarkFixture,
+    findings: Findings,
+    size: Size,
+) -> None:
+    """A database for each contender, whose workers run all the time and sleep while another's deliver."""
+    rows, counts, rounds = size.pick(500, 20_000, 20_000), size.pick((2,), (2, 4), (2, 4)), size.pick(1, 3, 5)
+    in_partitions, paired = partial(install_partitioned, partitions=8), PairedFigures()
+    plain, preferring = registry.load("push_readmodel"), registry.load("push_readmodel:partitioned")
+    contenders: dict[str, tuple[Design, Callable[[Engine], None]]] = {
+        "one table": (plain, plain.install),
+        "8 partitions": (plain, in_partitions),
+        "8 partitions, own first": (preferring, in_partitions),
+    }
+
+    def measure() -> None:
+        with ExitStack() as stack:
+            benches = {}
+            for index, (name, (design, install)) in enumerate(contenders.items()):
+                url = stack.enter_context(own_database(shared_servers.database_url))
+                install(create_engine(url, poolclass=NullPool))
+                directory = tmp_path / str(index)
+                directory.mkdir()
+                own = replace(settings, design=design.name, database_url=url, deliveries=directory / "deliveries.jsonl")
+                benches[name] = Bench(design, own, create_engine(url), tempdir, directory)
+                stack.callback(benches[name].engine.dispose)
+            started = 0
+            for number in counts:
+                for bench in benches.values():
+                    stack.enter_context(bench.workers(number - started))
+                started = number
+                for _ in range(rounds):
+                    for name, bench in benches.items():
+                        paired.add(f"{name}, {number}", drained_by_running(bench, rows))
+
+    benchmark.pedantic(measure, rounds=1)
+
+    findings.table(
+        ["table", *(f"{number} workers, a second" for number in counts)],
+        [(name, *(round(paired.median(f"{name}, {number}")) for number in counts)) for name in contenders],
+    )
+    for number in counts:
+        one, of_all, preferred = (f"{name}, {number}" for name in contenders)
         findings.conclude(
             f"{number} workers that prefer partitions deliver {paired.ratio(preferred, of_all):.0%} of what they "
-            f"deliver from all 8, and {paired.ratio(preferred, of_one):.0%} of what they deliver from one table"
+            f"deliver from all 8, and {paired.ratio(preferred, one):.0%} of what they deliver from one table"
         )
+
+
+def drained_by_running(bench: Bench, rows: int) -> float:
+    """Return the deliveries per second of workers that run already."""
+    settle(bench)
+    before = len(bench.deliveries())
+    with bench.scheduling(past_due_times(rows), prefix=f"{before}:") as commit:
+        commit()
+    return rate(bench.wait_for_deliveries(before + rows)[before:], expected=rows)
