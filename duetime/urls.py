@@ -31,7 +31,7 @@ def libpq_url(url: str) -> str:
 
     parsed = make_url(url).set(drivername="postgresql")
     hosts = parsed.query.get("host", ())
-    if isinstance(hosts, str):
+    if isinstance(hosts, str) or not hosts:
         return parsed.render_as_string(hide_password=False)
     others = {name: value for name, value in parsed.query.items() if name != "host"}
     marked = parsed.set(query=others, host="hosts.invalid").render_as_string(hide_password=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from duetime.errors import BadUsage
-from duetime.urls import redis_url, sqlalchemy_url
+from duetime.urls import libpq_url, redis_url, sqlalchemy_url
 from tests.commands import duetime
 
 
@@ -21,6 +21,18 @@ from tests.commands import duetime
 )
 def test_every_spelling_of_postgresql_gets_our_driver(url: str) -> None:
     assert sqlalchemy_url(url) == f"postgresql+psycopg://{url.partition('://')[2]}"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql+psycopg://u@h:5432/n", "postgresql://u@h:5432/n"),
+        ("postgresql+psycopg://u@/n?host=%2Frun%2Fpg", "postgresql://u@/n?host=%2Frun%2Fpg"),
+        ("postgresql+psycopg://u@/n?host=a:1&host=b:2&x=y", "postgresql://u@a:1,b:2/n?x=y"),
+    ],
+)
+def test_libpq_gets_a_url_of_the_same_servers(url: str, expected: str) -> None:
+    assert libpq_url(url) == expected
 
 
 @pytest.mark.parametrize(
