@@ -26,8 +26,11 @@ class CrashingWorker:
         self._crashed = False
         return 1
 
+    def main_ended(self) -> bool:
+        return self._crashed
+
     def serving(self) -> bool:
-        return self._returns
+        return self._returns and not self._crashed
 
 
 class RealSleep:
@@ -47,6 +50,15 @@ def test_a_restarted_worker_is_named_in_the_evidence() -> None:
     supervisor = supervisor_after_restart(CrashingWorker("a", returns=True))
 
     assert "a had crashed and is ready again" in supervisor.wait_settled(RealSleep(), within_s=0.1)
+
+
+def test_a_crashed_worker_that_is_not_restarted_yet_is_waited_for() -> None:
+    supervisor = Supervisor([CrashingWorker("a", returns=True)])  # type: ignore[list-item]  # as above
+    supervisor.start()
+    evidence = supervisor.wait_settled(RealSleep(), within_s=10 * RESTART_AFTER_S)
+    supervisor.stop()
+
+    assert "a had crashed and is ready again" in evidence
 
 
 def test_a_restarted_worker_that_is_not_ready_fails_the_verification() -> None:

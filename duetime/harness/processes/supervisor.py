@@ -35,14 +35,16 @@ class Supervisor:
             self._thread.join()
 
     def wait_settled(self, stop: Sleeper, *, within_s: float) -> str:
-        """Wait until every restarted worker that should be up is ready; return the evidence.
+        """Wait until every worker that crashed, restarted or not yet, and should be up is ready; return the evidence.
 
         Raises:
             FaultNotVerified: a worker was not ready in time.
         """
         restarted = {str(restart["worker"]) for restart in self.restarts}
         # A worker that was killed or removed since is not this supervisor's to restart.
-        workers = [worker for worker in self._workers if worker.name in restarted and worker.wanted]
+        workers = [
+            worker for worker in self._workers if worker.wanted and (worker.name in restarted or worker.main_ended())
+        ]
         names = ", ".join(sorted(worker.name for worker in workers))
         wait_for(
             lambda: all(worker.serving() for worker in workers),
