@@ -40,7 +40,7 @@ browser: ## install Debian's Chromium for the browser tests (needs root; otherwi
 	else echo "chromium is missing and only root can install it: the browser tests are skipped"; fi
 
 POOLER := .venv/pgbouncer
-pooler: $(READY) ## unpack Debian's pgbouncer into .venv for the tests behind a pooler (otherwise they are skipped)
+pooler: $(READY) ## unpack Debian's pgbouncer into .venv for runs and tests behind a pooler (otherwise left out)
 	@command -v pgbouncer >/dev/null || [ -x $(POOLER)/usr/sbin/pgbouncer ] || { \
 	  mkdir -p $(POOLER) && cd $(POOLER) && \
 	  get() { apt-get download pgbouncer $$(apt-cache depends pgbouncer | awk '/Depends: lib/ && !/libc6$$/ { print $$2 }'); } && \

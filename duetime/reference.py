@@ -102,7 +102,11 @@ def deliver_next(connection: Connection, gateway: Gateway, arrived: Arrived, eff
 
 def serve(settings: Settings) -> None:
     """Deliver due rows until the process is terminated."""
-    engine, gateway, arrived = create_engine(settings.database_url), gateway_from(settings), Arrived(settings)
+    engine, gateway, arrived = (
+        create_engine(settings.database_url, connect_args=settings.driver_options),
+        gateway_from(settings),
+        Arrived(settings),
+    )
     effects = effects_from(settings)
     os.write(sys.stdout.fileno(), f"{settings.worker} serves\n".encode())
     while True:

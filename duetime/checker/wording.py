@@ -23,6 +23,7 @@ FAULTS: Final[Mapping[str, str]] = {
     "connections_used_up": "another program had all connections of the database {period}",
     "settings_changed": "the database made every transaction serializable {period}",
     "restore": "the database was lost and replaced by a backup {period}",
+    "pooler_kill": "the pooler before the database was down {period}",
     "broker_kill": "the broker was down {period}",
     "cut": "connections to the {target} were cut {period}",
     "refuse": "new connections to the {target} were refused {period}",

@@ -23,6 +23,7 @@ FaultKind = Literal[
     "connections_used_up",
     "settings_changed",
     "restore",
+    "pooler_kill",
     "broker_kill",
     "cut",
     "refuse",
@@ -85,6 +86,8 @@ FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "settings_changed": FaultKindInfo(title="settings changed", colour="#9e9ac8", recovery_budget_s=1.0, excuses=False),
     # As after a restart of the database.
     "restore": FaultKindInfo(title="database restored", colour="#7a0177", recovery_budget_s=3.0),
+    # As after a restart of the database: each connection is opened again, through the new pooler.
+    "pooler_kill": FaultKindInfo(title="pooler killed", colour="#dd1c77", recovery_budget_s=3.0),
     "broker_kill": FaultKindInfo(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
     "cut": FaultKindInfo(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
     "refuse": FaultKindInfo(title="connections refused", colour="#f7b6d2", recovery_budget_s=RECONNECT_S),

@@ -107,7 +107,14 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=("push_readmodel*",),
-        scenarios=("failover_sync", "sessions_terminated", "connections_used_up", "tables_*", "database_restart"),
+        scenarios=(
+            "failover_sync",
+            "sessions_terminated",
+            "connections_used_up",
+            "tables_*",
+            "database_restart",
+            "pooler_*",
+        ),
         labels=("duplicate",),
         cause="a session ended between a delivery and the commit that deletes its row",
         fix="send an idempotency key that the receiver checks; no scheduler can do without it",

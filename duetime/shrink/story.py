@@ -25,6 +25,7 @@ BEGINS: Final[Mapping[str, tuple[str, str]]] = {
     "connections_used_up": ("another program took all connections", "released {later} later"),
     "settings_changed": ("the database began to make every transaction serializable", "until {later} later"),
     "restore": ("a backup of the database was taken, and the database lost", "the backup restored {later} later"),
+    "pooler_kill": ("the pooler before the database was killed", "restart {later} later"),
     "broker_kill": ("the broker was killed", "restart {later} later"),
     "cut": ("connections to the {target} were cut", "possible again {later} later"),
     "refuse": ("new connections to the {target} were refused", "possible again {later} later"),

@@ -13,8 +13,7 @@ import pytest
 
 from duetime import reference
 from duetime.faults.fault import FAULT_KINDS, Fault, FaultKind, Sleeper
-from duetime.faults.mechanisms import faketime, host_network, network_namespace
-from duetime.harness.plan.plan import ON_HOSTS, Environment, Plan, PlannedFault, Profile, Replication
+from duetime.harness.plan.plan import Environment, Plan, PlannedFault, Profile, Replication
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import simultaneous_event, unchanged_events
 from duetime.harness.processes.cancellation import CancelToken
@@ -25,17 +24,13 @@ from duetime.harness.runs import run
 from duetime.harness.runs.cell import Cell
 from duetime.harness.runs.compare import compare
 from duetime.harness.runs.context import RunContext
+from duetime.harness.runs.doctor import UNAVAILABLE
 from duetime.harness.runs.fault_factory import FaultTargets, make_fault
 from tests.commands import duetime
 
 pytestmark = pytest.mark.processes
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
-UNAVAILABLE = {
-    "clock": faketime.unavailable,
-    "partition": network_namespace.unavailable,
-    **dict.fromkeys(ON_HOSTS, host_network.unavailable),
-}
 TARGETS = {
     "kill": "delivering",
     "deploy": "all",
@@ -55,6 +50,7 @@ TARGETS = {
     "connections_used_up": "database",
     "settings_changed": "database",
     "restore": "database",
+    "pooler_kill": "pooler",
     "broker_kill": "broker",
     "partition": "broker",
     "cut": "database",
@@ -96,7 +92,9 @@ def small(kind: FaultKind) -> Scenario:
         faults=(failover, fault) if kind == "old_primary_returns" else (fault,),
         # Long enough for a worker that has lost its broker, because these tests are not about lateness.
         profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),
-        environment=Environment(replication=REPLICATION.get(kind, "none")),
+        environment=Environment(
+            replication=REPLICATION.get(kind, "none"), pooler="session" if kind == "pooler_kill" else "none"
+        ),
     )
 
 

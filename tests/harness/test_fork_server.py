@@ -46,7 +46,7 @@ def started(server: ForkServer, directory: Path, settings: Settings) -> Iterator
 
 def load(client: ForkedProcess, tmp_path: Path) -> bytes:
     """Let a client load its design; return what it prints then."""
-    wanted = {"client": 0, "history": str(tmp_path / "history"), "faults": "", "old_heartbeats": []}
+    wanted = {"client": 0, "history": str(tmp_path / "history"), "faults": "", "old_heartbeats": [], "pooled": False}
     client.stdin.write(json.dumps(wanted).encode() + b"\n")
     client.stdin.flush()
     return client.stdout.readline()

@@ -31,7 +31,7 @@ STRETCHED = {
 UNCHANGED = {
     *("early_tolerance_s", "in_flight_allowance_s", "delivery_time_s", "canary_period_s"),
     # Of the broker: Celery's default stays what it is, and a scenario that shortens it is stretched.
-    *("visibility_timeout_s", "broker_persistence", "replication", "flushes_commits"),
+    *("visibility_timeout_s", "broker_persistence", "replication", "flushes_commits", "pooler"),
     *("non_excusing_faults", "measures_capacity"),
 }
 

@@ -29,9 +29,11 @@ Persistence = Literal["default", "none", "rdb", "aof"]
 
 Replication = Literal["none", "asynchronous", "synchronous"]
 """Of the database: to no standby, to one that follows, or to one that each commit waits for."""
+PoolMode = Literal["none", "session", "transaction"]
+"""Of the pooler between every process and the database: no pooler; or for how long it lends a session to a client."""
 UNFLUSHED_S = 3.0
 """Without `flushes_commits`, a commit is on disk after at most this time: five times PostgreSQL's default."""
-ONLY_IF_CHANGED = ("replication", "flushes_commits")
+ONLY_IF_CHANGED = ("replication", "flushes_commits", "pooler")
 """Settings that a plan with their defaults does not contain, so that its hash stays what it was."""
 
 ON_HOSTS: tuple[FaultKind, ...] = (
@@ -81,8 +83,8 @@ class PlannedFault:
     """One fault, with its times in seconds after the start.
 
     target: a worker's name; ``all``; the first worker seen in a phase of a delivery: ``before_delivery``,
-    ``delivering`` (recorded and not answered) or ``after_delivery``; ``database``; ``broker``; ``gateway``; or a
-    client's name.
+    ``delivering`` (recorded and not answered) or ``after_delivery``; ``database``; ``pooler``; ``broker``;
+    ``gateway``; or a client's name.
     heal_s: when healing begins; how long it takes is measured.
     size_s: by how much a clock is wrong or a delivery is slower; the grace of a deploy.
     only: prefixes of the keys that the fault affects and excuses; empty for all keys.
@@ -133,6 +135,7 @@ class Environment:
     the application.
     replication: of the database, to a standby.
     flushes_commits: whether the database writes a commit to disk before it acknowledges it (synchronous_commit).
+    pooler: the mode of the pooler through which clients and workers reach the database.
     """
 
     broker_persistence: Persistence = "default"
@@ -141,6 +144,7 @@ class Environment:
     time_scale: float = 86_400.0
     replication: Replication = "none"
     flushes_commits: bool = True
+    pooler: PoolMode = "none"
 
     def to_json(self) -> dict[str, Any]:
         defaults = {each.name: each.default for each in fields(self) if each.name in ONLY_IF_CHANGED}

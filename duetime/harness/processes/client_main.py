@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, assert_never
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from duetime import registry
@@ -36,6 +36,8 @@ from duetime.settings import Settings
 
 OLD_WORKERS_END_S = 15.0
 CHECK_EVERY_S = 0.1
+CONNECT_TIMEOUT_S = 3
+STATEMENT_TIMEOUT = "statement_timeout=5000"
 
 
 class RolledBack(Exception):
@@ -46,15 +48,21 @@ class Client:
     """Carries out operations one after another, each at its time or as soon afterwards as possible.
 
     faults: the run's fault records. old_heartbeats: the heartbeat files of the old design's workers, in a migration.
+    pooled: True if the database is behind a pooler.
     """
 
-    def __init__(self, settings: Settings, recorder: Recorder, *, faults: Path, old_heartbeats: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        recorder: Recorder,
+        *,
+        faults: Path,
+        old_heartbeats: Sequence[Path],
+        pooled: bool = False,
+    ) -> None:
         self._faults = faults
         self._old_heartbeats = old_heartbeats
-        self._engine = create_engine(
-            settings.database_url,
-            connect_args={"connect_timeout": 3, "options": "-c statement_timeout=5000"},
-        )
+        self._engine = _pooled_engine(settings) if pooled else _engine(settings.database_url)
         self._settings = settings
         self._recorder = recorder
         self._application = Application(recorder, reminder_lead=settings.reminder_lead, time_scale=settings.time_scale)
@@ -190,6 +198,22 @@ class Client:
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=due_us)
 
 
+def _engine(url: str) -> Engine:
+    return create_engine(url, connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": f"-c {STATEMENT_TIMEOUT}"})
+
+
+def _pooled_engine(settings: Settings) -> Engine:
+    """Return an engine with the same limits that keeps nothing in a session: a pooler refuses options, too."""
+    options = {"connect_timeout": CONNECT_TIMEOUT_S, **settings.driver_options}
+    engine = create_engine(settings.database_url, connect_args=options)
+
+    @event.listens_for(engine, "begin")
+    def limit(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL {STATEMENT_TIMEOUT}")
+
+    return engine
+
+
 def worker_was_removed(faults: Path) -> bool:
     """Return True if the records in `faults` show that a `worker_removed` was verified."""
     records = [json.loads(line) for line in faults.read_text().splitlines()] if faults.exists() else []
@@ -216,6 +240,7 @@ def main() -> None:
         recorder,
         faults=Path(instructions["faults"]),
         old_heartbeats=[Path(file) for file in instructions["old_heartbeats"]],
+        pooled=instructions["pooled"],
     )
     print("loaded", flush=True)  # noqa: T201 - the harness reads it
     planned = sys.stdin.readline()

@@ -45,6 +45,7 @@ class ClientProcess:
     history: the file for its calls. faults, old_heartbeats: the fault records and the heartbeat files of the old
     design's workers, both for a migration. directory: its working directory. log: its standard error.
     contender: in whose environment the client runs. fork_server: what starts it, if its Python and its path are ours.
+    pooled: True if the database is behind a pooler.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class ClientProcess:
         contender: Contender | None = None,
         fork_server: ForkServer | None = None,
         standby: bool = False,
+        pooled: bool = False,
     ) -> None:
         self.name = f"client-{number}"
         self.failpoints = log.with_suffix(".failpoint").absolute()
@@ -73,6 +75,7 @@ class ClientProcess:
         self._directory = directory
         self._directory.mkdir(parents=True)
         self._old_heartbeats = old_heartbeats
+        self._pooled = pooled
         self._log = log
         search_path = registry.search_path(settings.design)
         self._fork_server = None if contender or search_path else fork_server
@@ -192,6 +195,7 @@ class ClientProcess:
             "history": str(self._history),
             "faults": str(self._faults),
             "old_heartbeats": [str(file) for file in self._old_heartbeats],
+            "pooled": self._pooled,
         }
         _write(process, instructions)
         return process

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.host_network import HostNetwork, host_network
 from duetime.faults.mechanisms.network_namespace import NetworkLink
-from duetime.harness.plan.plan import UNFLUSHED_S, Persistence, Replication
+from duetime.harness.plan.plan import UNFLUSHED_S, Persistence, PoolMode, Replication
 from duetime.harness.processes.design_services import design_service
 from duetime.harness.processes.embedded_servers import (
     EmbeddedServer,
@@ -35,6 +35,7 @@ from duetime.harness.processes.external_services import (
     own_database,
 )
 from duetime.harness.processes.hosts import BROKER, DATABASE, hosted_postgres, hosted_valkey
+from duetime.harness.processes.pooler import Pooler, pooler
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
 from duetime.harness.processes.replication import ReplicatedDatabase, replicated_postgres
 from duetime.interface import Service
@@ -50,13 +51,15 @@ class ServiceRequirements:
 
     proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
     a network of its own, which can be partitioned. on_hosts: whether database and broker have a host of their own, and
-    every worker can get one. replication, flushes_commits: of the database. services: the servers that the design
-    brings itself. shards: the number of databases of the application, on one server.
+    every worker can get one. replication, flushes_commits: of the database. pooler: its mode, if the database is
+    reached through one. services: the servers that the design brings itself. shards: the number of databases of the
+    application, on one server.
     """
 
     broker_persistence: Persistence = "default"
     replication: Replication = "none"
     flushes_commits: bool = True
+    pooler: PoolMode = "none"
     proxied: frozenset[str] = frozenset()
     database_by_tcp: bool = False
     broker_isolated: bool = False
@@ -69,10 +72,11 @@ class ServiceRequirements:
 class Endpoints:
     """The database and the broker of one run, both empty at first and used by nothing else.
 
-    database_through, broker_through: the URLs for the run's processes, which may lead through a proxy.
+    database_through, broker_through: the URLs for the run's processes, which may lead through a pooler or a proxy.
     database, broker: the servers, if faults may kill them. The broker is the one that the design uses.
     replicated: the database, if it has a standby. replication: to it.
-    links: the proxies, by service. hosts: if database and broker have a host of their own.
+    pooler: the pooler on the way to the database, if there is one. links: the proxies, by service. hosts: if database
+    and broker have a host of their own.
     services, services_through: the URLs of the servers that the design brings itself, by their names.
     further_shards: the names of the other databases of a sharded application.
     """
@@ -88,6 +92,7 @@ class Endpoints:
     replicated: ReplicatedDatabase | None = None
     replication: Replication = "none"
     hosts: HostNetwork | None = None
+    pooler: Pooler | None = None
     services: Mapping[str, str] = field(default_factory=dict)
     services_through: Mapping[str, str] = field(default_factory=dict)
     further_shards: Sequence[str] = ()
@@ -190,9 +195,15 @@ class Services:
             services = {name: server.url() for name, server in servers.items()}
             services_through = dict(services)
             links: dict[str, ProxyLink] = {}
+            pooled = None
+            if requirements.pooler != "none":
+                pooled = stack.enter_context(
+                    pooler(database_url, requirements.pooler, directory / "pooler", tempdir=self._tempdir)
+                )
+                database_through = pooled.through
             if "database" in requirements.proxied:
                 database_through, links["database"] = stack.enter_context(
-                    link_to_database(database_url, directory / "pglink", tempdir=self._tempdir)
+                    link_to_database(database_through, directory / "pglink", tempdir=self._tempdir)
                 )
             if "broker" in requirements.proxied and own_broker:
                 port, links["broker"] = stack.enter_context(own_broker.link(tempdir=self._tempdir))
@@ -211,6 +222,7 @@ class Services:
                 replicated=replicated,
                 replication=requirements.replication,
                 hosts=hosts,
+                pooler=pooled,
                 services=services,
                 services_through=services_through,
                 further_shards=further_shards,

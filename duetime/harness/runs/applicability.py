@@ -7,6 +7,7 @@ from math import ceil, inf
 
 from duetime.faults.mechanisms import faketime, host_network, network_namespace
 from duetime.harness.plan.plan import ON_HOSTS, Plan
+from duetime.harness.processes import pooler
 from duetime.harness.processes.services import Services
 from duetime.interface import MIGRATION_SEPARATOR, Design
 from duetime.runtime.delivery_phases import PHASE_OF_TARGET
@@ -18,10 +19,10 @@ ON_WORKERS_HOST = {"cut_from_database", "cut_from_broker", "half_cut", "slow_hos
 WORKER_FAULTS = {*KILLS, *ON_WORKERS_HOST, "deploy", "pause", "clock", "worker_added", "worker_removed"}
 SELECTED_LATER = {"all", *PHASE_OF_TARGET}
 EMBEDDED_ONLY = {
-    *("database_kill", "failover", "old_primary_returns", "restore", "broker_kill", "partition"),
+    *("database_kill", "failover", "old_primary_returns", "restore", "pooler_kill", "broker_kill", "partition"),
     *ON_HOSTS,
 }
-"""Faults that are injected into a database server or broker itself, never into one of the user's."""
+"""Faults that are injected into a database server, its pooler or a broker itself, never into one of the user's."""
 EMBEDDED_ONLY_REASON = (
     "is injected into embedded servers only; unset DUETIME_DATABASE_URL and DUETIME_BROKER_URL to use them"
 )
@@ -48,6 +49,8 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
         yield f"{', '.join(external)} {EMBEDDED_ONLY_REASON}"
     if plan.environment.replication != "none" and design.contender:
         yield "its adapter takes one address of a database, and this one has two"
+    if plan.environment.pooler != "none":
+        yield from _no_pooler(plan, design, services)
     if "clock" in kinds and (reason := faketime.unavailable()):
         yield f"this machine cannot move a worker's clock: {reason}"
     if "partition" in kinds and (reason := network_namespace.unavailable()):
@@ -64,6 +67,17 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
         by_name = fault.kind in WORKER_FAULTS and fault.target not in SELECTED_LATER
         if by_name and fault.target.rpartition("-")[0] not in roles:
             yield f"this design has no {fault.target} for {fault.kind}"
+
+
+def _no_pooler(plan: Plan, design: Design, services: Services) -> Iterator[str]:
+    if services.external_database_url:
+        yield "a run puts a pooler before an embedded database only; unset DUETIME_DATABASE_URL to use it"
+    if plan.environment.replication != "none":
+        yield "a pooler leads to one database server, and this database has two"
+    if plan.environment.pooler == "transaction" and design.contender:
+        yield "its adapter is not configured for sessions that are lent for one transaction; pooler_session"
+    if reason := pooler.unavailable():
+        yield f"this machine cannot put a pooler before the database: {reason}"
 
 
 def too_short_for_recovery(plan: Plan, design: Design) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +18,7 @@ from duetime.faults.mechanisms import faketime, host_network, network_namespace
 from duetime.harness.plan.plan import ON_HOSTS, Environment, PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import unchanged_events
+from duetime.harness.processes import pooler
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.database_clock import measure_database_clock
@@ -52,6 +53,7 @@ TARGETS: Mapping[FaultKind, str] = {
     "connections_used_up": "database",
     "settings_changed": "database",
     "restore": "database",
+    "pooler_kill": "pooler",
     "broker_kill": "broker",
     "cut": "broker",
     "refuse": "broker",
@@ -72,7 +74,16 @@ FIRST: tuple[FaultKind, ...] = (
 is connected to the broker."""
 FAILOVER: tuple[FaultKind, ...] = ("failover", "old_primary_returns")
 """In a run of their own, with two database servers."""
-OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, ON_HOSTS)
+POOLED: tuple[FaultKind, ...] = ("pooler_kill",)
+"""In a run of its own, behind a pooler."""
+OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, POOLED, ON_HOSTS)
+UNAVAILABLE: Mapping[FaultKind, Callable[[], str | None]] = {
+    "clock": faketime.unavailable,
+    "partition": network_namespace.unavailable,
+    "pooler_kill": pooler.unavailable,
+    **dict.fromkeys(ON_HOSTS, host_network.unavailable),
+}
+"""Returns why this machine cannot inject the fault, or None."""
 EVERY_S = 1.7
 LASTS_S = 1.5
 
@@ -148,9 +159,7 @@ def _faults(context: RunContext) -> Iterator[Check]:
 def _not_injectable_reason(kind: FaultKind, services: Services) -> str | None:
     if kind in EMBEDDED_ONLY and not services.embedded:
         return EMBEDDED_ONLY_REASON
-    if kind in ON_HOSTS:
-        return host_network.unavailable()
-    unavailable = {"clock": faketime.unavailable, "partition": network_namespace.unavailable}.get(kind)
+    unavailable = UNAVAILABLE.get(kind)
     return unavailable() if unavailable else None
 
 
@@ -174,7 +183,10 @@ def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, st
             for number, kind in enumerate(kinds)
         ),
         profile=Profile(lateness_limit_s=0.0, grace_s=0.0),
-        environment=Environment(replication="asynchronous" if "failover" in kinds else "none"),
+        environment=Environment(
+            replication="asynchronous" if "failover" in kinds else "none",
+            pooler="transaction" if "pooler_kill" in kinds else "none",
+        ),
     )
     spec = RunSpec(
         design=registry.load(DESIGN),

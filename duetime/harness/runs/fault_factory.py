@@ -27,6 +27,7 @@ from duetime.faults.hosts import FarDatabase, HostCut, HostVanishes, SlowHost
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.faults.mechanisms.host_network import HostNetwork
 from duetime.faults.network import Interruption, Partition
+from duetime.faults.pooler import PoolerKill
 from duetime.faults.restore import Restore
 from duetime.faults.service import ServiceKill, UnflushedKill
 from duetime.faults.worker import AddWorker, Deploy, KillWorkers, PauseWorkers, RemoveWorker
@@ -89,6 +90,8 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
                 unflushed = partial(unflushed_bytes, targets.endpoints.database_url)
                 return UnflushedKill(_existing(service, planned), unflushed, flushed_after_s=UNFLUSHED_S)
             return ServiceKill(_existing(service, planned))
+        case "pooler_kill":
+            return PoolerKill(_existing(targets.endpoints.pooler, planned))
         case "failover":
             synchronous = targets.endpoints.replication == "synchronous"
             return Failover(_existing(targets.endpoints.replicated, planned), synchronous=synchronous)

@@ -122,6 +122,7 @@ class RunProcesses:
                     contender=self._spec.design.contender,
                     fork_server=self._spec.context.fork_server,
                     standby=f"client-{number}" in killed,
+                    pooled=self._endpoints.pooler is not None,
                 )
             )
 

@@ -62,6 +62,7 @@ class Run:
             broker_persistence=self._plan.environment.broker_persistence,
             replication=self._plan.environment.replication,
             flushes_commits=self._plan.environment.flushes_commits,
+            pooler=self._plan.environment.pooler,
             proxied=self._plan.proxied_services(),
             broker_isolated=self._plan.needs_isolated_broker(),
             on_hosts=self._plan.needs_hosts(),

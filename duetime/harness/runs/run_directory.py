@@ -12,6 +12,7 @@ from typing import Any
 
 from duetime.clock import Instant
 from duetime.contender_versions import versions_of
+from duetime.harness.processes import pooler
 from duetime.harness.processes.database_clock import measure_database_clock
 from duetime.harness.runs.spec import RunSpec
 from duetime.history.digest import line_count_and_sha256
@@ -81,6 +82,7 @@ class RunDirectory:
             "versions": {
                 **versions(),
                 **spec.context.versions,
+                **({"pgbouncer": pooler.version()} if spec.plan.environment.pooler != "none" else {}),
                 **(versions_of(spec.design.contender) if spec.design.contender else {}),
             },
         }
