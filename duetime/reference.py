@@ -7,6 +7,7 @@ the gateway whether this revision has already arrived. A gateway that accepts id
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from duetime.interface import Design, Guarantees, Notification, Pending, Role, Scheduler
@@ -26,6 +28,9 @@ from duetime.runtime.lock_wait import bounded_lock_wait, lock_timeout
 from duetime.settings import SCHEDULE_WAIT, Settings
 
 CHECK_EVERY_S = 0.02
+RECONNECT_S = 0.5
+
+log = logging.getLogger(__name__)
 
 CREATE = "CREATE TABLE IF NOT EXISTS reference (key text PRIMARY KEY, revision int, due_at timestamptz, body jsonb)"
 SCHEDULE = text(
@@ -110,10 +115,15 @@ def serve(settings: Settings) -> None:
     effects = effects_from(settings)
     os.write(sys.stdout.fileno(), f"{settings.worker} serves\n".encode())
     while True:
-        with engine.begin() as connection:
-            delivered = deliver_next(connection, gateway, arrived, effects)
-        if not delivered:
-            time.sleep(CHECK_EVERY_S)
+        try:
+            with engine.begin() as connection:
+                delivered = deliver_next(connection, gateway, arrived, effects)
+        except OperationalError as error:  # the session has ended; the next transaction opens another
+            log.warning("trying again in %s s: %s", RECONNECT_S, error)
+            time.sleep(RECONNECT_S)
+        else:
+            if not delivered:
+                time.sleep(CHECK_EVERY_S)
 
 
 def install(engine: Engine) -> None:
