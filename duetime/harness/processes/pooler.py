@@ -56,8 +56,16 @@ class Pooler(EmbeddedServer):
         if os.geteuid() == 0:
             os.chown(directory, NOBODY, NOBODY)
         listens = {"listen_addr": "127.0.0.1", "unix_socket_dir": ""} if port else {"unix_socket_dir": directory}
-        # Any user may log in, also to the console.
-        options = {"auth_type": "any", "pool_mode": mode, "listen_port": port or 5432, **listens, **(settings or {})}
+        options = {
+            # Any user may log in, also to the console.
+            "auth_type": "any",
+            "pool_mode": mode,
+            "listen_port": port or 5432,
+            **listens,
+            # pgbouncer refuses it, and drivers of Rust and Java send it.
+            "ignore_startup_parameters": "extra_float_digits",
+            **(settings or {}),
+        }
         lines = [f"{name} = {value}" for name, value in options.items()]
         configuration.write_text("\n".join(["[databases]", f"* = {_address(target)}", "[pgbouncer]", *lines, ""]))
 
