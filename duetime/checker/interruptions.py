@@ -28,7 +28,7 @@ NON_INTERRUPTING: Final = frozenset(
 """Kinds of fault that interrupt no delivery: both at-least-once and at-most-once hold under them."""
 ON_WORKERS: Final = frozenset(
     {
-        *("kill", "deploy_kill", "pause", "deploy", "worker_removed"),
+        *("kill", "deploy_kill", "pause", "deploy", "worker_removed", "memory_limit"),
         *("host_vanishes", "cut_from_database", "cut_from_broker", "half_cut", "slow_host"),
     }
 )

@@ -82,7 +82,7 @@ class SessionsTerminated(_OnDatabase):
 
     def inject(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as admin:
-            self._pids = _terminate_others(admin)
+            self._pids = terminate_others(admin)
 
     def verify_injected(self, stop: Sleeper) -> str:
         if not self._pids:
@@ -181,7 +181,7 @@ class ConnectionsUsedUp(_OnDatabase):
         # Those that are terminated connect again at once, so this is a race that is run until it is won.
         while time.monotonic() < give_up_at:
             self._take_all()
-            if not _terminate_others(admin, *self._taken):
+            if not terminate_others(admin, *self._taken):
                 return
 
     def _take_all(self) -> None:
@@ -203,7 +203,7 @@ class ConnectionsUsedUp(_OnDatabase):
         return False
 
 
-def _terminate_others(admin: psycopg.Connection[Any], *but: psycopg.Connection[Any]) -> Sequence[int]:
+def terminate_others(admin: psycopg.Connection[Any], *but: psycopg.Connection[Any]) -> Sequence[int]:
     """Terminate all sessions but these; return the process ids of those that ended."""
     pids = [connection.info.backend_pid for connection in (admin, *but)]
     return [pid for (pid,) in admin.execute(TERMINATE_OTHERS, [pids])]

@@ -24,11 +24,15 @@ FaultKind = Literal[
     "settings_changed",
     "restore",
     "pooler_kill",
+    "disk_full",
     "broker_kill",
+    "broker_disk_full",
     "cut",
     "refuse",
     "freeze",
     "partition",
+    "memory_limit",
+    "descriptors_used_up",
     "clock",
     "gateway_slow",
     "gateway_refuse",
@@ -88,11 +92,21 @@ FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "restore": FaultKindInfo(title="database restored", colour="#7a0177", recovery_budget_s=3.0),
     # As after a restart of the database: each connection is opened again, through the new pooler.
     "pooler_kill": FaultKindInfo(title="pooler killed", colour="#dd1c77", recovery_budget_s=3.0),
+    # A database that ended is started again, as after a kill.
+    "disk_full": FaultKindInfo(title="database's disk full", colour="#ae017e", recovery_budget_s=3.0),
     "broker_kill": FaultKindInfo(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
+    # The broker tries each second whether it can write again; a worker whose command was refused connects again.
+    "broker_disk_full": FaultKindInfo(title="broker's disk full", colour="#a6761d", recovery_budget_s=RECONNECT_S),
     "cut": FaultKindInfo(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
     "refuse": FaultKindInfo(title="connections refused", colour="#f7b6d2", recovery_budget_s=RECONNECT_S),
     "freeze": FaultKindInfo(title="connections frozen", colour="#c5b0d5", recovery_budget_s=RECONNECT_S),
     "partition": FaultKindInfo(title="network partitioned", colour="#c49c94", recovery_budget_s=RECONNECT_S),
+    # What ended is started again before the fault counts as healed.
+    "memory_limit": FaultKindInfo(title="worker out of memory", colour="#a50026", recovery_budget_s=1.0),
+    # As after connections that were cut: each of them is opened again.
+    "descriptors_used_up": FaultKindInfo(
+        title="worker out of descriptors", colour="#f46d43", recovery_budget_s=RECONNECT_S
+    ),
     "clock": FaultKindInfo(title="clock wrong", colour="#17becf", recovery_budget_s=1.0),
     # A refused delivery is retried after 1, 2 and 4 s.
     "gateway_slow": FaultKindInfo(title="gateway slow", colour="#1f77b4", recovery_budget_s=5.0),

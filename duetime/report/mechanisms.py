@@ -108,12 +108,8 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     Mechanism(
         designs=("push_readmodel*",),
         scenarios=(
-            "failover_sync",
-            "sessions_terminated",
-            "connections_used_up",
-            "tables_*",
-            "database_restart",
-            "pooler_*",
+            *("failover_sync", "sessions_terminated", "connections_used_up", "tables_*", "database_restart"),
+            *("pooler_*", "disk_full_*", "descriptors_used_up"),
         ),
         labels=("duplicate",),
         cause="a session ended between a delivery and the commit that deletes its row",

@@ -51,7 +51,11 @@ TARGETS = {
     "settings_changed": "database",
     "restore": "database",
     "pooler_kill": "pooler",
+    "disk_full": "database",
+    "memory_limit": "worker-1",
+    "descriptors_used_up": "worker-1",
     "broker_kill": "broker",
+    "broker_disk_full": "broker",
     "partition": "broker",
     "cut": "database",
     "refuse": "database",
@@ -93,7 +97,9 @@ def small(kind: FaultKind) -> Scenario:
         # Long enough for a worker that has lost its broker, because these tests are not about lateness.
         profile=Profile(lateness_limit_s=6.0, delivery_time_s=0.05),
         environment=Environment(
-            replication=REPLICATION.get(kind, "none"), pooler="session" if kind == "pooler_kill" else "none"
+            replication=REPLICATION.get(kind, "none"),
+            pooler="session" if kind == "pooler_kill" else "none",
+            broker_persistence="aof" if kind == "broker_disk_full" else "default",
         ),
     )
 

@@ -6,6 +6,7 @@ from duetime.harness.plan.fault_scenarios import DEFAULT, GATEWAY, SERVICES, WOR
 from duetime.harness.plan.host_scenarios import HOSTS
 from duetime.harness.plan.pooler_scenarios import POOLER
 from duetime.harness.plan.production_scenarios import DATABASE
+from duetime.harness.plan.resource_scenarios import RESOURCES
 from duetime.harness.plan.workload_scenarios import CAPACITY, CLOCKS, LOAD, ON_REQUEST, USE_CASES
 
 __all__ = [
@@ -27,7 +28,7 @@ __all__ = [
 
 FULL = (*DEFAULT, *WORKERS, *SERVICES, *CLOCKS, *LOAD, *GATEWAY, *USE_CASES)
 """The scenarios of a full comparison."""
-PRODUCTION_GROUPS = {"production": DATABASE, "pooler": POOLER, "hosts": HOSTS}
+PRODUCTION_GROUPS = {"production": DATABASE, "pooler": POOLER, "resources": RESOURCES, "hosts": HOSTS}
 """By the name of their table in docs/findings.md."""
 PRODUCTION = tuple(scenario for group in PRODUCTION_GROUPS.values() for scenario in group)
 """They run only if they are named, because most of them start servers or networks that others do not need."""

@@ -235,6 +235,10 @@ class Plan:
         """The names of the workers that need a clock that a fault can move."""
         return frozenset(fault.target for fault in self.faults if fault.kind == "clock")
 
+    def limited_workers(self) -> frozenset[str]:
+        """The names of the workers whose memory a fault limits."""
+        return frozenset(fault.target for fault in self.faults if fault.kind == "memory_limit")
+
     def hits_deliveries(self) -> bool:
         """Return True if a fault hits a worker in a phase of a delivery."""
         return any(fault.target in PHASE_OF_TARGET for fault in self.faults)
@@ -252,6 +256,10 @@ class Plan:
         budget_s = max(self.profile.recovery_budget_s.values(), default=0.0)
         healed_s = max((fault.heal_s + budget_s for fault in self.faults), default=0.0)
         return max(self.last_due_s(), healed_s) + self.profile.lateness_limit_s + self.profile.grace_s
+
+    def small_disks(self) -> frozenset[str]:
+        """What is on a disk of its own, because a fault fills it."""
+        return frozenset(fault.target for fault in self.faults if fault.kind in ("disk_full", "broker_disk_full"))
 
     def proxied_services(self) -> frozenset[str]:
         """The services that are reached through a proxy, because a fault interrupts their connections."""

@@ -22,6 +22,8 @@ from pathlib import Path
 import psutil
 
 from duetime.errors import HarnessError
+from duetime.faults.mechanisms.memory_group import remove_all
+from duetime.faults.mechanisms.small_disk import unmount_below
 from duetime.harness.processes.environment import composed
 
 MARK = "DUETIME_TEMPDIR"
@@ -109,12 +111,15 @@ def reap() -> None:
         kill_owned(tempdir)
         time.sleep(JUST_FORKED_S)
         kill_owned(tempdir)
+        remove_all(tempdir.name)
         for cluster in tempdir.glob("*/pg"):
             release_shared_memory(cluster)
     finally:
         # Repeated, because a process killed a moment ago may have written while the directory was being removed.
         give_up_at = time.monotonic() + GIVE_UP_S
         while tempdir.exists() and time.monotonic() < give_up_at:
+            with suppress(HarnessError, OSError):
+                unmount_below(tempdir)
             shutil.rmtree(tempdir, ignore_errors=True)
 
 

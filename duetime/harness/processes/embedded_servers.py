@@ -130,6 +130,10 @@ class EmbeddedServer:
     def gone(self) -> bool:
         return self.ended() and not any(_is_alive(process) for process in self._processes[1:])
 
+    def logged(self, text: str) -> list[str]:
+        """Return the lines of its log that contain `text`."""
+        return [line for line in self._log.read_text(errors="replace").splitlines() if text in line]
+
     def stop(self) -> None:
         if self._process is None:
             return
@@ -153,17 +157,23 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def copy_files(source: Path, target: Path, *, tempdir: Path) -> None:
+    """Copy the directory `source`, with owners and modes, to `target`, which may exist."""
+    subprocess.run(["cp", "-aT", str(source), str(target)], check=True, env={**composed(), **owner_env(tempdir)})
+
+
 @contextmanager
 def postgres(
-    directory: Path, *, template: Path, tempdir: Path, by_tcp: bool = False, settings: Sequence[str] = ()
+    directory: Path, *, template: Path | None, tempdir: Path, by_tcp: bool = False, settings: Sequence[str] = ()
 ) -> Iterator[tuple[str, EmbeddedServer]]:
     """Run a PostgreSQL on a copy of the cluster `template` in `directory`; yield its URL and the server.
 
-    by_tcp: the URL has a port on loopback, because no spelling of a Unix socket suits every driver.
+    by_tcp: the URL has a port on loopback, because no spelling of a Unix socket suits every driver. template: None if
+    the cluster is in `directory` already.
     """
     port = free_port() if by_tcp else None
-    marked = {**composed(), **owner_env(tempdir)}
-    subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
+    if template:
+        copy_files(template, directory, tempdir=tempdir)
     server = postgres_server("database", directory, port, tempdir=tempdir, settings=settings)
     with running(server):
         place = f"127.0.0.1:{port}/postgres" if by_tcp else f"/postgres?host={directory}"
@@ -191,7 +201,7 @@ def valkey(
     directory: Path, *, tempdir: Path, persistence: Persistence = "default"
 ) -> Iterator[tuple[str, EmbeddedServer]]:
     """Run a Valkey with its data in `directory`; yield its URL and the server."""
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]

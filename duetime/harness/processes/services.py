@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.host_network import HostNetwork, host_network
 from duetime.faults.mechanisms.network_namespace import NetworkLink
+from duetime.faults.mechanisms.small_disk import SmallDisk
 from duetime.harness.plan.plan import UNFLUSHED_S, Persistence, PoolMode, Replication
 from duetime.harness.processes.design_services import design_service
 from duetime.harness.processes.embedded_servers import (
@@ -38,6 +39,7 @@ from duetime.harness.processes.hosts import BROKER, DATABASE, hosted_postgres, h
 from duetime.harness.processes.pooler import Pooler, pooler
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
 from duetime.harness.processes.replication import ReplicatedDatabase, replicated_postgres
+from duetime.harness.processes.small_disks import small_disks
 from duetime.interface import Service
 from duetime.urls import libpq_url, redis_url, sqlalchemy_url
 
@@ -52,8 +54,9 @@ class ServiceRequirements:
     proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
     a network of its own, which can be partitioned. on_hosts: whether database and broker have a host of their own, and
     every worker can get one. replication, flushes_commits: of the database. pooler: its mode, if the database is
-    reached through one. services: the servers that the design brings itself. shards: the number of databases of the
-    application, on one server.
+    reached through one. small_disks: which of ``database``, ``pg_wal`` and ``broker`` have a disk that can be filled.
+    services: the servers that the design brings itself. shards: the number of databases of the application, on one
+    server.
     """
 
     broker_persistence: Persistence = "default"
@@ -66,6 +69,7 @@ class ServiceRequirements:
     on_hosts: bool = False
     services: Sequence[Service] = ()
     shards: int = 1
+    small_disks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class Endpoints:
     database, broker: the servers, if faults may kill them. The broker is the one that the design uses.
     replicated: the database, if it has a standby. replication: to it.
     pooler: the pooler on the way to the database, if there is one. links: the proxies, by service. hosts: if database
-    and broker have a host of their own.
+    and broker have a host of their own. disks: those that can be filled, by what is on them.
     services, services_through: the URLs of the servers that the design brings itself, by their names.
     further_shards: the names of the other databases of a sharded application.
     """
@@ -93,6 +97,7 @@ class Endpoints:
     replication: Replication = "none"
     hosts: HostNetwork | None = None
     pooler: Pooler | None = None
+    disks: Mapping[str, SmallDisk] = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)
     services_through: Mapping[str, str] = field(default_factory=dict)
     further_shards: Sequence[str] = ()
@@ -174,6 +179,15 @@ class Services:
             # Removed now and not with the temporary directory, because a cluster takes 40 MB.
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
             hosts = stack.enter_context(host_network()) if requirements.on_hosts else None
+            disks = stack.enter_context(
+                small_disks(
+                    requirements.small_disks,
+                    cluster=directory / "pg",
+                    template=self._template,
+                    broker=directory / "valkey",
+                    tempdir=self._tempdir,
+                )
+            )
             database_url, database, replicated = stack.enter_context(
                 self._database(directory / "pg", requirements, hosts)
             )
@@ -223,6 +237,7 @@ class Services:
                 replication=requirements.replication,
                 hosts=hosts,
                 pooler=pooled,
+                disks=disks,
                 services=services,
                 services_through=services_through,
                 further_shards=further_shards,
@@ -248,7 +263,7 @@ class Services:
         else:
             with postgres(
                 directory,
-                template=self._template,
+                template=None if directory.exists() else self._template,
                 tempdir=self._tempdir,
                 by_tcp=requirements.database_by_tcp,
                 settings=settings,

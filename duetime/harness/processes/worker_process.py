@@ -19,6 +19,7 @@ from duetime.contenders import Contender, filled, places_of
 from duetime.errors import HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import CONTROL, remove_shared_memory
+from duetime.faults.mechanisms.memory_group import MemoryGroup
 from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.environment import composed_for_design
 from duetime.interface import Role
@@ -49,10 +50,12 @@ class WorkerProcess:
         environment: Mapping[str, str] | None = None,
         contender: Contender | None = None,
         enter: Sequence[str] = (),
+        memory: MemoryGroup | None = None,
     ) -> None:
         """environment: added to what every worker gets. contender: whose worker this is, if it is one's.
 
-        enter: the beginning of its command, which makes it run on a host of its own.
+        enter: the beginning of its command, which makes it run on a host of its own. memory: what limits its memory, if
+        anything may.
         """
         self.name = name
         places = {
@@ -61,7 +64,8 @@ class WorkerProcess:
             **(contender.places(settings) if contender else places_of(settings)),
             **settings.services,
         }
-        self._argv = [*enter, *(filled(part, places) for part in role.argv)]
+        argv = [*enter, *(filled(part, places) for part in role.argv)]
+        self._argv = memory.launching(argv) if memory else argv
         self._ready = filled(role.ready, places)
         self._stop_signal = signal.Signals[role.stop_signal]
         self._orderly_exits = role.orderly_exits
@@ -114,6 +118,11 @@ class WorkerProcess:
             self._state.with_name(f"{self.name}.pid").write_text(str(self._process.pid))
 
     @property
+    def pid(self) -> int:
+        """The main process."""
+        return self._main().pid
+
+    @property
     def wanted(self) -> bool:
         """True if the worker should be up: started, and neither killed nor shut down since."""
         return self._wanted
@@ -134,6 +143,11 @@ class WorkerProcess:
     def silent(self) -> bool:
         """Return True if the worker runs and has logged nothing since its last start."""
         return self.alive() and self._log.stat().st_size == self._log_offset
+
+    def logged(self, *texts: str) -> str | None:
+        """Return the first line of the log that contains one of `texts`, in whatever case."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return next((line.strip() for line in lines if any(text in line.lower() for text in texts)), None)
 
     def wait_ready(self, stop: Sleeper) -> str:
         """Wait for the ready line since the last start; return the evidence.

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil, inf
 
-from duetime.faults.mechanisms import faketime, host_network, network_namespace
+from duetime.faults.mechanisms import faketime, host_network, memory_group, network_namespace, small_disk
 from duetime.harness.plan.plan import ON_HOSTS, Plan
 from duetime.harness.processes import pooler
 from duetime.harness.processes.services import Services
 from duetime.interface import MIGRATION_SEPARATOR, Design
 from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 
-BROKER_FAULTS = {"broker_kill", "partition", "cut_from_broker"}
+BROKER_FAULTS = {"broker_kill", "broker_disk_full", "partition", "cut_from_broker"}
 LINK_FAULTS = {"cut", "refuse", "freeze"}
 KILLS = {"kill", "deploy_kill", "host_vanishes"}
-ON_WORKERS_HOST = {"cut_from_database", "cut_from_broker", "half_cut", "slow_host"}
-WORKER_FAULTS = {*KILLS, *ON_WORKERS_HOST, "deploy", "pause", "clock", "worker_added", "worker_removed"}
+WORKER_FAULTS = {
+    *(*KILLS, "deploy", "pause", "clock", "worker_added", "worker_removed"),
+    *("memory_limit", "descriptors_used_up"),
+    *("cut_from_database", "cut_from_broker", "half_cut", "slow_host"),
+}
 SELECTED_LATER = {"all", *PHASE_OF_TARGET}
+DISK_FAULTS = {"disk_full", "broker_disk_full"}
 EMBEDDED_ONLY = {
     *("database_kill", "failover", "old_primary_returns", "restore", "pooler_kill", "broker_kill", "partition"),
-    *ON_HOSTS,
+    *(*DISK_FAULTS, "descriptors_used_up", *ON_HOSTS),
 }
 """Faults that are injected into a database server, its pooler or a broker itself, never into one of the user's."""
 EMBEDDED_ONLY_REASON = (
@@ -43,6 +47,8 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
     if own := next((service.name for service in design.services if service.is_broker), None):
         if plan.needs_isolated_broker():
             yield f"this design's broker is {own}, which a run cannot start in a network of its own; broker_blip_long"
+        if "broker_disk_full" in kinds:
+            yield f"this design's broker is {own}, and the fault is one of Valkey's append-only file"
         if "broker_kill" in kinds and plan.environment.broker_persistence != "aof":
             yield f"this design's broker is {own}, which stores what it confirms; broker_restart_aof"
     if external := sorted(kinds & EMBEDDED_ONLY) if not services.embedded else []:
@@ -60,6 +66,10 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
             yield f"its {own} listens on this machine's loopback, which workers on other hosts do not reach"
         if reason := host_network.unavailable():
             yield f"this machine cannot have hosts: {reason}"
+    if kinds & DISK_FAULTS and (reason := small_disk.unavailable()):
+        yield f"this machine cannot fill a disk of one service: {reason}"
+    if "memory_limit" in kinds and (reason := memory_group.unavailable()):
+        yield f"this machine cannot limit a worker's memory: {reason}"
     yield from _wrong_migration(plan, design)
     yield from too_short_for_recovery(plan, design)
     roles = {role.name for role in design.roles}

@@ -14,7 +14,7 @@ from typing import get_args
 from duetime import registry
 from duetime.errors import DuetimeError, HarnessError
 from duetime.faults.fault import FAULT_KINDS, FaultKind
-from duetime.faults.mechanisms import faketime, host_network, network_namespace
+from duetime.faults.mechanisms import faketime, host_network, memory_group, network_namespace, small_disk
 from duetime.harness.plan.plan import ON_HOSTS, Environment, PlannedFault, Profile
 from duetime.harness.plan.scenario import Scenario
 from duetime.harness.plan.workload import unchanged_events
@@ -54,7 +54,11 @@ TARGETS: Mapping[FaultKind, str] = {
     "settings_changed": "database",
     "restore": "database",
     "pooler_kill": "pooler",
+    "disk_full": "pg_wal",
+    "memory_limit": "worker-1",
+    "descriptors_used_up": "worker-1",
     "broker_kill": "broker",
+    "broker_disk_full": "broker",
     "cut": "broker",
     "refuse": "broker",
     "freeze": "broker",
@@ -76,11 +80,16 @@ FAILOVER: tuple[FaultKind, ...] = ("failover", "old_primary_returns")
 """In a run of their own, with two database servers."""
 POOLED: tuple[FaultKind, ...] = ("pooler_kill",)
 """In a run of its own, behind a pooler."""
-OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, POOLED, ON_HOSTS)
+DISKS: tuple[FaultKind, ...] = ("disk_full", "broker_disk_full")
+"""In a run of their own, with small disks and an append-only file."""
+OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, POOLED, DISKS, ON_HOSTS)
 UNAVAILABLE: Mapping[FaultKind, Callable[[], str | None]] = {
     "clock": faketime.unavailable,
     "partition": network_namespace.unavailable,
     "pooler_kill": pooler.unavailable,
+    "disk_full": small_disk.unavailable,
+    "broker_disk_full": small_disk.unavailable,
+    "memory_limit": memory_group.unavailable,
     **dict.fromkeys(ON_HOSTS, host_network.unavailable),
 }
 """Returns why this machine cannot inject the fault, or None."""
@@ -186,6 +195,7 @@ def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, st
         environment=Environment(
             replication="asynchronous" if "failover" in kinds else "none",
             pooler="transaction" if "pooler_kill" in kinds else "none",
+            broker_persistence="aof" if "broker_disk_full" in kinds else "default",
         ),
     )
     spec = RunSpec(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -26,8 +26,18 @@ from duetime.faults.gateway import GatewayFault
 from duetime.faults.hosts import FarDatabase, HostCut, HostVanishes, SlowHost
 from duetime.faults.mechanisms.faketime import SkewedClock
 from duetime.faults.mechanisms.host_network import HostNetwork
+from duetime.faults.mechanisms.memory_group import MemoryGroup
 from duetime.faults.network import Interruption, Partition
 from duetime.faults.pooler import PoolerKill
+from duetime.faults.resources import (
+    DescriptorsUsedUp,
+    DiskFull,
+    MemoryLimit,
+    TableDiskFull,
+    disconnect,
+    extend_log,
+    write_to_broker,
+)
 from duetime.faults.restore import Restore
 from duetime.faults.service import ServiceKill, UnflushedKill
 from duetime.faults.worker import AddWorker, Deploy, KillWorkers, PauseWorkers, RemoveWorker
@@ -49,7 +59,8 @@ class FaultTargets:
     """The processes and services of one run into which faults can be injected.
 
     clocks: of the workers whose clock a fault can move. gateway_fault: the file from which gateways read their fault.
-    flushes_commits: whether the database writes a commit to disk before it acknowledges it.
+    flushes_commits: whether the database writes a commit to disk before it acknowledges it. memory: of the workers
+    whose memory a fault limits.
     """
 
     selector: TargetSelector
@@ -59,6 +70,7 @@ class FaultTargets:
     clients: Mapping[str, ClientProcess]
     gateway_fault: Path
     flushes_commits: bool = True
+    memory: Mapping[str, MemoryGroup] = field(default_factory=dict)
 
 
 def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
@@ -81,7 +93,7 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
         case "pause":
             return PauseWorkers(targets.selector.named(planned.target, within_s=wait_s))
         case "worker_added":
-            return AddWorker(_existing(targets.workers.get(planned.target), planned))
+            return AddWorker(_worker(planned, targets))
         case "worker_removed":
             return RemoveWorker(targets.selector.named(planned.target))
         case "database_kill" | "broker_kill":
@@ -95,6 +107,8 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
         case "failover":
             synchronous = targets.endpoints.replication == "synchronous"
             return Failover(_existing(targets.endpoints.replicated, planned), synchronous=synchronous)
+        case "disk_full" | "broker_disk_full":
+            return _disk_full(planned, targets.endpoints)
         case "old_primary_returns":
             return OldPrimaryReturns(_existing(targets.endpoints.replicated, planned))
         case "cut" | "refuse" | "freeze":
@@ -117,13 +131,18 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
             | "settings_changed"
         ):
             return ON_DATABASE[planned.kind](libpq_url(targets.endpoints.database_url))
+        case "memory_limit":
+            return MemoryLimit(_worker(planned, targets), _existing(targets.memory.get(planned.target), planned))
+        case "descriptors_used_up":
+            urls = libpq_url(targets.endpoints.database_url), targets.endpoints.broker_url
+            return DescriptorsUsedUp(_worker(planned, targets), partial(disconnect, *urls))
         case "partition":
             return Partition(_existing(targets.endpoints.network_link, planned), targets.endpoints.broker_answers)
         case "clock":
             clock = _existing(targets.clocks.get(planned.target), planned)
             return ClockSkew(clock, planned.size_s, targets.workers[planned.target].pids)
         case "slow_host":
-            return SlowHost(planned.target, _existing(targets.workers.get(planned.target), planned).pids)
+            return SlowHost(planned.target, _worker(planned, targets).pids)
         case "host_vanishes":
             network = _existing(targets.endpoints.hosts, planned)
             choose = targets.selector.named(planned.target, within_s=wait_s)
@@ -140,6 +159,21 @@ def _between_hosts(planned: PlannedFault, network: HostNetwork) -> Fault:
         return FarDatabase(_existing(network.far_host(DATABASE), planned), broker, planned.size_s)
     service, other = (broker, database) if planned.kind == "cut_from_broker" else (database, broker)
     return HostCut(network.host(planned.target), service, other, answers_only=planned.kind == "half_cut")
+
+
+def _worker(planned: PlannedFault, targets: FaultTargets) -> WorkerProcess:
+    return _existing(targets.workers.get(planned.target), planned)
+
+
+def _disk_full(planned: PlannedFault, endpoints: Endpoints) -> Fault:
+    disk = _existing(endpoints.disks.get(planned.target), planned)
+    if planned.kind == "broker_disk_full":
+        write = partial(write_to_broker, endpoints.broker_url)
+        return DiskFull(_existing(endpoints.broker, planned), disk, write, holds="the broker's data")
+    database, url = _existing(endpoints.database, planned), libpq_url(endpoints.database_url)
+    if planned.target == "pg_wal":
+        return DiskFull(database, disk, partial(extend_log, database, url), holds="the database's log")
+    return TableDiskFull(database, disk, url)
 
 
 ON_DATABASE: Mapping[str, Callable[[str], Fault]] = {

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from traceback import extract_tb
+from uuid import uuid4
 
 from sqlalchemy import create_engine, insert, select
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ from duetime.clock import instant
 from duetime.errors import CannotBeListed, HarnessError
 from duetime.faults.fault import Sleeper
 from duetime.faults.mechanisms.faketime import SkewedClock
+from duetime.faults.mechanisms.memory_group import MemoryGroup
 from duetime.harness.plan.scenario import POLL_INTERVAL_S, REMINDER_LEAD_S
 from duetime.harness.processes.client_process import ClientProcess
 from duetime.harness.processes.gateway_process import GatewayProcess
@@ -65,6 +67,10 @@ class RunProcesses:
         if len(self._shards) > 1:
             self._settings = replace(self._settings, shards=tuple(self._shard_urls))
         self._clocks = {name: SkewedClock(self._spec.state / f"{name}.clock") for name in plan.skewed_workers()}
+        # From their start, because the kernel counts memory where it was taken first.
+        self._memory = {
+            name: MemoryGroup(f"{self._spec.context.tempdir.name}-{uuid4().hex}") for name in plan.limited_workers()
+        }
         # Workers of contenders deliver over HTTP; ours write the line themselves.
         self._gateway = (
             GatewayProcess(self._spec.state / "gateway.sock", self._direct, tempdir=self._spec.context.tempdir)
@@ -146,6 +152,7 @@ class RunProcesses:
             clients={client.name: client for client in self.clients},
             gateway_fault=self._files.deliveries.with_name(GATEWAY_FAULT_FILE),
             flushes_commits=self._spec.plan.environment.flushes_commits,
+            memory=self._memory,
         )
 
     def pending(self) -> Stored:
@@ -201,6 +208,9 @@ class RunProcesses:
         for worker in self.workers:
             with suppress(Exception):
                 worker.end()
+        for group in self._memory.values():
+            with suppress(HarnessError):  # left to the process that cleans up
+                group.remove()
         if self._gateway:
             self._gateway.end()
 
@@ -240,6 +250,7 @@ class RunProcesses:
             },
             contender=self._spec.design.contender_of(role.name),
             enter=self._endpoints.hosts.host(name).enter if self._endpoints.hosts else (),
+            memory=self._memory.get(name),
         )
 
     def _is_old(self, worker: str) -> bool:

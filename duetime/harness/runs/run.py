@@ -69,6 +69,7 @@ class Run:
             database_by_tcp=self._spec.design.contender is not None,
             services=self._spec.design.services,
             shards=self._spec.design.shards,
+            small_disks=self._plan.small_disks(),
         )
         with ExitStack() as stack:
             self._progress("starting")
