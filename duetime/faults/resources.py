@@ -246,6 +246,8 @@ class MemoryLimit:
 class DescriptorsUsedUp:
     """A worker's processes may open no further descriptor, while what they were connected to disconnects them.
 
+    The limit of each is its first socket, so that it cannot even open what it has just closed.
+
     disconnect: ends the sessions of the database and the connections of the broker. Otherwise nothing would show:
     whatever is open goes on.
     """
@@ -254,6 +256,7 @@ class DescriptorsUsedUp:
         self._worker, self._disconnect = worker, disconnect
         self._before: dict[int, tuple[int, int]] = {}
         self._limits: set[int] = set()
+        self._sockets: frozenset[str] = frozenset()
 
     def prepare(self, _stop: Sleeper) -> str:
         return f"every process of {self._worker.name} has as many descriptors as it may have, and is disconnected"
@@ -261,11 +264,15 @@ class DescriptorsUsedUp:
     def inject(self) -> None:
         for pid in self._worker.pids():
             with suppress(ProcessLookupError, FileNotFoundError):
-                limit = _first_socket(pid)
+                limit = min([_first_unused(pid), *_sockets(pid)])
                 self._before[pid] = prlimit(pid, RLIMIT_NOFILE)
                 prlimit(pid, RLIMIT_NOFILE, (limit, self._before[pid][1]))
                 self._limits.add(limit)
+        self._sockets = self._open_sockets()
         self._disconnect()
+
+    def _open_sockets(self) -> frozenset[str]:
+        return frozenset(socket for pid in self._worker.pids() for socket in _sockets(pid).values())
 
     def verify_injected(self, stop: Sleeper) -> str:
         name = self._worker.name
@@ -292,30 +299,33 @@ class DescriptorsUsedUp:
     def verify_healed(self, stop: Sleeper) -> str:
         name = self._worker.name
         wait_for(self._is_healed, stop, within_s=SERVING_S, message=f"{name} did not serve without the limit")
-        return f"{name} may open descriptors again, and serves"
+        return f"{name} may open descriptors again, and has connected"
 
     def _is_healed(self) -> bool:
         limits = set()
         for pid in self._worker.pids():
             with suppress(ProcessLookupError):
                 limits.add(prlimit(pid, RLIMIT_NOFILE)[0])
-        return limits.isdisjoint(self._limits) and self._worker.serving()
+        # A worker that is about to end because of the fault opens no socket. One that was restarted does.
+        connected = not self._open_sockets() <= self._sockets
+        return connected and limits.isdisjoint(self._limits) and self._worker.serving()
 
 
-def _first_socket(pid: int) -> int:
-    """The lowest descriptor of a socket of `pid`, or the lowest that is not open.
+def _sockets(pid: int) -> dict[int, str]:
+    """The sockets of `pid` by their descriptors; none if it has ended."""
+    found = {}
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if (opened := str(entry.readlink())).startswith("socket:"):
+                    found[int(entry.name)] = opened
+    return found
 
-    With it as the limit, none can be opened, also after the connections of the process have been closed.
-    """
-    opened = {int(entry.name): entry for entry in Path(f"/proc/{pid}/fd").iterdir()}
-    unused = next(number for number in range(len(opened) + 1) if number not in opened)
-    return min([unused, *(number for number, entry in opened.items() if _is_socket(entry))])
 
-
-def _is_socket(descriptor: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return str(descriptor.readlink()).startswith("socket:")
-    return False
+def _first_unused(pid: int) -> int:
+    """The lowest descriptor that `pid` has not opened."""
+    opened = {int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return next(number for number in range(len(opened) + 1) if number not in opened)
 
 
 def disconnect(database_url: str, broker_url: str) -> None:

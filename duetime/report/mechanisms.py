@@ -178,7 +178,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         labels=("duplicate",),
         scenarios=(
             *("broker_*", "crash*", "rolling_deploy", "deploy_*", "move_and_cancel", "pause", "downtime", "backlog"),
-            *("tables_locked", "restore", "old_primary_*"),
+            *("tables_locked", "restore", "old_primary_*", "disk_full_*", "memory_limit", "descriptors_used_up"),
         ),
         cause="ticks that wait in the broker run at once afterwards, and all poll the same window",
         setting="no expires on the entry in beat_schedule",
@@ -194,6 +194,16 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         fix="let each window begin where the last one ended",
         section="ticks-jitter",
         better="pull_worker:watermark",
+    ),
+    Mechanism(
+        designs=("pull_worker:claimed",),
+        scenarios=("disk_full_data",),
+        labels=("missed",),
+        cause="each delivery needs a claim, a new row for which a full disk has no page, so its poll fails",
+        fix="keep a row for each notification until it is delivered: a DELETE needs no page",
+        upstream="https://www.postgresql.org/docs/current/disk-full.html",
+        section="disk-full",
+        better="push_readmodel",
     ),
     Mechanism(
         designs=POLLERS,
