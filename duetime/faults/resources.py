@@ -21,6 +21,7 @@ NO_SPACE = "No space left on device"
 """What PostgreSQL and Valkey say of ENOSPC."""
 FILLFACTOR = 10
 """PostgreSQL's smallest: new rows take a tenth of a page, so that it needs pages often."""
+WAITING_COUNTED = 5
 REFUSED_WITHIN_S = 10.0
 PROBE_KEY = "duetime-probe"
 WRITTEN = 1 << 16
@@ -145,6 +146,36 @@ def extend_log(database: LoggingService, url: str) -> str | None:
         connection.execute("SELECT pg_logical_emit_message(false, 'duetime', '')")
         connection.execute("SELECT pg_switch_wal()")
     return None
+
+
+class BrokerDiskFull(DiskFull):
+    """The disk with the broker's append-only file is full.
+
+    A worker whose command was refused may end, and seconds pass until it has. So the fault is over only when as many
+    clients wait for messages as before. url: of the broker.
+    """
+
+    def __init__(self, broker: ServiceTarget, disk: DiskTarget, url: str) -> None:
+        super().__init__(broker, disk, partial(write_to_broker, url), holds="the broker's data")
+        self._url = url
+        self._waited = 0
+
+    def prepare(self, stop: Sleeper) -> str:
+        # Several times, because one that has waited for a second asks again.
+        for _ in range(WAITING_COUNTED):
+            self._waited = max(self._waited, self._waiting())
+            stop.sleep(0.02)
+        return super().prepare(stop)
+
+    def verify_healed(self, stop: Sleeper) -> str:
+        evidence = super().verify_healed(stop)
+        message = f"fewer than {self._waited} clients waited for messages"
+        wait_for(lambda: self._waiting() >= self._waited, stop, within_s=SERVING_S, message=message)
+        return f"{evidence}, and {self._waited} clients wait for messages, as before"
+
+    def _waiting(self) -> int:
+        with redis.Redis.from_url(self._url) as broker:
+            return int(broker.info("clients")["blocked_clients"])
 
 
 def write_to_broker(url: str) -> str | None:

@@ -18,12 +18,12 @@ from duetime.faults.fault import Fault, FaultNotVerified
 from duetime.faults.mechanisms import memory_group, small_disk
 from duetime.faults.mechanisms.memory_group import MemoryGroup
 from duetime.faults.resources import (
+    BrokerDiskFull,
     DescriptorsUsedUp,
     DiskFull,
     MemoryLimit,
     TableDiskFull,
     extend_log,
-    write_to_broker,
 )
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
@@ -113,7 +113,7 @@ def test_a_broker_that_cannot_store_refuses_what_would_change_something(endpoint
     url = endpoints.broker_url
     with redis.Redis.from_url(url) as broker:
         broker.lpush("list", "before")
-        fault = DiskFull(endpoints.broker, endpoints.disks["broker"], lambda: write_to_broker(url), holds="its data")
+        fault = BrokerDiskFull(endpoints.broker, endpoints.disks["broker"], url)
         assert "MISCONF" in injected(fault)
 
         with pytest.raises(redis.ResponseError, match="MISCONF"):

@@ -23,14 +23,13 @@ RESOURCES = (
         operations=lambda random: mixed_events(random, seconds=9, horizon_s=4),
         faults=(PlannedFault(fault="f1", kind="disk_full", target="pg_wal", inject_s=5.2, heal_s=8.2),),
     ),
-    # Longer than the others, because it is the end of a worker that is awaited, and its restart.
     Scenario(
         name="disk_full_broker",
-        what="the disk with the append-only file of the broker is full for 5 s",
+        what="the disk with the append-only file of the broker is full for 3 s",
         demonstrates="a broker that cannot store a command refuses all that would change something",
         hardest_for="oban_style_queue",
         operations=lambda random: mixed_events(random, seconds=9, horizon_s=4),
-        faults=(PlannedFault(fault="f1", kind="broker_disk_full", target="broker", inject_s=5.2, heal_s=10.2),),
+        faults=(PlannedFault(fault="f1", kind="broker_disk_full", target="broker", inject_s=5.2, heal_s=8.2),),
         environment=Environment(broker_persistence="aof"),
     ),
     Scenario(

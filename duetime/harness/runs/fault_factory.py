@@ -30,13 +30,13 @@ from duetime.faults.mechanisms.memory_group import MemoryGroup
 from duetime.faults.network import Interruption, Partition
 from duetime.faults.pooler import PoolerKill
 from duetime.faults.resources import (
+    BrokerDiskFull,
     DescriptorsUsedUp,
     DiskFull,
     MemoryLimit,
     TableDiskFull,
     disconnect,
     extend_log,
-    write_to_broker,
 )
 from duetime.faults.restore import Restore
 from duetime.faults.service import ServiceKill, UnflushedKill
@@ -168,8 +168,7 @@ def _worker(planned: PlannedFault, targets: FaultTargets) -> WorkerProcess:
 def _disk_full(planned: PlannedFault, endpoints: Endpoints) -> Fault:
     disk = _existing(endpoints.disks.get(planned.target), planned)
     if planned.kind == "broker_disk_full":
-        write = partial(write_to_broker, endpoints.broker_url)
-        return DiskFull(_existing(endpoints.broker, planned), disk, write, holds="the broker's data")
+        return BrokerDiskFull(_existing(endpoints.broker, planned), disk, endpoints.broker_url)
     database, url = _existing(endpoints.database, planned), libpq_url(endpoints.database_url)
     if planned.target == "pg_wal":
         return DiskFull(database, disk, partial(extend_log, database, url), holds="the database's log")
