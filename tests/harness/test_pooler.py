@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from duetime import reference
+from duetime.contenders import Contender
 from duetime.harness.plan.lookup import named
 from duetime.harness.processes import pooler
 from duetime.harness.processes.cancellation import CancelToken
+from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import ServiceRequirements, Services
 from duetime.harness.runs.applicability import not_applicable_reason
 from duetime.harness.runs.context import RunContext
@@ -24,10 +28,16 @@ from tests.eventually import assert_eventually
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 
 
+@pytest.fixture
+def own_tempdir() -> Iterator[Path]:
+    with run_tempdir() as path:
+        yield path
+
+
 @pytest.mark.processes
 @pytest.mark.skipif(pooler.unavailable() is not None, reason=pooler.MISSING)
-def test_every_session_of_a_run_comes_from_its_pooler(tempdir: Path, tmp_path: Path) -> None:
-    services = Services(tempdir, environment={})
+def test_every_session_of_a_run_comes_from_its_pooler(own_tempdir: Path, tmp_path: Path) -> None:
+    services = Services(own_tempdir, environment={})
     services.prepare(side_by_side=1)
     spec = RunSpec(
         design=reference.design,
@@ -35,7 +45,7 @@ def test_every_session_of_a_run_comes_from_its_pooler(tempdir: Path, tmp_path: P
         plan=named("pooler_transaction").plan(1),
         directory=tmp_path / "run",
         slot=0,
-        context=RunContext(tempdir, services, {}, CancelToken()),
+        context=RunContext(own_tempdir, services, {}, CancelToken()),
     )
     files = RunDirectory(spec)
     files.make()
@@ -79,3 +89,14 @@ def test_without_a_pooler_its_scenarios_are_not_applicable(
     plan = named("pooler_session").plan(1)
 
     assert expected in (not_applicable_reason(plan, reference.design, Services(tmp_path, environment)) or "")
+
+
+def test_a_library_of_others_is_not_accused_of_what_its_adapter_does_not_configure(tmp_path: Path) -> None:
+    library = replace(reference.design, contender=Contender(tmp_path, "python"))
+    reasons = {
+        mode: not_applicable_reason(named(f"pooler_{mode}").plan(1), library, Services(tmp_path, environment={})) or ""
+        for mode in ("transaction", "session")
+    }
+
+    assert "its adapter is not configured" in reasons["transaction"]
+    assert "its adapter" not in reasons["session"]
