@@ -20,7 +20,7 @@ from duetime.league.tables import wrapped
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
 PICTURES = DOCS / "pictures"
-SECTION = re.compile(r"(<!-- (?P<name>test_\w+|conditions|capacity) -->\n).*?(<!-- end -->)", re.DOTALL)
+SECTION = re.compile(r"(<!-- (?P<name>test_\w+|conditions|capacity|more_servers) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 DAY_S, PER_DAY, PEAK, AHEAD_DAYS = 86_400, 1e9, 10, 14
 """A billion notifications a day, a peak of ten times the average, scheduled two weeks ahead."""
@@ -195,6 +195,28 @@ def capacity(infos: Mapping[str, Any]) -> str:
     )
 
 
+OF_SHARDS = {"test_drain_two_servers", "test_schedule_on_two_servers"}
+
+
+def more_servers(infos: Mapping[str, Any]) -> str:
+    """Return what a billion notifications a day would need of PostgreSQL, derived from the costs of one, as Markdown.
+
+    Nothing of it was measured: it assumes that each costs the same at a higher rate.
+    """
+    average, peak = PER_DAY / DAY_S, PEAK * PER_DAY / DAY_S
+    deliver_us, worker_us = (cell(infos, "test_drain_two_servers", "one server", column) for column in (3, 4))
+    alone = "one server, due in 30 days"
+    schedule_us, client_us = (cell(infos, "test_schedule_on_two_servers", alone, column) for column in (3, 4))
+    rows = [
+        ("PostgreSQL, to schedule the average one by one", average * schedule_us, f"average × {schedule_us:.0f} µs"),
+        ("the application, for its calls", average * client_us, f"average × {client_us:.0f} µs"),
+        ("PostgreSQL, to deliver the peak", peak * deliver_us, f"peak × {deliver_us:.0f} µs"),
+        ("workers, to deliver the peak", peak * worker_us, f"peak × {worker_us:.0f} µs"),
+    ]
+    lines = ["| derived, not measured | cores | computed from |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| {what} | {us / 1e6:.1f} | {how} |" for what, us, how in rows)]) + "\n"
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--command", default="make performance", help="the command that made FILES, shown on the page")
@@ -206,6 +228,8 @@ def main(files: Sequence[Path], command: str) -> None:
     sections["conditions"] = conditions(measured, command)
     if infos.keys() >= NEEDED:
         sections["capacity"] = capacity(infos)
+    if infos.keys() >= OF_SHARDS:
+        sections["more_servers"] = more_servers(infos)
     text = PAGE.read_text()
     if missing := sections.keys() - {match["name"] for match in SECTION.finditer(text)}:
         raise click.ClickException(
