@@ -39,6 +39,7 @@ class Settings:
     direct_database_url: the database at `database_url` without the pooler on the way, for whatever needs a session of
     its own; None if there is no pooler.
     schedule_wait: how long schedule() and cancel() wait for a row that a worker is delivering.
+    broker_primary: the name of the broker's primary, if `broker_url` is that of Sentinels; else empty.
     services: the URLs of the servers that the design brings itself, by their names.
     shards: the URLs of all databases of an application that is sharded; empty if `database_url` is its only one.
     """
@@ -59,6 +60,7 @@ class Settings:
     time_scale: float = 1.0
     direct_database_url: str | None = None
     schedule_wait: timedelta = SCHEDULE_WAIT
+    broker_primary: str = ""
     services: Mapping[str, str] = field(default_factory=dict)
     shards: tuple[str, ...] = ()
 
@@ -70,6 +72,11 @@ class Settings:
         """The Celery settings that make clients and workers send events; empty unless `watched`."""
         names = ("worker_send_task_events", "task_send_sent_event", "task_track_started")
         return dict.fromkeys(names, True) if self.watched else {}
+
+    @property
+    def broker_options(self) -> dict[str, Any]:
+        """Celery's ``broker_transport_options`` for `broker_url`; empty unless it is that of Sentinels."""
+        return {"master_name": self.broker_primary} if self.broker_primary else {}
 
     @property
     def driver_options(self) -> dict[str, Any]:
@@ -94,6 +101,7 @@ class Settings:
             "DUETIME_EFFECTS": self.effects,
             "DUETIME_TIME_SCALE": str(self.time_scale),
             "DUETIME_DIRECT_DATABASE_URL": self.direct_database_url or "",
+            "DUETIME_BROKER_PRIMARY": self.broker_primary,
             "DUETIME_SCHEDULE_WAIT_S": str(self.schedule_wait.total_seconds()),
             "DUETIME_SHARDS": " ".join(self.shards),
             **{SERVICE + name.upper(): url for name, url in self.services.items()},
@@ -125,6 +133,7 @@ class Settings:
             effects=variables.text("DUETIME_EFFECTS", EFFECTS),
             time_scale=variables.positive("DUETIME_TIME_SCALE"),
             direct_database_url=sqlalchemy_url(direct, variable="DUETIME_DIRECT_DATABASE_URL") if direct else None,
+            broker_primary=variables.text("DUETIME_BROKER_PRIMARY", ""),
             schedule_wait=variables.seconds("DUETIME_SCHEDULE_WAIT_S", str(SCHEDULE_WAIT.total_seconds())),
             services={
                 name.removeprefix(SERVICE).lower(): url for name, url in environment.items() if name.startswith(SERVICE)

@@ -11,8 +11,8 @@ from typing import Any
 import redis
 
 from duetime.interface import Notification
+from duetime.runtime.broker import broker_client
 from duetime.settings import Settings
-from duetime.urls import redis_url
 
 QUEUE = "oban_style_queue"
 """Not Celery's default "celery", so that designs of other packages may share the broker."""
@@ -34,7 +34,7 @@ class Message:
 
 def held_task_ids(settings: Settings) -> tuple[Sequence[str], Sequence[str]]:
     """Return the ids of the tasks that wait in the queue, and of those received and not acknowledged."""
-    with redis.Redis.from_url(redis_url(settings.broker_url), socket_timeout=5) as broker:
+    with broker_client(settings, socket_timeout=5) as broker:
         waiting = [json.loads(raw) for raw in broker.lrange(QUEUE, 0, -1)]
         received = [json.loads(raw) for raw in broker.hvals(UNACKED)]
     unacknowledged = [message for message, _exchange, routing_key in received if routing_key == QUEUE]

@@ -58,7 +58,7 @@ def new_app(settings: Settings) -> Celery:
     """Return an application without tasks, on this package's queue."""
     app = Celery(QUEUE, broker=settings.broker_url)
     check_broker(app, settings)
-    app.conf.update(settings.celery_events, task_default_queue=QUEUE)
+    app.conf.update(settings.celery_events, task_default_queue=QUEUE, broker_transport_options=settings.broker_options)
     add_heartbeat(app, settings)
     return app
 
@@ -70,6 +70,7 @@ def make_app(settings: Settings) -> Celery:
         # For runs about the time after the visibility timeout, which cannot wait for an hour and then for kombu's
         # search, every 100 s. Both are documented options; other runs set neither.
         app.conf.broker_transport_options = {
+            **settings.broker_options,
             "visibility_timeout": settings.visibility_timeout.total_seconds(),
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,

@@ -6,15 +6,14 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-import redis
 from celery import Celery
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from duetime.clock import system_clock
 from duetime.interface import MigrationTarget
+from duetime.runtime.broker import broker_client
 from duetime.settings import Settings
-from duetime.urls import redis_url
 from oban_style_queue.broker import QUEUE, messages, remove
 from oban_style_queue.celeryapp import make_app
 
@@ -36,7 +35,7 @@ def migrate(settings: Settings, engine: Engine, target: MigrationTarget, _since:
     moved = 0
     with (
         make_app(settings) as app,
-        redis.Redis.from_url(redis_url(settings.broker_url), decode_responses=True) as broker,
+        broker_client(settings, decode_responses=True) as broker,
         Session(engine) as session,
     ):
         while batch := [one for one in messages(broker) if one.notification.due_at > system_clock() + SOON][

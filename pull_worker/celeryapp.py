@@ -40,7 +40,9 @@ def make_app(settings: Settings, poll: Poll) -> Celery:
     app = Celery("pull_worker", broker=settings.broker_url)
     check_broker(app, settings)
     # A queue of its own, so that other designs may share the broker. It and the schedule are all that is set.
-    app.conf.update(settings.celery_events, task_default_queue="pull_worker")
+    app.conf.update(
+        settings.celery_events, task_default_queue="pull_worker", broker_transport_options=settings.broker_options
+    )
     app.conf.beat_schedule = {
         "poll": {
             "task": "pull_worker.poll",

@@ -85,7 +85,10 @@ def make_app(
     check_broker(app, settings)
     # A queue of its own, always empty: on a shared broker these workers receive no other design's tasks.
     app.conf.update(
-        settings.celery_events, task_default_queue="push_readmodel", worker_concurrency=drain_settings.threads
+        settings.celery_events,
+        task_default_queue="push_readmodel",
+        worker_concurrency=drain_settings.threads,
+        broker_transport_options=settings.broker_options,
     )
 
     def make(worker: Any) -> Loop:

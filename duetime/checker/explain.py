@@ -30,6 +30,10 @@ LOST_COMMIT: Final = (
     "(synchronous_commit) and for a standby (synchronous_standby_names), and archive the log for restores; no design "
     "is more durable than its database."
 )
+LOST_MESSAGE: Final = (
+    "The broker acknowledged it and lost it with other messages. Fix: keep it in a database table until it is "
+    "delivered; min-replicas-to-write makes the broker refuse what it could lose."
+)
 
 
 class Explainer:
@@ -40,6 +44,7 @@ class Explainer:
         self._faults = [fault for fault in history.faults if fault.injected_ns < NEVER]
         self._closed = history.closed
         self._profile = history.plan.profile
+        self._kept_in_broker = history.plan.kept_in_broker
 
     def faults(self, key: str, start_ns: int, end_ns: int) -> list[RecordedFault]:
         """The first `MAX_FAULTS` faults on `key` in force, or in their recovery time, between the two instants."""
@@ -73,11 +78,12 @@ class Explainer:
     def missed(self, obligation: Obligation, entry: StoredEntry | None, faults: Sequence[RecordedFault]) -> str:
         """`entry`: what the design's store still held of the notification; None for nothing."""
         assert self._closed is not None  # noqa: S101  # nothing is missed before the history is closed
+        lost = ""
         if self._closed.unlisted:
             place = sentence(f"The design's store cannot be listed: {self._closed.unlisted}")
         elif self._closed.pending is None:
             place = "The design's store was not searched."
-        elif entry is None and _may_be_lost(obligation.operation, self._faults):
+        elif entry is None and (lost := self._lost_with(obligation.operation)):
             place = ""  # the fix says where it was
         elif entry is None:
             place = "No store of the design holds it any more."
@@ -87,7 +93,7 @@ class Explainer:
             place = sentence(f"It is still held: {entry.where}")
         never = f"It was not delivered by the end of the run ({self._clock.at(self._closed.at_ns)})."
         scheduled, deadline = self._scheduled(obligation.operation), self._deadline(obligation, faults)
-        return _joined("missed", scheduled, deadline, never, place, fix="" if place else LOST_COMMIT)
+        return _joined("missed", scheduled, deadline, never, place, fix=lost)
 
     def delivery(self, labelled: Labelled, faults: Sequence[RecordedFault]) -> str:
         """The explanation of a delivery whose label is a violation."""
@@ -157,6 +163,14 @@ class Explainer:
     def _clauses(self, faults: Sequence[RecordedFault]) -> str:
         return " and ".join(describe_fault(fault, self._clock) + self._recovery(fault) for fault in faults)
 
+    def _lost_with(self, o: Operation) -> str:
+        """Return the sentences about the store that acknowledged `o` and may have lost it; empty if none may have."""
+        may_have = (fault for fault in self._faults if fault.may_have_lost(o.invoked_ns, o.answered_ns))
+        kinds = {fault.kind for fault in may_have} if o.answer == "ok" else set()
+        if kinds - {"broker_failover"}:
+            return LOST_COMMIT
+        return LOST_MESSAGE if kinds and self._kept_in_broker else ""
+
     def _recovery(self, fault: RecordedFault) -> str:
         budget_ns = self._profile.recovery_budget_ns.get(fault.kind, 0)
         if not budget_ns or fault.healed_ns >= NEVER or fault.kind in self._profile.non_excusing_faults:
@@ -165,10 +179,6 @@ class Explainer:
 
     def _recovered_ns(self, fault: RecordedFault) -> int:
         return fault.healed_ns + self._profile.recovery_budget_ns.get(fault.kind, 0)
-
-
-def _may_be_lost(o: Operation, faults: Sequence[RecordedFault]) -> bool:
-    return o.answer == "ok" and any(fault.may_have_lost(o.invoked_ns, o.answered_ns) for fault in faults)
 
 
 def _joined(label: str, *sentences: str, fix: str = "") -> str:

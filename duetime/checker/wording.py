@@ -27,6 +27,7 @@ FAULTS: Final[Mapping[str, str]] = {
     "disk_full": "the disk with the {target} was full {period}",
     "broker_kill": "the broker was down {period}",
     "broker_disk_full": "the disk with the {target} was full {period}",
+    "broker_failover": "the primary of the broker was killed and its replica took over {period}",
     "cut": "connections to the {target} were cut {period}",
     "refuse": "new connections to the {target} were refused {period}",
     "freeze": "connections to the {target} were frozen {period}",

@@ -27,6 +27,7 @@ FaultKind = Literal[
     "disk_full",
     "broker_kill",
     "broker_disk_full",
+    "broker_failover",
     "cut",
     "refuse",
     "freeze",
@@ -97,6 +98,8 @@ FAULT_KINDS: Final[Mapping[FaultKind, FaultKindInfo]] = {
     "broker_kill": FaultKindInfo(title="broker killed", colour="#8c564b", recovery_budget_s=RECONNECT_S),
     # The broker tries each second whether it can write again; a worker whose command was refused connects again.
     "broker_disk_full": FaultKindInfo(title="broker's disk full", colour="#a6761d", recovery_budget_s=RECONNECT_S),
+    # As after a restart of the broker: each connection is opened again, to the server that Sentinel names.
+    "broker_failover": FaultKindInfo(title="broker failed over", colour="#4b2e27", recovery_budget_s=RECONNECT_S),
     "cut": FaultKindInfo(title="connections cut", colour="#e377c2", recovery_budget_s=RECONNECT_S),
     "refuse": FaultKindInfo(title="connections refused", colour="#f7b6d2", recovery_budget_s=RECONNECT_S),
     "freeze": FaultKindInfo(title="connections frozen", colour="#c5b0d5", recovery_budget_s=RECONNECT_S),
@@ -182,7 +185,10 @@ class HitsDelivery(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LostCommits:
-    """What a database had acknowledged and lost, as measured: bytes of its log, of commits since an instant."""
+    """What a database had acknowledged and lost, as measured: bytes of its log, of commits since an instant.
+
+    Of a broker: bytes of its stream of changes, since an instant.
+    """
 
     size: int
     since_ns: int
@@ -190,7 +196,7 @@ class LostCommits:
 
 @runtime_checkable
 class LosesCommits(Protocol):
-    """A fault after which commits may be lost that the database had acknowledged."""
+    """A fault after which commits may be lost that the database, or the broker, had acknowledged."""
 
     @property
     def lost(self) -> LostCommits | None:

@@ -81,8 +81,8 @@ class RecordedFault:
     hit: the phase of a delivery in which it hit a worker, as measured; empty if it was not measured.
     worker, in_flight: the worker in whose delivery it struck, and the ops that were delivered and not known to be
     acknowledged; empty if it was not measured.
-    lost_since_ns: commits that the database acknowledged since then, until the fault was observed, may be lost; `NEVER`
-    if none are.
+    lost_since_ns: what the database, or in a `broker_failover` the broker, acknowledged since then, until the fault was
+    observed, may be lost; `NEVER` if nothing is.
     """
 
     fault: str
@@ -100,7 +100,7 @@ class RecordedFault:
     lost_since_ns: int = NEVER
 
     def may_have_lost(self, start_ns: int, end_ns: int) -> bool:
-        """Return True if a commit that was acknowledged in the period may be lost."""
+        """Return True if what was acknowledged in the period may be lost."""
         return self.lost_since_ns <= end_ns and start_ns <= min(self.observed_ns, self.healed_ns)
 
     def concerns(self, key: str) -> bool:
@@ -158,6 +158,7 @@ class RecordedPlan:
     required_faults: the kinds of fault that the scenario is about. planned: the number of operations of each verb.
     canary_period_ns: 0 if the plan does not set it. started_ns: None if the run never started.
     due_by_workers: True if no other clock decides when a notification is due.
+    kept_in_broker: True if the design keeps its notifications in the broker.
     recovers_within_ns: the documented time until what a dead worker held is delivered; 0 if it fits into every run.
     """
 
@@ -169,6 +170,7 @@ class RecordedPlan:
     canary_period_ns: int
     started_ns: int | None = None
     due_by_workers: bool = False
+    kept_in_broker: bool = False
     recovers_within_ns: int = 0
 
     @classmethod
@@ -187,6 +189,7 @@ class RecordedPlan:
             canary_period_ns=nanoseconds(plan.get("canary_period_s", 0)),
             started_ns=require_int(plan["started"]["mono_ns"]) if plan.get("started") else None,
             due_by_workers=plan.get("guarantees", {}).get("due_by") == "workers",
+            kept_in_broker=plan.get("guarantees", {}).get("as_durable_as") == "broker",
             recovers_within_ns=nanoseconds(plan.get("guarantees", {}).get("recovers_within_s", 0.0)),
         )
 

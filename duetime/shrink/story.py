@@ -29,6 +29,7 @@ BEGINS: Final[Mapping[str, tuple[str, str]]] = {
     "disk_full": ("the disk with the {target} was filled", "room again {later} later"),
     "broker_kill": ("the broker was killed", "restart {later} later"),
     "broker_disk_full": ("the disk with the {target} was filled", "room again {later} later"),
+    "broker_failover": ("the primary of the broker was killed", "its replica took over"),
     "cut": ("connections to the {target} were cut", "possible again {later} later"),
     "refuse": ("new connections to the {target} were refused", "possible again {later} later"),
     "freeze": ("connections to the {target} froze", "alive again {later} later"),

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
-import redis
 from celery import Celery, Task
 from celery.signals import worker_process_init
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, delete, select
@@ -19,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from duetime.interface import Guarantees, Notification, Pending, Scheduler
+from duetime.runtime.broker import broker_client
 from duetime.runtime.calls import check_cancel, usable_session
 from duetime.runtime.effects import NO_EFFECTS, Effects
 from duetime.runtime.gateway import Gateway
@@ -107,6 +107,7 @@ def make_app(settings: Settings) -> Celery:
     # The task of a killed pool process comes back too.
     app.conf.task_reject_on_worker_lost = True
     app.conf.broker_transport_options = {
+        **settings.broker_options,
         # The messages of a dead worker come back after five minutes instead of an hour. Most notifications are due
         # later than that, so copies of their messages pile up in the workers' memory.
         "visibility_timeout": settings.rescue_after.total_seconds(),
@@ -159,7 +160,7 @@ def pending(settings: Settings, engine: Engine) -> Sequence[Pending]:
 def message_states(settings: Settings) -> dict[str, MessageState]:
     """Return what is known of each revision's message."""
     waiting, unacknowledged = held_task_ids(settings)
-    with redis.Redis.from_url(settings.broker_url, socket_timeout=5) as broker:
+    with broker_client(settings, socket_timeout=5) as broker:
         locked_ms = broker.pttl(SEARCH_LOCK)
     state = "its message unacknowledged"
     # A search holds the lock for milliseconds, unless its worker died or lost its connection meanwhile.

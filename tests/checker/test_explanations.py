@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from duetime.checker import VIOLATIONS, Results, check, judge_history
-from duetime.checker.explain import FIXES, LOST_COMMIT
+from duetime.checker.explain import FIXES, LOST_COMMIT, LOST_MESSAGE
 from duetime.checker.wording import FAULTS, duration
 from duetime.faults.fault import FAULT_KINDS
 from duetime.history import Closed, RecordedPlan, assemble
@@ -27,9 +27,18 @@ def explained(history: list[Record], *deliveries: Record, **rest: Any) -> list[s
 
 
 def judged(
-    history: list[Record], *deliveries: Record, faults: Sequence[Record] = (), recovery_s: float = 0.0, **rest: Any
+    history: list[Record],
+    *deliveries: Record,
+    faults: Sequence[Record] = (),
+    recovery_s: float = 0.0,
+    durable_as: str = "database",
+    **rest: Any,
 ) -> Results:
-    plan = {"profile": {**PROFILE, "recovery_budget_s": {"kill": recovery_s}}, "started": {"mono_ns": 0}}
+    plan = {
+        "profile": {**PROFILE, "recovery_budget_s": {"kill": recovery_s}},
+        "started": {"mono_ns": 0},
+        "guarantees": {"as_durable_as": durable_as},
+    }
     return check(numbered(history), deliveries=deliveries, faults=faults, closed_at_s=21.4, plan=plan, **rest)
 
 
@@ -60,6 +69,18 @@ def test_what_the_database_acknowledged_and_lost_is_explained_by_that() -> None:
 
     assert during.endswith(f"It was not delivered by the end of the run (21.4 s). {LOST_COMMIT}")
     assert before.endswith(MISSED)
+
+
+@pytest.mark.parametrize(("durable_as", "explanation"), [("broker", LOST_MESSAGE), ("database", MISSED)])
+def test_what_the_broker_acknowledged_and_lost_is_explained_by_that_if_it_was_kept_there(
+    durable_as: str, explanation: str
+) -> None:
+    failover = fault(kind="broker_failover", inject_s=4.0, healed_s=6.0)
+    failover[1] |= {"at_ns": 5_000_000_000, "lost": {"bytes": 100, "since_ns": 4_000_000_000}}
+
+    [during] = explained(scheduled("a/1", due_s=9.0, at_s=4.2), faults=failover, durable_as=durable_as)
+
+    assert during.endswith(explanation)
 
 
 def test_a_fault_that_did_not_move_the_deadline_is_not_given_as_its_reason() -> None:

@@ -56,6 +56,7 @@ TARGETS = {
     "descriptors_used_up": "worker-1",
     "broker_kill": "broker",
     "broker_disk_full": "broker",
+    "broker_failover": "broker",
     "partition": "broker",
     "cut": "database",
     "refuse": "database",
@@ -100,6 +101,7 @@ def small(kind: FaultKind) -> Scenario:
             replication=REPLICATION.get(kind, "none"),
             pooler="session" if kind == "pooler_kill" else "none",
             broker_persistence="aof" if kind == "broker_disk_full" else "default",
+            broker_replication="asynchronous" if kind == "broker_failover" else "none",
         ),
     )
 

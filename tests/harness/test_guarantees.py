@@ -415,9 +415,9 @@ def test_a_miss_is_covered_if_an_older_revision_had_the_only_effect(
     assert (f"missed {key}/2" not in (found or [])) == is_covered
 
 
-def lost(*, since_s: float, observed_s: float, healed_s: float) -> list[Record]:
+def lost(*, since_s: float, observed_s: float, healed_s: float, kind: str = "failover") -> list[Record]:
     """A failover that lost what was acknowledged in a period."""
-    lines = fault(kind="failover", inject_s=since_s, healed_s=healed_s)
+    lines = fault(kind=kind, inject_s=since_s, healed_s=healed_s)
     for line in lines:
         if line["phase"] == "observed":
             line |= {"at_ns": nanoseconds(observed_s), "lost": {"bytes": 100, "since_ns": nanoseconds(since_s)}}
@@ -430,6 +430,26 @@ def test_what_the_database_acknowledged_and_lost_is_covered_and_nothing_else(
     guarantees: Guarantees, called_s: float, covered: bool
 ) -> None:
     failover = lost(since_s=4.0, observed_s=5.0, healed_s=6.0)
+
+    found = uncovered(guarantees, scheduled("a/1", at_s=called_s, due_s=9.0), [], failover)
+
+    assert found == ([] if covered else ["missed a/1"])
+
+
+@pytest.mark.parametrize(
+    ("guarantees", "called_s", "covered"),
+    [
+        (IN_BROKER, 4.1, True),
+        (IN_BROKER, 4.9, True),
+        (IN_BROKER, 2.0, False),
+        (IN_BROKER, 6.5, False),
+        (AT_LEAST_ONCE, 4.5, False),  # what it keeps in the database, the broker cannot lose
+    ],
+)
+def test_what_the_broker_acknowledged_and_lost_is_covered_if_it_was_kept_there(
+    guarantees: Guarantees, called_s: float, covered: bool
+) -> None:
+    failover = lost(since_s=4.0, observed_s=5.0, healed_s=6.0, kind="broker_failover")
 
     found = uncovered(guarantees, scheduled("a/1", at_s=called_s, due_s=9.0), [], failover)
 

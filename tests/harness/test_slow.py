@@ -31,7 +31,7 @@ STRETCHED = {
 UNCHANGED = {
     *("early_tolerance_s", "in_flight_allowance_s", "delivery_time_s", "canary_period_s"),
     # Of the broker: Celery's default stays what it is, and a scenario that shortens it is stretched.
-    *("visibility_timeout_s", "broker_persistence", "replication", "flushes_commits", "pooler"),
+    *("visibility_timeout_s", "broker_persistence", "broker_replication", "replication", "flushes_commits", "pooler"),
     *("non_excusing_faults", "measures_capacity"),
 }
 
@@ -105,7 +105,9 @@ def test_a_run_that_is_too_short_for_a_rescue_names_the_factor_that_is_long_enou
 def test_the_application_and_its_poller_are_stretched_as_well() -> None:
     def settings(design: Design, factor: float) -> Any:
         spec = SimpleNamespace(plan=slowed(named("calm"), factor).plan(1), design_name=design.name)
-        endpoints = SimpleNamespace(database_url="postgresql://x", broker_url="redis://x", services={})
+        endpoints = SimpleNamespace(
+            database_url="postgresql://x", broker_url="redis://x", broker_primary="", services={}
+        )
         return settings_for(cast(RunSpec, spec), Path("d"), cast(Endpoints, endpoints), watched=False)
 
     usual, slow = settings(reference.design, 1), settings(reference.design, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from duetime.harness.plan.broker_scenarios import BROKER_FAILOVER
 from duetime.harness.plan.fault_scenarios import DEFAULT, GATEWAY, SERVICES, WORKERS
 from duetime.harness.plan.host_scenarios import HOSTS
 from duetime.harness.plan.pooler_scenarios import POOLER
@@ -28,7 +29,13 @@ __all__ = [
 
 FULL = (*DEFAULT, *WORKERS, *SERVICES, *CLOCKS, *LOAD, *GATEWAY, *USE_CASES)
 """The scenarios of a full comparison."""
-PRODUCTION_GROUPS = {"production": DATABASE, "pooler": POOLER, "resources": RESOURCES, "hosts": HOSTS}
+PRODUCTION_GROUPS = {
+    "production": DATABASE,
+    "pooler": POOLER,
+    "broker": BROKER_FAILOVER,
+    "resources": RESOURCES,
+    "hosts": HOSTS,
+}
 """By the name of their table in docs/findings.md."""
 PRODUCTION = tuple(scenario for group in PRODUCTION_GROUPS.values() for scenario in group)
 """They run only if they are named, because most of them start servers or networks that others do not need."""

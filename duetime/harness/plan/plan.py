@@ -31,9 +31,11 @@ Replication = Literal["none", "asynchronous", "synchronous"]
 """Of the database: to no standby, to one that follows, or to one that each commit waits for."""
 PoolMode = Literal["none", "session", "transaction"]
 """Of the pooler between every process and the database: no pooler; or for how long it lends a session to a client."""
+BrokerReplication = Literal["none", "asynchronous", "min_replicas"]
+"""Of the broker: to no replica, to one that follows, or to one without which the primary refuses to write."""
 UNFLUSHED_S = 3.0
 """Without `flushes_commits`, a commit is on disk after at most this time: five times PostgreSQL's default."""
-ONLY_IF_CHANGED = ("replication", "flushes_commits", "pooler")
+ONLY_IF_CHANGED = ("replication", "flushes_commits", "pooler", "broker_replication")
 """Settings that a plan with their defaults does not contain, so that its hash stays what it was."""
 
 ON_HOSTS: tuple[FaultKind, ...] = (
@@ -136,6 +138,7 @@ class Environment:
     replication: of the database, to a standby.
     flushes_commits: whether the database writes a commit to disk before it acknowledges it (synchronous_commit).
     pooler: the mode of the pooler through which clients and workers reach the database.
+    broker_replication: of the broker, to a replica that Sentinel lets take over.
     """
 
     broker_persistence: Persistence = "default"
@@ -145,6 +148,7 @@ class Environment:
     replication: Replication = "none"
     flushes_commits: bool = True
     pooler: PoolMode = "none"
+    broker_replication: BrokerReplication = "none"
 
     def to_json(self) -> dict[str, Any]:
         defaults = {each.name: each.default for each in fields(self) if each.name in ONLY_IF_CHANGED}

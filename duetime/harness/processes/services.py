@@ -18,7 +18,7 @@ from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.host_network import HostNetwork, host_network
 from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.faults.mechanisms.small_disk import SmallDisk
-from duetime.harness.plan.plan import UNFLUSHED_S, Persistence, PoolMode, Replication
+from duetime.harness.plan.plan import UNFLUSHED_S, BrokerReplication, Persistence, PoolMode, Replication
 from duetime.harness.processes.design_services import design_service
 from duetime.harness.processes.embedded_servers import (
     EmbeddedServer,
@@ -38,6 +38,7 @@ from duetime.harness.processes.external_services import (
 from duetime.harness.processes.hosts import BROKER, DATABASE, hosted_postgres, hosted_valkey
 from duetime.harness.processes.pooler import Pooler, pooler
 from duetime.harness.processes.proxy_control import PROBE_S, ProxyLink, link_to_broker, link_to_database
+from duetime.harness.processes.replicated_broker import PRIMARY, ReplicatedBroker, replicated_valkey
 from duetime.harness.processes.replication import ReplicatedDatabase, replicated_postgres
 from duetime.harness.processes.small_disks import small_disks
 from duetime.interface import Service
@@ -52,11 +53,11 @@ class ServiceRequirements:
     """The services that a run needs.
 
     proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
-    a network of its own, which can be partitioned. on_hosts: whether database and broker have a host of their own, and
-    every worker can get one. replication, flushes_commits: of the database. pooler: its mode, if the database is
-    reached through one. small_disks: which of ``database``, ``pg_wal`` and ``broker`` have a disk that can be filled.
-    services: the servers that the design brings itself. shards: the number of databases of the application, on one
-    server.
+    a network of its own, which can be partitioned. broker_replication: to a replica. on_hosts: whether database and
+    broker have a host of their own, and every worker can get one. replication, flushes_commits: of the database.
+    pooler: its mode, if the database is reached through one. small_disks: which of ``database``, ``pg_wal`` and
+    ``broker`` have a disk that can be filled. services: the servers that the design brings itself. shards: the number
+    of databases of the application, on one server.
     """
 
     broker_persistence: Persistence = "default"
@@ -66,6 +67,7 @@ class ServiceRequirements:
     proxied: frozenset[str] = frozenset()
     database_by_tcp: bool = False
     broker_isolated: bool = False
+    broker_replication: BrokerReplication = "none"
     on_hosts: bool = False
     services: Sequence[Service] = ()
     shards: int = 1
@@ -78,9 +80,9 @@ class Endpoints:
 
     database_through, broker_through: the URLs for the run's processes, which may lead through a pooler or a proxy.
     database, broker: the servers, if faults may kill them. The broker is the one that the design uses.
-    replicated: the database, if it has a standby. replication: to it.
-    pooler: the pooler on the way to the database, if there is one. links: the proxies, by service. hosts: if database
-    and broker have a host of their own. disks: those that can be filled, by what is on them.
+    replicated: the database, if it has a standby. replication: to it. replicated_broker, broker_replication: the same
+    of the broker. pooler: the one on the way to the database, if any. links: the proxies, by service. hosts: if
+    database and broker have a host of their own. disks: those that can be filled, by what is on them.
     services, services_through: the URLs of the servers that the design brings itself, by their names.
     further_shards: the names of the other databases of a sharded application.
     """
@@ -95,6 +97,8 @@ class Endpoints:
     network_link: NetworkLink | None
     replicated: ReplicatedDatabase | None = None
     replication: Replication = "none"
+    replicated_broker: ReplicatedBroker | None = None
+    broker_replication: BrokerReplication = "none"
     hosts: HostNetwork | None = None
     pooler: Pooler | None = None
     disks: Mapping[str, SmallDisk] = field(default_factory=dict)
@@ -107,6 +111,11 @@ class Endpoints:
         first = make_url(url)
         others = (first.set(database=name) for name in self.further_shards)
         return [url, *(other.render_as_string(hide_password=False) for other in others)]
+
+    @property
+    def broker_primary(self) -> str:
+        """The name of the broker's primary in Sentinel; empty if the broker has a URL of its own."""
+        return PRIMARY if self.replicated_broker else ""
 
     def broker_answers(self) -> bool:
         """Return True if the broker answers within `PROBE_S`."""
@@ -195,7 +204,7 @@ class Services:
                 stack.enter_context(self._further_database(database_url, number))
                 for number in range(2, requirements.shards + 1)
             ]
-            broker_url, broker, network_link = stack.enter_context(
+            broker_url, broker, network_link, replicated_broker = stack.enter_context(
                 self._broker(directory / "valkey", slot, requirements, hosts)
             )
             servers = {
@@ -238,6 +247,8 @@ class Services:
                 hosts=hosts,
                 pooler=pooled,
                 disks=disks,
+                replicated_broker=replicated_broker,
+                broker_replication=requirements.broker_replication,
                 services=services,
                 services_through=services_through,
                 further_shards=further_shards,
@@ -285,19 +296,24 @@ class Services:
     @contextmanager
     def _broker(
         self, directory: Path, slot: int, requirements: ServiceRequirements, hosts: HostNetwork | None
-    ) -> Iterator[tuple[str, EmbeddedServer | None, NetworkLink | None]]:
+    ) -> Iterator[tuple[str, EmbeddedServer | None, NetworkLink | None, ReplicatedBroker | None]]:
         if self._broker_url:
             with own_broker_database(self._broker_url, slot) as url:
-                yield url, None, None
+                yield url, None, None, None
         elif hosts:
             with hosted_valkey(directory, hosts.host(BROKER), tempdir=self._tempdir) as (url, server):
-                yield url, server, None
+                yield url, server, None, None
+        elif requirements.broker_replication != "none":
+            with replicated_valkey(
+                directory, tempdir=self._tempdir, replication=requirements.broker_replication
+            ) as pair:
+                yield pair.url, pair.primary, None, pair
         elif requirements.broker_isolated:
-            with isolated_valkey(directory, tempdir=self._tempdir) as isolated:
-                yield isolated
+            with isolated_valkey(directory, tempdir=self._tempdir) as (url, server, link):
+                yield url, server, link, None
         else:
             with valkey(directory, tempdir=self._tempdir, persistence=requirements.broker_persistence) as (url, server):
-                yield url, server, None
+                yield url, server, None, None
 
 
 def _checked(url: str | None, check: Callable[[str], str]) -> str | None:

@@ -12,7 +12,7 @@ from duetime.harness.processes.services import Services
 from duetime.interface import MIGRATION_SEPARATOR, Design
 from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 
-BROKER_FAULTS = {"broker_kill", "broker_disk_full", "partition", "cut_from_broker"}
+BROKER_FAULTS = {"broker_kill", "broker_failover", "broker_disk_full", "partition", "cut_from_broker"}
 LINK_FAULTS = {"cut", "refuse", "freeze"}
 KILLS = {"kill", "deploy_kill", "host_vanishes"}
 WORKER_FAULTS = {
@@ -23,8 +23,8 @@ WORKER_FAULTS = {
 SELECTED_LATER = {"all", *PHASE_OF_TARGET}
 DISK_FAULTS = {"disk_full", "broker_disk_full"}
 EMBEDDED_ONLY = {
-    *("database_kill", "failover", "old_primary_returns", "restore", "pooler_kill", "broker_kill", "partition"),
-    *(*DISK_FAULTS, "descriptors_used_up", *ON_HOSTS),
+    *("database_kill", "failover", "old_primary_returns", "restore", "pooler_kill"),
+    *("broker_kill", "broker_failover", "partition", *DISK_FAULTS, "descriptors_used_up", *ON_HOSTS),
 }
 """Faults that are injected into a database server, its pooler or a broker itself, never into one of the user's."""
 EMBEDDED_ONLY_REASON = (
@@ -57,6 +57,8 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
         yield "its adapter takes one address of a database, and this one has two"
     if plan.environment.pooler != "none":
         yield from _no_pooler(plan, design, services)
+    if plan.environment.broker_replication != "none" and design.contender:
+        yield "its adapter takes the address of a broker, and this one is found through Sentinel"
     if "clock" in kinds and (reason := faketime.unavailable()):
         yield f"this machine cannot move a worker's clock: {reason}"
     if "partition" in kinds and (reason := network_namespace.unavailable()):

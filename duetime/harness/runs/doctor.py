@@ -59,6 +59,7 @@ TARGETS: Mapping[FaultKind, str] = {
     "descriptors_used_up": "worker-1",
     "broker_kill": "broker",
     "broker_disk_full": "broker",
+    "broker_failover": "broker",
     "cut": "broker",
     "refuse": "broker",
     "freeze": "broker",
@@ -78,11 +79,13 @@ FIRST: tuple[FaultKind, ...] = (
 is connected to the broker."""
 FAILOVER: tuple[FaultKind, ...] = ("failover", "old_primary_returns")
 """In a run of their own, with two database servers."""
+BROKER_FAILOVER: tuple[FaultKind, ...] = ("broker_failover",)
+"""In a run of its own, with two brokers and their Sentinels."""
 POOLED: tuple[FaultKind, ...] = ("pooler_kill",)
 """In a run of its own, behind a pooler."""
 DISKS: tuple[FaultKind, ...] = ("disk_full", "broker_disk_full")
 """In a run of their own, with small disks and an append-only file."""
-OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, POOLED, DISKS, ON_HOSTS)
+OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, BROKER_FAILOVER, POOLED, DISKS, ON_HOSTS)
 UNAVAILABLE: Mapping[FaultKind, Callable[[], str | None]] = {
     "clock": faketime.unavailable,
     "partition": network_namespace.unavailable,
@@ -196,6 +199,7 @@ def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, st
             replication="asynchronous" if "failover" in kinds else "none",
             pooler="transaction" if "pooler_kill" in kinds else "none",
             broker_persistence="aof" if "broker_disk_full" in kinds else "default",
+            broker_replication="asynchronous" if "broker_failover" in kinds else "none",
         ),
     )
     spec = RunSpec(

@@ -11,6 +11,7 @@ from typing import TypeVar, assert_never
 
 from duetime.errors import HarnessError
 from duetime.faults.application import ClientKill, OldTransaction
+from duetime.faults.broker_failover import BrokerFailover
 from duetime.faults.clock_skew import ClockSkew
 from duetime.faults.database import (
     ConnectionsUsedUp,
@@ -111,6 +112,9 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
             return _disk_full(planned, targets.endpoints)
         case "old_primary_returns":
             return OldPrimaryReturns(_existing(targets.endpoints.replicated, planned))
+        case "broker_failover":
+            refuses = targets.endpoints.broker_replication == "min_replicas"
+            return BrokerFailover(_existing(targets.endpoints.replicated_broker, planned), refuses=refuses)
         case "cut" | "refuse" | "freeze":
             return Interruption(_existing(targets.endpoints.links.get(planned.target), planned), planned.kind)
         case "gateway_slow" | "gateway_refuse" | "gateway_hang" | "gateway_lose_answer":

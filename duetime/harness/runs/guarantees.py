@@ -104,7 +104,7 @@ class _Coverage:
             return True
         if self._awaits_recovery(o.op, held_up):
             return True
-        if self._lost_by_database(o.invoked_ns, o.answered_ns) or self._in_two_databases(o.invoked_ns, until_ns):
+        if self._lost_by_store(o.invoked_ns, o.answered_ns) or self._in_two_databases(o.invoked_ns, until_ns):
             return True
         if self._lost_by_broker(o.invoked_ns, until_ns) or self._effect_of_an_older_revision(obligation):
             return True
@@ -173,7 +173,7 @@ class _Coverage:
         if self._in_two_databases(again.at_ns, again.at_ns):
             return True
         allowance_ns = self._interruptions.allowance_ns
-        if any(self._lost_by_database(each.at_ns - allowance_ns, each.at_ns + allowance_ns) for each in earlier):
+        if any(self._lost_by_store(each.at_ns - allowance_ns, each.at_ns + allowance_ns) for each in earlier):
             return True
         # A message waits in a worker's memory until it is due, and the broker gives it to another meanwhile.
         visible_ns = nanoseconds(self._plan.environment.visibility_timeout_s)
@@ -190,7 +190,7 @@ class _Coverage:
             return True
         if not guarantees.cancels and any(self._disturbs(fault, by.invoked_ns, at_ns) for fault in self._faults):
             return True
-        if self._lost_by_broker(by.invoked_ns, at_ns) or self._lost_by_database(by.invoked_ns, by.answered_ns):
+        if self._lost_by_broker(by.invoked_ns, at_ns) or self._lost_by_store(by.invoked_ns, by.answered_ns):
             return True
         transactional = guarantees.cancels_transactionally if by.verb == "cancel" else guarantees.transactional
         return not transactional and self._client_killed_in(by.invoked_ns, by.answered_ns)
@@ -226,9 +226,14 @@ class _Coverage:
         before = self._interruptions.during(o.key, o.invoked_ns - self._recovers_ns, at_ns)
         return any(at_ns <= one.end_ns + promised_ns for one in before)
 
-    def _lost_by_database(self, start_ns: int, end_ns: int) -> bool:
-        """Return True if the database may have lost what it acknowledged in the period: no design is more durable."""
-        return any(fault.may_have_lost(start_ns, end_ns) for fault in self._faults)
+    def _lost_by_store(self, start_ns: int, end_ns: int) -> bool:
+        """Return True if the store may have lost what it acknowledged in the period: no design is more durable.
+
+        The database, in which every design keeps something; or the broker, if the design keeps its notifications there.
+        """
+        in_broker = self._guarantees.as_durable_as == "broker"
+        faults = (fault for fault in self._faults if in_broker or fault.kind != "broker_failover")
+        return any(fault.may_have_lost(start_ns, end_ns) for fault in faults)
 
     def _in_two_databases(self, start_ns: int, end_ns: int) -> bool:
         """Return True if a worker may have used the old primary of a failover meanwhile.

@@ -266,6 +266,7 @@ def settings_for(spec: RunSpec, deliveries: Path, endpoints: Endpoints, *, watch
         design=registry.absolute(spec.design_name),
         database_url=endpoints.database_url,
         broker_url=endpoints.broker_url,
+        broker_primary=endpoints.broker_primary,
         worker="client",
         deliveries=deliveries,
         delivery_time=timedelta(seconds=plan.profile.delivery_time_s),

@@ -63,6 +63,7 @@ class Run:
             replication=self._plan.environment.replication,
             flushes_commits=self._plan.environment.flushes_commits,
             pooler=self._plan.environment.pooler,
+            broker_replication=self._plan.environment.broker_replication,
             proxied=self._plan.proxied_services(),
             broker_isolated=self._plan.needs_isolated_broker(),
             on_hosts=self._plan.needs_hosts(),
