@@ -89,6 +89,8 @@ def make_app(
         task_default_queue="push_readmodel",
         worker_concurrency=drain_settings.threads,
         broker_transport_options=settings.broker_options,
+        # Or an error that the broker answers ends a worker whose drain needs no broker.
+        broker_channel_error_retry=True,
     )
 
     def make(worker: Any) -> Loop:

@@ -106,6 +106,8 @@ def make_app(settings: Settings) -> Celery:
     app.conf.task_acks_late = True
     # The task of a killed pool process comes back too.
     app.conf.task_reject_on_worker_lost = True
+    # Connects again after an error that the broker answers, such as NOREPLICAS, instead of ending the worker.
+    app.conf.broker_channel_error_retry = True
     app.conf.broker_transport_options = {
         **settings.broker_options,
         # The messages of a dead worker come back after five minutes instead of an hour. Most notifications are due

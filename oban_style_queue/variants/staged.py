@@ -239,6 +239,8 @@ class StagerStep(bootsteps.StartStopStep):
 def make_app(settings: Settings) -> Celery:
     """Return the application: a task without ETA, and a stager in each worker."""
     app = new_app(settings)
+    # Or an error that the broker answers, such as NOREPLICAS, ends the worker, and the stager with it.
+    app.conf.broker_channel_error_retry = True
     connections = Connections(settings)
     worker_process_init.connect(connections.open, weak=False)
 

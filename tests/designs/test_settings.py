@@ -25,6 +25,7 @@ def test_settings_are_the_same_after_the_environment() -> None:
         heartbeat=Path("/tmp/heartbeat"),
         worker="worker-7",
         direct_database_url="postgresql+psycopg://db/x",
+        broker_primary="mymaster",
     )
 
     assert Settings.from_environment(settings.environment()) == settings

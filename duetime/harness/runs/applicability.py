@@ -51,6 +51,8 @@ def _reasons(plan: Plan, design: Design, services: Services) -> Iterator[str]:
             yield f"this design's broker is {own}, and the fault is one of Valkey's append-only file"
         if "broker_kill" in kinds and plan.environment.broker_persistence != "aof":
             yield f"this design's broker is {own}, which stores what it confirms; broker_restart_aof"
+        if "broker_failover" in kinds:
+            yield f"this design's broker is {own}, of which a run starts no replica"
     if external := sorted(kinds & EMBEDDED_ONLY) if not services.embedded else []:
         yield f"{', '.join(external)} {EMBEDDED_ONLY_REASON}"
     if plan.environment.replication != "none" and design.contender:
