@@ -38,7 +38,7 @@ class DiskTarget(Protocol):
 
     def free_bytes(self) -> int: ...
 
-    def empty(self) -> None:
+    def make_room(self) -> None:
         """Remove the file. Safe to repeat."""
 
 
@@ -81,7 +81,7 @@ class DiskFull:
         return self._answer is not None
 
     def heal(self) -> None:
-        self._disk.empty()
+        self._disk.make_room()
         if self._service.ended():
             self._service.start()
 

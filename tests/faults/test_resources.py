@@ -59,7 +59,7 @@ def injected(fault: Fault) -> str:
     return fault.verify_injected(CancelToken())
 
 
-def healed(fault: Fault) -> str:
+def heal(fault: Fault) -> str:
     fault.heal()
     return fault.verify_healed(CancelToken())
 
@@ -83,7 +83,7 @@ def test_a_database_whose_log_is_full_ends_and_has_lost_nothing_when_there_is_ro
 
     assert "No space left on device" in evidence
     assert database.gone()
-    healed(fault)
+    heal(fault)
     assert stored(url) == list(range(1, 101))
 
 
@@ -101,7 +101,7 @@ def test_a_database_whose_tables_have_no_room_refuses_rows_and_deletes_others(en
         with pytest.raises(psycopg.errors.DiskFull):
             connection.execute("INSERT INTO numbers SELECT n, repeat('x', 100) FROM generate_series(21, 60) AS n")
         connection.execute("DELETE FROM numbers WHERE number > 10")
-        healed(fault)
+        heal(fault)
         connection.execute("INSERT INTO numbers VALUES (21, '')")
     assert stored(url) == [*range(1, 11), 21]
 
@@ -119,7 +119,7 @@ def test_a_broker_that_cannot_store_refuses_what_would_change_something(endpoint
         with pytest.raises(redis.ResponseError, match="MISCONF"):
             broker.lpush("list", "meanwhile")
         assert broker.lrange("list", 0, -1) == [b"before"]
-        healed(fault)
+        heal(fault)
         broker.lpush("list", "after")
         assert broker.lrange("list", 0, -1) == [b"after", b"before"]
 
@@ -231,7 +231,7 @@ def test_the_kernel_kills_the_largest_process_beyond_a_memory_limit_and_no_other
 
         assert f"processes killed by the kernel: 1; gone: {child} (its child)" in evidence
         assert_eventually(lambda: processes.logged("child ended with -9"), within_s=5)
-        healed(fault)
+        heal(fault)
     finally:
         processes.end()
 
@@ -258,7 +258,7 @@ def test_a_process_without_descriptors_cannot_connect_again_until_it_may(endpoin
             fault = DescriptorsUsedUp(processes, lambda: broker.client_kill_filter(_type="normal", skipme=True))
             assert "Too many open files" in injected(fault)
             assert not processes.logged("connected")
-            healed(fault)
+            heal(fault)
         assert_eventually(lambda: processes.logged("connected"), within_s=5)
     finally:
         processes.end()

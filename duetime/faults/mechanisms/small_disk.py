@@ -49,7 +49,7 @@ class SmallDisk:
         found = os.statvfs(self.directory)
         return found.f_bavail * found.f_frsize
 
-    def empty(self) -> None:
+    def make_room(self) -> None:
         """Remove the file that fills it. Safe to repeat."""
         self._ballast.unlink(missing_ok=True)
 
