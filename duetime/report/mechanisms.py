@@ -327,6 +327,16 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=PLAIN_QUEUE,
+        scenarios=("disk_full_broker",),
+        labels=("duplicate", "will_repeat"),
+        cause="the broker could not store the acknowledgement of a task that ran, so the task comes back",
+        fix="ask a row whether it is still to be delivered",
+        upstream="https://valkey.io/topics/persistence/",
+        section="broker-disk-full",
+        better="oban_style_queue:hardened",
+    ),
+    Mechanism(
+        designs=PLAIN_QUEUE,
         scenarios=("deploy_*", "crash*", "rolling_deploy", "wages", "*downtime", "backlog"),
         labels=("duplicate", "will_repeat"),
         cause="a pool process begins a task before the worker's main process has acknowledged it, and a worker that is "
