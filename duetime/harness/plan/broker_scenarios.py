@@ -27,10 +27,10 @@ BROKER_FAILOVER = tuple(
         what=f"the primary of the broker is killed and Sentinel lets its replica take over, {how}",
         demonstrates=demonstrates,
         hardest_for="oban_style_queue",
-        operations=lambda random: mixed_events(random, seconds=10, horizon_s=4),
-        # The old primary is back 4 s after its end. A Celery worker that gave up exits when Sentinel has decided, after
-        # half of that time, so the healing waits for its restart.
-        faults=(PlannedFault(fault="f1", kind="broker_failover", target="broker", inject_s=4.2, heal_s=9.0),),
+        operations=lambda random: mixed_events(random, seconds=13, horizon_s=4),
+        # The old primary is back 6 s after its end. A Celery worker that gives up exits 4 s after it, so the healing
+        # waits for its restart.
+        faults=(PlannedFault(fault="f1", kind="broker_failover", target="broker", inject_s=4.2, heal_s=11.0),),
         environment=Environment(broker_replication=replication),
     )
     for name, replication, how, demonstrates in REPLICATED
