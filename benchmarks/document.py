@@ -195,7 +195,7 @@ def capacity(infos: Mapping[str, Any]) -> str:
     )
 
 
-OF_SHARDS = {"test_drain_two_servers", "test_schedule_on_two_servers"}
+OF_SHARDS = {"test_drain_two_servers", "test_calls_on_two_servers"}
 
 
 def more_servers(infos: Mapping[str, Any]) -> str:
@@ -206,7 +206,7 @@ def more_servers(infos: Mapping[str, Any]) -> str:
     average, peak = PER_DAY / DAY_S, PEAK * PER_DAY / DAY_S
     deliver_us, worker_us = (cell(infos, "test_drain_two_servers", "one server", column) for column in (3, 4))
     alone = "one server, due in 30 days"
-    schedule_us, client_us = (cell(infos, "test_schedule_on_two_servers", alone, column) for column in (3, 4))
+    schedule_us, client_us = (cell(infos, "test_calls_on_two_servers", alone, column) for column in (3, 4))
     rows = [
         ("PostgreSQL, to schedule the average one by one", average * schedule_us, f"average × {schedule_us:.0f} µs"),
         ("the application, for its calls", average * client_us, f"average × {client_us:.0f} µs"),

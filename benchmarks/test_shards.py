@@ -215,9 +215,7 @@ def scheduled(processes: Sequence[subprocess.Popen[str]], calls: int) -> tuple[f
 
 
 @pytest.mark.benchmark(group="How fast do four clients schedule on two PostgreSQLs?")
-def test_schedule_on_two_servers(
-    shards: list[Shard], benchmark: BenchmarkFixture, findings: Findings, size: Size
-) -> None:
+def test_calls_on_two_servers(shards: list[Shard], benchmark: BenchmarkFixture, findings: Findings, size: Size) -> None:
     """Each call in a transaction of its own, by the same clients on one server, or half of them on each of two."""
     number, calls, keys = size.pick(2, 4, 4), size.pick(20, 250, 500), count()
     paired, costs = PairedFigures(), Costs()
