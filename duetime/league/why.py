@@ -11,7 +11,7 @@ from duetime.league.matrix import Judged, Place
 from duetime.pages import FILES
 from duetime.report.conclusions import mechanism_for
 from duetime.report.contender_mechanisms import PARTS_OF_MISSED, Paragraph
-from duetime.report.mechanisms import Mechanism
+from duetime.report.mechanism import Mechanism
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 from duetime.checker import VIOLATIONS
 from duetime.report.contender_mechanisms import PARTS_OF_MISSED, mechanisms_of_contender
-from duetime.report.mechanisms import MECHANISMS, Mechanism
+from duetime.report.mechanism import Mechanism
+from duetime.report.mechanisms import MECHANISMS
 
 Cell = Mapping[str, Any]
 SENT: Mapping[str, str] = {

@@ -19,7 +19,7 @@ from duetime import contenders
 from duetime.checker import VIOLATIONS
 from duetime.errors import BadUsage, UnknownName
 from duetime.pages import FILES
-from duetime.report.mechanisms import Mechanism
+from duetime.report.mechanism import Mechanism
 
 SECTION = re.compile(r"^## What fails here, and why\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 MECHANISM = re.compile(r"\*\*(?P<title>[^*]+)\*\* (?P<cells>`[^.:]+: [a-z_, ]+(?:; `[^.:]+: [a-z_, ]+)*)\. (?P<why>.+)")

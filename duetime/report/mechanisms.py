@@ -5,54 +5,12 @@ The mechanisms are those of docs/findings.md, which describes how each was found
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
-from duetime.pages import DOCS
-
-POLLERS: Final = ("pull_worker", "pull_worker:*")
-PLAIN_QUEUE: Final = ("oban_style_queue", "celery:*")
-"""The generic queue, also with the settings of somebody's own application."""
-LOSE_COMMITS: Final = ("failover_async", "old_primary_returns", "unflushed", "restore")
-SHRUNK: Final = "-shrunk"
-"""At the end of the name of a scenario's plan from which `duetime shrink` has taken away what is not needed."""
-ROW_AND_ETA: Final = ("oban_style_queue:hardened", "oban_style_queue:soft_shutdown")
-"""A task with an ETA in a worker's memory, and a row that says whether it is wanted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mechanism:
-    """One mechanism.
-
-    designs, scenarios, labels: patterns of what it explains; a label is a violation, or a place of what was missed.
-    setting: the one that decides it, with its default; empty where none does. fix: what to change, in your own code;
-    empty where the checker's general advice is all there is. upstream: where its maintainers write about it; empty if
-    they do not. better: a design without it. page: by default `section`, an anchor in docs/findings.md.
-    """
-
-    designs: Sequence[str]
-    labels: Sequence[str]
-    cause: str
-    section: str = ""
-    scenarios: Sequence[str] = ("*",)
-    setting: str = ""
-    fix: str = ""
-    upstream: str = ""
-    better: str = ""
-    page: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.page:
-            object.__setattr__(self, "page", f"{DOCS}/findings.md#{self.section}")
-
-    def explains(self, design: str, scenario: str, labels: Iterable[str]) -> bool:
-        return (
-            any(fnmatchcase(design, pattern) for pattern in self.designs)
-            and any(fnmatchcase(scenario.removesuffix(SHRUNK), pattern) for pattern in self.scenarios)
-            and not set(self.labels).isdisjoint(labels)
-        )
+from duetime.report.mechanism import PLAIN_QUEUE, POLLERS, ROW_AND_ETA, Mechanism
+from duetime.report.production_mechanisms import PRODUCTION_MECHANISMS
 
 
 def is_ours(design: str) -> bool:
@@ -61,61 +19,7 @@ def is_ours(design: str) -> bool:
 
 
 MECHANISMS: Final[Sequence[Mechanism]] = (
-    Mechanism(
-        designs=ROW_AND_ETA,
-        scenarios=("old_primary_*",),
-        labels=("missed",),
-        cause="a worker that asks the old primary whether a notification is wanted finds no row of those that were "
-        "scheduled since, and drops the message",
-        fix="fence an old primary before it starts; rewind it, and let it follow",
-        section="old-primary",
-    ),
-    Mechanism(
-        designs=("push_readmodel*", "oban_style_queue:*", "reference"),
-        scenarios=LOSE_COMMITS,
-        labels=("missed", "stale", "phantom"),
-        cause="the database lost what it had acknowledged: schedules and cancels, with the events they belong to",
-        setting="synchronous_commit, synchronous_standby_names and the archive of the log",
-        fix="let commits wait for the disk and for a standby; no design is more durable than its database",
-        section="lost-commits",
-    ),
-    Mechanism(
-        designs=POLLERS,
-        scenarios=LOSE_COMMITS,
-        labels=("stale", "phantom"),
-        cause="the database lost a change that it had acknowledged, and the poll finds the event as it was before",
-        setting="synchronous_commit, synchronous_standby_names and the archive of the log",
-        fix="let commits wait for the disk and for a standby; no design is more durable than its database",
-        section="lost-commits",
-    ),
-    Mechanism(
-        designs=("push_readmodel*", "oban_style_queue:*"),
-        scenarios=("old_primary_*",),
-        labels=("duplicate",),
-        cause="a worker that connected to the old primary delivers what the new one had delivered already",
-        setting="synchronous_standby_names, which keeps an old primary from acknowledging anything",
-        fix="fence an old primary before it starts; rewind it, and let it follow",
-        section="old-primary",
-    ),
-    Mechanism(
-        designs=("push_readmodel*", "oban_style_queue:*"),
-        scenarios=("failover_async", "unflushed", "restore"),
-        labels=("duplicate",),
-        cause="the database lost the commit after a delivery, so it is delivered again",
-        fix="let commits wait for the disk and for a standby; no design is more durable than its database",
-        section="lost-commits",
-    ),
-    Mechanism(
-        designs=("push_readmodel*",),
-        scenarios=(
-            *("failover_sync", "sessions_terminated", "connections_used_up", "tables_*", "database_restart"),
-            *("pooler_*", "disk_full_*", "descriptors_used_up"),
-        ),
-        labels=("duplicate",),
-        cause="a session ended between a delivery and the commit that deletes its row",
-        fix="send an idempotency key that the receiver checks; no scheduler can do without it",
-        section="session-ended",
-    ),
+    *PRODUCTION_MECHANISMS,
     Mechanism(
         designs=POLLERS,
         scenarios=("clock_skew",),
@@ -196,16 +100,6 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="pull_worker:watermark",
     ),
     Mechanism(
-        designs=("pull_worker:claimed",),
-        scenarios=("disk_full_data",),
-        labels=("missed",),
-        cause="each delivery needs a claim, a new row for which a full disk has no page, so its poll fails",
-        fix="keep a row for each notification until it is delivered: a DELETE needs no page",
-        upstream="https://www.postgresql.org/docs/current/disk-full.html",
-        section="disk-full",
-        better="push_readmodel",
-    ),
-    Mechanism(
         designs=POLLERS,
         labels=("missed",),
         cause="no poll ran while it was due, and no later window covers it",
@@ -270,28 +164,6 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         better="oban_style_queue:staged",
     ),
     Mechanism(
-        designs=(*PLAIN_QUEUE, *ROW_AND_ETA),
-        scenarios=("broker_failover",),
-        labels=("lost", "duplicate", "will_repeat"),
-        cause="the replica that took over lacks what the old primary acknowledged last",
-        setting="min-replicas-to-write, 0 by default",
-        fix="keep jobs in a table until they are done, and publish them again",
-        upstream="https://valkey.io/topics/sentinel/",
-        section="broker-failover",
-        better="oban_style_queue:staged",
-    ),
-    Mechanism(
-        designs=ROW_AND_ETA,
-        scenarios=("broker_failover",),
-        labels=("missed",),
-        cause="the replica that took over lacks messages that were acknowledged, and no row is published again",
-        setting="min-replicas-to-write, 0 by default",
-        fix="publish again what a row says is still to be delivered",
-        upstream="https://valkey.io/topics/sentinel/",
-        section="broker-failover",
-        better="oban_style_queue:staged",
-    ),
-    Mechanism(
         designs=PLAIN_QUEUE,
         scenarios=("long_horizon",),
         labels=("duplicate",),
@@ -324,16 +196,6 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         upstream="https://docs.celeryq.dev/en/stable/userguide/workers.html#soft-shutdown",
         section="deploy-grace",
         better="oban_style_queue:soft_shutdown",
-    ),
-    Mechanism(
-        designs=PLAIN_QUEUE,
-        scenarios=("disk_full_broker",),
-        labels=("duplicate", "will_repeat"),
-        cause="the broker could not store the acknowledgement of a task that ran, so the task comes back",
-        fix="ask a row whether it is still to be delivered",
-        upstream="https://valkey.io/topics/persistence/",
-        section="broker-disk-full",
-        better="oban_style_queue:hardened",
     ),
     Mechanism(
         designs=PLAIN_QUEUE,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from duetime.checker import VIOLATIONS
 from duetime.checker.explain import FIXES
 from duetime.report.conclusions import Cell, Failure, cause_of, failures, joined, violations_of
-from duetime.report.mechanisms import Mechanism
+from duetime.report.mechanism import Mechanism
 
 HARMLESS = ("duplicate", "will_repeat")
 """A gateway that checks an idempotency key makes these harmless; nothing makes a loss harmless."""

@@ -9,7 +9,7 @@ from math import inf
 
 from duetime.harness.plan.plan import CANCELS, Plan, PlannedFault, PlannedOperation
 from duetime.harness.plan.scenario import POLL_INTERVAL_S
-from duetime.report.mechanisms import SHRUNK
+from duetime.report.mechanism import SHRUNK
 from duetime.runtime.delivery_phases import PHASE_OF_TARGET
 
 Subject = tuple[str | None, int]

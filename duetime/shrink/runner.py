@@ -22,7 +22,7 @@ from duetime.harness.runs.guarantees import not_covered
 from duetime.harness.runs.spec import RunSpec
 from duetime.history import History
 from duetime.interface import Design
-from duetime.report.mechanisms import SHRUNK
+from duetime.report.mechanism import SHRUNK
 from duetime.shrink.failed_run import StoredRun, stored_run
 from duetime.shrink.kinds import Kind, Observed, observed
 from duetime.shrink.trials import RunAll

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from duetime.errors import BadUsage
 from duetime.harness.plan.plan import Plan
 from duetime.history.format import FORMAT
-from duetime.report.mechanisms import SHRUNK
+from duetime.report.mechanism import SHRUNK
 from duetime.runtime.jsonl import write_at_once
 from duetime.shrink.failed_run import StoredRun
 from duetime.shrink.kinds import Kind

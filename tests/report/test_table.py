@@ -15,7 +15,8 @@ from rich.console import Console
 from duetime import registry
 from duetime.checker import VIOLATIONS
 from duetime.report.conclusions import conclusions, failures, telling
-from duetime.report.mechanisms import MECHANISMS, SHRUNK
+from duetime.report.mechanism import SHRUNK
+from duetime.report.mechanisms import MECHANISMS
 from duetime.report.table import PIPE_WIDTH, print_comparison, print_overview, try_next
 
 DESIGNS = ("pull_worker", "push_readmodel", "oban_style_queue", "contender:celery_rabbitmq:tuned")
