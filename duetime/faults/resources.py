@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,8 @@ NO_SPACE = "No space left on device"
 FILLFACTOR = 10
 """PostgreSQL's smallest: new rows take a tenth of a page, so that it needs pages often."""
 WAITING_COUNTED = 5
+SILENT_S = 1.5
+"""Longer than workers wait before they connect again."""
 REFUSED_WITHIN_S = 10.0
 PROBE_KEY = "duetime-probe"
 WRITTEN = 1 << 16
@@ -288,6 +291,7 @@ class DescriptorsUsedUp:
         self._before: dict[int, tuple[int, int]] = {}
         self._limits: set[int] = set()
         self._sockets: frozenset[str] = frozenset()
+        self._injected_at = 0.0
 
     def prepare(self, _stop: Sleeper) -> str:
         return f"every process of {self._worker.name} has as many descriptors as it may have, and is disconnected"
@@ -301,6 +305,7 @@ class DescriptorsUsedUp:
                 self._limits.add(limit)
         self._sockets = self._open_sockets()
         self._disconnect()
+        self._injected_at = time.monotonic()
 
     def _open_sockets(self) -> frozenset[str]:
         return frozenset(socket for pid in self._worker.pids() for socket in _sockets(pid).values())
@@ -309,12 +314,17 @@ class DescriptorsUsedUp:
         name = self._worker.name
         if not self._limits:
             raise FaultNotVerified(f"no process of {name} has a limit")
-        message = f"{name} logged no failed attempt"
+        message = f"{name} failed at nothing"
         wait_for(lambda: self._failed() is not None, stop, within_s=REFUSED_WITHIN_S, message=message)
-        return f"no descriptor from {min(self._limits)} on can be opened; {name} logged: {self._failed()}"
+        return f"no descriptor from {min(self._limits)} on can be opened; {name} {self._failed()}"
 
     def _failed(self) -> str | None:
-        return self._worker.logged("too many open files", "emfile")
+        if line := self._worker.logged("too many open files", "emfile"):
+            return f"logged: {line}"
+        # A worker may try again without a word.
+        lost = len(self._sockets) - len(self._open_sockets())
+        disconnected = self._open_sockets() < self._sockets and time.monotonic() > self._injected_at + SILENT_S
+        return f"lost {lost} sockets and opened none for {SILENT_S:g} s" if disconnected else None
 
     def heal(self) -> None:
         if not self._before:
