@@ -292,8 +292,10 @@ class DescriptorsUsedUp:
         self._limits: set[int] = set()
         self._sockets: frozenset[str] = frozenset()
         self._injected_at = 0.0
+        self._main = 0
 
     def prepare(self, _stop: Sleeper) -> str:
+        self._main = self._worker.pid
         return f"every process of {self._worker.name} has as many descriptors as it may have, and is disconnected"
 
     def inject(self) -> None:
@@ -321,6 +323,8 @@ class DescriptorsUsedUp:
     def _failed(self) -> str | None:
         if line := self._worker.logged("too many open files", "emfile"):
             return f"logged: {line}"
+        if self._worker.pid != self._main:
+            return "has ended"
         # A worker may try again without a word.
         lost = len(self._sockets) - len(self._open_sockets())
         disconnected = self._open_sockets() < self._sockets and time.monotonic() > self._injected_at + SILENT_S
