@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from duetime.errors import DuetimeError, HarnessError
 from duetime.faults.fault import FAULT_KINDS, FaultKind
 from duetime.faults.mechanisms import faketime, host_network, memory_group, network_namespace, small_disk
 from duetime.harness.plan.plan import ON_HOSTS, Environment, PlannedFault, Profile
-from duetime.harness.plan.scenario import Scenario
+from duetime.harness.plan.scenario import SIDE_BY_SIDE, Scenario
 from duetime.harness.plan.workload import unchanged_events
 from duetime.harness.processes import pooler
 from duetime.harness.processes.cancellation import CancelToken
@@ -96,6 +96,8 @@ UNAVAILABLE: Mapping[FaultKind, Callable[[], str | None]] = {
     **dict.fromkeys(ON_HOSTS, host_network.unavailable),
 }
 """Returns why this machine cannot inject the fault, or None."""
+Seen = tuple[bool, str]
+"""Whether a fault was verified and healed, and the evidence, or why not."""
 EVERY_S = 1.7
 LASTS_S = 1.5
 
@@ -152,10 +154,8 @@ def _faults(context: RunContext) -> Iterator[Check]:
     kinds = [kind for kind in get_args(FaultKind) if kind not in (*reasons, *chain(*OWN_RUNS), "partition")]
     # The only worker is removed last.
     kinds.sort(key=lambda kind: FIRST.index(kind) if kind in FIRST else len(FIRST) + (kind == "worker_removed"))
-    verified = _inject_all(kinds, context)
-    for group in OWN_RUNS:
-        if not reasons.keys() & set(group):
-            verified |= _inject_all(group, context)
+    groups = [kinds, *(group for group in OWN_RUNS if not reasons.keys() & set(group))]
+    found = {kind: seen for group in _side_by_side(groups, context) for kind, seen in group.items()}
     for kind in get_args(FaultKind):
         what = f"fault {kind} ({FAULT_KINDS[kind].title})"
         if kind in reasons:
@@ -163,9 +163,7 @@ def _faults(context: RunContext) -> Iterator[Check]:
         elif kind == "partition":
             yield Check(what, True, "a server on a network of its own was partitioned, and reached again")
         else:
-            yield Check(
-                what, kind in verified, verified.get(kind, "injected, but its injection or healing not verified")
-            )
+            yield Check(what, *found[kind])
 
 
 def _not_injectable_reason(kind: FaultKind, services: Services) -> str | None:
@@ -175,8 +173,19 @@ def _not_injectable_reason(kind: FaultKind, services: Services) -> str | None:
     return unavailable() if unavailable else None
 
 
-def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, str]:
-    """Inject one fault of each of `kinds` in one run; return the evidence for those that were verified and healed."""
+def _side_by_side(groups: Sequence[Sequence[FaultKind]], context: RunContext) -> Sequence[Mapping[FaultKind, Seen]]:
+    """Return what `_inject_all` returns for each of `groups`."""
+    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+        try:
+            return list(pool.map(lambda kinds: _inject_all(kinds, context), groups))
+        except BaseException:
+            # Otherwise the runs would go on to their end.
+            context.stop.set()
+            raise
+
+
+def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[FaultKind, Seen]:
+    """Inject one fault of each of `kinds` in one run; return what was seen of each."""
     scenario = Scenario(
         name=f"doctor-{kinds[0]}",
         what="one fault of every kind, one after another",
@@ -210,10 +219,18 @@ def _inject_all(kinds: Sequence[FaultKind], context: RunContext) -> dict[str, st
         slot=0,
         context=context,
     )
-    with suppress(HarnessError):
+    run, stopped = Run(spec), "the run ended before it"
+    try:
+        run.carry_out(StartBarrier(1, context.stop).wait)
+    except HarnessError as error:
         # The evidence recorded before an error still counts.
-        Run(spec).carry_out(StartBarrier(1, context.stop).wait)
-    return evidence(RunDirectory(spec).faults)
+        stopped = str(error)
+    verified = evidence(RunDirectory(spec).faults)
+    reasons = {each.partition(" ")[0]: each.partition("): ")[2] for each in run.unverified}
+    return {
+        kind: (True, verified[kind]) if kind in verified else (False, f"not verified: {reasons.get(kind, stopped)}")
+        for kind in kinds
+    }
 
 
 def evidence(faults: Path) -> dict[str, str]:
