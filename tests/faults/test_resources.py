@@ -25,6 +25,7 @@ from duetime.faults.resources import (
     TableDiskFull,
     extend_log,
 )
+from duetime.harness.plan.plan import Environment
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
 from duetime.harness.processes.services import Endpoints, ServiceRequirements, Services
@@ -48,7 +49,9 @@ def services() -> Iterator[Services]:
 @pytest.fixture
 def endpoints(services: Services, request: pytest.FixtureRequest) -> Iterator[Endpoints]:
     """A database and a broker, of which one has a small disk."""
-    requirements = ServiceRequirements(small_disks=frozenset({request.param}), broker_persistence="aof")
+    requirements = ServiceRequirements(
+        small_disks=frozenset({request.param}), environment=Environment(broker_persistence="aof")
+    )
     with services.for_run(f"run-{request.param}", 0, requirements) as endpoints:
         yield endpoints
 

@@ -13,6 +13,7 @@ import pytest
 from duetime import reference
 from duetime.contenders import Contender
 from duetime.harness.plan.lookup import named
+from duetime.harness.plan.plan import Environment
 from duetime.harness.processes import pooler
 from duetime.harness.processes.cancellation import CancelToken
 from duetime.harness.processes.cleanup import run_tempdir
@@ -50,7 +51,7 @@ def test_every_session_of_a_run_comes_from_its_pooler(own_tempdir: Path, tmp_pat
     files = RunDirectory(spec)
     files.make()
     files.write_plan()
-    with services.for_run("pooled", 0, ServiceRequirements(pooler="transaction")) as endpoints:
+    with services.for_run("pooled", 0, ServiceRequirements(environment=Environment(pooler="transaction"))) as endpoints:
         processes, between = RunProcesses(files, endpoints), endpoints.pooler
         assert between
         try:

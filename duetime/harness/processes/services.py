@@ -18,7 +18,7 @@ from duetime.errors import BadUsage, ServiceUnavailable
 from duetime.faults.mechanisms.host_network import HostNetwork, host_network
 from duetime.faults.mechanisms.network_namespace import NetworkLink
 from duetime.faults.mechanisms.small_disk import SmallDisk
-from duetime.harness.plan.plan import UNFLUSHED_S, BrokerReplication, Persistence, PoolMode, Replication
+from duetime.harness.plan.plan import UNFLUSHED_S, Environment
 from duetime.harness.processes.design_services import design_service
 from duetime.harness.processes.embedded_servers import (
     EmbeddedServer,
@@ -52,22 +52,17 @@ UNFLUSHED = ("synchronous_commit=off", f"wal_writer_delay={UNFLUSHED_S * 1000 / 
 class ServiceRequirements:
     """The services that a run needs.
 
-    proxied: which of ``database`` and ``broker`` are reached through a proxy. broker_isolated: whether the broker needs
-    a network of its own, which can be partitioned. broker_replication: to a replica. on_hosts: whether database and
-    broker have a host of their own, and every worker can get one. replication, flushes_commits: of the database.
-    pooler: its mode, if the database is reached through one. small_disks: which of ``database``, ``pg_wal`` and
-    ``broker`` have a disk that can be filled. services: the servers that the design brings itself. shards: the number
-    of databases of the application, on one server.
+    environment: the settings of both servers. proxied: which of ``database`` and ``broker`` are reached through a
+    proxy. broker_isolated: whether the broker needs a network of its own, which can be partitioned. on_hosts: whether
+    database and broker have a host of their own, and every worker can get one. small_disks: which of ``database``,
+    ``pg_wal`` and ``broker`` have a disk that can be filled. services: the servers that the design brings itself.
+    shards: the number of databases of the application, on one server.
     """
 
-    broker_persistence: Persistence = "default"
-    replication: Replication = "none"
-    flushes_commits: bool = True
-    pooler: PoolMode = "none"
+    environment: Environment = field(default_factory=Environment)
     proxied: frozenset[str] = frozenset()
     database_by_tcp: bool = False
     broker_isolated: bool = False
-    broker_replication: BrokerReplication = "none"
     on_hosts: bool = False
     services: Sequence[Service] = ()
     shards: int = 1
@@ -80,9 +75,9 @@ class Endpoints:
 
     database_through, broker_through: the URLs for the run's processes, which may lead through a pooler or a proxy.
     database, broker: the servers, if faults may kill them. The broker is the one that the design uses.
-    replicated: the database, if it has a standby. replication: to it. replicated_broker, broker_replication: the same
-    of the broker. pooler: the one on the way to the database, if any. links: the proxies, by service. hosts: if
-    database and broker have a host of their own. disks: those that can be filled, by what is on them.
+    replicated: the database, if it has a standby. replicated_broker: the broker, if it has a replica.
+    pooler: the one on the way to the database, if any. links: the proxies, by service. hosts: if database and broker
+    have a host of their own. disks: those that can be filled, by what is on them.
     services, services_through: the URLs of the servers that the design brings itself, by their names.
     further_shards: the names of the other databases of a sharded application.
     """
@@ -96,9 +91,7 @@ class Endpoints:
     links: Mapping[str, ProxyLink]
     network_link: NetworkLink | None
     replicated: ReplicatedDatabase | None = None
-    replication: Replication = "none"
     replicated_broker: ReplicatedBroker | None = None
-    broker_replication: BrokerReplication = "none"
     hosts: HostNetwork | None = None
     pooler: Pooler | None = None
     disks: Mapping[str, SmallDisk] = field(default_factory=dict)
@@ -219,9 +212,9 @@ class Services:
             services_through = dict(services)
             links: dict[str, ProxyLink] = {}
             pooled = None
-            if requirements.pooler != "none":
+            if requirements.environment.pooler != "none":
                 pooled = stack.enter_context(
-                    pooler(database_url, requirements.pooler, directory / "pooler", tempdir=self._tempdir)
+                    pooler(database_url, requirements.environment.pooler, directory / "pooler", tempdir=self._tempdir)
                 )
                 database_through = pooled.through
             if "database" in requirements.proxied:
@@ -243,12 +236,10 @@ class Services:
                 links=links,
                 network_link=network_link,
                 replicated=replicated,
-                replication=requirements.replication,
                 hosts=hosts,
                 pooler=pooled,
                 disks=disks,
                 replicated_broker=replicated_broker,
-                broker_replication=requirements.broker_replication,
                 services=services,
                 services_through=services_through,
                 further_shards=further_shards,
@@ -258,7 +249,8 @@ class Services:
     def _database(
         self, directory: Path, requirements: ServiceRequirements, hosts: HostNetwork | None
     ) -> Iterator[tuple[str, EmbeddedServer | None, ReplicatedDatabase | None]]:
-        settings = () if requirements.flushes_commits else UNFLUSHED
+        environment = requirements.environment
+        settings = () if environment.flushes_commits else UNFLUSHED
         if self._database_url:
             with own_database(self._database_url) as url:
                 yield url, None, None
@@ -266,9 +258,9 @@ class Services:
             host = hosts.host(DATABASE, far=True)
             with hosted_postgres(directory, host, template=self._template, tempdir=self._tempdir) as (url, server):
                 yield url, server, None
-        elif requirements.replication != "none":
+        elif environment.replication != "none":
             with replicated_postgres(
-                directory, template=self._template, tempdir=self._tempdir, replication=requirements.replication
+                directory, template=self._template, tempdir=self._tempdir, replication=environment.replication
             ) as pair:
                 yield pair.url, pair.primary, pair
         else:
@@ -297,22 +289,23 @@ class Services:
     def _broker(
         self, directory: Path, slot: int, requirements: ServiceRequirements, hosts: HostNetwork | None
     ) -> Iterator[tuple[str, EmbeddedServer | None, NetworkLink | None, ReplicatedBroker | None]]:
+        environment = requirements.environment
         if self._broker_url:
             with own_broker_database(self._broker_url, slot) as url:
                 yield url, None, None, None
         elif hosts:
             with hosted_valkey(directory, hosts.host(BROKER), tempdir=self._tempdir) as (url, server):
                 yield url, server, None, None
-        elif requirements.broker_replication != "none":
+        elif environment.broker_replication != "none":
             with replicated_valkey(
-                directory, tempdir=self._tempdir, replication=requirements.broker_replication
+                directory, tempdir=self._tempdir, replication=environment.broker_replication
             ) as pair:
                 yield pair.url, pair.primary, None, pair
         elif requirements.broker_isolated:
             with isolated_valkey(directory, tempdir=self._tempdir) as (url, server, link):
                 yield url, server, link, None
         else:
-            with valkey(directory, tempdir=self._tempdir, persistence=requirements.broker_persistence) as (url, server):
+            with valkey(directory, tempdir=self._tempdir, persistence=environment.broker_persistence) as (url, server):
                 yield url, server, None, None
 
 

@@ -42,7 +42,7 @@ from duetime.faults.resources import (
 from duetime.faults.restore import Restore
 from duetime.faults.service import ServiceKill, UnflushedKill
 from duetime.faults.worker import AddWorker, Deploy, KillWorkers, PauseWorkers, RemoveWorker
-from duetime.harness.plan.plan import UNFLUSHED_S, PlannedFault
+from duetime.harness.plan.plan import UNFLUSHED_S, Environment, PlannedFault
 from duetime.harness.processes.client_process import ClientProcess
 from duetime.harness.processes.hosts import BROKER, DATABASE
 from duetime.harness.processes.replication import Backup, unflushed_bytes
@@ -60,8 +60,7 @@ class FaultTargets:
     """The processes and services of one run into which faults can be injected.
 
     clocks: of the workers whose clock a fault can move. gateway_fault: the file from which gateways read their fault.
-    flushes_commits: whether the database writes a commit to disk before it acknowledges it. memory: of the workers
-    whose memory a fault limits.
+    environment: the settings of the services. memory: of the workers whose memory a fault limits.
     """
 
     selector: TargetSelector
@@ -70,7 +69,7 @@ class FaultTargets:
     clocks: Mapping[str, SkewedClock]
     clients: Mapping[str, ClientProcess]
     gateway_fault: Path
-    flushes_commits: bool = True
+    environment: Environment
     memory: Mapping[str, MemoryGroup] = field(default_factory=dict)
 
 
@@ -99,21 +98,21 @@ def make_fault(planned: PlannedFault, targets: FaultTargets) -> Fault:
             return RemoveWorker(targets.selector.named(planned.target))
         case "database_kill" | "broker_kill":
             service = targets.endpoints.database if planned.kind == "database_kill" else targets.endpoints.broker
-            if planned.kind == "database_kill" and not targets.flushes_commits:
+            if planned.kind == "database_kill" and not targets.environment.flushes_commits:
                 unflushed = partial(unflushed_bytes, targets.endpoints.database_url)
                 return UnflushedKill(_existing(service, planned), unflushed, flushed_after_s=UNFLUSHED_S)
             return ServiceKill(_existing(service, planned))
         case "pooler_kill":
             return PoolerKill(_existing(targets.endpoints.pooler, planned))
         case "failover":
-            synchronous = targets.endpoints.replication == "synchronous"
+            synchronous = targets.environment.replication == "synchronous"
             return Failover(_existing(targets.endpoints.replicated, planned), synchronous=synchronous)
         case "disk_full" | "broker_disk_full":
             return _disk_full(planned, targets.endpoints)
         case "old_primary_returns":
             return OldPrimaryReturns(_existing(targets.endpoints.replicated, planned))
         case "broker_failover":
-            refuses = targets.endpoints.broker_replication == "min_replicas"
+            refuses = targets.environment.broker_replication == "min_replicas"
             return BrokerFailover(_existing(targets.endpoints.replicated_broker, planned), refuses=refuses)
         case "cut" | "refuse" | "freeze":
             return Interruption(_existing(targets.endpoints.links.get(planned.target), planned), planned.kind)

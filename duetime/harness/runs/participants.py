@@ -151,7 +151,7 @@ class RunProcesses:
             clocks=self._clocks,
             clients={client.name: client for client in self.clients},
             gateway_fault=self._files.deliveries.with_name(GATEWAY_FAULT_FILE),
-            flushes_commits=self._spec.plan.environment.flushes_commits,
+            environment=self._spec.plan.environment,
             memory=self._memory,
         )
 

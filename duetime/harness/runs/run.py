@@ -59,11 +59,7 @@ class Run:
         if self._plan.hits_deliveries():
             self._files.record_phases()
         requirements = ServiceRequirements(
-            broker_persistence=self._plan.environment.broker_persistence,
-            replication=self._plan.environment.replication,
-            flushes_commits=self._plan.environment.flushes_commits,
-            pooler=self._plan.environment.pooler,
-            broker_replication=self._plan.environment.broker_replication,
+            environment=self._plan.environment,
             proxied=self._plan.proxied_services(),
             broker_isolated=self._plan.needs_isolated_broker(),
             on_hosts=self._plan.needs_hosts(),
