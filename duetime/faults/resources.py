@@ -15,7 +15,7 @@ import redis
 
 from duetime.faults.database import WITH_FILES, terminate_others
 from duetime.faults.fault import FaultNotVerified, Sleeper, wait_for
-from duetime.faults.service import UP_WITHIN_S, ServiceTarget
+from duetime.faults.service import ServiceTarget
 from duetime.faults.worker import SERVING_S
 
 NO_SPACE = "No space left on device"
@@ -26,6 +26,8 @@ WAITING_COUNTED = 5
 SILENT_S = 1.5
 """Longer than workers wait before they connect again."""
 REFUSED_WITHIN_S = 10.0
+DISK_NOTICED_WITHIN_S = 30.0
+"""A PostgreSQL that has crashed syncs its files before it recovers, and only then finds that there is no room."""
 PROBE_KEY = "duetime-probe"
 WRITTEN = 1 << 16
 """Bytes, more than the free part of a page."""
@@ -75,7 +77,7 @@ class DiskFull:
 
     def verify_injected(self, stop: Sleeper) -> str:
         message = f"no write failed for want of space for {self._holds}"
-        wait_for(self._is_refused, stop, within_s=REFUSED_WITHIN_S, message=message)
+        wait_for(self._is_refused, stop, within_s=DISK_NOTICED_WITHIN_S, message=message)
         return f"{self._disk.free_bytes()} bytes are free on the disk with {self._holds}: {self._answer}"
 
     def _is_refused(self) -> bool:
@@ -90,7 +92,7 @@ class DiskFull:
 
     def verify_healed(self, stop: Sleeper) -> str:
         name = self._service.name
-        wait_for(self._is_accepted, stop, within_s=UP_WITHIN_S, message=f"the {name} did not accept a write")
+        wait_for(self._is_accepted, stop, within_s=DISK_NOTICED_WITHIN_S, message=f"the {name} did not accept a write")
         return f"the {name} accepts a write again"
 
     def _is_accepted(self) -> bool:
