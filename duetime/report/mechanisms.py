@@ -49,7 +49,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=("pull_worker:claimed", "pull_worker:watermark"),
-        scenarios=("crash*", "wages"),
+        scenarios=("crash*", "wages", "host_vanishes", "memory_limit"),
         labels=("duplicate",),
         cause="the worker was killed between a delivery and its record, so the next poll delivers it again",
         fix="send an idempotency key that the receiver checks",
@@ -59,7 +59,16 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         designs=("pull_worker", "pull_worker:watermark"),
         scenarios=(
             *("more_servers", "crash*", "rolling_deploy", "deploy_*", "pause", "burst", "wages"),
-            *("old_primary_*", "settings_changed"),  # with two workers
+            # With two workers:
+            *(
+                "old_primary_*",
+                "settings_changed",
+                "host_vanishes",
+                "cut_from_*",
+                "half_cut",
+                "far_database",
+                "slow_host",
+            ),
         ),
         labels=("duplicate",),
         cause="each worker has a beat of its own, and their polls deliver the same window",
@@ -83,6 +92,7 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
         scenarios=(
             *("broker_*", "crash*", "rolling_deploy", "deploy_*", "move_and_cancel", "pause", "downtime", "backlog"),
             *("tables_locked", "restore", "old_primary_*", "disk_full_*", "memory_limit", "descriptors_used_up"),
+            *("pooler_*", "host_vanishes", "cut_from_*", "half_cut", "far_database", "slow_host"),
         ),
         cause="ticks that wait in the broker run at once afterwards, and all poll the same window",
         setting="no expires on the entry in beat_schedule",

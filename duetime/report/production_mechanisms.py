@@ -107,4 +107,15 @@ PRODUCTION_MECHANISMS: Final[Sequence[Mechanism]] = (
         section="broker-disk-full",
         better="oban_style_queue:hardened",
     ),
+    Mechanism(
+        designs=("reference",),
+        scenarios=("host_vanishes",),
+        labels=("missed", "late", "will_repeat"),
+        cause="PostgreSQL keeps the rows of a vanished host locked until TCP gives up, and this design sets no timeout",
+        setting="tcp_user_timeout and the keepalives of the server, by default those of the kernel: two hours",
+        fix="set tcp_user_timeout for the sessions of workers",
+        upstream="https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-USER-TIMEOUT",
+        section="vanished-host",
+        better="push_readmodel",
+    ),
 )
