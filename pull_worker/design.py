@@ -63,7 +63,7 @@ design = Design(
     name="pull_worker",
     summary="each worker's Celery beat polls the events table for what starts in one lead time",
     weakness="a notification whose window no poll covers is missed; one that two polls cover is delivered twice",
-    guarantees=Guarantees(delivery="nothing", transactional=True, cancels=True, due_by="workers"),
+    guarantees=Guarantees(delivery="nothing", transactional=True, cancels=False, due_by="workers"),
     roles=[worker_role("pull_worker.worker")],
     install=install,
     scheduler=lambda _settings: NothingToSchedule(),

@@ -456,6 +456,17 @@ def test_what_the_broker_acknowledged_and_lost_is_covered_if_it_was_kept_there(
     assert found == ([] if covered else ["missed a/1"])
 
 
+@pytest.mark.parametrize(("away_s", "expected"), [((4.0, 9.0), []), ((1.0, 2.0), ["late a/1"])])
+def test_lateness_while_the_database_is_far_is_covered_and_a_loss_is_not(
+    away_s: tuple[float, float], expected: list[str]
+) -> None:
+    """How many round trips a design can make in a second is no guarantee of its own."""
+    far = fault(kind="far_database", inject_s=away_s[0], healed_s=away_s[1])
+
+    assert uncovered(AT_LEAST_ONCE, A, [delivery("a/1", at_s=30.0)], far) == expected
+    assert uncovered(AT_LEAST_ONCE, A, [], far) == ["missed a/1"]
+
+
 def test_a_failover_that_lost_nothing_covers_no_miss() -> None:
     failover = fault(kind="failover", inject_s=4.0, healed_s=6.0)
 

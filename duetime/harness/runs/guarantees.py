@@ -214,7 +214,7 @@ class _Coverage:
         slack_ns = self._interruptions.allowance_ns
         if obligation.excused.healthy(ready_ns, at_ns) <= self._punctual_ns + slack_ns:
             return True
-        if any(self._wrong_clocks(obligation, at_ns)):
+        if any(self._wrong_clocks(obligation, at_ns)) or self._far_from_database(ready_ns, at_ns):
             return True
         if not self._recovers_ns:
             return False
@@ -243,6 +243,10 @@ class _Coverage:
         return any(
             fault.kind == "old_primary_returns" and self._disturbs(fault, start_ns, end_ns) for fault in self._faults
         )
+
+    def _far_from_database(self, start_ns: int, end_ns: int) -> bool:
+        """Return True if round trips to the database took long: no design guarantees how many it can make."""
+        return any(fault.kind == "far_database" and self._disturbs(fault, start_ns, end_ns) for fault in self._faults)
 
     def _lost_by_broker(self, start_ns: int, end_ns: int) -> bool:
         """Return True if the broker was killed meanwhile, and keeps less than everything."""
