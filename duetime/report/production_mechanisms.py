@@ -118,4 +118,22 @@ PRODUCTION_MECHANISMS: Final[Sequence[Mechanism]] = (
         section="vanished-host",
         better="push_readmodel",
     ),
+    Mechanism(
+        designs=("oban_style_queue:staged", "pull_worker:*", "reference"),
+        scenarios=("far_database",),
+        labels=("late",),
+        cause="each delivery is one or more transactions of its own, one after another, and each waits for its answers",
+        fix="claim and acknowledge many rows in one transaction; keep workers near their database",
+        section="far-database",
+        better="push_readmodel",
+    ),
+    Mechanism(
+        designs=POLLERS,
+        labels=("phantom", "stale"),
+        cause="a poll reads once what is due and delivers it one by one; what is cancelled or moved meanwhile is "
+        "delivered all the same",
+        fix="ask at each delivery whether it is still wanted",
+        section="far-database",
+        better="push_readmodel",
+    ),
 )
