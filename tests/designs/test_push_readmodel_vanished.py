@@ -78,7 +78,9 @@ IN_A_DELIVERY = True
 @pytest.mark.parametrize(
     ("vanished_after_s", "within_s", "answered"),
     [
-        pytest.param(*BY_DEFAULT, not IN_A_DELIVERY, id="by default, before the answer to its claim"),
+        pytest.param(
+            *BY_DEFAULT, not IN_A_DELIVERY, id="by default, before the answer to its claim", marks=pytest.mark.full
+        ),
         pytest.param(*BY_DEFAULT, IN_A_DELIVERY, id="by default, in a delivery", marks=pytest.mark.full),
         pytest.param(*WITH_SETTING, not IN_A_DELIVERY, id="DUETIME_VANISHED_AFTER_S=4, before the answer to its claim"),
         pytest.param(*WITH_SETTING, IN_A_DELIVERY, id="DUETIME_VANISHED_AFTER_S=4, in a delivery"),

@@ -159,6 +159,7 @@ def test_an_old_primary_that_returns_takes_writes_that_are_lost_with_it(failed_o
     assert 90 not in stored(failed_over.url)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("failed_over", ["synchronous"], indirect=True)
 def test_an_old_primary_whose_commits_wait_for_a_standby_acknowledges_nothing(failed_over: ReplicatedDatabase) -> None:
     carry_out(OldPrimaryReturns(failed_over), failed_over, range(0))
