@@ -136,4 +136,14 @@ PRODUCTION_MECHANISMS: Final[Sequence[Mechanism]] = (
         section="far-database",
         better="push_readmodel",
     ),
+    Mechanism(
+        designs=ROW_AND_ETA,
+        scenarios=("descriptors_used_up",),
+        labels=("missed",),
+        cause="a task that fails is published again, and one that cannot be published is rejected without a requeue",
+        fix="publish again what a row says is still to be delivered",
+        upstream="https://github.com/celery/celery/blob/v5.7.0/celery/app/task.py#L961",
+        section="dropped-retry",
+        better="oban_style_queue:staged",
+    ),
 )
