@@ -209,7 +209,10 @@ MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=PLAIN_QUEUE,
-        scenarios=("deploy_*", "crash*", "rolling_deploy", "wages", "*downtime", "backlog"),
+        scenarios=(
+            *("deploy_*", "crash*", "rolling_deploy", "wages", "*downtime", "backlog"),
+            *("host_vanishes", "memory_limit", "descriptors_used_up"),
+        ),
         labels=("duplicate", "will_repeat"),
         cause="a pool process begins a task before the worker's main process has acknowledged it, and a worker that is "
         "stopping or dies may never do so",

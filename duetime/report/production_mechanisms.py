@@ -99,9 +99,9 @@ PRODUCTION_MECHANISMS: Final[Sequence[Mechanism]] = (
     ),
     Mechanism(
         designs=PLAIN_QUEUE,
-        scenarios=("disk_full_broker",),
+        scenarios=("disk_full_broker", "broker_failover_min_replicas"),
         labels=("duplicate", "will_repeat"),
-        cause="the broker could not store the acknowledgement of a task that ran, so the task comes back",
+        cause="the broker refused the acknowledgement of a task that ran, so the task comes back",
         fix="ask a row whether it is still to be delivered",
         upstream="https://valkey.io/topics/persistence/",
         section="broker-disk-full",
@@ -145,5 +145,16 @@ PRODUCTION_MECHANISMS: Final[Sequence[Mechanism]] = (
         upstream="https://github.com/celery/celery/blob/v5.7.0/celery/app/task.py#L961",
         section="dropped-retry",
         better="oban_style_queue:staged",
+    ),
+    Mechanism(
+        designs=("pull_worker:claimed",),
+        scenarios=("host_vanishes",),
+        labels=("late",),
+        cause="another worker's claim waits for the one that the vanished host had inserted and not committed",
+        setting="tcp_user_timeout and the keepalives of the server, by default those of the kernel: two hours",
+        fix="set tcp_user_timeout for the sessions of workers",
+        upstream="https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-TCP-USER-TIMEOUT",
+        section="vanished-host",
+        better="push_readmodel",
     ),
 )
