@@ -112,7 +112,7 @@ def test_an_error_of_pending_names_the_design_and_the_line() -> None:
         raise TypeError("zrange() needs a key")
 
     run = SimpleNamespace(
-        _spec=SimpleNamespace(design=SimpleNamespace(name="mine", pending=pending)), _direct=0, engine=0
+        _spec=SimpleNamespace(design=SimpleNamespace(name="mine", pending=pending)), _direct=0, _shards=[0]
     )
 
     with pytest.raises(HarnessError, match=r"pending\(\) of mine failed: TypeError: zrange.*test_run_directory.py:\d+"):
