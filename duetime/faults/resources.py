@@ -68,14 +68,18 @@ class DiskFull:
     def __init__(self, service: ServiceTarget, disk: DiskTarget, write: Write, *, holds: str) -> None:
         self._service, self._disk, self._write, self._holds = service, disk, write, holds
         self._answer: str | None = None
+        self._filled = 0
 
     def prepare(self, _stop: Sleeper) -> str:
         return f"the disk with {self._holds} is filled"
 
     def inject(self) -> None:
-        self._disk.fill()
+        self._filled = self._disk.fill()
 
     def verify_injected(self, stop: Sleeper) -> str:
+        # Asked first, because what is written below would fill a small disk at last.
+        if not self._filled:
+            raise FaultNotVerified(f"nothing was written to the disk with {self._holds}")
         message = f"no write failed for want of space for {self._holds}"
         wait_for(self._is_refused, stop, within_s=DISK_NOTICED_WITHIN_S, message=message)
         return f"{self._disk.free_bytes()} bytes are free on the disk with {self._holds}: {self._answer}"
