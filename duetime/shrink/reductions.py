@@ -23,8 +23,10 @@ HIT_WITHIN_S = 2.5
 """For this long at least such a fault waits for the delivery."""
 LEAST_GAP_S = 0.1
 """Between two times of a plan that are moved together, so that their order stays certain."""
-WORKER_ON_HOST = {"host_vanishes", "cut_from_database", "cut_from_broker", "half_cut", "slow_host"}
-WORKER_FAULTS = {"kill", "deploy", "deploy_kill", "pause", "clock", "worker_removed", *WORKER_ON_HOST}
+WORKER_FAULTS = {
+    *("kill", "deploy", "deploy_kill", "pause", "clock", "worker_removed", "memory_limit", "descriptors_used_up"),
+    *("host_vanishes", "cut_from_database", "cut_from_broker", "half_cut", "slow_host"),
+}
 CREATES = {"create_event", "begin"}
 
 

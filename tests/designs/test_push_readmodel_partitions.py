@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 
@@ -70,19 +71,20 @@ def test_a_failed_delivery_puts_back_its_own_row_only(engine: Engine) -> None:
     assert sorted(row.key for row in tried) == sorted(f"bad{number}" for number in range(ROWS))
 
 
+def drain_side_by_side(drains: Iterable[Drain]) -> None:
+    def drain_all(draining: Drain) -> None:
+        with closing(draining):
+            draining.drain_all()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(drain_all, drains))
+
+
 def test_two_drains_share_the_partitions(engine: Engine) -> None:
     schedule(engine, *(note(f"k{number}") for number in range(3 * ROWS)))
     gateways = [RecordingGateway(), RecordingGateway()]
 
-    def drain_all(gateway: RecordingGateway) -> None:
-        with closing(Drain(connect(engine), gateway, DrainSettings(batch_most=10))) as draining:
-            draining.drain_all()
-
-    threads = [threading.Thread(target=drain_all, args=[gateway]) for gateway in gateways]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    drain_side_by_side(Drain(connect(engine), gateway, DrainSettings(batch_most=10)) for gateway in gateways)
 
     assert sorted(gateways[0].ops + gateways[1].ops) == sorted(f"k{number}/1" for number in range(3 * ROWS))
     assert stored(engine) == []
@@ -206,15 +208,7 @@ def test_two_drains_that_prefer_partitions_deliver_a_backlog_once(engine: Engine
     schedule(engine, *(note(f"k{number}") for number in range(rows)))
     gateways = [RecordingGateway(), RecordingGateway()]
 
-    def drain_all(gateway: RecordingGateway) -> None:
-        with closing(DrainOwnPartitionsFirst(connect(engine), gateway)) as draining:
-            draining.drain_all()
-
-    threads = [threading.Thread(target=drain_all, args=[gateway]) for gateway in gateways]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    drain_side_by_side(DrainOwnPartitionsFirst(connect(engine), gateway) for gateway in gateways)
 
     assert sorted(gateways[0].ops + gateways[1].ops) == sorted(f"k{number}/1" for number in range(rows))
     assert stored(engine) == []

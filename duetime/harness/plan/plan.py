@@ -38,9 +38,7 @@ UNFLUSHED_S = 3.0
 ONLY_IF_CHANGED = ("replication", "flushes_commits", "pooler", "broker_replication")
 """Settings that a plan with their defaults does not contain, so that its hash stays what it was."""
 
-ON_HOSTS: tuple[FaultKind, ...] = (
-    *("far_database", "half_cut", "cut_from_database", "cut_from_broker", "host_vanishes"),
-)
+ON_HOSTS: Sequence[FaultKind] = ("far_database", "half_cut", "cut_from_database", "cut_from_broker", "host_vanishes")
 """Kinds of fault of hosts and of the network between them."""
 
 FollowUpKind = Literal["end-trial", "ask-for-review", "cancel-reservation", "pay-errand", "cancel-order"]

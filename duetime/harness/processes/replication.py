@@ -21,6 +21,7 @@ from duetime.harness.processes.embedded_servers import (
     NOBODY,
     POSTGRES_BIN,
     EmbeddedServer,
+    copy_files,
     free_port,
     postgres_server,
     running,
@@ -116,9 +117,8 @@ def replicated_postgres(
     Raises:
         HarnessError: one of them did not start.
     """
-    marked = {**composed(), **owner_env(tempdir)}
     primary_port, standby_port = free_port(), free_port()
-    subprocess.run(["cp", "-a", str(template), str(directory)], check=True, env=marked)
+    copy_files(template, directory, tempdir=tempdir)
     primary = postgres_server("database", directory, primary_port, tempdir=tempdir)
     with running(primary):
         copy = directory.parent / f"{directory.name}-standby"

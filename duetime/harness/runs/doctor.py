@@ -85,7 +85,7 @@ POOLED: tuple[FaultKind, ...] = ("pooler_kill",)
 """In a run of its own, behind a pooler."""
 DISKS: tuple[FaultKind, ...] = ("disk_full", "broker_disk_full")
 """In a run of their own, with small disks and an append-only file."""
-OWN_RUNS: tuple[tuple[FaultKind, ...], ...] = (FAILOVER, BROKER_FAILOVER, POOLED, DISKS, ON_HOSTS)
+OWN_RUNS: Sequence[Sequence[FaultKind]] = (FAILOVER, BROKER_FAILOVER, POOLED, DISKS, ON_HOSTS)
 UNAVAILABLE: Mapping[FaultKind, Callable[[], str | None]] = {
     "clock": faketime.unavailable,
     "partition": network_namespace.unavailable,
