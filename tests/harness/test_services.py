@@ -189,9 +189,9 @@ def test_a_worker_is_silent_until_it_logs_a_line_or_ends(
 
 def test_a_free_port_is_none_that_the_kernel_gives_to_an_outgoing_connection() -> None:
     """A server that is killed and restarted would find its port taken."""
-    kept = Path("/proc/sys/net/ipv4/ip_local_port_range")
-    if not kept.exists():
+    range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if not range_file.exists():
         pytest.skip("this system does not say which ports it gives to connections")
-    first, last = map(int, kept.read_text().split())
+    first, last = map(int, range_file.read_text().split())
 
     assert not [port for port in (free_port() for _ in range(200)) if first <= port <= last]

@@ -77,17 +77,17 @@ class Host:
 
     def drop_to(self, other: Host) -> None:
         """Drop what this host sends to `other`, and nothing else."""
-        self.knows(other, NOBODY_HAS)
+        self.learn(other, NOBODY_HAS)
 
     def pass_to(self, other: Host) -> None:
         """End `drop_to`; safe to call without it."""
-        self.knows(other, other.hardware)
+        self.learn(other, other.hardware)
 
     @property
     def hardware(self) -> str:
         return _hardware(*self._number)
 
-    def knows(self, other: Host, hardware: str) -> None:
+    def learn(self, other: Host, hardware: str) -> None:
         """Send what is for `other` to this hardware address."""
         with_netlink_in(self.pid, partial(_add_neighbour, end=OWN_END, address=other.address, hardware=hardware))
 
@@ -184,8 +184,8 @@ class HostNetwork:
         with netlink() as here:
             _add_neighbour(here, HERE.format(number=self._number), host.address, host.hardware)
         for other in self._hosts.values():
-            other.knows(host, host.hardware)
-            host.knows(other, other.hardware)
+            other.learn(host, host.hardware)
+            host.learn(other, other.hardware)
         return host
 
 

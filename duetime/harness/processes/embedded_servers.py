@@ -344,8 +344,8 @@ def answers(url: str, pid: int) -> bool:
 
 def free_port() -> int:
     """Return a port of loopback that is free, and that the kernel gives to no outgoing connection meanwhile."""
-    kept = Path("/proc/sys/net/ipv4/ip_local_port_range")
-    given_from = int(kept.read_text().split()[0]) if kept.exists() else 0
+    range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    given_from = int(range_file.read_text().split()[0]) if range_file.exists() else 0
     while given_from > FIRST_PORT:
         port = FIRST_PORT + secrets.randbelow(given_from - FIRST_PORT)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
